@@ -2,11 +2,11 @@
 #![deny(unsafe_code)]
 pub mod clock;
 pub mod error;
-pub mod options;
 pub mod format;
+pub mod group;
+pub mod log;
+pub mod options;
 #[allow(unsafe_code)]
 pub mod shm;
 pub mod storage;
-pub mod log;
-pub mod group;
 pub mod store;

@@ -1,1 +1,422 @@
-//! Options.
+//! Every option and limit, named, with its default, checked against each other.
+//!
+//! An option that is `None` takes the stored value where the topic or group exists, and the default
+//! where it is created. `Some` value that contradicts the stored one is an error.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Most partitions of a topic.
+pub const PARTITIONS_MAX: u32 = 1024;
+/// Largest message: key, headers and payload together, in bytes.
+pub const MESSAGE_BYTES_MAX: u64 = 1 << 30;
+/// Fewest entries of a group's delivery window.
+pub const WINDOW_MIN: u32 = 256;
+/// Most entries of a group's delivery window.
+pub const WINDOW_MAX: u32 = 1 << 24;
+/// Most failures a group may allow a message.
+pub const MAX_ATTEMPTS_MAX: u32 = 60_000;
+/// Longest lease and longest backoff.
+pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The sync interval of [`Durability::Interval`] where none is named.
+pub const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_millis(10);
+
+/// What a power loss may cost once `send` has returned. A killed process never costs a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// What the kernel had not written back yet (the default; some 30 seconds on most systems).
+    #[default]
+    Process,
+    /// At most the messages of the last interval.
+    Interval(Duration),
+    /// Nothing: each send waits for the disk, together with all that wait at that moment.
+    Sync,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Create the store where there is none. Default: true.
+    pub create: bool,
+    /// Only read: no member slot is taken, nothing is ever written. Default: false.
+    pub read_only: bool,
+    /// The durability of topics that do not name their own. Default: [`Durability::Process`].
+    pub durability: Durability,
+    /// Permission bits of created files; folders get the matching search bits. Default: 0o660.
+    pub mode: u32,
+    /// How long to wait for a lock that a live process holds. Default: 10 seconds.
+    pub lock_timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            create: true,
+            read_only: false,
+            durability: Durability::Process,
+            mode: 0o660,
+            lock_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// Errors with [`ErrorKind::InvalidArgument`] where an option is out of range.
+    pub fn check(&self) -> Result<()> {
+        check_durability(self.durability)?;
+        if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
+            return Err(invalid(format!(
+                "mode is {:#o}; expected permission bits that let the owner read and write, \
+                 such as 0o660",
+                self.mode
+            )));
+        }
+        check_time("lock_timeout", self.lock_timeout, Duration::from_millis(1))
+    }
+}
+
+/// Configuration of a topic, as given when it is opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TopicOptions {
+    /// Number of partitions, 1 to 1024. Default: 1. Fixed once the topic exists.
+    pub partitions: Option<u32>,
+    /// Overrides the store's durability for this topic.
+    pub durability: Option<Durability>,
+    /// Largest message in bytes: key, headers and payload. Default and limit: 1 GiB.
+    pub max_message_bytes: Option<u64>,
+}
+
+impl TopicOptions {
+    /// Errors with [`ErrorKind::InvalidArgument`] where an option is out of range.
+    pub fn check(&self) -> Result<()> {
+        if let Some(n) = self.partitions {
+            check_range("partitions", u64::from(n), 1, u64::from(PARTITIONS_MAX))?;
+        }
+        if let Some(n) = self.max_message_bytes {
+            check_range("max_message_bytes", n, 1, MESSAGE_BYTES_MAX)?;
+        }
+        self.durability.map_or(Ok(()), check_durability)
+    }
+}
+
+/// Configuration of a topic, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicConfig {
+    /// Number of partitions.
+    pub partitions: u32,
+    /// The topic's own durability; `None` takes the store's.
+    pub durability: Option<Durability>,
+    /// Largest message in bytes: key, headers and payload.
+    pub max_message_bytes: u64,
+}
+
+impl TopicConfig {
+    /// What a topic created with these options stores.
+    #[must_use]
+    pub fn from_options(options: &TopicOptions) -> Self {
+        Self {
+            partitions: options.partitions.unwrap_or(1),
+            durability: options.durability,
+            max_message_bytes: options.max_message_bytes.unwrap_or(MESSAGE_BYTES_MAX),
+        }
+    }
+
+    /// Errors with [`ErrorKind::ConfigMismatch`] where an option contradicts what is stored.
+    pub fn check_against(&self, topic: &str, options: &TopicOptions) -> Result<()> {
+        let at = format!("topic {topic:?}");
+        agree(&at, "partitions", options.partitions, self.partitions)?;
+        agree(
+            &at,
+            "max_message_bytes",
+            options.max_message_bytes,
+            self.max_message_bytes,
+        )?;
+        match options.durability {
+            Some(_) if options.durability != self.durability => Err(mismatch(
+                &at,
+                "durability",
+                &self.durability,
+                &options.durability,
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// In which order a group hands messages out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// Any order.
+    None,
+    /// A message waits for the earlier ones of its key; other keys flow past (the default).
+    #[default]
+    Key,
+}
+
+/// How long a failed message waits before it is handed out again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// The wait after the first failure. Default: 1 second.
+    pub first: Duration,
+    /// The longest wait. Default: 300 seconds.
+    pub longest: Duration,
+    /// By how much each wait is longer than the last, at least 1. Default: 2.
+    pub factor: f64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(300));
+        Self {
+            first,
+            longest,
+            factor: 2.0,
+        }
+    }
+}
+
+/// Where messages go that failed too often.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum DeadLetter {
+    /// The topic `TOPIC.GROUP.dlq`, created when it is first needed.
+    #[default]
+    Default,
+    /// A topic of this name in the same store.
+    Topic(String),
+    /// Nowhere: they are counted and dropped.
+    Drop,
+}
+
+/// Where a new group or a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the oldest message that is kept (the default).
+    #[default]
+    Earliest,
+    /// Behind the newest message.
+    Latest,
+    /// At an offset; only where one partition is meant.
+    Offset(u64),
+    /// At the first message with this timestamp or a later one, in ns since the Unix epoch.
+    Time(i64),
+}
+
+/// Configuration of a group, as given when it is opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupOptions {
+    /// Default: [`Ordering::Key`].
+    pub ordering: Option<Ordering>,
+    /// How long a message is handed out for. Default: 30 seconds.
+    pub lease: Option<Duration>,
+    /// After how many failures a message is a dead letter. Default: 5.
+    pub max_attempts: Option<u32>,
+    /// Default: 1 second, doubling up to 300 seconds, with jitter.
+    pub backoff: Option<Backoff>,
+    /// Default: [`DeadLetter::Default`].
+    pub dead_letter_topic: Option<DeadLetter>,
+    /// Where the group starts; used only when it is created. Default: [`Start::Earliest`].
+    pub start: Option<Start>,
+    /// How many messages the group may run ahead of its oldest unsettled one. Default: 65,536.
+    pub window: Option<u32>,
+}
+
+impl GroupOptions {
+    /// Errors with [`ErrorKind::InvalidArgument`] where an option is out of range.
+    pub fn check(&self) -> Result<()> {
+        if let Some(lease) = self.lease {
+            check_time("lease", lease, Duration::from_millis(1))?;
+        }
+        if let Some(n) = self.max_attempts {
+            check_range("max_attempts", u64::from(n), 1, u64::from(MAX_ATTEMPTS_MAX))?;
+        }
+        if let Some(n) = self.window {
+            check_range(
+                "window",
+                u64::from(n),
+                u64::from(WINDOW_MIN),
+                u64::from(WINDOW_MAX),
+            )?;
+        }
+        if let Some(backoff) = self.backoff {
+            check_time("backoff (first)", backoff.first, Duration::ZERO)?;
+            check_time("backoff (longest)", backoff.longest, backoff.first)?;
+            if !(1.0..=1000.0).contains(&backoff.factor) {
+                let found = backoff.factor;
+                return Err(invalid(format!(
+                    "backoff factor is {found}; expected 1 to 1000"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Configuration of a group, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupConfig {
+    /// In which order messages are handed out.
+    pub ordering: Ordering,
+    /// How long a message is handed out for.
+    pub lease: Duration,
+    /// After how many failures a message is a dead letter.
+    pub max_attempts: u32,
+    /// How long a failed message waits.
+    pub backoff: Backoff,
+    /// Where messages go that failed too often.
+    pub dead_letter_topic: DeadLetter,
+    /// How many messages the group may run ahead of its oldest unsettled one.
+    pub window: u32,
+}
+
+impl GroupConfig {
+    /// What a group created with these options stores.
+    #[must_use]
+    pub fn from_options(options: &GroupOptions) -> Self {
+        Self {
+            ordering: options.ordering.unwrap_or_default(),
+            lease: options.lease.unwrap_or(Duration::from_secs(30)),
+            max_attempts: options.max_attempts.unwrap_or(5),
+            backoff: options.backoff.unwrap_or_default(),
+            dead_letter_topic: options.dead_letter_topic.clone().unwrap_or_default(),
+            window: options.window.unwrap_or(65_536),
+        }
+    }
+
+    /// Errors with [`ErrorKind::ConfigMismatch`] where an option contradicts what is stored.
+    /// `start` says where a new group begins and never contradicts.
+    pub fn check_against(&self, group: &str, options: &GroupOptions) -> Result<()> {
+        let at = format!("group {group:?}");
+        agree(&at, "ordering", options.ordering, self.ordering)?;
+        agree(&at, "lease", options.lease, self.lease)?;
+        agree(&at, "max_attempts", options.max_attempts, self.max_attempts)?;
+        agree(&at, "backoff", options.backoff, self.backoff)?;
+        agree(&at, "window", options.window, self.window)?;
+        let wanted = options.dead_letter_topic.clone();
+        agree(
+            &at,
+            "dead_letter_topic",
+            wanted,
+            self.dead_letter_topic.clone(),
+        )
+    }
+}
+
+/// How a reader is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReaderOptions {
+    /// Where it starts. Default: [`Start::Earliest`].
+    pub start: Start,
+    /// The partitions to read; `None` reads all.
+    pub partitions: Option<Vec<u32>>,
+    /// Whether iteration waits at the end for more. Default: false.
+    pub follow: bool,
+}
+
+fn agree<T: PartialEq + std::fmt::Debug>(
+    at: &str,
+    name: &str,
+    wanted: Option<T>,
+    stored: T,
+) -> Result<()> {
+    match wanted {
+        Some(wanted) if wanted != stored => Err(mismatch(at, name, &stored, &wanted)),
+        _ => Ok(()),
+    }
+}
+
+fn mismatch(
+    at: &str,
+    name: &str,
+    stored: &dyn std::fmt::Debug,
+    wanted: &dyn std::fmt::Debug,
+) -> Error {
+    Error::new(
+        ErrorKind::ConfigMismatch,
+        format!(
+            "{at} was created with {name} {stored:?}, this call asks for {wanted:?}; leave \
+             {name} out, or change the stored value with configure"
+        ),
+    )
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
+}
+
+fn check_range(name: &str, found: u64, least: u64, most: u64) -> Result<()> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{name} is {found}; expected {least} to {most}"
+    )))
+}
+
+fn check_time(name: &str, found: Duration, least: Duration) -> Result<()> {
+    if (least..=TIME_MAX).contains(&found) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{name} is {found:?}; expected {least:?} to {TIME_MAX:?}"
+    )))
+}
+
+fn check_durability(durability: Durability) -> Result<()> {
+    match durability {
+        Durability::Interval(every) => check_time("sync_interval", every, Duration::from_millis(1)),
+        Durability::Process | Durability::Sync => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_range_options_are_refused_with_the_range() {
+        let options = TopicOptions {
+            partitions: Some(0),
+            ..Default::default()
+        };
+        let error = options.check().expect_err("0 partitions");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains("1 to 1024"), "{error}");
+        let options = GroupOptions {
+            window: Some(255),
+            ..Default::default()
+        };
+        assert!(options.check().is_err());
+        let lease = Some(Duration::ZERO);
+        assert!(
+            GroupOptions {
+                lease,
+                ..Default::default()
+            }
+            .check()
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_contradiction_names_configure_and_an_absent_option_takes_what_is_stored() {
+        let stored = TopicConfig::from_options(&TopicOptions {
+            partitions: Some(4),
+            ..Default::default()
+        });
+        assert!(
+            stored
+                .check_against("orders", &TopicOptions::default())
+                .is_ok()
+        );
+        let wanted = TopicOptions {
+            partitions: Some(2),
+            ..Default::default()
+        };
+        let error = stored
+            .check_against("orders", &wanted)
+            .expect_err("contradiction");
+        assert_eq!(error.kind(), ErrorKind::ConfigMismatch);
+        assert!(error.message().contains("configure"), "{error}");
+    }
+}
