@@ -1,1 +1,21 @@
-//! The shm layer.
+//! Memory shared between processes: mappings, owner-word locks, event counts, kernel locks, fork.
+//!
+//! Together with `ffi/src` this is the only room of `unsafe`. What it hands out is safe: every
+//! access is checked against the part of the mapping that was verified to lie inside the file
+//! (P18), and is atomic or a copy.
+
+mod event;
+mod fork;
+mod guarded;
+mod lock;
+mod locks;
+mod map;
+mod sys;
+
+pub use event::{EventCount, Token};
+pub use fork::{generation as fork_generation, register_descriptor, unregister_descriptor};
+pub use guarded::Guarded;
+pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
+pub use locks::LockFile;
+pub use map::{Mapping, Region, Tracker};
+pub use sys::{boot_id, process_id};

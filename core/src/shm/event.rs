@@ -1,0 +1,150 @@
+//! An event count on a futex word: announce, look again, sleep with a bound.
+//!
+//! ```text
+//!  31          17 16            1  0
+//! | notifications | announcements | someone sleeps |
+//! ```
+//!
+//! A notifier pays one load while nobody sleeps. The full fences pair: the sleeper announces before
+//! it looks again, the notifier publishes before it looks for sleepers, so at least one of the two
+//! sees the other. A sleeper that dies leaves the bit set: that costs one needless wake, which
+//! clears it. Every sleep is bounded besides, so that even a lost wake-up costs a beat, not a hang.
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use super::sys;
+
+const ASLEEP: u32 = 1;
+const ANNOUNCED: u32 = 1 << 1;
+const ANNOUNCED_MASK: u32 = 0xFFFE;
+const NOTIFIED: u32 = 1 << 16;
+
+/// What a sleeper saw when it announced itself.
+#[derive(Clone, Copy)]
+pub struct Token(u32);
+
+/// The verbs on an event word.
+pub struct EventCount;
+
+impl EventCount {
+    /// Announces that the caller is about to sleep. It must look again at what it waits for, and
+    /// only then call [`EventCount::wait`].
+    pub fn prepare(word: &AtomicU32) -> Token {
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let announced = (seen & !ANNOUNCED_MASK)
+                | (seen.wrapping_add(ANNOUNCED) & ANNOUNCED_MASK)
+                | ASLEEP;
+            match word.compare_exchange_weak(seen, announced, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    // Pairs with the fence in `notify`.
+                    fence(Ordering::SeqCst);
+                    return Token(announced);
+                }
+                Err(found) => seen = found,
+            }
+        }
+    }
+
+    /// Sleeps until a notification after `prepare`, or for `bound`. May return early.
+    pub fn wait(word: &AtomicU32, token: Token, bound: Duration) {
+        let mut seen = token.0;
+        let deadline = Instant::now() + bound;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            sys::futex_wait(word, seen, left);
+            let now = word.load(Ordering::Acquire);
+            // Another sleeper's announcement changes the word without being news for this one.
+            let only_announced = (now ^ seen) & !ANNOUNCED_MASK == 0 && now != seen;
+            if !only_announced || left.is_zero() {
+                return;
+            }
+            seen = now;
+        }
+    }
+
+    /// Whether somebody sleeps, or died asleep. The caller has published before.
+    #[inline]
+    pub fn has_sleepers(word: &AtomicU32) -> bool {
+        // Pairs with the fence in `prepare`.
+        fence(Ordering::SeqCst);
+        word.load(Ordering::Relaxed) & ASLEEP != 0
+    }
+
+    /// Wakes up to `most` sleepers. The caller has published what they wait for.
+    #[inline]
+    pub fn notify(word: &AtomicU32, most: u32) {
+        if Self::has_sleepers(word) {
+            Self::wake(word, most);
+        }
+    }
+
+    #[cold]
+    fn wake(word: &AtomicU32, most: u32) {
+        let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
+        let woken = sys::futex_wake(word, most);
+        if woken < most {
+            // Nobody is left asleep, unless somebody announced since: then the swap fails and the
+            // bit stays.
+            let now = before.wrapping_add(NOTIFIED);
+            let _ = word.compare_exchange(
+                now,
+                now & !ASLEEP,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn no_wake_up_is_lost() {
+        let word = AtomicU32::new(0);
+        let (ping, pong) = (AtomicU64::new(0), AtomicU64::new(0));
+        let rounds = 20_000;
+        let began = Instant::now();
+        let late = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=rounds {
+                    ping.store(round, Ordering::Release);
+                    EventCount::notify(&word, 1);
+                    while pong.load(Ordering::Acquire) < round {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            for round in 1..=rounds {
+                while ping.load(Ordering::Acquire) < round {
+                    let token = EventCount::prepare(&word);
+                    if ping.load(Ordering::Acquire) >= round {
+                        break;
+                    }
+                    let slept = Instant::now();
+                    EventCount::wait(&word, token, Duration::from_secs(5));
+                    if slept.elapsed() > Duration::from_secs(4) {
+                        late.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                pong.store(round, Ordering::Release);
+            }
+        });
+        assert_eq!(late.load(Ordering::Relaxed), 0, "slept through a notification");
+        assert!(began.elapsed() < Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_dead_sleepers_bit_is_cleared_by_the_next_notification() {
+        let word = AtomicU32::new(0);
+        EventCount::prepare(&word);
+        assert!(EventCount::has_sleepers(&word));
+        EventCount::notify(&word, 1);
+        assert!(!EventCount::has_sleepers(&word));
+    }
+}

@@ -1,0 +1,260 @@
+//! The lock in shared memory: a futex word that holds its owner.
+//!
+//! ```text
+//!  31        30..11             10..0
+//! | waiters | generation (20)  | slot + 1 (11) |      0 = free
+//! ```
+//!
+//! Taking it is one compare-and-swap from 0, so there is no instant in which it is held by nobody
+//! known. A waiter sleeps at most 2 ms, then asks the kernel whether the owner lives: a live one,
+//! stopped or slow, is waited for up to the timeout; the word of a dead one is swapped for the
+//! waiter's own, which must then repair what the lock guards (P17). A repairer that dies leaves its
+//! own word behind, and the next one repairs again.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::sys;
+use crate::error::{Error, ErrorKind, Result};
+
+const WAITERS: u32 = 1 << 31;
+const SLOT_BITS: u32 = 11;
+const GENERATION_MASK: u32 = (1 << 20) - 1;
+const SPINS: u32 = 100;
+const NAP: Duration = Duration::from_millis(2);
+
+/// A member of the store: its slot and the slot's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The member's slot, 0 to 2046.
+    pub slot: u16,
+    /// How often the slot was taken; the low 20 bits go into lock words.
+    pub generation: u32,
+}
+
+impl Owner {
+    #[inline]
+    fn word(self) -> u32 {
+        (self.generation & GENERATION_MASK) << SLOT_BITS | (u32::from(self.slot) + 1)
+    }
+
+    fn of_word(word: u32) -> Option<Self> {
+        let slot = (word & ((1 << SLOT_BITS) - 1)).checked_sub(1)?;
+        let generation = (word & !WAITERS) >> SLOT_BITS;
+        Some(Self { slot: slot as u16, generation })
+    }
+}
+
+/// Tells the living from the dead.
+pub trait Liveness: Send + Sync {
+    /// Whether the kernel still knows the owner as alive. A stopped process is alive.
+    fn is_alive(&self, owner: Owner) -> bool;
+    /// The owner for an error message: its process.
+    fn describe(&self, owner: Owner) -> String;
+}
+
+/// How a lock was had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// From nobody: what it guards is whole.
+    Clean,
+    /// From a dead owner: what it guards must be repaired first.
+    Inherited(Owner),
+}
+
+/// A held lock; dropping it gives the lock back.
+pub struct Held<'a> {
+    word: &'a AtomicU32,
+    me: Owner,
+}
+
+impl Held<'_> {
+    /// Which word is held, as an address to compare.
+    #[inline]
+    pub(super) fn address(&self) -> usize {
+        self.word.as_ptr() as usize
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        OwnerLock::release(self.word, self.me);
+    }
+}
+
+/// The verbs on a lock word.
+pub struct OwnerLock;
+
+impl OwnerLock {
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_acquire(word: &AtomicU32, me: Owner) -> bool {
+        // Acquire pairs with the release in `release`: what the last holder wrote is seen.
+        word.compare_exchange(0, me.word(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the lock, waiting for a live owner up to `timeout`, inheriting from a dead one.
+    /// Errors with [`ErrorKind::Stuck`], naming the owner, when the time is over.
+    #[inline]
+    pub fn acquire(
+        word: &AtomicU32,
+        me: Owner,
+        live: &dyn Liveness,
+        timeout: Duration,
+    ) -> Result<Acquired> {
+        if Self::try_acquire(word, me) {
+            return Ok(Acquired::Clean);
+        }
+        Self::wait(word, me, live, timeout)
+    }
+
+    #[cold]
+    fn wait(word: &AtomicU32, me: Owner, live: &dyn Liveness, timeout: Duration) -> Result<Acquired> {
+        for _ in 0..SPINS {
+            if Self::try_acquire(word, me) {
+                return Ok(Acquired::Clean);
+            }
+            std::hint::spin_loop();
+        }
+        let deadline = Instant::now() + timeout;
+        loop {
+            let found = word.load(Ordering::Relaxed);
+            if found & !WAITERS == 0 {
+                // The bit is kept set: others may sleep still, and a needless wake is harmless.
+                let mine = me.word() | WAITERS;
+                if word.compare_exchange(found, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                {
+                    return Ok(Acquired::Clean);
+                }
+                continue;
+            }
+            let marked = found | WAITERS;
+            if found != marked
+                && word
+                    .compare_exchange(found, marked, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_err()
+            {
+                continue;
+            }
+            sys::futex_wait(word, marked, NAP);
+            if word.load(Ordering::Relaxed) != marked {
+                continue;
+            }
+            let Some(owner) = Owner::of_word(marked) else { continue };
+            if !live.is_alive(owner) {
+                // The exact word: if anyone else took it over meanwhile, this fails.
+                let mine = me.word() | WAITERS;
+                if word.compare_exchange(marked, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                {
+                    return Ok(Acquired::Inherited(owner));
+                }
+            } else if Instant::now() >= deadline {
+                return Err(stuck(owner, live, timeout));
+            }
+        }
+    }
+
+    /// Gives the lock back and wakes a sleeper if there is one.
+    #[inline]
+    pub fn release(word: &AtomicU32, me: Owner) {
+        let before = word.swap(0, Ordering::Release);
+        debug_assert_eq!(before & !WAITERS, me.word(), "only the owner gives a lock back");
+        if before & WAITERS != 0 {
+            sys::futex_wake(word, 1);
+        }
+    }
+
+    /// Takes the lock and gives a guard with how it was had.
+    #[inline]
+    pub fn hold<'a>(
+        word: &'a AtomicU32,
+        me: Owner,
+        live: &dyn Liveness,
+        timeout: Duration,
+    ) -> Result<(Held<'a>, Acquired)> {
+        let how = Self::acquire(word, me, live, timeout)?;
+        Ok((Held { word, me }, how))
+    }
+
+    /// Takes the lock if it is free, with a guard.
+    #[inline]
+    pub fn try_hold(word: &AtomicU32, me: Owner) -> Option<Held<'_>> {
+        Self::try_acquire(word, me).then_some(Held { word, me })
+    }
+
+    /// Whether this owner holds the lock.
+    pub fn holds(word: &AtomicU32, owner: Owner) -> bool {
+        word.load(Ordering::Relaxed) & !WAITERS == owner.word()
+    }
+}
+
+#[cold]
+fn stuck(owner: Owner, live: &dyn Liveness, timeout: Duration) -> Error {
+    Error::new(
+        ErrorKind::Stuck,
+        format!(
+            "{} has held a lock of the store for more than {timeout:?}; it is alive but stopped \
+             or very slow: let it continue or end it, then try again",
+            live.describe(owner)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    struct World(AtomicBool);
+
+    impl Liveness for World {
+        fn is_alive(&self, _: Owner) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+        fn describe(&self, owner: Owner) -> String {
+            format!("process in slot {}", owner.slot)
+        }
+    }
+
+    const DEAD: Owner = Owner { slot: 3, generation: 9 };
+    const ME: Owner = Owner { slot: 2046, generation: GENERATION_MASK };
+
+    #[test]
+    fn p17_a_dead_owners_lock_is_inherited_and_a_live_ones_never() {
+        let word = AtomicU32::new(0);
+        let world = World(AtomicBool::new(true));
+        assert!(OwnerLock::try_acquire(&word, DEAD));
+        let error = OwnerLock::acquire(&word, ME, &world, Duration::from_millis(20))
+            .expect_err("held by the living");
+        assert_eq!(error.kind(), ErrorKind::Stuck);
+        assert!(error.message().contains("slot 3"), "{error}");
+        assert!(OwnerLock::holds(&word, DEAD), "the living is not robbed");
+        world.0.store(false, Ordering::SeqCst);
+        let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5)).expect("inherited");
+        assert_eq!(got, Acquired::Inherited(DEAD));
+        OwnerLock::release(&word, ME);
+        assert_eq!(word.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn threads_of_one_process_exclude_each_other() {
+        let word = AtomicU32::new(0);
+        let world = World(AtomicBool::new(true));
+        let counter = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        OwnerLock::acquire(&word, ME, &world, Duration::from_secs(20))
+                            .expect("lock");
+                        let seen = counter.load(Ordering::Relaxed);
+                        counter.store(seen + 1, Ordering::Relaxed);
+                        OwnerLock::release(&word, ME);
+                    }
+                });
+            }
+        });
+        assert_eq!(counter.load(Ordering::Relaxed), 80_000);
+    }
+}

@@ -1,0 +1,333 @@
+//! A shared mapping of a file, reached only through checked, atomic or copying verbs.
+//!
+//! A mapping may reach past the end of its file, so that the file can grow without being mapped
+//! anew; `limit` says how many bytes were verified to exist, and nothing behind it is touched, since
+//! touching it would end the process with SIGBUS (P18).
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Told of each store to a mapping, after it was done: a test twin of the disk records versions.
+pub trait Tracker: Send + Sync {
+    /// `len` bytes from `at` were stored.
+    fn stored(&self, at: usize, len: usize);
+}
+
+enum Memory {
+    File(MmapRaw),
+    /// Memory of this process alone, shared by all that open one file of a twin.
+    Anonymous(Arc<MmapRaw>),
+}
+
+/// A mapping of a file, or of anonymous memory in tests.
+pub struct Mapping {
+    base: *mut u8,
+    limit: AtomicUsize,
+    len: usize,
+    tracker: Option<Arc<dyn Tracker>>,
+    memory: Memory,
+}
+
+// SAFETY: the memory lives as long as the mapping, and all access to it is by atomics or by copies
+// of bytes that the protocols of the log and the window publish before they are read.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `len` bytes of the file, of which the first `limit` exist now.
+    pub fn of_file(file: &File, len: usize, limit: usize, write: bool, path: &Path) -> Result<Self> {
+        let mut options = MmapOptions::new();
+        options.len(len.max(1));
+        let map = if write {
+            options.map_raw(file)
+        } else {
+            options.map_raw_read_only(file)
+        };
+        let map = map.map_err(|e| Error::io("map", path, e))?;
+        let base = map.as_mut_ptr();
+        let limit = AtomicUsize::new(limit.min(len));
+        Ok(Self { base, limit, len, tracker: None, memory: Memory::File(map) })
+    }
+
+    /// Fresh anonymous memory of zeros, all of it accessible.
+    pub fn anonymous(len: usize) -> Result<Self> {
+        let map = MmapOptions::new().len(len.max(1)).map_anon().map_err(|e| {
+            Error::new(ErrorKind::Io, format!("cannot map {len} bytes of memory: {e}"))
+        })?;
+        let map = Arc::new(MmapRaw::from(map));
+        Ok(Self::share(map, len, None))
+    }
+
+    fn share(map: Arc<MmapRaw>, limit: usize, tracker: Option<Arc<dyn Tracker>>) -> Self {
+        let (base, len) = (map.as_mut_ptr(), map.len());
+        let limit = AtomicUsize::new(limit);
+        Self { base, limit, len, tracker, memory: Memory::Anonymous(map) }
+    }
+
+    /// Another mapping of the same anonymous memory; `None` for a mapping of a file.
+    pub fn another(&self, limit: usize, tracker: Option<Arc<dyn Tracker>>) -> Option<Self> {
+        match &self.memory {
+            Memory::Anonymous(map) => Some(Self::share(map.clone(), limit, tracker)),
+            Memory::File(_) => None,
+        }
+    }
+
+    /// Bytes of the mapping's range, existing or not.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the range is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes from the start may be touched.
+    #[inline]
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Raises the limit after the file's length was verified; it never falls.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.fetch_max(limit.min(self.len), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn check(&self, at: usize, len: usize) -> Option<*mut u8> {
+        let end = at.checked_add(len)?;
+        if end > self.limit() {
+            return None;
+        }
+        // SAFETY: `end` is within the limit, which is within the mapping.
+        Some(unsafe { self.base.add(at) })
+    }
+
+    /// Published bytes: the caller knows by the protocol that nobody writes them any more.
+    #[inline]
+    pub fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
+        let from = self.check(at, len)?;
+        // SAFETY: in bounds, and published records are never written again (the log's protocol).
+        Some(unsafe { std::slice::from_raw_parts(from, len) })
+    }
+
+    /// A 32-bit word of volatile shared memory (locks, futexes), 4-byte aligned.
+    #[inline]
+    pub fn word32(&self, at: usize) -> Option<&AtomicU32> {
+        if !at.is_multiple_of(4) {
+            return None;
+        }
+        let word = self.check(at, 4)?;
+        // SAFETY: in bounds and aligned: the base is a page's, `at` was checked.
+        Some(unsafe { AtomicU32::from_ptr(word.cast()) })
+    }
+
+    /// A 64-bit word, 8-byte aligned.
+    #[inline]
+    pub fn word64(&self, at: usize) -> Option<&AtomicU64> {
+        if !at.is_multiple_of(8) {
+            return None;
+        }
+        let word = self.check(at, 8)?;
+        // SAFETY: as above.
+        Some(unsafe { AtomicU64::from_ptr(word.cast()) })
+    }
+
+    /// Loads a 32-bit word.
+    #[inline]
+    pub fn load_u32(&self, at: usize, order: Ordering) -> Option<u32> {
+        Some(self.word32(at)?.load(order))
+    }
+
+    /// Loads a 64-bit word.
+    #[inline]
+    pub fn load_u64(&self, at: usize, order: Ordering) -> Option<u64> {
+        Some(self.word64(at)?.load(order))
+    }
+
+    /// Stores a 32-bit word.
+    #[inline]
+    pub fn store_u32(&self, at: usize, value: u32, order: Ordering) -> Option<()> {
+        self.word32(at)?.store(value, order);
+        self.tell(at, 4);
+        Some(())
+    }
+
+    /// Stores a 64-bit word.
+    #[inline]
+    pub fn store_u64(&self, at: usize, value: u64, order: Ordering) -> Option<()> {
+        self.word64(at)?.store(value, order);
+        self.tell(at, 8);
+        Some(())
+    }
+
+    /// Compare and swap of a 64-bit word; the found value on failure.
+    #[inline]
+    pub fn cas_u64(&self, at: usize, old: u64, new: u64) -> Option<std::result::Result<u64, u64>> {
+        let word = self.word64(at)?;
+        let swapped = word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+        self.tell(at, 8);
+        Some(swapped)
+    }
+
+    /// Copies bytes in that nobody reads yet.
+    #[inline]
+    pub fn copy_in(&self, at: usize, bytes: &[u8]) -> Option<()> {
+        let to = self.check(at, bytes.len())?;
+        // SAFETY: in bounds; `bytes` is not part of this mapping's unpublished range, since such a
+        // range is never handed out as a slice.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        self.tell(at, bytes.len());
+        Some(())
+    }
+
+    /// Zeroes bytes that nobody reads yet.
+    pub fn zero(&self, at: usize, len: usize) -> Option<()> {
+        let to = self.check(at, len)?;
+        // SAFETY: in bounds.
+        unsafe { std::ptr::write_bytes(to, 0, len) };
+        self.tell(at, len);
+        Some(())
+    }
+
+    /// Makes the kernel allocate and map these pages for writing now, where it can.
+    pub fn populate(&self, at: usize, len: usize) {
+        let page = 4096;
+        let from = at / page * page;
+        let to = at.saturating_add(len).min(self.limit()) / page * page;
+        if let (Memory::File(_), true) = (&self.memory, to > from) {
+            // SAFETY: the range is page aligned and inside the mapping; populating changes no
+            // byte. A kernel that does not know the advice answers EINVAL, which costs speed only.
+            unsafe {
+                libc::madvise(self.base.add(from).cast(), to - from, libc::MADV_POPULATE_WRITE);
+            }
+        }
+    }
+
+    #[inline]
+    fn tell(&self, at: usize, len: usize) {
+        if let Some(tracker) = &self.tracker {
+            tracker.stored(at, len);
+        }
+    }
+}
+
+/// A part of a mapping whose bounds were checked once: 64-bit words by number.
+#[derive(Clone)]
+pub struct Region {
+    map: Arc<Mapping>,
+    at: usize,
+    words: usize,
+}
+
+impl Region {
+    /// `len` bytes from `at`, both multiples of 8, inside the mapping's limit; else `None`.
+    pub fn new(map: &Arc<Mapping>, at: usize, len: usize) -> Option<Self> {
+        if !at.is_multiple_of(8) || !len.is_multiple_of(8) {
+            return None;
+        }
+        map.check(at, len)?;
+        Some(Self { map: map.clone(), at, words: len / 8 })
+    }
+
+    #[inline]
+    fn word(&self, number: usize) -> &AtomicU64 {
+        assert!(number < self.words, "word {number} of a region of {}", self.words);
+        // SAFETY: `new` checked the whole region against the limit, which never falls; base and
+        // `at` are 8-byte aligned; the map is kept alive by `self`.
+        unsafe { AtomicU64::from_ptr(self.map.base.add(self.at + number * 8).cast()) }
+    }
+
+    /// Loads a word.
+    #[inline]
+    pub fn load(&self, number: usize, order: Ordering) -> u64 {
+        self.word(number).load(order)
+    }
+
+    /// Loads a word that only the lock's holder writes.
+    #[inline]
+    pub fn get(&self, number: usize) -> u64 {
+        self.load(number, Ordering::Relaxed)
+    }
+
+    /// Stores a word.
+    #[inline]
+    pub fn store(&self, number: usize, value: u64, order: Ordering) {
+        self.word(number).store(value, order);
+        self.map.tell(self.at + number * 8, 8);
+    }
+
+    /// Stores a word that only the lock's holder writes.
+    #[inline]
+    pub fn set(&self, number: usize, value: u64) {
+        self.store(number, value, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter; the value before.
+    #[inline]
+    pub fn add(&self, number: usize, value: u64) -> u64 {
+        let before = self.word(number).fetch_add(value, Ordering::Relaxed);
+        self.map.tell(self.at + number * 8, 8);
+        before
+    }
+
+    /// Compare and swap; the found value on failure.
+    #[inline]
+    pub fn cas(&self, number: usize, old: u64, new: u64) -> std::result::Result<u64, u64> {
+        let swapped =
+            self.word(number).compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+        self.map.tell(self.at + number * 8, 8);
+        swapped
+    }
+
+    /// The low half of a word, for locks and futexes.
+    #[inline]
+    pub fn word32(&self, number: usize) -> &AtomicU32 {
+        let word = self.word(number);
+        // SAFETY: the first four bytes of an aligned, live 64-bit word; locks and futexes use a
+        // word of their own, never the 64-bit verbs on it.
+        unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) }
+    }
+
+    /// The mapping this is a part of.
+    pub fn mapping(&self) -> &Arc<Mapping> {
+        &self.map
+    }
+
+    /// Where it begins in the mapping.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p18_nothing_behind_the_limit_is_touched() {
+        let map = Mapping::anonymous(4096).expect("memory");
+        assert!(map.bytes(4090, 7).is_none());
+        assert!(map.bytes(usize::MAX, 2).is_none());
+        assert!(map.load_u64(4, Ordering::Relaxed).is_none(), "unaligned");
+        assert!(map.copy_in(4095, b"xy").is_none());
+        let small = map.another(64, None).expect("anonymous");
+        assert!(small.load_u64(64, Ordering::Relaxed).is_none());
+        assert!(Region::new(&Arc::new(small), 0, 72).is_none());
+    }
+
+    #[test]
+    fn two_mappings_of_one_memory_see_each_other() {
+        let map = Mapping::anonymous(4096).expect("memory");
+        let other = map.another(4096, None).expect("anonymous");
+        map.copy_in(8, b"hello").expect("in bounds");
+        assert_eq!(other.bytes(8, 5), Some(&b"hello"[..]));
+    }
+}

@@ -1,0 +1,209 @@
+//! The real file system.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate, fdatasync, statfs};
+use rustix::io::Errno;
+
+use super::{Access, File, Storage};
+use crate::error::{Error, Result};
+use crate::shm::{LockFile, Mapping};
+
+/// File systems whose locks or mappings are not kept by one kernel, by the magic number of statfs.
+const NETWORK_KINDS: [(u64, &str); 14] = [
+    (0x6969, "NFS"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x517B, "SMB"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "FUSE"),
+    (0x00C3_6400, "Ceph"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x5346_414F, "AFS"),
+    (0x6B41_4653, "kAFS"),
+    (0x7375_7245, "Coda"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636F, "OCFS2"),
+    (0x564C, "NCP"),
+];
+
+/// The file system of this host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+fn options(access: Access, mode: u32) -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(access != Access::Read).mode(mode);
+    match access {
+        Access::Create => options.create(true),
+        Access::CreateNew => options.create_new(true),
+        Access::Read | Access::ReadWrite => &mut options,
+    };
+    options
+}
+
+impl Storage for Disk {
+    fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>> {
+        let file = options(access, mode).open(path).map_err(|e| Error::io("open", path, e))?;
+        Ok(Arc::new(DiskFile { file, path: path.to_owned() }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|e| Error::io("rename", from, e))
+    }
+
+    fn unlink(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|e| Error::io("remove", path, e))
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+        match fs::DirBuilder::new().mode(mode).create(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            made => made.map_err(|e| Error::io("create the folder", path, e)),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> Result<Vec<String>> {
+        let failed = |e| Error::io("list", folder, e);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool> {
+        path.try_exists().map_err(|e| Error::io("look at", path, e))
+    }
+
+    fn sync_dir(&self, folder: &Path) -> Result<()> {
+        fs::File::open(folder)
+            .and_then(|opened| opened.sync_all())
+            .map_err(|e| Error::io("sync the folder", folder, e))
+    }
+
+    fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
+        let found = statfs(path).map_err(|e| Error::io("look at", path, e.into()))?;
+        let magic = found.f_type as u64 & 0xFFFF_FFFF;
+        Ok(NETWORK_KINDS.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name))
+    }
+
+    fn lock_file(&self, path: &Path, read_only: bool, mode: u32) -> Result<LockFile> {
+        let access = if read_only { Access::Read } else { Access::Create };
+        let file = options(access, mode).open(path).map_err(|e| Error::io("open", path, e))?;
+        LockFile::new(file, path)
+    }
+}
+
+struct DiskFile {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl DiskFile {
+    fn failed(&self, doing: &str, error: impl Into<std::io::Error>) -> Error {
+        Error::io(doing, &self.path, error.into())
+    }
+
+    /// For file systems without `fallocate`: zeros, written, so that every byte has its block.
+    fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
+        const ZEROS: [u8; 65_536] = [0; 65_536];
+        let mut at = from;
+        while at < to {
+            let some = (to - at).min(ZEROS.len() as u64);
+            self.write_at(&ZEROS[..some as usize], at)?;
+            at += some;
+        }
+        Ok(())
+    }
+}
+
+impl File for DiskFile {
+    fn len(&self) -> Result<u64> {
+        let known = self.file.metadata().map_err(|e| self.failed("look at", e))?;
+        Ok(known.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+        self.file.read_exact_at(buffer, at).map_err(|e| self.failed("read", e))
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
+        self.file.write_all_at(bytes, at).map_err(|e| self.failed("write", e))
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        let old = self.len()?;
+        if old >= len {
+            return Ok(());
+        }
+        let doing = format!("allocate {len} bytes for");
+        loop {
+            return match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+                Ok(()) => Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(Errno::OPNOTSUPP) => self.write_zeros(old, len),
+                Err(e) => Err(self.failed(&doing, e)),
+            };
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        fdatasync(&self.file).map_err(|e| self.failed("sync", e))
+    }
+
+    fn map(&self, len: usize, write: bool) -> Result<Arc<Mapping>> {
+        let limit = usize::try_from(self.len()?).unwrap_or(usize::MAX);
+        Ok(Arc::new(Mapping::of_file(&self.file, len, limit, write, &self.path)?))
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn p5_allocated_bytes_have_blocks() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("file");
+        let file = Disk.open(&path, Access::CreateNew, 0o660).expect("create");
+        file.allocate(1 << 20).expect("allocate");
+        let known = fs::metadata(&path).expect("metadata");
+        assert_eq!(known.len(), 1 << 20);
+        assert!(known.blocks() * 512 >= 1 << 20, "only {} blocks", known.blocks());
+    }
+
+    #[test]
+    fn missing_files_say_so_with_their_path() {
+        let Err(error) = Disk.open(Path::new("/nonexistent/file"), Access::Read, 0) else {
+            panic!("opened a file that does not exist");
+        };
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.message().contains("/nonexistent/file"));
+    }
+
+    #[test]
+    fn a_mapping_sees_the_growth_of_its_file() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = Disk.open(&folder.path().join("f"), Access::CreateNew, 0o660).expect("create");
+        file.allocate(4096).expect("allocate");
+        let map = file.map(1 << 20, true).expect("map");
+        assert!(map.copy_in(4096, b"x").is_none());
+        file.allocate(8192).expect("allocate");
+        map.set_limit(8192);
+        map.copy_in(4096, b"x").expect("inside now");
+        let mut read = [0];
+        file.read_at(&mut read, 4096).expect("read");
+        assert_eq!(&read, b"x");
+    }
+}

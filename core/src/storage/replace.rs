@@ -1,0 +1,25 @@
+//! Replacing a small file as a whole.
+
+use std::path::Path;
+
+use super::{Access, Storage};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Puts `bytes` in the place of the file at `path`, all or nothing, also through a power loss: a
+/// temporary file is written and synced before it takes the name, and the folder is synced after. A
+/// crash in between leaves the old file and a temporary one, which the next call overwrites.
+pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        let message = format!("{} is not the path of a file", path.display());
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    };
+    let temporary = folder.join(format!(".{}.new", name.to_string_lossy()));
+    if storage.exists(&temporary)? {
+        storage.unlink(&temporary)?;
+    }
+    let file = storage.open(&temporary, Access::CreateNew, mode)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    storage.rename(&temporary, path)?;
+    storage.sync_dir(folder)
+}
