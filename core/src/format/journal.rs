@@ -1,0 +1,1 @@
+//! Layout constants of journal.

@@ -1,0 +1,115 @@
+//! Every file name of a store, built and parsed here alone; and the rules for names of things.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Options of the store, written once.
+pub const STORE_META: &str = "store.meta";
+/// Kernel locks.
+pub const LOCK: &str = "lock";
+/// Shared memory, rebuilt by whoever is alone.
+pub const CONTROL: &str = "control";
+/// Redo journal.
+pub const TRANSACTIONS: &str = "transactions.log";
+/// Folder of the topics.
+pub const TOPICS: &str = "topics";
+/// Configuration of a topic.
+pub const TOPIC_META: &str = "topic.meta";
+/// Folder of a topic's groups.
+pub const GROUPS: &str = "groups";
+/// Configuration of a group.
+pub const GROUP_META: &str = "group.meta";
+/// Offsets that may have been handed out, and the durable mark.
+pub const RESERVE: &str = "reserve";
+/// The next segment, prepared ahead.
+pub const NEXT_SEGMENT: &str = "next";
+/// Longest name of a topic or group.
+pub const NAME_MAX: usize = 249;
+
+const SEGMENT_SUFFIX: &str = ".log";
+const WINDOW_SUFFIX: &str = ".window";
+
+/// Errors with [`ErrorKind::InvalidName`] unless the name can be a topic's or group's.
+pub fn check(what: &str, name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let fits = (1..=NAME_MAX).contains(&name.len());
+    if fits && name.chars().all(allowed) && name != "." && name != ".." {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidName,
+        format!(
+            "{what} name {name:?} has {} bytes; expected 1 to {NAME_MAX} of the characters \
+             A-Z a-z 0-9 . _ - and neither \".\" nor \"..\"",
+            name.len()
+        ),
+    ))
+}
+
+/// The folder of a topic.
+#[must_use]
+pub fn topic_folder(store: &Path, topic: &str) -> PathBuf {
+    store.join(TOPICS).join(topic)
+}
+
+/// The folder of a partition.
+#[must_use]
+pub fn partition_folder(topic: &Path, partition: u32) -> PathBuf {
+    topic.join(partition.to_string())
+}
+
+/// The folder of a group.
+#[must_use]
+pub fn group_folder(topic: &Path, group: &str) -> PathBuf {
+    topic.join(GROUPS).join(group)
+}
+
+/// A segment's file name.
+#[must_use]
+pub fn segment(base: u64) -> String {
+    format!("{base:020}{SEGMENT_SUFFIX}")
+}
+
+/// The base offset of a segment's file name; `None` for any other name.
+#[must_use]
+pub fn parse_segment(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
+    let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// A delivery window's file name.
+#[must_use]
+pub fn window(partition: u32) -> String {
+    format!("{partition}{WINDOW_SUFFIX}")
+}
+
+/// The default dead-letter topic of a group.
+#[must_use]
+pub fn dead_letter_topic(topic: &str, group: &str) -> String {
+    format!("{topic}.{group}.dlq")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_strangers_are_not_segments() {
+        assert_eq!(parse_segment(&segment(u64::MAX)), Some(u64::MAX));
+        assert_eq!(parse_segment(&segment(0)), Some(0));
+        for stranger in ["next", "1.log", "+0000000000000000001.log", "99999999999999999999.log"] {
+            assert_eq!(parse_segment(stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn hostile_names_are_refused() {
+        for name in ["", ".", "..", "a/b", "a b", "\u{e9}", "a\0", &"x".repeat(250)] {
+            let error = check("topic", name).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::InvalidName);
+        }
+        check("topic", "orders.billing.dlq").expect("a plain name");
+    }
+}
