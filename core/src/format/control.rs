@@ -1,1 +1,140 @@
-//! Layout constants of control.
+//! Layout of `control`, the shared memory of a store: words of 8 bytes, by number.
+//!
+//! It is rebuilt by whoever is alone, so it has a signature instead of a stable format: builds that
+//! lay it out differently refuse to share a store.
+
+/// First word: what lays it out this way. Changed with every change of layout.
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL01");
+/// Bytes that are mapped; the file grows below this.
+pub const MAPPED: usize = 1 << 30;
+/// Steps in which the file grows.
+pub const GROWTH: u64 = 256 * 1024;
+
+/// Words of the header, at the start of the file.
+pub mod header {
+    /// `SIGNATURE`.
+    pub const SIGNATURE: usize = 0;
+    /// Drawn anew at each laying out; stored last; 0 while it is being laid out.
+    pub const LAID_OUT: usize = 1;
+    /// The start of the host, first and second half.
+    pub const BOOT: usize = 2;
+    /// Bytes handed out to blocks.
+    pub const ALLOCATED: usize = 4;
+    /// Lock of the block list.
+    pub const REGISTRY_LOCK: usize = 5;
+    /// Lock of the journal's slots.
+    pub const JOURNAL_LOCK: usize = 6;
+    /// First block of the list, 0 for none.
+    pub const FIRST_BLOCK: usize = 7;
+    /// When dead members were last looked for, in ms of the boot clock.
+    pub const LAST_PROBE: usize = 8;
+    /// Lock of the search for dead members.
+    pub const DEATH_LOCK: usize = 9;
+    /// Words of the header.
+    pub const WORDS: usize = 64;
+}
+
+/// The table of members.
+pub mod member {
+    /// Where it begins in the file.
+    pub const AT: usize = 512;
+    /// Number of slots.
+    pub const SLOTS: usize = 1024;
+    /// Words of a slot.
+    pub const WORDS: usize = 8;
+    /// Generation, and above it the state: 0 free, 1 in use.
+    pub const STATE: usize = 0;
+    /// Process id, as its own namespace numbers it.
+    pub const PROCESS: usize = 1;
+}
+
+/// The table of consumers.
+pub mod consumer {
+    /// Where it begins in the file.
+    pub const AT: usize = super::member::AT + super::member::SLOTS * super::member::WORDS * 8;
+    /// Number of slots.
+    pub const SLOTS: usize = 4096;
+    /// Words of a slot.
+    pub const WORDS: usize = 16;
+    /// 0 free, else the member's slot + 1 and, above bit 16, the member's generation.
+    pub const MEMBER: usize = 0;
+    /// Position of the group's block.
+    pub const GROUP: usize = 1;
+    /// Name in UTF-8, zero padded.
+    pub const NAME: usize = 2;
+    /// Bytes of the name.
+    pub const NAME_BYTES: usize = 96;
+}
+
+/// Where blocks begin.
+pub const BLOCKS: usize = consumer::AT + consumer::SLOTS * consumer::WORDS * 8;
+
+/// Words that every block of the list begins with.
+pub mod block {
+    /// Position of the next block, 0 for none.
+    pub const NEXT: usize = 0;
+    /// Id of the topic or group.
+    pub const ID: usize = 1;
+    /// Number of partitions.
+    pub const PARTITIONS: usize = 2;
+    /// 1 topic, 2 group.
+    pub const KIND: usize = 3;
+    /// Event word: readers of a topic, consumers of a group.
+    pub const EVENT: usize = 4;
+    /// Of a group: id of its topic.
+    pub const TOPIC: usize = 5;
+    /// Of a topic: event word that says whether any group sleeps.
+    pub const GROUPS_EVENT: usize = 6;
+    /// Counters of a group begin here.
+    pub const COUNTERS: usize = 8;
+    /// Words before the partitions' blocks.
+    pub const WORDS: usize = 32;
+}
+
+/// A topic's partition.
+pub mod partition {
+    /// Append lock.
+    pub const LOCK: usize = 0;
+    /// Lock of the one who syncs.
+    pub const SYNC_LOCK: usize = 1;
+    /// Lock for rolling, preparing, raising the reserve.
+    pub const SLOW_LOCK: usize = 2;
+    /// 1 once recovered in this life of `control`.
+    pub const RECOVERED: usize = 3;
+    /// Offset of the next record.
+    pub const NEXT_OFFSET: usize = 4;
+    /// Base of the active segment.
+    pub const SEGMENT: usize = 5;
+    /// Position of the next record in it.
+    pub const POSITION: usize = 6;
+    /// Timestamp of the last record.
+    pub const LAST_TIMESTAMP: usize = 7;
+    /// Offsets below may be handed out (P4).
+    pub const LIMIT: usize = 8;
+    /// By how much the limit was last raised.
+    pub const STEP: usize = 9;
+    /// Offsets below are on disk.
+    pub const SYNCED: usize = 10;
+    /// Where they end: segment.
+    pub const MARK_SEGMENT: usize = 11;
+    /// Where they end: position.
+    pub const MARK_POSITION: usize = 12;
+    /// Event word of those who wait for a sync.
+    pub const SYNC_EVENT: usize = 13;
+    /// 1 after a failed sync.
+    pub const POISONED: usize = 14;
+    /// Words of the block.
+    pub const WORDS: usize = 32;
+}
+
+/// A group's partition.
+pub mod group_partition {
+    /// Lock of the window.
+    pub const LOCK: usize = 0;
+    /// 1 once the window was rebuilt in this life of `control`.
+    pub const REBUILT: usize = 1;
+    /// Messages that may be taken now, for a look without the lock.
+    pub const READY: usize = 2;
+    /// Words of the block.
+    pub const WORDS: usize = 16;
+}

@@ -1,1 +1,207 @@
-//! The log layer.
+//! One partition: an append-only log in segments.
+//!
+//! What publishes a record is its length word, stored last. The words of the partition's block in
+//! `control` (next offset, segment, position, ...) are derived from the records: whoever inherits
+//! the lock from a dead process walks from the block's position to the end and sets them anew.
+
+mod append;
+mod block;
+mod durable;
+mod read;
+mod recover;
+mod reserve;
+mod roll;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+pub use append::Draft;
+pub use read::{Cursor, Record, Step};
+pub use segment::Segment;
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names;
+use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region};
+use crate::storage::Storage;
+use block::Block;
+
+/// No segment.
+pub(crate) const NONE: u64 = u64::MAX;
+
+/// What a partition needs of the process that opened the store.
+pub struct Env {
+    /// The file system.
+    pub storage: Arc<dyn Storage>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who lives.
+    pub live: Arc<dyn Liveness>,
+    /// This member.
+    pub me: Owner,
+    /// How long to wait for a live holder of a lock.
+    pub lock_timeout: Duration,
+    /// Permission bits of created files.
+    pub mode: u32,
+    /// This member's word in the member table and what it must hold; a member that was taken for
+    /// dead finds another value there and may not write any more.
+    pub fence: Option<(Region, u64)>,
+}
+
+impl Env {
+    /// Errors with [`ErrorKind::Fenced`] when this member was taken for dead.
+    #[inline]
+    pub fn check_fence(&self) -> Result<()> {
+        match &self.fence {
+            Some((word, mine)) if word.get(0) != *mine => Err(fenced()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cold]
+fn fenced() -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "this process was taken for dead, since its lock file was closed behind the library's \
+         back, and others repaired after it; open the store again",
+    )
+}
+
+/// Called after records became visible, with their number.
+pub type OnPublish = Arc<dyn Fn(u32) + Send + Sync>;
+
+/// What the append lock guards in this process.
+#[derive(Default)]
+struct Local {
+    active: Option<Arc<Segment>>,
+}
+
+/// A partition as this process has it open.
+pub struct Partition {
+    env: Arc<Env>,
+    folder: PathBuf,
+    topic: u64,
+    number: u32,
+    block: Block,
+    local: Guarded<Local>,
+    segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    on_publish: OnPublish,
+}
+
+impl Partition {
+    /// Opens the partition in its folder, with its block in `control`. Nothing is read yet: the
+    /// first that uses it after `control` was laid out recovers it.
+    pub fn open(
+        env: Arc<Env>,
+        folder: PathBuf,
+        block: Region,
+        topic: u64,
+        number: u32,
+        on_publish: OnPublish,
+    ) -> Result<Arc<Self>> {
+        let block = Block(block);
+        let local = Guarded::new(block.lock(), Local::default());
+        let segments = RwLock::default();
+        let partition =
+            Self { env, folder, topic, number, block, local, segments, on_publish };
+        let held = partition.lock()?;
+        drop(held);
+        Ok(Arc::new(partition))
+    }
+
+    /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.
+    #[inline]
+    fn lock(&self) -> Result<Held<'_>> {
+        let env = &*self.env;
+        let (mut held, how) =
+            OwnerLock::hold(self.block.lock(), env.me, &*env.live, env.lock_timeout)?;
+        if how != Acquired::Clean || !self.block.recovered() {
+            self.restore(&mut held, how)?;
+        }
+        Ok(held)
+    }
+
+    #[cold]
+    fn restore(&self, held: &mut Held<'_>, how: Acquired) -> Result<()> {
+        self.local.with(held).active = None;
+        if !self.block.recovered() {
+            return self.recover(held);
+        }
+        match how {
+            Acquired::Clean => Ok(()),
+            Acquired::Inherited(_) => self.repair(),
+        }
+    }
+
+    /// The offset that the next record gets.
+    #[inline]
+    pub fn next_offset(&self) -> u64 {
+        self.block.next_offset()
+    }
+
+    /// The partition's number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The partition's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Offset of the oldest record that is kept; the next offset if there is none.
+    pub fn earliest_offset(&self) -> Result<u64> {
+        Ok(self.bases()?.first().copied().unwrap_or_else(|| self.next_offset()))
+    }
+
+    /// Number of segments and bytes of their files.
+    pub fn disk_use(&self) -> Result<(u64, u64)> {
+        let bases = self.bases()?;
+        let mut bytes = 0;
+        for base in &bases {
+            bytes += self.segment(*base)?.map_or(0, |segment| segment.capacity());
+        }
+        Ok((bases.len() as u64, bytes))
+    }
+
+    /// Bases of the segments on disk, in order.
+    pub(crate) fn bases(&self) -> Result<Vec<u64>> {
+        let names = self.env.storage.list(&self.folder)?;
+        Ok(names.iter().filter_map(|name| names::parse_segment(name)).collect())
+    }
+
+    /// A segment that is mapped already.
+    #[inline]
+    pub(crate) fn mapped(&self, base: u64) -> Option<Arc<Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&base).cloned()
+    }
+
+    /// A segment, mapped now if it was not; `None` if there is no such file.
+    pub(crate) fn segment(&self, base: u64) -> Result<Option<Arc<Segment>>> {
+        if let Some(segment) = self.mapped(base) {
+            return Ok(Some(segment));
+        }
+        let path = self.folder.join(names::segment(base));
+        if base == NONE || !self.env.storage.exists(&path)? {
+            return Ok(None);
+        }
+        let segment = Segment::open(&*self.env.storage, &path, self.topic, self.number, base)?;
+        self.remember(&segment);
+        Ok(Some(segment))
+    }
+
+    fn remember(&self, segment: &Arc<Segment>) {
+        let mut known = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(segment.base()).or_insert_with(|| segment.clone());
+    }
+
+    fn forget(&self, base: u64) {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&base);
+    }
+}

@@ -1,0 +1,215 @@
+//! Appending: one lock, one publish, for one record or a batch.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Partition, Segment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{self, HAS_KEY, HEADER, Header, MESSAGE, MORE};
+use crate::shm::Held;
+
+/// A message on its way into the log, its body's checksum taken already.
+#[derive(Clone, Copy)]
+pub struct Draft<'a> {
+    /// The key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// The encoded headers block, empty without headers.
+    pub headers: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The caller's timestamp; the clock's where there is none.
+    pub timestamp_ns: Option<i64>,
+    /// `record::body_crc` of key, headers and payload.
+    pub body_crc: u32,
+    /// `murmur2::key_hash` of the key, 0 without one.
+    pub key_hash: u64,
+}
+
+impl Draft<'_> {
+    #[inline]
+    fn header(&self) -> Header {
+        Header {
+            key_hash: self.key_hash,
+            kind: MESSAGE,
+            flags: if self.key.is_some() { HAS_KEY } else { 0 },
+            key_len: self.key.map_or(0, <[u8]>::len) as u32,
+            headers_len: self.headers.len() as u32,
+            payload_len: self.payload.len() as u32,
+            ..Header::default()
+        }
+    }
+
+    /// Bytes in the log.
+    #[inline]
+    fn padded(&self) -> u64 {
+        let body = self.key.map_or(0, <[u8]>::len) + self.headers.len() + self.payload.len();
+        record::padded((HEADER + body) as u64)
+    }
+}
+
+/// Why an append could not be done under the lock alone.
+enum Outcome {
+    Done(u64),
+    Room(u64),
+    Offsets,
+    Map(u64),
+}
+
+impl Partition {
+    /// Appends all drafts or none; the offset of the first. Once it returns they survive `kill -9`
+    /// (P1), since they are in the kernel's pages and published.
+    #[inline]
+    pub fn append(&self, drafts: &[Draft<'_>]) -> Result<u64> {
+        loop {
+            let mut held = self.lock()?;
+            let outcome = self.attempt(&mut held, drafts)?;
+            drop(held);
+            match outcome {
+                Outcome::Done(first) => {
+                    (self.on_publish)(drafts.len() as u32);
+                    return Ok(first);
+                }
+                other => self.make_way(&other, drafts)?,
+            }
+        }
+    }
+
+    /// As `append`, but `None` instead of waiting for a lock, the disk or a new segment.
+    #[inline]
+    pub fn try_append(&self, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
+        if !self.block.recovered() {
+            return Ok(None);
+        }
+        let lock = self.block.lock();
+        let Some(mut held) = crate::shm::OwnerLock::try_hold(lock, self.env.me) else {
+            return Ok(None);
+        };
+        let outcome = self.attempt(&mut held, drafts)?;
+        drop(held);
+        match outcome {
+            Outcome::Done(first) => {
+                (self.on_publish)(drafts.len() as u32);
+                Ok(Some(first))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn make_way(&self, outcome: &Outcome, drafts: &[Draft<'_>]) -> Result<()> {
+        match *outcome {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Room(bytes) => self.roll(bytes),
+            Outcome::Offsets => self.raise_reserve(drafts.len() as u64),
+            Outcome::Map(base) => match self.segment(base)? {
+                Some(_) => Ok(()),
+                None => Err(Error::new(
+                    ErrorKind::Damaged,
+                    format!(
+                        "{}: the segment of offset {base}, which messages go into, is missing; \
+                         restore it, or close the store everywhere and open it again to recover",
+                        self.folder.display()
+                    ),
+                )),
+            },
+        }
+    }
+
+    #[inline]
+    fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
+        self.env.check_fence()?;
+        let block = &self.block;
+        if block.poisoned() {
+            return Err(self.poisoned());
+        }
+        let first = block.next_offset();
+        if first + drafts.len() as u64 > block.limit() {
+            return Ok(Outcome::Offsets);
+        }
+        let local = self.local.with(held);
+        let base = block.segment();
+        let segment: &Arc<Segment> = match &mut local.active {
+            Some(active) if active.base() == base => active,
+            active => match self.mapped(base) {
+                Some(mapped) => active.insert(mapped),
+                None if base == super::NONE => return Ok(Outcome::Room(total(drafts))),
+                None => return Ok(Outcome::Map(base)),
+            },
+        };
+        let (position, bytes) = (block.position(), total(drafts));
+        // Room for the record, the next length word, and the END record that closes the segment.
+        if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
+            return Ok(Outcome::Room(bytes));
+        }
+        let now = self.env.clock.wall_ns();
+        let last = write(segment, position, first, now.max(block.last_timestamp()), drafts)
+            .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        // A death from here on: the records are published, `repair` walks over them.
+        block.set_tail(first + drafts.len() as u64, position + bytes, last);
+        Ok(Outcome::Done(first))
+    }
+
+    #[cold]
+    fn poisoned(&self) -> Error {
+        Error::new(
+            ErrorKind::Poisoned,
+            format!(
+                "{}: an earlier sync failed, so nothing more is taken until a sync succeeds; \
+                 check the disk, then call sync()",
+                self.folder.display()
+            ),
+        )
+    }
+}
+
+#[inline]
+fn total(drafts: &[Draft<'_>]) -> u64 {
+    drafts.iter().map(Draft::padded).sum()
+}
+
+/// Writes the records at a position and publishes them; the last timestamp.
+///
+/// The first length word is stored last: a death before leaves nothing, a death after leaves all
+/// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or the
+/// rest of an abandoned longer record would be taken for the next header.
+#[inline]
+fn write(
+    segment: &Segment,
+    position: u64,
+    first: u64,
+    earliest: i64,
+    drafts: &[Draft<'_>],
+) -> Option<i64> {
+    let map = segment.map();
+    let (mut at, mut timestamp_ns) = (position as usize, earliest);
+    let mut publish = 0;
+    for (number, draft) in drafts.iter().enumerate() {
+        let mut header = draft.header();
+        header.offset = first + number as u64;
+        timestamp_ns = draft.timestamp_ns.map_or(timestamp_ns, |given| given.max(timestamp_ns));
+        header.timestamp_ns = timestamp_ns;
+        if number + 1 < drafts.len() {
+            header.flags |= MORE;
+        }
+        let length = header.len() as u32;
+        let bytes = header.encode(length, segment.salt(), draft.body_crc);
+        let mut body = at + HEADER;
+        if number == 0 {
+            publish = length;
+            map.copy_in(at + 4, &bytes[4..])?;
+        } else {
+            map.copy_in(at, &bytes)?;
+        }
+        for part in [draft.key.unwrap_or_default(), draft.headers, draft.payload] {
+            if !part.is_empty() {
+                map.copy_in(body, part)?;
+                body += part.len();
+            }
+        }
+        at += record::padded(u64::from(length)) as usize;
+    }
+    map.store_u32(at, 0, Ordering::Relaxed)?;
+    // Release pairs with the acquire in `Segment::at`.
+    map.store_u32(position as usize, publish, Ordering::Release)?;
+    Some(timestamp_ns)
+}

@@ -1,0 +1,211 @@
+//! Recovery and repair: finding the end of the log.
+//!
+//! Three cases, told apart by the reserve file:
+//! - closed cleanly: the mark is the end;
+//! - all processes died, the host did not (same boot id): the page cache is whole, the end is where
+//!   the walk from the mark ends, nothing is cut; a record that fails its checksum is damage (P3);
+//! - power loss: the walk stops at the first record that is not whole, the rest is cut, and offsets
+//!   go on past the limit, since lost ones may have been seen (P4).
+//!
+//! Each step can be repeated: a crash during recovery leaves a log that recovers the same way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::segment::{Found, Segment};
+use super::{NONE, Partition};
+use crate::error::Result;
+use crate::format::names;
+use crate::format::record::{self, END, HEADER, MESSAGE, MORE, PADDING};
+use crate::format::reserve::Reserve;
+use crate::format::segment::RECORDS;
+use crate::shm::{Held, boot_id};
+
+/// Where a walk is.
+#[derive(Clone, Copy)]
+struct Walk {
+    segment: u64,
+    position: u64,
+    offset: u64,
+    timestamp_ns: i64,
+    /// Where the batch began of which the walk has seen a part only.
+    batch: Option<(u64, u64)>,
+}
+
+impl Partition {
+    /// With the append lock held, by the first that uses the partition in this life of `control`.
+    pub(super) fn recover(&self, _held: &mut Held<'_>) -> Result<()> {
+        let reserve = self.read_reserve()?;
+        let bases = self.bases()?;
+        let lost = reserve.is_some_and(|r| !r.clean && r.boot != boot_id());
+        let mut walk = self.begin(reserve, &bases);
+        self.walk(&mut walk, lost)?;
+        if lost {
+            self.cut(&mut walk, &bases)?;
+            walk.offset = walk.offset.max(reserve.map_or(0, |r| r.limit));
+        }
+        self.settle(&walk, reserve)
+    }
+
+    fn begin(&self, reserve: Option<Reserve>, bases: &[u64]) -> Walk {
+        let timestamp_ns = reserve.map_or(0, |r| r.mark_timestamp);
+        match reserve {
+            Some(r) if bases.contains(&r.mark_segment) => Walk {
+                segment: r.mark_segment,
+                position: r.mark_position,
+                offset: r.mark_offset,
+                timestamp_ns,
+                batch: None,
+            },
+            _ => {
+                let segment = bases.first().copied().unwrap_or(NONE);
+                let offset = if segment == NONE { 0 } else { segment };
+                let empty = reserve.map_or(0, |r| if r.clean { r.limit } else { 0 });
+                let position = RECORDS as u64;
+                Walk { segment, position, offset: offset.max(empty), timestamp_ns, batch: None }
+            }
+        }
+    }
+
+    /// Goes on until nothing stands, or, after a power loss, until something is not whole.
+    fn walk(&self, walk: &mut Walk, lost: bool) -> Result<()> {
+        loop {
+            let Some(segment) = self.open_for_walk(walk.segment, lost)? else { return Ok(()) };
+            if !walk_segment(&segment, walk, lost) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn open_for_walk(&self, base: u64, lost: bool) -> Result<Option<Arc<Segment>>> {
+        match self.segment(base) {
+            // Its header never reached the disk, so nothing in it was ever durable.
+            Err(_) if lost => Ok(None),
+            opened => opened,
+        }
+    }
+
+    /// After a power loss: what is behind the walk is gone for good. Segments are removed from the
+    /// last to the first, so that a crash in between leaves a log that is cut at the same place.
+    fn cut(&self, walk: &mut Walk, bases: &[u64]) -> Result<()> {
+        if let Some((segment, position)) = walk.batch.take() {
+            (walk.segment, walk.position) = (segment, position);
+        }
+        let mut removed = false;
+        for base in bases.iter().rev().take_while(|base| walk.segment == NONE || **base > walk.segment)
+        {
+            self.forget(*base);
+            self.env.storage.unlink(&self.folder.join(names::segment(*base)))?;
+            removed = true;
+        }
+        if removed {
+            self.env.storage.sync_dir(&self.folder)?;
+        }
+        match self.open_for_walk(walk.segment, true)? {
+            Some(segment) => {
+                segment.map().store_u32(walk.position as usize, 0, Ordering::Release);
+                segment.file().sync()
+            }
+            None if walk.segment == NONE => Ok(()),
+            None => {
+                // The first segment of all, and not even its header is whole.
+                self.env.storage.unlink(&self.folder.join(names::segment(walk.segment)))?;
+                walk.segment = NONE;
+                self.env.storage.sync_dir(&self.folder)
+            }
+        }
+    }
+
+    /// The end is known: everything before it is put on disk, so that the next recovery starts here,
+    /// then the block is filled, then it counts as recovered.
+    fn settle(&self, walk: &Walk, reserve: Option<Reserve>) -> Result<()> {
+        let clean = reserve.is_some_and(|r| r.clean);
+        if !clean {
+            let from = reserve.map_or(0, |r| if r.mark_segment == NONE { 0 } else { r.mark_segment });
+            for base in self.bases()? {
+                if base >= from && base <= walk.segment && let Some(segment) = self.segment(base)? {
+                    segment.file().sync()?;
+                }
+            }
+            self.env.storage.sync_dir(&self.folder)?;
+        }
+        let block = &self.block;
+        block.set_segment(walk.segment, walk.position);
+        block.set_tail(walk.offset, walk.position, walk.timestamp_ns);
+        block.set_synced(walk.segment, walk.position, walk.offset);
+        block.set_limit(0);
+        block.set_recovered();
+        Ok(())
+    }
+
+    /// The last holder of the append lock died: the records it published are there, the block may
+    /// not know. Only reads what is published and sets derived words, so it may die as well.
+    pub(super) fn repair(&self) -> Result<()> {
+        let mut walk = Walk {
+            segment: self.block.segment(),
+            position: self.block.position(),
+            offset: self.block.next_offset(),
+            timestamp_ns: self.block.last_timestamp(),
+            batch: None,
+        };
+        // A death between the words of `set_tail` leaves the position ahead of the offset: the walk
+        // starts at the last position that both agree on, the start of the segment at worst.
+        if walk.segment != NONE {
+            walk.position = RECORDS as u64;
+            walk.offset = walk.segment;
+        }
+        self.walk(&mut walk, false)?;
+        walk.offset = walk.offset.max(self.block.next_offset());
+        if let Some(segment) = self.segment(walk.segment)? {
+            // What the dead one may have left of an unpublished record.
+            segment.map().store_u32(walk.position as usize, 0, Ordering::Release);
+        }
+        self.block.set_segment(walk.segment, walk.position);
+        self.block.set_tail(walk.offset, walk.position, walk.timestamp_ns);
+        Ok(())
+    }
+}
+
+/// Walks one segment; whether to go on in the next one.
+fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> bool {
+    loop {
+        let (header, length) = match segment.at(walk.position) {
+            Found::Nothing => return false,
+            Found::Record(header, length)
+                if header.kind == PADDING || header.offset >= walk.offset || header.kind == END =>
+            {
+                (header, length)
+            }
+            Found::Record(..) | Found::Bad if lost => return false,
+            _ => match segment.resync(walk.position, walk.offset) {
+                Some((position, _)) => {
+                    walk.position = position;
+                    continue;
+                }
+                None => {
+                    // Damage up to the end: the next append goes into a new segment.
+                    walk.position = segment.capacity() - HEADER as u64;
+                    return false;
+                }
+            },
+        };
+        if lost && !segment.whole(walk.position, length) {
+            return false;
+        }
+        match header.kind {
+            END => {
+                (walk.segment, walk.position) = (header.offset, RECORDS as u64);
+                walk.offset = walk.offset.max(header.offset);
+                return true;
+            }
+            MESSAGE => {
+                let started = walk.batch.unwrap_or((walk.segment, walk.position));
+                walk.batch = (header.flags & MORE != 0).then_some(started);
+                walk.offset = header.offset + 1;
+                walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
+            }
+            _ => walk.offset = walk.offset.max(header.offset + 1),
+        }
+        walk.position += record::padded(u64::from(length));
+    }
+}

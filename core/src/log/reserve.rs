@@ -1,0 +1,102 @@
+//! Offsets ahead of their use (P4): no offset is handed out before it is on disk that it may be, so
+//! that a power loss which takes the tail away never lets an offset be used twice.
+
+use super::Partition;
+use crate::error::Result;
+use crate::format::names;
+use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS};
+use crate::shm::{OwnerLock, boot_id};
+use crate::storage::{Access, File};
+use std::sync::Arc;
+
+const STEP_MIN: u64 = 4096;
+const STEP_MAX: u64 = 262_144;
+
+impl Partition {
+    /// Raises the limit so that `count` more offsets can be handed out, in growing steps.
+    pub(super) fn raise_reserve(&self, count: u64) -> Result<()> {
+        let env = &*self.env;
+        let slow = self.block.slow_lock();
+        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        if self.block.next_offset() + count <= self.block.limit() {
+            return Ok(());
+        }
+        self.raise(count)
+    }
+
+    /// Raises it when half of the last step is used. Whether it did.
+    pub(super) fn raise_ahead(&self) -> Result<bool> {
+        let left = self.block.limit().saturating_sub(self.block.next_offset());
+        if self.block.limit() == 0 || left >= self.block.step() / 2 {
+            return Ok(false);
+        }
+        let Some(_slow) = OwnerLock::try_hold(self.block.slow_lock(), self.env.me) else {
+            return Ok(false);
+        };
+        self.raise(0)?;
+        Ok(true)
+    }
+
+    fn raise(&self, count: u64) -> Result<()> {
+        let step = (self.block.step() * 2).clamp(STEP_MIN, STEP_MAX);
+        let limit = self.block.limit().max(self.block.next_offset()) + step + count;
+        self.write_reserve(limit, false)?;
+        // On disk first, then used.
+        self.block.set_step(step);
+        self.block.set_limit(limit);
+        Ok(())
+    }
+
+    /// Writes the older slot and syncs it: a crash leaves the other one.
+    pub(super) fn write_reserve(&self, limit: u64, clean: bool) -> Result<()> {
+        let file = self.reserve_file()?;
+        let (newest, slot) = newest(&*file)?;
+        let (mark_segment, mark_position) = self.block.mark();
+        let reserve = Reserve {
+            generation: newest.map_or(0, |reserve| reserve.generation) + 1,
+            limit,
+            mark_segment,
+            mark_position,
+            mark_offset: self.block.synced(),
+            mark_timestamp: self.block.last_timestamp(),
+            clean,
+            boot: boot_id(),
+        };
+        file.write_at(&reserve.encode(), SLOTS[1 - slot])?;
+        file.sync()
+    }
+
+    fn reserve_file(&self) -> Result<Arc<dyn File>> {
+        let storage = &*self.env.storage;
+        let path = self.folder.join(names::RESERVE);
+        let file = storage.open(&path, Access::Create, self.env.mode)?;
+        if file.len()? < FILE {
+            file.allocate(FILE)?;
+            file.sync()?;
+            storage.sync_dir(&self.folder)?;
+        }
+        Ok(file)
+    }
+
+    /// What the file says; `None` if there is no file or it never held a whole slot.
+    pub(super) fn read_reserve(&self) -> Result<Option<Reserve>> {
+        let path = self.folder.join(names::RESERVE);
+        if !self.env.storage.exists(&path)? {
+            return Ok(None);
+        }
+        let file = self.env.storage.open(&path, Access::Read, 0)?;
+        if file.len()? < FILE { Ok(None) } else { Ok(newest(&*file)?.0) }
+    }
+}
+
+fn newest(file: &dyn File) -> Result<(Option<Reserve>, usize)> {
+    let mut found: [Option<Reserve>; 2] = [None, None];
+    for (slot, at) in SLOTS.into_iter().enumerate() {
+        let mut bytes = [0; SLOT];
+        file.read_at(&mut bytes, at)?;
+        found[slot] = Reserve::decode(&bytes);
+    }
+    let generation = |slot: usize| found[slot].map_or(0, |reserve| reserve.generation);
+    let slot = usize::from(generation(1) > generation(0));
+    Ok((found[slot], slot))
+}

@@ -1,0 +1,143 @@
+//! The next segment: prepared ahead as a file named `next`, given its name at the roll.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{NONE, Partition, Segment};
+use crate::error::Result;
+use crate::format::checksum::crc32;
+use crate::format::names;
+use crate::format::record::{ALIGN, END, HEADER, Header};
+use crate::format::segment::{RECORDS, SIZE_MAX, SIZE_MIN, SegmentHeader};
+use crate::shm::OwnerLock;
+use crate::storage::{Access, File};
+
+impl Partition {
+    /// Makes room for `bytes`: seals the active segment and goes on in a new one.
+    ///
+    /// Everything slow happens under the slow lock alone. Its holder may die anywhere: a `next`
+    /// left behind is used or replaced; a segment that got its name but was not made active is
+    /// replaced by the next roller, since nothing can be in it.
+    pub(super) fn roll(&self, bytes: u64) -> Result<()> {
+        let env = &*self.env;
+        let slow = self.block.slow_lock();
+        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        if self.has_room(bytes)? {
+            return Ok(());
+        }
+        let (capacity, file) = self.next_file(bytes)?;
+        let path = self.folder.join(names::NEXT_SEGMENT);
+        let mut held = self.lock()?;
+        env.check_fence()?;
+        let base = self.block.next_offset();
+        let header = SegmentHeader {
+            salt: salt(base),
+            base,
+            topic: self.topic,
+            partition: self.number,
+            capacity,
+        };
+        // Header before name, name before END, END before the block: each step can be told done.
+        file.write_at(&header.encode(), 0)?;
+        let named = self.folder.join(names::segment(base));
+        let old = self.block.segment();
+        if old == base {
+            // Nothing was ever appended to the active segment: it is replaced as a whole.
+            self.forget(base);
+        }
+        env.storage.rename(&path, &named)?;
+        let segment = Segment::of(file, header, &named)?;
+        self.remember(&segment);
+        if old != base {
+            self.end(old, base)?;
+        }
+        self.block.set_segment(base, RECORDS as u64);
+        self.local.with(&mut held).active = Some(segment);
+        Ok(())
+    }
+
+    fn has_room(&self, bytes: u64) -> Result<bool> {
+        let _held = self.lock()?;
+        let base = self.block.segment();
+        let active = self.mapped(base);
+        let end = self.block.position() + bytes + (HEADER + ALIGN) as u64;
+        Ok(active.is_some_and(|segment| end <= segment.capacity()))
+    }
+
+    /// Closes the active segment with an END record that names the next one.
+    fn end(&self, active: u64, next: u64) -> Result<()> {
+        let Some(segment) = self.segment(active)? else { return Ok(()) };
+        let at = self.block.position() as usize;
+        let timestamp_ns = self.block.last_timestamp();
+        let header = Header { offset: next, timestamp_ns, kind: END, ..Header::default() };
+        let bytes = header.encode(HEADER as u32, segment.salt(), crc32(b""));
+        let map = segment.map();
+        let written = map
+            .copy_in(at + 4, &bytes[4..])
+            .and_then(|()| map.store_u32(at, HEADER as u32, Ordering::Release));
+        written.ok_or_else(|| segment.damage(at as u64, "no room for the END record"))
+    }
+
+    /// The prepared file if it is large enough, else a new one with real blocks (P5: a full disk is
+    /// met here, before anything relies on the space).
+    fn next_file(&self, bytes: u64) -> Result<(u64, Arc<dyn File>)> {
+        let storage = &*self.env.storage;
+        let path = self.folder.join(names::NEXT_SEGMENT);
+        let least = (RECORDS as u64 + bytes + (HEADER + ALIGN) as u64).next_multiple_of(4096);
+        if storage.exists(&path)? {
+            let file = storage.open(&path, Access::ReadWrite, 0)?;
+            let len = file.len()?;
+            if len >= least && len >= SIZE_MIN {
+                return Ok((len, file));
+            }
+            storage.unlink(&path)?;
+        }
+        let active = self.segment(self.block.segment())?.map_or(0, |s| s.capacity());
+        let capacity = least.max((active * 2).clamp(SIZE_MIN, SIZE_MAX));
+        let file = storage.open(&path, Access::CreateNew, self.env.mode)?;
+        let allocated = match file.allocate(capacity) {
+            // A disk that has no room for a large segment may have some for a small one.
+            Err(_) if capacity > least.max(SIZE_MIN) => file.allocate(least.max(SIZE_MIN)),
+            done => done,
+        };
+        if let Err(error) = allocated {
+            storage.unlink(&path)?;
+            return Err(error);
+        }
+        Ok((file.len()?, file))
+    }
+
+    /// Housekeeping: the next segment when the active one is half full, offsets ahead of their use.
+    /// Whether there was something to do.
+    pub fn prepare_ahead(&self) -> Result<bool> {
+        let base = self.block.segment();
+        let Some(active) = self.mapped(base) else { return Ok(false) };
+        let ahead = self.raise_ahead()?;
+        let path = self.folder.join(names::NEXT_SEGMENT);
+        if base == NONE
+            || self.block.position() < active.capacity() / 2
+            || self.env.storage.exists(&path)?
+        {
+            return Ok(ahead);
+        }
+        let env = &*self.env;
+        let Some(_slow) = OwnerLock::try_hold(self.block.slow_lock(), env.me) else {
+            return Ok(ahead);
+        };
+        let (capacity, file) = self.next_file(0)?;
+        let map = file.map(capacity as usize, true)?;
+        map.populate(0, capacity as usize);
+        Ok(true)
+    }
+}
+
+/// A number that no earlier life of the file had, as far as chance goes.
+fn salt(base: u64) -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_nanos() as u64);
+    let mut mixed = now ^ base.rotate_left(32) ^ u64::from(std::process::id()) << 20;
+    mixed = (mixed ^ u64::from(count)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as u32 | 1
+}

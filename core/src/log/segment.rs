@@ -1,0 +1,169 @@
+//! One file of a partition, mapped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{self, HEADER, Header};
+use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
+use crate::shm::Mapping;
+use crate::storage::{Access, File, Storage};
+
+/// A mapped segment. It stays mapped, and its bytes stay, for as long as anyone holds it.
+pub struct Segment {
+    header: SegmentHeader,
+    map: Arc<Mapping>,
+    file: Arc<dyn File>,
+    path: PathBuf,
+}
+
+/// What stands at a position.
+pub(crate) enum Found {
+    /// Nothing yet.
+    Nothing,
+    /// A record of this length; its checksum was not looked at.
+    Record(Header, u32),
+    /// Bytes that cannot be a record.
+    Bad,
+}
+
+impl Segment {
+    /// Opens an existing segment and checks that it is the one that its name says.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        topic: u64,
+        partition: u32,
+        base: u64,
+    ) -> Result<Arc<Self>> {
+        let file = match storage.open(path, Access::ReadWrite, 0) {
+            Err(e) if matches!(e.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied) => {
+                storage.open(path, Access::Read, 0)
+            }
+            opened => opened,
+        }?;
+        let damaged = |what: String| {
+            let message = format!(
+                "{}: {what}; expected the segment of partition {partition} that begins with \
+                 offset {base}; `libqueue verify` lists what is damaged",
+                path.display()
+            );
+            Error::new(ErrorKind::Damaged, message)
+        };
+        let len = file.len()?;
+        if len < RECORDS as u64 {
+            return Err(damaged(format!("it has {len} bytes")));
+        }
+        let mut bytes = [0; COVERED + 4];
+        file.read_at(&mut bytes, 0)?;
+        let header = SegmentHeader::decode(&bytes).map_err(damaged)?;
+        if (header.topic, header.partition, header.base) != (topic, partition, base) {
+            return Err(damaged(format!(
+                "it belongs to topic {:016x}, partition {}, offset {}",
+                header.topic, header.partition, header.base
+            )));
+        }
+        if header.capacity > len {
+            return Err(damaged(format!("it has {len} of {} bytes", header.capacity)));
+        }
+        Self::of(file, header, path)
+    }
+
+    /// Maps a file that has this header.
+    pub(crate) fn of(file: Arc<dyn File>, header: SegmentHeader, path: &Path) -> Result<Arc<Self>> {
+        let len = usize::try_from(header.capacity).unwrap_or(usize::MAX);
+        let map = file.map(len, true).or_else(|e| match e.kind() {
+            ErrorKind::PermissionDenied => file.map(len, false),
+            _ => Err(e),
+        })?;
+        Ok(Arc::new(Self { header, map, file, path: path.to_owned() }))
+    }
+
+    /// Offset of its first record.
+    pub fn base(&self) -> u64 {
+        self.header.base
+    }
+
+    /// Bytes of the file.
+    pub fn capacity(&self) -> u64 {
+        self.header.capacity
+    }
+
+    /// Where the file is, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[inline]
+    pub(crate) fn salt(&self) -> u32 {
+        self.header.salt
+    }
+
+    #[inline]
+    pub(crate) fn map(&self) -> &Mapping {
+        &self.map
+    }
+
+    pub(crate) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
+    /// What stands at a position. Lengths are checked against the mapping (P18).
+    #[inline]
+    pub(crate) fn at(&self, position: u64) -> Found {
+        let Ok(at) = usize::try_from(position) else { return Found::Bad };
+        // Acquire pairs with the release of the length word in `append`: all of the record is seen.
+        let Some(length) = self.map.load_u32(at, Ordering::Acquire) else {
+            return if position + 4 > self.header.capacity { Found::Nothing } else { Found::Bad };
+        };
+        if length == 0 {
+            return Found::Nothing;
+        }
+        let header = self.map.bytes(at, HEADER).and_then(<[u8]>::first_chunk).map(Header::decode);
+        match header {
+            Some(header)
+                if header.plausible(length) && self.map.bytes(at, length as usize).is_some() =>
+            {
+                Found::Record(header, length)
+            }
+            _ => Found::Bad,
+        }
+    }
+
+    /// Whether the record of this length at a position has its checksum.
+    pub(crate) fn whole(&self, position: u64, length: u32) -> bool {
+        let bytes = self.map.bytes(position as usize, length as usize);
+        bytes.is_some_and(|bytes| record::verify(bytes, self.header.salt))
+    }
+
+    /// The first position behind `from` at which a whole record stands whose offset is at least
+    /// `offset`: where reading can go on behind damage (P3).
+    pub(crate) fn resync(&self, from: u64, offset: u64) -> Option<(u64, Header)> {
+        let mut at = record::padded(from + 1);
+        while at + HEADER as u64 <= self.header.capacity {
+            if let Found::Record(header, length) = self.at(at)
+                && header.offset >= offset
+                && header.kind != record::PADDING
+                && self.whole(at, length)
+            {
+                return Some((at, header));
+            }
+            at += record::ALIGN as u64;
+        }
+        None
+    }
+
+    /// An error that names this file and a position in it.
+    #[cold]
+    pub(crate) fn damage(&self, position: u64, what: &str) -> Error {
+        Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "{} at byte {position}: {what}; the records behind it that can be found are kept; \
+                 `libqueue verify` lists all damage",
+                self.path.display()
+            ),
+        )
+    }
+}

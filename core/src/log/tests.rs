@@ -1,0 +1,220 @@
+//! The log over the twin of the disk and over the real one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::format::control::partition::WORDS;
+use crate::format::record::body_crc;
+use crate::options::Start;
+use crate::shm::Mapping;
+use crate::storage::{Disk, Fault, Twin};
+
+struct Alone;
+
+impl Liveness for Alone {
+    fn is_alive(&self, _: Owner) -> bool {
+        false
+    }
+    fn describe(&self, _: Owner) -> String {
+        "a dead process".into()
+    }
+}
+
+fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
+    storage.create_dir(folder, 0o770).expect("folder");
+    let env = Env {
+        storage,
+        clock: Arc::new(ManualClock::new(1_000, 0)),
+        live: Arc::new(Alone),
+        me: Owner { slot: 1, generation: 1 },
+        lock_timeout: Duration::from_secs(5),
+        mode: 0o660,
+        fence: None,
+    };
+    let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
+    let block = Region::new(&control, 0, WORDS * 8).expect("block");
+    Partition::open(Arc::new(env), folder.to_owned(), block, 7, 0, Arc::new(|_| ())).expect("open")
+}
+
+fn draft(payload: &[u8]) -> Draft<'_> {
+    let body_crc = body_crc(b"", b"", payload);
+    Draft { key: None, headers: b"", payload, timestamp_ns: None, body_crc, key_hash: 0 }
+}
+
+fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
+    let mut cursor = partition.seek(Start::Earliest).expect("seek");
+    let mut found = Vec::new();
+    loop {
+        if !partition.resolve(&mut cursor).expect("resolve") {
+            return found;
+        }
+        match partition.step(&mut cursor) {
+            Step::Record { offset, position, next, .. } => {
+                let record = partition.record(offset, position).expect("whole");
+                found.push((offset, record.payload().to_vec()));
+                cursor = next;
+            }
+            Step::End => return found,
+            Step::NotMapped => {}
+            Step::Damaged => panic!("damage at {cursor:?}"),
+        }
+    }
+}
+
+#[test]
+fn p1_what_was_appended_is_read_back_in_order_after_all_left_without_a_word() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("0");
+    let partition = open(Arc::new(Disk), &path);
+    for number in 0..3_000_u32 {
+        let payload = vec![number as u8; number as usize];
+        assert_eq!(partition.append(&[draft(&payload)]).expect("append"), u64::from(number));
+    }
+    assert!(partition.bases().expect("list").len() > 1, "no roll was tested");
+    drop(partition);
+    let again = open(Arc::new(Disk), &path);
+    let found = payloads(&again);
+    assert_eq!(found.len(), 3_000);
+    for (number, (offset, payload)) in found.iter().enumerate() {
+        assert_eq!((*offset, payload.len()), (number as u64, number));
+    }
+    assert_eq!(again.append(&[draft(b"next")]).expect("append"), 3_000);
+}
+
+#[test]
+fn p2_p4_synced_records_survive_power_loss_as_a_prefix_and_offsets_are_not_used_twice() {
+    for seed in 1..200 {
+        let twin = Twin::new();
+        let path = Path::new("/p");
+        let partition = open(Arc::new(twin.clone()), path);
+        let mut synced = 0;
+        for number in 0..40_u64 {
+            let payload = vec![number as u8; 37 * (number as usize + 1)];
+            let batch = vec![draft(&payload); 1 + number as usize % 3];
+            partition.append(&batch).expect("append");
+            if number == seed % 40 {
+                synced = partition.next_offset();
+                partition.ensure_durable(synced, Duration::from_secs(5)).expect("sync");
+            }
+        }
+        let seen = partition.next_offset();
+        let mut after = twin.power_loss(seed * 77 + 1).expect("image");
+        for crash in 0..2 {
+            unboot(&after, path);
+            let again = open(Arc::new(after.clone()), path);
+            let found = payloads(&again);
+            assert!(found.len() as u64 >= synced, "seed {seed}: {} of {synced}", found.len());
+            for (place, (offset, _)) in found.iter().enumerate() {
+                assert_eq!(*offset, place as u64, "seed {seed} crash {crash}: a hole");
+            }
+            assert!(again.next_offset() >= seen, "seed {seed}: offset used twice");
+            after = after.power_loss(seed * 31 + 7).expect("image");
+        }
+    }
+}
+
+/// Makes the reserve look as if it was written before the host was started anew.
+fn unboot(twin: &Twin, folder: &Path) {
+    use crate::format::reserve::{Reserve, SLOT, SLOTS};
+    let path = folder.join(names::RESERVE);
+    let Ok(file) = twin.open(&path, crate::storage::Access::ReadWrite, 0) else { return };
+    for at in SLOTS {
+        let mut bytes = [0; SLOT];
+        file.read_at(&mut bytes, at).expect("read");
+        if let Some(mut reserve) = Reserve::decode(&bytes) {
+            reserve.boot = [9; 16];
+            file.write_at(&reserve.encode(), at).expect("write");
+        }
+    }
+    file.sync().expect("sync");
+}
+
+#[test]
+fn p3_a_damaged_record_is_an_error_with_file_and_place_and_the_rest_is_found() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("0");
+    let partition = open(Arc::new(Disk), &path);
+    for number in 0..3_u8 {
+        partition.append(&[draft(&[number; 100])]).expect("append");
+    }
+    let mut cursor = Cursor::at_offset(1);
+    assert!(partition.resolve(&mut cursor).expect("resolve"));
+    let Step::Record { position, .. } = partition.step(&mut cursor) else { panic!("no record") };
+    let segment = partition.segment(0).expect("open").expect("there");
+    segment.map().copy_in(position as usize + 60, b"!").expect("in bounds");
+    let error = partition.record(1, position).err().expect("damage");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains(".log at byte"), "{error}");
+    segment.map().copy_in(position as usize + 44, &[255; 4]).expect("in bounds");
+    assert!(matches!(partition.step(&mut cursor), Step::Damaged));
+    let (next, _) = partition.skip_damage(&cursor).expect("skip");
+    assert_eq!(next.offset, 2);
+}
+
+#[test]
+fn p5_a_full_disk_is_an_error_that_leaves_nothing_and_work_goes_on_with_room() {
+    let twin = Twin::new();
+    let partition = open(Arc::new(twin.clone()), Path::new("/p"));
+    partition.append(&[draft(&[1; 1000])]).expect("append");
+    twin.fail(Fault::Allocate, 1);
+    let big = vec![2; 2 << 20];
+    let error = partition.append(&[draft(&big)]).expect_err("full");
+    assert_eq!(error.kind(), ErrorKind::DiskFull);
+    assert_eq!(partition.append(&[draft(b"small")]).expect("there is room for it"), 1);
+    twin.heal();
+    assert_eq!(partition.append(&[draft(&big)]).expect("room again"), 2);
+    assert_eq!(payloads(&partition).len(), 3);
+}
+
+#[test]
+fn p5_after_a_failed_sync_error_means_not_in_the_log() {
+    let twin = Twin::new();
+    let partition = open(Arc::new(twin.clone()), Path::new("/p"));
+    partition.append(&[draft(b"kept")]).expect("append");
+    partition.sync().expect("sync");
+    let offset = partition.append(&[draft(b"lost")]).expect("append");
+    twin.fail(Fault::Sync, 1);
+    partition.ensure_durable(offset + 1, Duration::from_secs(1)).expect_err("the disk failed");
+    let error = partition.append(&[draft(b"refused")]).expect_err("poisoned");
+    assert_eq!(error.kind(), ErrorKind::Poisoned);
+    twin.heal();
+    partition.sync().expect("the disk is back");
+    assert_eq!(partition.append(&[draft(b"more")]).expect("append"), 2);
+    assert_eq!(payloads(&partition), [(0, b"kept".to_vec()), (2, b"more".to_vec())]);
+}
+
+#[test]
+fn p1_records_that_a_dead_holder_published_are_found_and_its_rest_is_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let partition = open(Arc::new(Disk), &folder.path().join("0"));
+    partition.append(&[draft(b"one")]).expect("append");
+    let (next, position) = (partition.block.next_offset(), partition.block.position());
+    partition.append(&[draft(b"two")]).expect("append");
+    // As if the holder had died before it told the block, and while it wrote a third record.
+    let segment = partition.segment(0).expect("open").expect("there");
+    let behind = partition.block.position() as usize;
+    segment.map().copy_in(behind + 4, &[0xAA; 500]).expect("in bounds");
+    partition.block.set_tail(next, position, 0);
+    let dead = Owner { slot: 5, generation: 5 };
+    assert!(OwnerLock::try_acquire(partition.block.lock(), dead));
+    assert_eq!(partition.append(&[draft(b"three")]).expect("append"), 2);
+    let found: Vec<_> = payloads(&partition).into_iter().map(|(_, payload)| payload).collect();
+    assert_eq!(found, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+}
+
+#[test]
+fn p19_a_partition_that_was_never_written_takes_no_disk_and_one_used_once_little() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("0");
+    let partition = open(Arc::new(Disk), &path);
+    assert!(partition.env.storage.list(&path).expect("list").is_empty());
+    partition.append(&[draft(b"once")]).expect("append");
+    let bytes: u64 = std::fs::read_dir(&path)
+        .expect("list")
+        .map(|entry| entry.expect("entry").metadata().expect("metadata").len())
+        .sum();
+    assert!(bytes < 2 << 20, "{bytes} bytes");
+}
