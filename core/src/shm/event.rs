@@ -1,7 +1,7 @@
 //! An event count on a futex word: announce, look again, sleep with a bound.
 //!
 //! ```text
-//!  31          17 16            1  0
+//!  31          16 15            1  0
 //! | notifications | announcements | someone sleeps |
 //! ```
 //!
@@ -33,9 +33,8 @@ impl EventCount {
     pub fn prepare(word: &AtomicU32) -> Token {
         let mut seen = word.load(Ordering::Relaxed);
         loop {
-            let announced = (seen & !ANNOUNCED_MASK)
-                | (seen.wrapping_add(ANNOUNCED) & ANNOUNCED_MASK)
-                | ASLEEP;
+            let announced =
+                (seen & !ANNOUNCED_MASK) | (seen.wrapping_add(ANNOUNCED) & ANNOUNCED_MASK) | ASLEEP;
             match word.compare_exchange_weak(seen, announced, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
                     // Pairs with the fence in `notify`.
@@ -47,18 +46,22 @@ impl EventCount {
         }
     }
 
-    /// Sleeps until a notification after `prepare`, or for `bound`. May return early.
-    pub fn wait(word: &AtomicU32, token: Token, bound: Duration) {
+    /// Sleeps until a notification after `prepare`, or for `bound`. True if there was one; false
+    /// may come early. In either case the caller looks again.
+    pub fn wait(word: &AtomicU32, token: Token, bound: Duration) -> bool {
         let mut seen = token.0;
         let deadline = Instant::now() + bound;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             sys::futex_wait(word, seen, left);
             let now = word.load(Ordering::Acquire);
-            // Another sleeper's announcement changes the word without being news for this one.
-            let only_announced = (now ^ seen) & !ANNOUNCED_MASK == 0 && now != seen;
-            if !only_announced || left.is_zero() {
-                return;
+            // Acquire pairs with the notifier's addition. Another sleeper's announcement changes
+            // the word without being news for this one.
+            if (now ^ token.0) & !ANNOUNCED_MASK != 0 {
+                return true;
+            }
+            if now == seen || left.is_zero() {
+                return false;
             }
             seen = now;
         }
@@ -88,12 +91,7 @@ impl EventCount {
             // Nobody is left asleep, unless somebody announced since: then the swap fails and the
             // bit stays.
             let now = before.wrapping_add(NOTIFIED);
-            let _ = word.compare_exchange(
-                now,
-                now & !ASLEEP,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            );
+            let _ = word.compare_exchange(now, now & !ASLEEP, Ordering::SeqCst, Ordering::Relaxed);
         }
     }
 }
@@ -135,7 +133,11 @@ mod tests {
                 pong.store(round, Ordering::Release);
             }
         });
-        assert_eq!(late.load(Ordering::Relaxed), 0, "slept through a notification");
+        assert_eq!(
+            late.load(Ordering::Relaxed),
+            0,
+            "slept through a notification"
+        );
         assert!(began.elapsed() < Duration::from_secs(120));
     }
 

@@ -20,7 +20,10 @@ unsafe impl<T: Send> Sync for Guarded<T> {}
 impl<T> Guarded<T> {
     /// Data that the lock at `word` guards.
     pub fn new(word: &AtomicU32, data: T) -> Self {
-        Self { word: word.as_ptr() as usize, data: UnsafeCell::new(data) }
+        Self {
+            word: word.as_ptr() as usize,
+            data: UnsafeCell::new(data),
+        }
     }
 
     /// Access for as long as the lock is held. Panics when another lock is shown.

@@ -41,7 +41,10 @@ impl Owner {
     fn of_word(word: u32) -> Option<Self> {
         let slot = (word & ((1 << SLOT_BITS) - 1)).checked_sub(1)?;
         let generation = (word & !WAITERS) >> SLOT_BITS;
-        Some(Self { slot: slot as u16, generation })
+        Some(Self {
+            slot: slot as u16,
+            generation,
+        })
     }
 }
 
@@ -60,6 +63,12 @@ pub enum Acquired {
     Clean,
     /// From a dead owner: what it guards must be repaired first.
     Inherited(Owner),
+}
+
+#[inline]
+fn swap(word: &AtomicU32, old: u32, new: u32) -> bool {
+    word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed)
+        .is_ok()
 }
 
 /// A held lock; dropping it gives the lock back.
@@ -91,7 +100,7 @@ impl OwnerLock {
     #[inline]
     pub fn try_acquire(word: &AtomicU32, me: Owner) -> bool {
         // Acquire pairs with the release in `release`: what the last holder wrote is seen.
-        word.compare_exchange(0, me.word(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        swap(word, 0, me.word())
     }
 
     /// Takes the lock, waiting for a live owner up to `timeout`, inheriting from a dead one.
@@ -110,7 +119,12 @@ impl OwnerLock {
     }
 
     #[cold]
-    fn wait(word: &AtomicU32, me: Owner, live: &dyn Liveness, timeout: Duration) -> Result<Acquired> {
+    fn wait(
+        word: &AtomicU32,
+        me: Owner,
+        live: &dyn Liveness,
+        timeout: Duration,
+    ) -> Result<Acquired> {
         for _ in 0..SPINS {
             if Self::try_acquire(word, me) {
                 return Ok(Acquired::Clean);
@@ -122,31 +136,26 @@ impl OwnerLock {
             let found = word.load(Ordering::Relaxed);
             if found & !WAITERS == 0 {
                 // The bit is kept set: others may sleep still, and a needless wake is harmless.
-                let mine = me.word() | WAITERS;
-                if word.compare_exchange(found, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                {
+                if swap(word, found, me.word() | WAITERS) {
                     return Ok(Acquired::Clean);
                 }
                 continue;
             }
             let marked = found | WAITERS;
-            if found != marked
-                && word
-                    .compare_exchange(found, marked, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_err()
-            {
+            if found != marked && !swap(word, found, marked) {
                 continue;
             }
             sys::futex_wait(word, marked, NAP);
-            if word.load(Ordering::Relaxed) != marked {
+            let Some(owner) = Owner::of_word(marked) else {
                 continue;
-            }
-            let Some(owner) = Owner::of_word(marked) else { continue };
-            if !live.is_alive(owner) {
+            };
+            // Only an owner that sat through the whole nap is worth a question to the kernel. This
+            // member's own threads are never asked about: the kernel does not report a member's
+            // locks to itself, so it would seem dead.
+            let same = word.load(Ordering::Relaxed) == marked;
+            if same && owner.word() != me.word() && !live.is_alive(owner) {
                 // The exact word: if anyone else took it over meanwhile, this fails.
-                let mine = me.word() | WAITERS;
-                if word.compare_exchange(marked, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                {
+                if swap(word, marked, me.word() | WAITERS) {
                     return Ok(Acquired::Inherited(owner));
                 }
             } else if Instant::now() >= deadline {
@@ -155,14 +164,29 @@ impl OwnerLock {
         }
     }
 
-    /// Gives the lock back and wakes a sleeper if there is one.
+    /// Gives the lock back and wakes a sleeper if there is one. False if the word names another
+    /// owner: this member was taken for dead and replaced, and must not free its successor's lock.
     #[inline]
-    pub fn release(word: &AtomicU32, me: Owner) {
-        let before = word.swap(0, Ordering::Release);
-        debug_assert_eq!(before & !WAITERS, me.word(), "only the owner gives a lock back");
-        if before & WAITERS != 0 {
-            sys::futex_wake(word, 1);
+    pub fn release(word: &AtomicU32, me: Owner) -> bool {
+        // Release pairs with the acquire of the next holder.
+        let free = word.compare_exchange(me.word(), 0, Ordering::Release, Ordering::Relaxed);
+        free.is_ok() || Self::release_and_wake(word, me)
+    }
+
+    #[cold]
+    fn release_and_wake(word: &AtomicU32, me: Owner) -> bool {
+        // Waiters only ever set their bit, so while this member owns the word there is one value
+        // left to find.
+        let mine = me.word() | WAITERS;
+        if word
+            .compare_exchange(mine, 0, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            return false;
         }
+        // A stop before this wake costs the sleeper the rest of its nap.
+        sys::futex_wake(word, 1);
+        true
     }
 
     /// Takes the lock and gives a guard with how it was had.
@@ -194,8 +218,8 @@ fn stuck(owner: Owner, live: &dyn Liveness, timeout: Duration) -> Error {
     Error::new(
         ErrorKind::Stuck,
         format!(
-            "{} has held a lock of the store for more than {timeout:?}; it is alive but stopped \
-             or very slow: let it continue or end it, then try again",
+            "could not get a lock of the store within {timeout:?}: {} holds it, alive but stopped \
+             or very slow; let it continue or end it, then try again",
             live.describe(owner)
         ),
     )
@@ -217,8 +241,14 @@ mod tests {
         }
     }
 
-    const DEAD: Owner = Owner { slot: 3, generation: 9 };
-    const ME: Owner = Owner { slot: 2046, generation: GENERATION_MASK };
+    const DEAD: Owner = Owner {
+        slot: 3,
+        generation: 9,
+    };
+    const ME: Owner = Owner {
+        slot: 2046,
+        generation: GENERATION_MASK,
+    };
 
     #[test]
     fn p17_a_dead_owners_lock_is_inherited_and_a_live_ones_never() {
