@@ -20,6 +20,10 @@ pub trait Tracker: Send + Sync {
 }
 
 enum Memory {
+    #[expect(
+        dead_code,
+        reason = "keeps the range mapped as long as the mapping lives"
+    )]
     File(MmapRaw),
     /// Memory of this process alone, shared by all that open one file of a twin.
     Anonymous(Arc<MmapRaw>),
@@ -30,6 +34,8 @@ pub struct Mapping {
     base: *mut u8,
     limit: AtomicUsize,
     len: usize,
+    /// A store to a mapping that was opened to read would end the process with SIGSEGV.
+    writable: bool,
     tracker: Option<Arc<dyn Tracker>>,
     memory: Memory,
 }
@@ -42,7 +48,13 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes of the file, of which the first `limit` exist now.
-    pub fn of_file(file: &File, len: usize, limit: usize, write: bool, path: &Path) -> Result<Self> {
+    pub fn of_file(
+        file: &File,
+        len: usize,
+        limit: usize,
+        write: bool,
+        path: &Path,
+    ) -> Result<Self> {
         let mut options = MmapOptions::new();
         options.len(len.max(1));
         let map = if write {
@@ -53,13 +65,24 @@ impl Mapping {
         let map = map.map_err(|e| Error::io("map", path, e))?;
         let base = map.as_mut_ptr();
         let limit = AtomicUsize::new(limit.min(len));
-        Ok(Self { base, limit, len, tracker: None, memory: Memory::File(map) })
+        let memory = Memory::File(map);
+        Ok(Self {
+            base,
+            limit,
+            len,
+            writable: write,
+            tracker: None,
+            memory,
+        })
     }
 
     /// Fresh anonymous memory of zeros, all of it accessible.
     pub fn anonymous(len: usize) -> Result<Self> {
         let map = MmapOptions::new().len(len.max(1)).map_anon().map_err(|e| {
-            Error::new(ErrorKind::Io, format!("cannot map {len} bytes of memory: {e}"))
+            Error::new(
+                ErrorKind::Io,
+                format!("cannot map {len} bytes of memory: {e}"),
+            )
         })?;
         let map = Arc::new(MmapRaw::from(map));
         Ok(Self::share(map, len, None))
@@ -68,7 +91,14 @@ impl Mapping {
     fn share(map: Arc<MmapRaw>, limit: usize, tracker: Option<Arc<dyn Tracker>>) -> Self {
         let (base, len) = (map.as_mut_ptr(), map.len());
         let limit = AtomicUsize::new(limit);
-        Self { base, limit, len, tracker, memory: Memory::Anonymous(map) }
+        Self {
+            base,
+            limit,
+            len,
+            writable: true,
+            tracker,
+            memory: Memory::Anonymous(map),
+        }
     }
 
     /// Another mapping of the same anonymous memory; `None` for a mapping of a file.
@@ -110,6 +140,21 @@ impl Mapping {
         Some(unsafe { self.base.add(at) })
     }
 
+    #[inline]
+    fn check_write(&self, at: usize, len: usize) -> Option<*mut u8> {
+        if self.writable {
+            self.check(at, len)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the mapping takes stores. Those to a mapping that was opened to read answer `None`.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// Published bytes: the caller knows by the protocol that nobody writes them any more.
     #[inline]
     pub fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
@@ -118,20 +163,34 @@ impl Mapping {
         Some(unsafe { std::slice::from_raw_parts(from, len) })
     }
 
-    /// A 32-bit word of volatile shared memory (locks, futexes), 4-byte aligned.
+    /// A 32-bit word of volatile shared memory (locks, futexes), 4-byte aligned. The tracker does
+    /// not see what is stored through it.
     #[inline]
     pub fn word32(&self, at: usize) -> Option<&AtomicU32> {
+        self.check_write(at, 4)?;
+        self.peek32(at)
+    }
+
+    /// A 64-bit word of volatile shared memory, 8-byte aligned; not tracked either.
+    #[inline]
+    pub fn word64(&self, at: usize) -> Option<&AtomicU64> {
+        self.check_write(at, 8)?;
+        self.peek64(at)
+    }
+
+    #[inline]
+    fn peek32(&self, at: usize) -> Option<&AtomicU32> {
         if !at.is_multiple_of(4) {
             return None;
         }
         let word = self.check(at, 4)?;
-        // SAFETY: in bounds and aligned: the base is a page's, `at` was checked.
+        // SAFETY: in bounds and aligned: the base is a page's, `at` was checked. In a mapping that
+        // was opened to read the word is only loaded, which aligned words of this size allow.
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
-    /// A 64-bit word, 8-byte aligned.
     #[inline]
-    pub fn word64(&self, at: usize) -> Option<&AtomicU64> {
+    fn peek64(&self, at: usize) -> Option<&AtomicU64> {
         if !at.is_multiple_of(8) {
             return None;
         }
@@ -143,13 +202,13 @@ impl Mapping {
     /// Loads a 32-bit word.
     #[inline]
     pub fn load_u32(&self, at: usize, order: Ordering) -> Option<u32> {
-        Some(self.word32(at)?.load(order))
+        Some(self.peek32(at)?.load(order))
     }
 
     /// Loads a 64-bit word.
     #[inline]
     pub fn load_u64(&self, at: usize, order: Ordering) -> Option<u64> {
-        Some(self.word64(at)?.load(order))
+        Some(self.peek64(at)?.load(order))
     }
 
     /// Stores a 32-bit word.
@@ -180,18 +239,18 @@ impl Mapping {
     /// Copies bytes in that nobody reads yet.
     #[inline]
     pub fn copy_in(&self, at: usize, bytes: &[u8]) -> Option<()> {
-        let to = self.check(at, bytes.len())?;
-        // SAFETY: in bounds; `bytes` is not part of this mapping's unpublished range, since such a
-        // range is never handed out as a slice.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        let to = self.check_write(at, bytes.len())?;
+        // SAFETY: in bounds and writable; `bytes` may be a part of this same mapping, which this
+        // copy allows.
+        unsafe { std::ptr::copy(bytes.as_ptr(), to, bytes.len()) };
         self.tell(at, bytes.len());
         Some(())
     }
 
     /// Zeroes bytes that nobody reads yet.
     pub fn zero(&self, at: usize, len: usize) -> Option<()> {
-        let to = self.check(at, len)?;
-        // SAFETY: in bounds.
+        let to = self.check_write(at, len)?;
+        // SAFETY: in bounds and writable.
         unsafe { std::ptr::write_bytes(to, 0, len) };
         self.tell(at, len);
         Some(())
@@ -202,11 +261,15 @@ impl Mapping {
         let page = 4096;
         let from = at / page * page;
         let to = at.saturating_add(len).min(self.limit()) / page * page;
-        if let (Memory::File(_), true) = (&self.memory, to > from) {
+        if self.writable && matches!(self.memory, Memory::File(_)) && to > from {
             // SAFETY: the range is page aligned and inside the mapping; populating changes no
             // byte. A kernel that does not know the advice answers EINVAL, which costs speed only.
             unsafe {
-                libc::madvise(self.base.add(from).cast(), to - from, libc::MADV_POPULATE_WRITE);
+                libc::madvise(
+                    self.base.add(from).cast(),
+                    to - from,
+                    libc::MADV_POPULATE_WRITE,
+                );
             }
         }
     }
@@ -225,6 +288,9 @@ pub struct Region {
     map: Arc<Mapping>,
     at: usize,
     words: usize,
+    /// As many words as may be stored to: all, or none in a mapping that was opened to read. One
+    /// comparison so checks both.
+    stores: usize,
 }
 
 impl Region {
@@ -234,15 +300,36 @@ impl Region {
             return None;
         }
         map.check(at, len)?;
-        Some(Self { map: map.clone(), at, words: len / 8 })
+        let words = len / 8;
+        let stores = if map.writable { words } else { 0 };
+        Some(Self {
+            map: map.clone(),
+            at,
+            words,
+            stores,
+        })
     }
 
     #[inline]
     fn word(&self, number: usize) -> &AtomicU64 {
-        assert!(number < self.words, "word {number} of a region of {}", self.words);
+        assert!(
+            number < self.words,
+            "word {number} of a region of {}",
+            self.words
+        );
         // SAFETY: `new` checked the whole region against the limit, which never falls; base and
         // `at` are 8-byte aligned; the map is kept alive by `self`.
         unsafe { AtomicU64::from_ptr(self.map.base.add(self.at + number * 8).cast()) }
+    }
+
+    #[inline]
+    fn word_to_store(&self, number: usize) -> &AtomicU64 {
+        assert!(
+            number < self.stores,
+            "store to word {number}, of {} to store to",
+            self.stores
+        );
+        self.word(number)
     }
 
     /// Loads a word.
@@ -260,7 +347,7 @@ impl Region {
     /// Stores a word.
     #[inline]
     pub fn store(&self, number: usize, value: u64, order: Ordering) {
-        self.word(number).store(value, order);
+        self.word_to_store(number).store(value, order);
         self.map.tell(self.at + number * 8, 8);
     }
 
@@ -273,7 +360,9 @@ impl Region {
     /// Adds to a counter; the value before.
     #[inline]
     pub fn add(&self, number: usize, value: u64) -> u64 {
-        let before = self.word(number).fetch_add(value, Ordering::Relaxed);
+        let before = self
+            .word_to_store(number)
+            .fetch_add(value, Ordering::Relaxed);
         self.map.tell(self.at + number * 8, 8);
         before
     }
@@ -281,16 +370,20 @@ impl Region {
     /// Compare and swap; the found value on failure.
     #[inline]
     pub fn cas(&self, number: usize, old: u64, new: u64) -> std::result::Result<u64, u64> {
-        let swapped =
-            self.word(number).compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+        let swapped = self.word_to_store(number).compare_exchange(
+            old,
+            new,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
         self.map.tell(self.at + number * 8, 8);
         swapped
     }
 
-    /// The low half of a word, for locks and futexes.
+    /// The first four bytes of a word, for locks and futexes. Not tracked.
     #[inline]
     pub fn word32(&self, number: usize) -> &AtomicU32 {
-        let word = self.word(number);
+        let word = self.word_to_store(number);
         // SAFETY: the first four bytes of an aligned, live 64-bit word; locks and futexes use a
         // word of their own, never the 64-bit verbs on it.
         unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) }
@@ -321,6 +414,24 @@ mod tests {
         let small = map.another(64, None).expect("anonymous");
         assert!(small.load_u64(64, Ordering::Relaxed).is_none());
         assert!(Region::new(&Arc::new(small), 0, 72).is_none());
+    }
+
+    #[test]
+    fn p18_a_mapping_that_was_opened_to_read_takes_no_store() {
+        let file = tempfile::tempfile().expect("file");
+        file.set_len(4096).expect("length");
+        let map = Mapping::of_file(&file, 4096, 4096, false, Path::new("f")).expect("map");
+        assert_eq!(map.load_u64(0, Ordering::Acquire), Some(0));
+        assert_eq!(map.load_u32(4092, Ordering::Acquire), Some(0));
+        assert!(map.store_u64(0, 1, Ordering::Release).is_none());
+        assert!(map.store_u32(0, 1, Ordering::Release).is_none());
+        assert!(map.cas_u64(0, 0, 1).is_none());
+        assert!(map.copy_in(0, b"x").is_none() && map.zero(0, 8).is_none());
+        assert!(map.word32(0).is_none() && map.word64(0).is_none());
+        let region = Region::new(&Arc::new(map), 0, 64).expect("inside");
+        assert_eq!(region.get(7), 0);
+        let store = std::panic::AssertUnwindSafe(|| region.set(0, 1));
+        assert!(std::panic::catch_unwind(store).is_err(), "not a SIGSEGV");
     }
 
     #[test]
