@@ -6,12 +6,17 @@
 //! parent then see that they are older than the fork and join anew on first use (P17).
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 const DESCRIPTORS_MAX: usize = 1024;
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static DESCRIPTORS: [AtomicI32; DESCRIPTORS_MAX] = [const { AtomicI32::new(-1) }; DESCRIPTORS_MAX];
 static INSTALLED: Once = Once::new();
+/// Forks under way (high half) and threads that hold forks off (low half).
+static GATE: AtomicU32 = AtomicU32::new(0);
+const FORKING: u32 = 1 << 16;
 
 /// How many forks lie between this process and the one that first used the library.
 #[inline]
@@ -19,7 +24,55 @@ pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// As long as it lives no fork begins in this process.
+pub(super) struct HeldOff(());
+
+/// Holds forks off while a descriptor is on its way into or out of the table. Never nested, and
+/// never held across anything but opening or closing one file.
+pub(super) fn hold_off() -> HeldOff {
+    INSTALLED.call_once(|| {
+        // SAFETY: the handlers are plain functions that use atomics, `nanosleep` and `close` only.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
+    loop {
+        let seen = GATE.load(Ordering::Relaxed);
+        let free = seen < FORKING;
+        let enter = seen.wrapping_add(1);
+        if free
+            && GATE
+                .compare_exchange(seen, enter, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+        {
+            return HeldOff(());
+        }
+        pause();
+    }
+}
+
+impl Drop for HeldOff {
+    fn drop(&mut self) {
+        GATE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn pause() {
+    thread::sleep(Duration::from_micros(20));
+}
+
+extern "C" fn before() {
+    GATE.fetch_add(FORKING, Ordering::SeqCst);
+    while GATE.load(Ordering::SeqCst) & (FORKING - 1) != 0 {
+        pause();
+    }
+}
+
+extern "C" fn in_parent() {
+    GATE.fetch_sub(FORKING, Ordering::SeqCst);
+}
+
 extern "C" fn in_child() {
+    // The forking thread is the only one here: other forks under way stayed with the parent.
+    GATE.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::SeqCst);
     for place in &DESCRIPTORS {
         let descriptor = place.swap(-1, Ordering::SeqCst);
@@ -35,20 +88,21 @@ extern "C" fn in_child() {
 /// Has the child of a fork close this descriptor. False if the table is full: then the caller must
 /// not take locks on it.
 #[must_use]
-pub fn register_descriptor(descriptor: i32) -> bool {
-    INSTALLED.call_once(|| {
-        // SAFETY: the handler is a plain function that only uses atomics and `close`.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    });
+pub(super) fn register_descriptor(_: &HeldOff, descriptor: i32) -> bool {
     DESCRIPTORS.iter().any(|place| {
-        place.compare_exchange(-1, descriptor, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        place
+            .compare_exchange(-1, descriptor, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
     })
 }
 
 /// The descriptor is about to be closed by its owner.
-pub fn unregister_descriptor(descriptor: i32) {
+pub(super) fn unregister_descriptor(_: &HeldOff, descriptor: i32) {
     for place in &DESCRIPTORS {
-        if place.compare_exchange(descriptor, -1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+        if place
+            .compare_exchange(descriptor, -1, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+        {
             return;
         }
     }

@@ -21,36 +21,55 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Takes over an opened file. In the child of a fork it is closed by the fork handler.
-    pub fn new(file: File, path: &Path) -> Result<Self> {
-        if !fork::register_descriptor(file.as_raw_fd()) {
+    /// Opens a lock file by `open`, which must set close-on-exec. The child of a fork closes it.
+    pub fn open(path: &Path, open: impl FnOnce() -> io::Result<File>) -> Result<Self> {
+        // No fork may come between opening and registering: the child's copy would keep the locks
+        // of a dead parent held (P17).
+        let no_fork = fork::hold_off();
+        let file = open().map_err(|e| Error::io("open", path, e))?;
+        if !fork::register_descriptor(&no_fork, file.as_raw_fd()) {
             return Err(Error::new(
                 ErrorKind::TooMany,
-                format!("cannot open {}: this process has 1024 stores open", path.display()),
+                format!(
+                    "cannot open {}: this process has 1024 stores open",
+                    path.display()
+                ),
             ));
         }
         let born = fork::generation();
-        Ok(Self { descriptor: file.into_raw_fd(), born, path: path.to_owned() })
+        Ok(Self {
+            descriptor: file.into_raw_fd(),
+            born,
+            path: path.to_owned(),
+        })
     }
 
     fn lock(&self, command: libc::c_int, kind: libc::c_int, byte: u64) -> io::Result<libc::flock> {
-        if self.born != fork::generation() {
-            return Err(io::Error::from_raw_os_error(libc::EBADF));
-        }
         // SAFETY: flock is plain data for which zero is a value.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
         lock.l_type = kind as libc::c_short;
         lock.l_whence = libc::SEEK_SET as libc::c_short;
         lock.l_start = byte as libc::off_t;
         lock.l_len = 1;
-        // SAFETY: the descriptor is open (the generation says so) and the struct is on this stack.
+        // SAFETY: the struct is on this stack; the descriptor is this opening's, unless a fork came
+        // before, which every caller asked first: a fork by another thread leaves this one out.
         if unsafe { libc::fcntl(self.descriptor, command, &raw mut lock) } == 0 {
             return Ok(lock);
         }
         Err(io::Error::last_os_error())
     }
 
+    /// Whether the opening was made before a fork, in the parent of this process.
+    pub fn is_of_parent(&self) -> bool {
+        self.born != fork::generation()
+    }
+
     fn set(&self, kind: libc::c_int, byte: u64) -> Result<bool> {
+        if self.is_of_parent() {
+            let path = self.path.display();
+            let message = format!("{path} was opened before a fork; open it again in the child");
+            return Err(Error::new(ErrorKind::Forked, message));
+        }
         match self.lock(libc::F_OFD_SETLK, kind, byte) {
             Ok(_) => Ok(true),
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
@@ -84,6 +103,12 @@ impl LockFile {
         }
     }
 
+    /// Turns the exclusive lock of this opening into a shared one, with no instant in between in
+    /// which another could have it exclusively.
+    pub fn downgrade(&self, byte: u64) -> Result<()> {
+        self.set(libc::F_RDLCK, byte).map(|_| ())
+    }
+
     /// Gives the byte back.
     pub fn unlock(&self, byte: u64) -> Result<()> {
         self.set(libc::F_UNLCK, byte).map(|_| ())
@@ -92,6 +117,9 @@ impl LockFile {
     /// Whether another opening holds the byte, shared or exclusively. An error counts as held: the
     /// living must never be robbed.
     pub fn held_by_other(&self, byte: u64) -> bool {
+        if self.is_of_parent() {
+            return true;
+        }
         match self.lock(libc::F_OFD_GETLK, libc::F_WRLCK, byte) {
             Ok(lock) => lock.l_type != libc::F_UNLCK as libc::c_short,
             Err(_) => true,
@@ -101,11 +129,14 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if self.born == fork::generation() {
-            fork::unregister_descriptor(self.descriptor);
-            // SAFETY: this opening owns the descriptor, and no fork handler has closed it.
-            unsafe { libc::close(self.descriptor) };
+        if self.is_of_parent() {
+            return;
         }
+        // As when opening: a child of a fork in between would keep the locks.
+        let no_fork = fork::hold_off();
+        fork::unregister_descriptor(&no_fork, self.descriptor);
+        // SAFETY: this opening owns the descriptor, and no fork handler has closed it.
+        unsafe { libc::close(self.descriptor) };
     }
 }
 
@@ -115,8 +146,8 @@ mod tests {
 
     fn open(path: &Path) -> LockFile {
         let mut options = File::options();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path);
-        LockFile::new(file.expect("open"), path).expect("lock file")
+        options.read(true).write(true).create(true).truncate(false);
+        LockFile::open(path, || options.open(path)).expect("lock file")
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod map;
 mod sys;
 
 pub use event::{EventCount, Token};
-pub use fork::{generation as fork_generation, register_descriptor, unregister_descriptor};
+pub use fork::generation as fork_generation;
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
 pub use locks::LockFile;

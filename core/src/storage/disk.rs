@@ -1,19 +1,20 @@
 //! The real file system.
 
 use std::fs;
+use std::io::IoSlice;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, statfs};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::{Access, File, Storage};
 use crate::error::{Error, Result};
 use crate::shm::{LockFile, Mapping};
 
 /// File systems whose locks or mappings are not kept by one kernel, by the magic number of statfs.
-const NETWORK_KINDS: [(u64, &str); 14] = [
+const NETWORK_KINDS: [(u64, &str); 19] = [
     (0x6969, "NFS"),
     (0xFF53_4D42, "CIFS"),
     (0xFE53_4D42, "SMB2"),
@@ -28,6 +29,11 @@ const NETWORK_KINDS: [(u64, &str); 14] = [
     (0x0116_1970, "GFS2"),
     (0x7461_636F, "OCFS2"),
     (0x564C, "NCP"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0xAAD7_AAEA, "PanFS"),
+    (0x2003_0528, "OrangeFS"),
+    (0x786F_4256, "VirtualBox shared folder"),
 ];
 
 /// The file system of this host.
@@ -47,8 +53,13 @@ fn options(access: Access, mode: u32) -> fs::OpenOptions {
 
 impl Storage for Disk {
     fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>> {
-        let file = options(access, mode).open(path).map_err(|e| Error::io("open", path, e))?;
-        Ok(Arc::new(DiskFile { file, path: path.to_owned() }))
+        let file = options(access, mode)
+            .open(path)
+            .map_err(|e| Error::io("open", path, e))?;
+        Ok(Arc::new(DiskFile {
+            file,
+            path: path.to_owned(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -70,7 +81,13 @@ impl Storage for Disk {
         let failed = |e| Error::io("list", folder, e);
         let mut names = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
-            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+            names.push(
+                entry
+                    .map_err(failed)?
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
         }
         names.sort();
         Ok(names)
@@ -89,13 +106,20 @@ impl Storage for Disk {
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         let found = statfs(path).map_err(|e| Error::io("look at", path, e.into()))?;
         let magic = found.f_type as u64 & 0xFFFF_FFFF;
-        Ok(NETWORK_KINDS.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name))
+        Ok(NETWORK_KINDS
+            .iter()
+            .find(|(known, _)| *known == magic)
+            .map(|(_, name)| *name))
     }
 
     fn lock_file(&self, path: &Path, read_only: bool, mode: u32) -> Result<LockFile> {
-        let access = if read_only { Access::Read } else { Access::Create };
-        let file = options(access, mode).open(path).map_err(|e| Error::io("open", path, e))?;
-        LockFile::new(file, path)
+        let access = if read_only {
+            Access::Read
+        } else {
+            Access::Create
+        };
+        // The standard library opens with close-on-exec.
+        LockFile::open(path, || options(access, mode).open(path))
     }
 }
 
@@ -109,36 +133,51 @@ impl DiskFile {
         Error::io(doing, &self.path, error.into())
     }
 
-    /// For file systems without `fallocate`: zeros, written, so that every byte has its block.
-    fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
-        const ZEROS: [u8; 65_536] = [0; 65_536];
-        let mut at = from;
-        while at < to {
-            let some = (to - at).min(ZEROS.len() as u64);
-            self.write_at(&ZEROS[..some as usize], at)?;
-            at += some;
+    /// For file systems without `fallocate`: zeros, written, so that every byte has its block. They
+    /// are appended, wherever the end is by then: another process may have grown the file and
+    /// stored something since, and that must not be overwritten. Racing calls make it longer than
+    /// asked for, which harms nobody. A stop halfway leaves it shorter, with blocks behind all of it.
+    fn append_zeros(&self, len: u64, doing: &str) -> Result<()> {
+        static ZEROS: [u8; 65_536] = [0; 65_536];
+        loop {
+            let left = len.saturating_sub(self.len()?);
+            if left == 0 {
+                return Ok(());
+            }
+            let some = left.min(ZEROS.len() as u64) as usize;
+            let piece = [IoSlice::new(&ZEROS[..some])];
+            match pwritev2(&self.file, &piece, 0, ReadWriteFlags::APPEND) {
+                Ok(1..) | Err(Errno::INTR) => {}
+                Ok(0) => return Err(self.failed(doing, Errno::NOSPC)),
+                Err(e) => return Err(self.failed(doing, e)),
+            }
         }
-        Ok(())
     }
 }
 
 impl File for DiskFile {
     fn len(&self) -> Result<u64> {
-        let known = self.file.metadata().map_err(|e| self.failed("look at", e))?;
+        let known = self
+            .file
+            .metadata()
+            .map_err(|e| self.failed("look at", e))?;
         Ok(known.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, at).map_err(|e| self.failed("read", e))
+        self.file
+            .read_exact_at(buffer, at)
+            .map_err(|e| self.failed("read", e))
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
-        self.file.write_all_at(bytes, at).map_err(|e| self.failed("write", e))
+        self.file
+            .write_all_at(bytes, at)
+            .map_err(|e| self.failed("write", e))
     }
 
     fn allocate(&self, len: u64) -> Result<()> {
-        let old = self.len()?;
-        if old >= len {
+        if self.len()? >= len {
             return Ok(());
         }
         let doing = format!("allocate {len} bytes for");
@@ -146,7 +185,7 @@ impl File for DiskFile {
             return match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
                 Ok(()) => Ok(()),
                 Err(Errno::INTR) => continue,
-                Err(Errno::OPNOTSUPP) => self.write_zeros(old, len),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.append_zeros(len, &doing),
                 Err(e) => Err(self.failed(&doing, e)),
             };
         }
@@ -158,7 +197,9 @@ impl File for DiskFile {
 
     fn map(&self, len: usize, write: bool) -> Result<Arc<Mapping>> {
         let limit = usize::try_from(self.len()?).unwrap_or(usize::MAX);
-        Ok(Arc::new(Mapping::of_file(&self.file, len, limit, write, &self.path)?))
+        Ok(Arc::new(Mapping::of_file(
+            &self.file, len, limit, write, &self.path,
+        )?))
     }
 
     fn path(&self) -> &Path {
@@ -180,7 +221,11 @@ mod tests {
         file.allocate(1 << 20).expect("allocate");
         let known = fs::metadata(&path).expect("metadata");
         assert_eq!(known.len(), 1 << 20);
-        assert!(known.blocks() * 512 >= 1 << 20, "only {} blocks", known.blocks());
+        assert!(
+            known.blocks() * 512 >= 1 << 20,
+            "only {} blocks",
+            known.blocks()
+        );
     }
 
     #[test]
@@ -193,9 +238,30 @@ mod tests {
     }
 
     #[test]
+    fn p5_without_fallocate_zeros_are_appended_and_never_overwrite() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("f");
+        let file = options(Access::CreateNew, 0o660)
+            .open(&path)
+            .expect("create");
+        let file = DiskFile { file, path };
+        file.write_at(b"kept", 10_000).expect("write");
+        file.append_zeros(9_000, "allocate")
+            .expect("is longer already");
+        assert_eq!(file.len().expect("length"), 10_004);
+        file.append_zeros(200_000, "allocate").expect("grow");
+        assert_eq!(file.len().expect("length"), 200_000);
+        let mut read = [0; 4];
+        file.read_at(&mut read, 10_000).expect("read");
+        assert_eq!(&read, b"kept");
+    }
+
+    #[test]
     fn a_mapping_sees_the_growth_of_its_file() {
         let folder = tempfile::tempdir().expect("folder");
-        let file = Disk.open(&folder.path().join("f"), Access::CreateNew, 0o660).expect("create");
+        let file = Disk
+            .open(&folder.path().join("f"), Access::CreateNew, 0o660)
+            .expect("create");
         file.allocate(4096).expect("allocate");
         let map = file.map(1 << 20, true).expect("map");
         assert!(map.copy_in(4096, b"x").is_none());

@@ -17,9 +17,16 @@ pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8], mode: u32)
     if storage.exists(&temporary)? {
         storage.unlink(&temporary)?;
     }
-    let file = storage.open(&temporary, Access::CreateNew, mode)?;
-    file.write_at(bytes, 0)?;
-    file.sync()?;
-    storage.rename(&temporary, path)?;
+    let put = || {
+        let file = storage.open(&temporary, Access::CreateNew, mode)?;
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        storage.rename(&temporary, path)
+    };
+    if let Err(error) = put() {
+        // Room on a full disk is given back; if even that fails, the next call does it.
+        let _ = storage.unlink(&temporary);
+        return Err(error);
+    }
     storage.sync_dir(folder)
 }

@@ -74,7 +74,10 @@ impl Twin {
     #[must_use]
     pub fn new() -> Self {
         let countdown = [const { AtomicI64::new(i64::MAX) }; 3];
-        Self(Arc::new(Shared { state: Mutex::default(), countdown }))
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            countdown,
+        }))
     }
 
     /// Lets the `nth` call (1 is the next) of this verb fail, and all behind it until `heal`.
@@ -94,7 +97,11 @@ impl Twin {
         if count.load(Ordering::SeqCst) == i64::MAX || count.fetch_sub(1, Ordering::SeqCst) > 1 {
             return None;
         }
-        let code = if what == Fault::Allocate { libc::ENOSPC } else { libc::EIO };
+        let code = if what == Fault::Allocate {
+            libc::ENOSPC
+        } else {
+            libc::EIO
+        };
         Some(std::io::Error::from_raw_os_error(code))
     }
 
@@ -103,9 +110,17 @@ impl Twin {
         let mut dice = Dice(seed | 1);
         let after = Twin::new();
         let state = lock(&self.0.state);
-        let mut found = State { folders: state.folders.clone(), ..State::default() };
+        let mut found = State {
+            folders: state.folders.clone(),
+            ..State::default()
+        };
         let mut paths: Vec<&PathBuf> = state.names.keys().collect();
-        paths.extend(state.durable_names.keys().filter(|p| !state.names.contains_key(*p)));
+        paths.extend(
+            state
+                .durable_names
+                .keys()
+                .filter(|p| !state.names.contains_key(*p)),
+        );
         for path in paths {
             let (now, durable) = (state.names.get(path), state.durable_names.get(path));
             let same = matches!((now, durable), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
@@ -140,11 +155,17 @@ impl Dice {
 impl Inode {
     fn new() -> Result<Arc<Self>> {
         let memory = Mapping::anonymous(CAPACITY)?;
-        Ok(Arc::new(Self { memory, content: Mutex::default() }))
+        Ok(Arc::new(Self {
+            memory,
+            content: Mutex::default(),
+        }))
     }
 
     fn sector(&self, number: usize) -> Vec<u8> {
-        self.memory.bytes(number * SECTOR, SECTOR).unwrap_or(&[0; SECTOR]).to_vec()
+        self.memory
+            .bytes(number * SECTOR, SECTOR)
+            .unwrap_or(&[0; SECTOR])
+            .to_vec()
     }
 
     fn record(&self, at: usize, len: usize) {
@@ -174,8 +195,15 @@ impl Inode {
 
     fn after_loss(&self, dice: &mut Dice) -> Result<Inode> {
         let content = lock(&self.content);
-        let after = Inode { memory: Mapping::anonymous(CAPACITY)?, content: Mutex::default() };
-        let len = if dice.coin() { content.len } else { content.durable_len };
+        let after = Inode {
+            memory: Mapping::anonymous(CAPACITY)?,
+            content: Mutex::default(),
+        };
+        let len = if dice.coin() {
+            content.len
+        } else {
+            content.durable_len
+        };
         let mut sectors = content.synced.clone();
         let mut touched: Vec<usize> = content.versions.keys().copied().collect();
         touched.sort_unstable();
@@ -187,14 +215,22 @@ impl Inode {
         for (number, bytes) in &sectors {
             after.memory.copy_in(number * SECTOR, bytes);
         }
-        *lock(&after.content) =
-            Content { len, durable_len: len, versions: HashMap::new(), synced: sectors };
+        *lock(&after.content) = Content {
+            len,
+            durable_len: len,
+            versions: HashMap::new(),
+            synced: sectors,
+        };
         Ok(after)
     }
 }
 
 fn missing(path: &Path) -> Error {
-    Error::io("open", path, std::io::Error::from_raw_os_error(libc::ENOENT))
+    Error::io(
+        "open",
+        path,
+        std::io::Error::from_raw_os_error(libc::ENOENT),
+    )
 }
 
 impl Storage for Twin {
@@ -213,7 +249,11 @@ impl Storage for Twin {
             }
             (None, _) => return Err(missing(path)),
         };
-        Ok(Arc::new(TwinFile { twin: self.clone(), inode, path: path.to_owned() }))
+        Ok(Arc::new(TwinFile {
+            twin: self.clone(),
+            inode,
+            path: path.to_owned(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -224,7 +264,11 @@ impl Storage for Twin {
     }
 
     fn unlink(&self, path: &Path) -> Result<()> {
-        lock(&self.0.state).names.remove(path).map(|_| ()).ok_or_else(|| missing(path))
+        lock(&self.0.state)
+            .names
+            .remove(path)
+            .map(|_| ())
+            .ok_or_else(|| missing(path))
     }
 
     fn create_dir(&self, path: &Path, _mode: u32) -> Result<()> {
@@ -250,7 +294,9 @@ impl Storage for Twin {
 
     fn sync_dir(&self, folder: &Path) -> Result<()> {
         let mut state = lock(&self.0.state);
-        state.durable_names.retain(|path, _| path.parent() != Some(folder));
+        state
+            .durable_names
+            .retain(|path, _| path.parent() != Some(folder));
         let now: Vec<_> = state
             .names
             .iter()
@@ -276,8 +322,8 @@ impl Storage for Twin {
         }
         let descriptor = state.locks[path].as_raw_fd();
         let mut options = std::fs::File::options();
-        let again = options.read(true).write(true).open(format!("/proc/self/fd/{descriptor}"));
-        LockFile::new(again.map_err(failed)?, path)
+        options.read(true).write(true);
+        LockFile::open(path, || options.open(format!("/proc/self/fd/{descriptor}")))
     }
 }
 
@@ -321,7 +367,10 @@ impl File for TwinFile {
             return Err(Error::io("write", &self.path, error));
         }
         let outside = || self.out_of_range(at, bytes.len());
-        self.inode.memory.copy_in(at as usize, bytes).ok_or_else(outside)?;
+        self.inode
+            .memory
+            .copy_in(at as usize, bytes)
+            .ok_or_else(outside)?;
         self.inode.record(at as usize, bytes.len());
         let mut content = lock(&self.inode.content);
         content.len = content.len.max(at as usize + bytes.len());
@@ -378,7 +427,9 @@ mod tests {
         let mut kept = 0;
         for seed in 0..64 {
             let after = twin.power_loss(seed).expect("image");
-            let file = after.open(path, Access::Read, 0).expect("the name is durable");
+            let file = after
+                .open(path, Access::Read, 0)
+                .expect("the name is durable");
             let mut read = [0; 4];
             file.read_at(&mut read, 0).expect("read");
             assert_eq!(&read, b"safe");
@@ -387,6 +438,9 @@ mod tests {
                 kept += usize::from(&read == b"gone");
             }
         }
-        assert!((1..64).contains(&kept), "a power loss may keep or lose it: kept {kept} times");
+        assert!(
+            (1..64).contains(&kept),
+            "a power loss may keep or lose it: kept {kept} times"
+        );
     }
 }
