@@ -1,1 +1,114 @@
-//! Layout constants of window.
+//! Layout of a delivery window file: header, timer wheel, ready bitmap, key buckets, entries.
+//!
+//! Truth is the floor and, of each entry, state, hand-out, lease, key hash, first failure and
+//! position; all else is derived and rebuilt from the entries.
+
+/// First word: "LQWINDOW".
+pub const MAGIC: u64 = u64::from_le_bytes(*b"LQWINDOW");
+/// Entries that a new window has room for; it doubles up to the group's limit.
+pub const CAPACITY_MIN: u64 = 1024;
+/// Bytes of the header.
+pub const HEADER: usize = 4096;
+/// Bytes of the timer wheel.
+pub const WHEEL: usize = 4096;
+/// Words of an entry.
+pub const ENTRY_WORDS: usize = 8;
+/// Bytes of an entry.
+pub const ENTRY: usize = ENTRY_WORDS * 8;
+
+/// Words of the header.
+pub mod header {
+    /// `MAGIC`.
+    pub const MAGIC: usize = 0;
+    /// Format version.
+    pub const VERSION: usize = 1;
+    /// Id of the group.
+    pub const GROUP: usize = 2;
+    /// Partition.
+    pub const PARTITION: usize = 3;
+    /// Most entries.
+    pub const LIMIT: usize = 4;
+    /// Raised by each seek; receipts of an older one are stale.
+    pub const EPOCH: usize = 5;
+    /// Entries there is room for now, a power of two.
+    pub const CAPACITY: usize = 6;
+    /// First offset that is not settled for good.
+    pub const FLOOR: usize = 7;
+    /// First offset that was never looked at.
+    pub const NEXT: usize = 8;
+    /// Where it is: segment.
+    pub const CURSOR_SEGMENT: usize = 9;
+    /// Where it is: position.
+    pub const CURSOR_POSITION: usize = 10;
+    /// First of the list of entries that are to be moved to the dead letters, plus 1.
+    pub const DYING: usize = 11;
+    /// Counters begin here; see `group::Counter`.
+    pub const COUNTERS: usize = 16;
+    /// The start of the host in which leases were last given, two words.
+    pub const BOOT: usize = 40;
+    /// 1 after a clean close, with the checksum in the next word.
+    pub const CLEAN: usize = 42;
+    /// CRC-32 of floor, next and entries at a clean close.
+    pub const CRC: usize = 43;
+    /// Words of the header in use.
+    pub const WORDS: usize = 64;
+}
+
+/// States of an entry.
+pub mod state {
+    /// Never looked at.
+    pub const FRESH: u64 = 0;
+    /// May be handed out.
+    pub const READY: u64 = 1;
+    /// Waits for its time.
+    pub const DELAYED: u64 = 2;
+    /// Handed out.
+    pub const LEASED: u64 = 3;
+    /// Waits for an earlier message of its key.
+    pub const HELD: u64 = 4;
+    /// On its way to the dead letters.
+    pub const DYING: u64 = 5;
+    /// Done.
+    pub const SETTLED: u64 = 6;
+}
+
+/// Where the parts of a window with this limit begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Words of the ready bitmap.
+    pub bitmap_words: usize,
+    /// Number of key buckets, one word each.
+    pub buckets: usize,
+    /// Position of the bitmap.
+    pub bitmap: usize,
+    /// Position of the buckets.
+    pub bucket_at: usize,
+    /// Position of the entries.
+    pub entries: usize,
+    /// Most entries, a power of two.
+    pub most: usize,
+}
+
+impl Parts {
+    /// The parts of a window with this limit.
+    #[must_use]
+    pub fn of(limit: u32) -> Self {
+        let most = (limit as usize).next_power_of_two().max(CAPACITY_MIN as usize);
+        let (mut bitmap_words, mut level) = (0, most);
+        while level > 1 {
+            level = level.div_ceil(64);
+            bitmap_words += level;
+        }
+        let buckets = most / 2;
+        let bitmap = HEADER + WHEEL;
+        let bucket_at = (bitmap + bitmap_words * 8).next_multiple_of(4096);
+        let entries = (bucket_at + buckets * 8).next_multiple_of(4096);
+        Self { bitmap_words, buckets, bitmap, bucket_at, entries, most }
+    }
+
+    /// Bytes of a file with room for this many entries.
+    #[must_use]
+    pub fn bytes(&self, capacity: u64) -> u64 {
+        self.entries as u64 + capacity * ENTRY as u64
+    }
+}

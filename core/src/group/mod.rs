@@ -1,1 +1,25 @@
-//! The group layer.
+//! Delivery: a group's window over one partition.
+//!
+//! Pure logic over a mapped file. The caller holds the window's lock, reads the log and the clock.
+//! Entries are the truth; the ready bitmap, the timer wheel, the key chains and the counts are
+//! derived from them and rebuilt in one pass when a holder of the lock died.
+
+mod admit;
+mod bitmap;
+mod entry;
+mod keys;
+mod policy;
+mod rebuild;
+mod settle;
+mod take;
+#[cfg(test)]
+mod tests;
+mod wheel;
+mod window;
+
+pub use admit::Admit;
+pub use policy::Policy;
+pub use rebuild::Life;
+pub use settle::Settled;
+pub use take::{Dying, Taken};
+pub use window::{Counter, Window};

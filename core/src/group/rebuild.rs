@@ -1,0 +1,124 @@
+//! Deriving everything from the entries again: after a holder of the lock died, and in a new life of
+//! the store. May die anywhere and be done again.
+
+use super::policy::Policy;
+use super::window::{Counter, Window};
+use crate::format::window::{header, state};
+use crate::log::Cursor;
+
+/// What happened to the window since it was last whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// A holder of the lock died; other consumers go on with their leases.
+    Same,
+    /// Everyone had left: all leases are void.
+    New,
+    /// The host was started anew: besides, the tail of the log may be gone, and sectors of this file
+    /// may be old.
+    NewBoot,
+}
+
+impl Window {
+    /// Rebuilds. `exists` says whether the log has this offset at this position; it is asked only
+    /// after a new start of the host.
+    pub fn rebuild(
+        &mut self,
+        policy: &Policy,
+        life: Life,
+        now_ms: u64,
+        wall_ms: u64,
+        exists: &dyn Fn(u64, u64) -> bool,
+    ) {
+        self.trim(life, exists);
+        self.wheel.reset(now_ms);
+        self.derive();
+        self.raise_floor();
+        // A stop between the words of the cursor: found again from the offset.
+        self.set_cursor(Cursor::at_offset(self.next()));
+        if life != Life::Same {
+            let all = self.leases(|_| true);
+            self.return_leases(policy, &all, true, now_ms, wall_ms);
+        }
+    }
+
+    /// Ends the window before the first offset that no entry speaks of: from there on messages are
+    /// looked at again, which may deliver some once more, and skips none (P6).
+    fn trim(&self, life: Life, exists: &dyn Fn(u64, u64) -> bool) {
+        let entries = &self.entries;
+        for offset in self.floor()..self.next() {
+            let index = self.index(offset);
+            if !entries.is_of(index, offset) || entries.state(index) == state::FRESH {
+                if life == Life::Same && entries.is_of(index, offset) {
+                    // Admitted, and the holder died before it went anywhere.
+                    entries.set_state(index, state::READY);
+                    continue;
+                }
+                self.head.set(header::NEXT, offset);
+                return;
+            }
+            if life == Life::NewBoot && entries.is_open(index) {
+                if !exists(offset, u64::from(entries.position(index))) {
+                    entries.set_state(index, state::SETTLED);
+                    self.count(Counter::Lost, 1);
+                } else if entries.state(index) == state::DELAYED {
+                    // The boot clock began anew: the wait is over.
+                    entries.set_lease(index, 0, 0);
+                }
+            }
+        }
+    }
+
+    /// Bitmap, chains, timers, list of the dying and counts, from the entries' states.
+    pub(super) fn derive(&mut self) {
+        self.ready.clear_all();
+        self.keys.clear_all();
+        let now = self.wheel.region.get(0);
+        self.wheel.reset(now);
+        self.head.set(header::DYING, 0);
+        for counter in
+            [Counter::Leased, Counter::Delayed, Counter::Held, Counter::Ready, Counter::Dying]
+        {
+            self.head.set(header::COUNTERS + counter as usize, 0);
+        }
+        for offset in self.floor()..self.next() {
+            let index = self.index(offset);
+            if self.entries.is_of(index, offset) && self.entries.is_open(index) {
+                self.derive_one(index);
+            }
+        }
+    }
+
+    fn derive_one(&self, index: u32) {
+        let entries = &self.entries;
+        entries.set_key_next(index, 0);
+        entries.set_key_tail(index, 0);
+        entries.set_hash_next(index, 0);
+        let hash = entries.key_hash(index);
+        let first = hash == 0 || self.keys.join(entries, index, hash);
+        match entries.state(index) {
+            state::LEASED => {
+                self.wheel.insert(entries, index, entries.due_ms(index));
+                self.count(Counter::Leased, 1);
+            }
+            state::DELAYED => {
+                self.wheel.insert(entries, index, entries.due_ms(index));
+                self.count(Counter::Delayed, 1);
+            }
+            state::DYING => self.push_dying(index),
+            _ if first => self.make_ready(index),
+            _ => {
+                entries.set_state(index, state::HELD);
+                self.count(Counter::Held, 1);
+            }
+        }
+    }
+
+    /// Messages below this offset are gone from the log.
+    pub fn clamp_floor(&self, earliest: u64) {
+        if self.floor() == self.next() && self.next() < earliest {
+            self.count(Counter::Lost, (earliest - self.next()) as i64);
+            self.settle_gap(earliest);
+            self.set_cursor(Cursor::at_offset(earliest));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Settling: what ends a hand-out.
+
+use super::policy::Policy;
+use super::window::{Counter, Window};
+use crate::format::window::state;
+
+/// What a settle did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It counts.
+    Done,
+    /// The receipt's hand-out is not the last one any more, or is settled already.
+    Stale,
+}
+
+impl Window {
+    /// The entry of a hand-out that is still the message's last one. A lease that ran out is good
+    /// for as long as nobody else was handed the message (P9).
+    #[inline]
+    fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
+        if offset < self.floor() || offset >= self.next() {
+            return None;
+        }
+        let index = self.index(offset);
+        let entries = &self.entries;
+        let waiting =
+            matches!(entries.state(index), state::LEASED | state::READY | state::DELAYED);
+        let same = entries.is_of(index, offset) && entries.attempts(index) == attempt;
+        (waiting && same && attempt > 0).then_some(index)
+    }
+
+    /// Takes the entry out of whatever it hangs in.
+    #[inline]
+    fn unhook(&self, index: u32) {
+        let counter = match self.entries.state(index) {
+            state::LEASED => Counter::Leased,
+            state::DELAYED => Counter::Delayed,
+            _ => {
+                self.ready.clear(index as usize);
+                self.count(Counter::Ready, -1);
+                return;
+            }
+        };
+        self.wheel.remove(&self.entries, index);
+        self.count(counter, -1);
+    }
+
+    /// The message is done. The state is published first: a death before the rest is repaired from
+    /// it. Whether a later message of the key became ready.
+    #[inline]
+    fn finish(&self, index: u32) -> bool {
+        self.entries.set_state(index, state::SETTLED);
+        let mut freed = false;
+        if self.entries.key_hash(index) != 0
+            && let Some(next) = self.keys.leave(&self.entries, index)
+        {
+            self.count(Counter::Held, -1);
+            self.make_ready(next);
+            freed = true;
+        }
+        if index == self.index(self.floor()) {
+            self.raise_floor();
+        }
+        freed
+    }
+
+    /// Acknowledges a hand-out.
+    #[inline]
+    pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
+        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        self.unhook(index);
+        self.count(Counter::Acked, 1);
+        self.finish(index);
+        Settled::Done
+    }
+
+    /// A hand-out failed. A late receipt's failure was counted when the lease ran out; it then only
+    /// sets the delay.
+    pub fn nack(
+        &self,
+        policy: &Policy,
+        (offset, attempt): (u64, u32),
+        delay_ms: Option<u64>,
+        now_ms: u64,
+        wall_ms: u64,
+    ) -> Settled {
+        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let late = self.entries.state(index) != state::LEASED;
+        if late && delay_ms.is_none() {
+            return Settled::Done;
+        }
+        self.unhook(index);
+        if late {
+            let due = now_ms.saturating_add(delay_ms.unwrap_or(0));
+            self.entries.set_lease(index, due, 0);
+            self.entries.set_state(index, state::DELAYED);
+            self.count(Counter::Delayed, 1);
+            self.wheel.insert(&self.entries, index, due);
+        } else {
+            self.fail(policy, index, delay_ms, now_ms, wall_ms);
+        }
+        Settled::Done
+    }
+
+    /// Hands a message back, uncounted and at once.
+    pub fn release(&self, offset: u64, attempt: u32) -> Settled {
+        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        if self.entries.state(index) == state::LEASED {
+            self.unhook(index);
+            self.make_ready(index);
+        }
+        Settled::Done
+    }
+
+    /// More time. A late receipt gets its lease back.
+    pub fn extend(&self, offset: u64, attempt: u32, due_ms: u64, consumer: u16) -> Settled {
+        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        self.unhook(index);
+        self.entries.set_lease(index, due_ms, consumer);
+        self.entries.set_state(index, state::LEASED);
+        self.count(Counter::Leased, 1);
+        self.wheel.insert(&self.entries, index, due_ms);
+        Settled::Done
+    }
+
+    /// Gives up on a message now.
+    pub fn give_up(&self, offset: u64, attempt: u32, wall_ms: u64) -> Settled {
+        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        self.unhook(index);
+        if self.entries.first_failed_ms(index) == 0 {
+            self.entries.set_first_failed_ms(index, wall_ms.max(1));
+        }
+        self.count(Counter::Failed, 1);
+        self.entries.set_failed(index, self.entries.failures(index) + 1, state::DYING);
+        self.push_dying(index);
+        Settled::Done
+    }
+
+    /// The message's bytes are damaged: nobody can be handed it (P3).
+    pub fn settle_damaged(&self, offset: u64, attempt: u32) -> Settled {
+        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        self.unhook(index);
+        self.count(Counter::Damaged, 1);
+        self.finish(index);
+        Settled::Done
+    }
+
+    /// Counts damage that no message's number is known of.
+    pub fn count_damage(&self) {
+        self.count(Counter::Damaged, 1);
+    }
+
+    /// These messages are in the dead letters, durably: here they are done (P12).
+    pub fn settle_dead(&self, offsets: &[u64]) {
+        let dead = |index: u32| {
+            let offset = self.offset_at(index);
+            self.entries.state(index) == state::DYING && offsets.contains(&offset)
+        };
+        self.drop_dying(&dead);
+        for offset in offsets {
+            let index = self.index(*offset);
+            let inside = *offset >= self.floor() && *offset < self.next();
+            if inside
+                && self.entries.is_of(index, *offset)
+                && self.entries.state(index) == state::DYING
+            {
+                self.count(Counter::DeadLettered, 1);
+                self.finish(index);
+            }
+        }
+    }
+
+    /// The leases of a consumer that is gone come back at once, those it is charged for after the
+    /// backoff. A consumer that closed is charged for nothing; a dead one for what it had started,
+    /// or for all of a batch of which it had started none (P10).
+    pub fn return_consumer(
+        &self,
+        policy: &Policy,
+        consumer: u16,
+        died: bool,
+        now_ms: u64,
+        wall_ms: u64,
+    ) -> u32 {
+        let mine = self.leases(|index| self.entries.consumer(index) == consumer);
+        self.return_leases(policy, &mine, died, now_ms, wall_ms)
+    }
+
+    pub(super) fn leases(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+        (self.floor()..self.next())
+            .map(|offset| (offset, self.index(offset)))
+            .filter(|(offset, index)| {
+                self.entries.is_of(*index, *offset)
+                    && self.entries.state(*index) == state::LEASED
+                    && wanted(*index)
+            })
+            .map(|(_, index)| index)
+            .collect()
+    }
+
+    pub(super) fn return_leases(
+        &self,
+        policy: &Policy,
+        leases: &[u32],
+        died: bool,
+        now_ms: u64,
+        wall_ms: u64,
+    ) -> u32 {
+        let batch = |index: u32| (self.entries.consumer(index), self.entries.batch(index));
+        let started: std::collections::HashSet<(u16, u16)> = leases
+            .iter()
+            .filter(|index| self.entries.started(**index))
+            .map(|index| batch(*index))
+            .collect();
+        for index in leases {
+            let charged =
+                died && (self.entries.started(*index) || !started.contains(&batch(*index)));
+            self.unhook(*index);
+            if charged {
+                self.fail(policy, *index, None, now_ms, wall_ms);
+            } else {
+                self.make_ready(*index);
+            }
+        }
+        leases.len() as u32
+    }
+}

@@ -1,0 +1,154 @@
+//! Handing out.
+
+use super::policy::Policy;
+use super::window::{Counter, Window};
+use crate::format::window::{header, state};
+
+/// A message that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its offset.
+    pub offset: u64,
+    /// Its position in its segment.
+    pub position: u64,
+    /// The number of this hand-out, from 1.
+    pub attempt: u32,
+}
+
+/// A message on its way to the dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dying {
+    /// Its offset.
+    pub offset: u64,
+    /// Its position in its segment.
+    pub position: u64,
+    /// How often it was handed out.
+    pub attempts: u32,
+    /// How many of those failed.
+    pub failures: u32,
+    /// When it first failed, in ms since the epoch.
+    pub first_failed_ms: u64,
+}
+
+impl Window {
+    /// Hands out the ready message with the lowest offset.
+    #[inline]
+    pub fn take_ready(&self, due_ms: u64, consumer: u16, batch: u16) -> Option<Taken> {
+        if !self.has_ready() {
+            return None;
+        }
+        let index = self.ready.next_around(self.index(self.floor()) as usize)? as u32;
+        self.ready.clear(index as usize);
+        self.count(Counter::Ready, -1);
+        Some(self.lease(index, due_ms, consumer, batch))
+    }
+
+    /// Hands out an admitted message. The attempt is counted before the state says so, and both
+    /// before the caller learns of it (P6).
+    #[inline]
+    pub fn lease(&self, index: u32, due_ms: u64, consumer: u16, batch: u16) -> Taken {
+        let attempt = self.entries.count_attempt(index);
+        self.entries.set_lease(index, due_ms, consumer);
+        self.entries.set_batch(index, batch);
+        self.entries.set_state(index, state::LEASED);
+        self.wheel.insert(&self.entries, index, due_ms);
+        self.count(Counter::Leased, 1);
+        self.count(Counter::Delivered, 1);
+        if attempt > 1 {
+            self.count(Counter::Redelivered, 1);
+        }
+        let position = u64::from(self.entries.position(index));
+        Taken { offset: self.offset_at(index), position, attempt }
+    }
+
+    /// Ends leases and delays whose time has come. How many messages became ready or dying.
+    pub fn expire(&self, policy: &Policy, now_ms: u64, wall_ms: u64) -> u32 {
+        let mut due = Vec::new();
+        self.wheel.advance(&self.entries, now_ms, |index| due.push(index));
+        for index in &due {
+            match self.entries.state(*index) {
+                state::LEASED => {
+                    self.count(Counter::Leased, -1);
+                    self.count(Counter::Expired, 1);
+                    self.fail(policy, *index, None, now_ms, wall_ms);
+                }
+                state::DELAYED => {
+                    self.count(Counter::Delayed, -1);
+                    self.make_ready(*index);
+                }
+                _ => {}
+            }
+        }
+        due.len() as u32
+    }
+
+    /// A failure: back after a while, or on to the dead letters. The entry hangs in no timer.
+    pub(super) fn fail(
+        &self,
+        policy: &Policy,
+        index: u32,
+        delay_ms: Option<u64>,
+        now_ms: u64,
+        wall_ms: u64,
+    ) {
+        self.count(Counter::Failed, 1);
+        if self.entries.first_failed_ms(index) == 0 {
+            self.entries.set_first_failed_ms(index, wall_ms.max(1));
+        }
+        let failures = self.entries.failures(index) + 1;
+        if failures >= policy.max_attempts {
+            self.entries.set_failed(index, failures, state::DYING);
+            self.push_dying(index);
+            return;
+        }
+        let wait = delay_ms.unwrap_or_else(|| policy.wait_ms(failures, self.offset_at(index)));
+        self.entries.set_lease(index, now_ms.saturating_add(wait), 0);
+        self.entries.set_failed(index, failures, state::DELAYED);
+        self.count(Counter::Delayed, 1);
+        self.wheel.insert(&self.entries, index, now_ms.saturating_add(wait));
+    }
+
+    /// Dying messages hang in a list of their own through their timer words.
+    pub(super) fn push_dying(&self, index: u32) {
+        self.entries.set_timer_next(index, self.head.get(header::DYING) as u32);
+        self.head.set(header::DYING, u64::from(index) + 1);
+        self.count(Counter::Dying, 1);
+    }
+
+    /// Up to `most` of the messages that are on their way to the dead letters.
+    pub fn dying(&self, most: usize) -> Vec<Dying> {
+        let mut found = Vec::new();
+        let mut at = self.head.get(header::DYING) as u32;
+        while at != 0 && found.len() < most {
+            let index = at - 1;
+            found.push(Dying {
+                offset: self.offset_at(index),
+                position: u64::from(self.entries.position(index)),
+                attempts: self.entries.attempts(index),
+                failures: self.entries.failures(index),
+                first_failed_ms: self.entries.first_failed_ms(index),
+            });
+            at = self.entries.timer_next(index);
+        }
+        found
+    }
+
+    /// Takes these offsets off the list of the dying.
+    pub(super) fn drop_dying(&self, gone: &dyn Fn(u32) -> bool) {
+        let mut at = self.head.get(header::DYING) as u32;
+        let mut last = None;
+        while at != 0 {
+            let index = at - 1;
+            at = self.entries.timer_next(index);
+            if !gone(index) {
+                last = Some(index);
+                continue;
+            }
+            self.count(Counter::Dying, -1);
+            match last {
+                Some(before) => self.entries.set_timer_next(before, at),
+                None => self.head.set(header::DYING, u64::from(at)),
+            }
+        }
+    }
+}

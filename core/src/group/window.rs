@@ -1,0 +1,330 @@
+//! The window file: opening, growing, and where things are in it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::bitmap::Bitmap;
+use super::entry::Entries;
+use super::keys::Keys;
+use super::wheel::Wheel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::VERSION;
+use crate::format::window::{CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, WHEEL, header, state};
+use crate::log::Cursor;
+use crate::shm::{Mapping, Region};
+use crate::storage::{Access, File, Storage};
+
+/// What a window counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Handed out now.
+    Leased,
+    /// Waiting for their time after a failure.
+    Delayed,
+    /// Waiting for an earlier message of their key.
+    Held,
+    /// Ready to be handed out again.
+    Ready,
+    /// On their way to the dead letters.
+    Dying,
+    /// Hand-outs.
+    Delivered,
+    /// Messages that were acknowledged.
+    Acked,
+    /// Failures: nacks, expired leases, deaths.
+    Failed,
+    /// Hand-outs that were not a message's first.
+    Redelivered,
+    /// Leases that ran out.
+    Expired,
+    /// Messages that became dead letters.
+    DeadLettered,
+    /// Messages whose bytes were damaged.
+    Damaged,
+    /// Messages that were gone before the group had settled them.
+    Lost,
+}
+
+/// One group's window over one partition, as this process has it mapped.
+pub struct Window {
+    pub(super) head: Region,
+    pub(super) entries: Entries,
+    pub(super) wheel: Wheel,
+    pub(super) ready: Bitmap,
+    pub(super) keys: Keys,
+    pub(super) mask: u64,
+    parts: Parts,
+    map: Arc<Mapping>,
+    file: Arc<dyn File>,
+}
+
+impl Window {
+    /// Opens the window file, or creates it to begin at `start`. A file that is being created by
+    /// somebody who died is finished: the magic word is written last.
+    pub fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        mode: u32,
+        group: u64,
+        partition: u32,
+        limit: u32,
+        start: u64,
+    ) -> Result<Self> {
+        let parts = Parts::of(limit);
+        let file = storage.open(path, Access::Create, mode)?;
+        let fresh = file.len()? < parts.bytes(CAPACITY_MIN);
+        if fresh {
+            file.allocate(parts.bytes(CAPACITY_MIN))?;
+        }
+        let most = usize::try_from(parts.bytes(parts.most as u64)).unwrap_or(usize::MAX);
+        let map = file.map(most, true)?;
+        let none = || damaged(path, "it is shorter than its header says".into());
+        let head = Region::new(&map, 0, header::WORDS * 8).ok_or_else(none)?;
+        if head.load(header::MAGIC, Ordering::Acquire) == 0 {
+            let words = [
+                (header::VERSION, u64::from(VERSION)),
+                (header::GROUP, group),
+                (header::PARTITION, u64::from(partition)),
+                (header::LIMIT, u64::from(limit)),
+                (header::CAPACITY, CAPACITY_MIN),
+                (header::FLOOR, start),
+                (header::NEXT, start),
+                (header::CURSOR_SEGMENT, u64::MAX),
+            ];
+            words.iter().for_each(|(word, value)| head.set(*word, *value));
+            head.store(header::MAGIC, MAGIC, Ordering::Release);
+            file.sync()?;
+        }
+        check(&head, path, group, partition, limit)?;
+        let capacity = capacity_of(&head, &parts, path)?;
+        let part = |at, len| Region::new(&map, at, len).ok_or_else(none);
+        let entries =
+            Entries { region: part(parts.entries, capacity as usize * ENTRY)? };
+        let wheel = Wheel { region: part(HEADER, WHEEL)? };
+        let bits = part(parts.bitmap, parts.bitmap_words * 8)?;
+        let ready = Bitmap::new(bits, parts.most);
+        let region = part(parts.bucket_at, parts.buckets * 8)?;
+        let keys = Keys { region, buckets: parts.buckets };
+        let mask = capacity - 1;
+        Ok(Self { head, entries, wheel, ready, keys, mask, parts, map, file })
+    }
+
+    /// After taking the lock: follows what another process grew.
+    #[inline]
+    pub fn refresh(&mut self) -> Result<()> {
+        if self.head.get(header::CAPACITY) == self.mask + 1 {
+            return Ok(());
+        }
+        self.follow()
+    }
+
+    #[cold]
+    fn follow(&mut self) -> Result<()> {
+        let path = self.file.path().to_owned();
+        let capacity = capacity_of(&self.head, &self.parts, &path)?;
+        let len = self.file.len()?;
+        self.map.set_limit(usize::try_from(len).unwrap_or(usize::MAX));
+        let region = Region::new(&self.map, self.parts.entries, capacity as usize * ENTRY);
+        let short = || damaged(&path, format!("it has {len} bytes for {capacity} entries"));
+        self.entries = Entries { region: region.ok_or_else(short)? };
+        self.mask = capacity - 1;
+        Ok(())
+    }
+
+    /// Outside the lock: real blocks for twice the entries. False if the group's limit is reached.
+    pub fn allocate_more(&self) -> Result<bool> {
+        let capacity = self.head.get(header::CAPACITY);
+        if capacity >= self.parts.most as u64 {
+            return Ok(false);
+        }
+        self.file.allocate(self.parts.bytes(capacity * 2))?;
+        Ok(true)
+    }
+
+    /// Under the lock, after `allocate_more`: doubles the ring. Entries whose place changes are
+    /// copied before the capacity is stored; a death before leaves the old ring whole, a death after
+    /// is repaired by the rebuild that follows any inherited lock.
+    pub fn double(&mut self) -> Result<()> {
+        let capacity = self.mask + 1;
+        if self.head.get(header::CAPACITY) != capacity || capacity >= self.parts.most as u64 {
+            return self.refresh();
+        }
+        let len = self.file.len()?;
+        if len < self.parts.bytes(capacity * 2) {
+            return Ok(());
+        }
+        self.map.set_limit(usize::try_from(len).unwrap_or(usize::MAX));
+        let bytes = capacity as usize * 2 * ENTRY;
+        let Some(region) = Region::new(&self.map, self.parts.entries, bytes) else {
+            return Ok(());
+        };
+        self.entries = Entries { region };
+        let wider = capacity * 2 - 1;
+        for offset in self.floor()..self.next() {
+            let (from, to) = ((offset & self.mask) as u32, (offset & wider) as u32);
+            if from != to && self.entries.is_of(from, offset) {
+                self.entries.copy(from, to);
+            }
+        }
+        self.head.store(header::CAPACITY, capacity * 2, Ordering::Release);
+        self.mask = wider;
+        self.derive();
+        Ok(())
+    }
+
+    /// The index of an offset's entry.
+    #[inline]
+    pub(super) fn index(&self, offset: u64) -> u32 {
+        (offset & self.mask) as u32
+    }
+
+    /// The offset that the entry at an index speaks of, as the one in the window.
+    pub(super) fn offset_at(&self, index: u32) -> u64 {
+        let floor = self.floor();
+        floor + ((u64::from(index).wrapping_sub(floor)) & self.mask)
+    }
+
+    /// First offset that is not settled for good.
+    #[inline]
+    pub fn floor(&self) -> u64 {
+        self.head.get(header::FLOOR)
+    }
+
+    /// First offset that was never looked at.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.head.get(header::NEXT)
+    }
+
+    /// Where the first message that was never looked at is.
+    #[inline]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            segment: self.head.get(header::CURSOR_SEGMENT),
+            position: self.head.get(header::CURSOR_POSITION),
+            offset: self.next(),
+        }
+    }
+
+    /// Moves on to a place; offsets that are passed over must be settled first with `settle_gap`.
+    #[inline]
+    pub fn set_cursor(&self, cursor: Cursor) {
+        self.head.set(header::CURSOR_SEGMENT, cursor.segment);
+        self.head.set(header::CURSOR_POSITION, cursor.position);
+        self.head.set(header::NEXT, cursor.offset);
+    }
+
+    /// Raised by each seek.
+    pub fn epoch(&self) -> u32 {
+        self.head.get(header::EPOCH) as u32
+    }
+
+    /// A count.
+    #[inline]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.head.get(header::COUNTERS + counter as usize)
+    }
+
+    #[inline]
+    pub(super) fn count(&self, counter: Counter, by: i64) {
+        let word = header::COUNTERS + counter as usize;
+        self.head.set(word, self.head.get(word).wrapping_add_signed(by));
+    }
+
+    /// Whether a receive could hand something out without looking at the log.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        self.counter(Counter::Ready) > 0
+    }
+
+    /// A time in ms of the boot clock before which no lease or delay ends.
+    pub fn next_due(&self) -> Option<u64> {
+        self.wheel.next_due()
+    }
+
+    /// Positions of the unsettled messages, for the statistics.
+    pub fn unsettled(&self) -> Vec<(u64, u64)> {
+        (self.floor()..self.next())
+            .map(|offset| (offset, self.index(offset)))
+            .filter(|(offset, index)| {
+                self.entries.is_of(*index, *offset) && self.entries.is_open(*index)
+            })
+            .map(|(offset, index)| (offset, u64::from(self.entries.position(index))))
+            .collect()
+    }
+
+    /// Number of unsettled messages that the window has looked at.
+    pub fn open_count(&self) -> u64 {
+        [Counter::Leased, Counter::Delayed, Counter::Held, Counter::Ready, Counter::Dying]
+            .into_iter()
+            .map(|counter| self.counter(counter))
+            .sum()
+    }
+
+    /// Without the lock: the consumer works on this hand-out.
+    pub fn start(&self, offset: u64, attempt: u32) {
+        self.entries.start(self.index(offset), offset, attempt);
+    }
+
+    /// Moves the floor over what is settled.
+    #[inline]
+    pub(super) fn raise_floor(&self) {
+        let (mut floor, next) = (self.floor(), self.next());
+        let from = floor;
+        while floor < next {
+            let index = self.index(floor);
+            if self.entries.state(index) != state::SETTLED || !self.entries.is_of(index, floor) {
+                break;
+            }
+            floor += 1;
+        }
+        if floor != from {
+            self.head.store(header::FLOOR, floor, Ordering::Release);
+        }
+    }
+
+    /// Puts the window on disk.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+}
+
+fn capacity_of(head: &Region, parts: &Parts, path: &Path) -> Result<u64> {
+    let capacity = head.get(header::CAPACITY);
+    if capacity.is_power_of_two() && capacity >= CAPACITY_MIN && capacity <= parts.most as u64 {
+        return Ok(capacity);
+    }
+    let most = parts.most;
+    let what = format!("its capacity is {capacity}, expected a power of two up to {most}");
+    Err(damaged(path, what))
+}
+
+fn check(head: &Region, path: &Path, group: u64, partition: u32, limit: u32) -> Result<()> {
+    let expected = [
+        ("magic", header::MAGIC, MAGIC),
+        ("version", header::VERSION, u64::from(VERSION)),
+        ("group", header::GROUP, group),
+        ("partition", header::PARTITION, u64::from(partition)),
+        ("limit", header::LIMIT, u64::from(limit)),
+    ];
+    for (name, word, wanted) in expected {
+        let found = head.get(word);
+        if found != wanted {
+            return Err(damaged(path, format!("its {name} is {found:#x}, expected {wanted:#x}")));
+        }
+    }
+    if head.get(header::FLOOR) > head.get(header::NEXT) {
+        return Err(damaged(path, "its floor is behind its end".into()));
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, what: String) -> Error {
+    let message = format!(
+        "{}: {what}; the group's position cannot be read; `libqueue verify` lists what is damaged",
+        path.display()
+    );
+    Error::new(ErrorKind::Damaged, message)
+}
