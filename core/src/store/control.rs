@@ -1,0 +1,479 @@
+//! Typed access to `control`, the shared memory of a store.
+//!
+//! Blocks are only ever appended and linked, never moved or freed, so that a reference into them is
+//! good for as long as the store is open, and the list can be walked without its lock.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::{
+    BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, group_partition, header, member, partition,
+};
+use crate::shm::{Liveness, Mapping, Owner, OwnerLock, Region, boot_id};
+use crate::storage::{Access, File, Storage};
+
+const TOPIC: u64 = 1;
+const GROUP: u64 = 2;
+const HEAD_BYTES: usize = block::WORDS * 8;
+
+/// The mapped file, before anyone has joined.
+pub(super) struct Shared {
+    map: Arc<Mapping>,
+    file: Option<Arc<dyn File>>,
+    pub(super) header: Region,
+    pub(super) members: Region,
+    pub(super) consumers: Region,
+}
+
+fn boot_words() -> [u64; 2] {
+    let id = boot_id();
+    let word = |at: usize| crate::format::u64_at(&id, at);
+    [word(0), word(8)]
+}
+
+impl Shared {
+    fn over(map: Arc<Mapping>, file: Option<Arc<dyn File>>) -> Option<Self> {
+        let part = |at, bytes| Region::new(&map, at, bytes);
+        let header = part(0, header::WORDS * 8)?;
+        let members = part(member::AT, member::SLOTS * member::WORDS * 8)?;
+        let consumers = part(consumer::AT, consumer::SLOTS * consumer::WORDS * 8)?;
+        Some(Self {
+            map,
+            file,
+            header,
+            members,
+            consumers,
+        })
+    }
+
+    fn of_file(file: Arc<dyn File>) -> Result<Option<Self>> {
+        let map = file.map(MAPPED, true)?;
+        Ok(Self::over(map, Some(file)))
+    }
+
+    /// Memory of this process alone, for a store that is only read.
+    pub(super) fn private() -> Result<Self> {
+        // Enough for the blocks of any store that is only read; untouched pages cost nothing.
+        let map = Arc::new(Mapping::anonymous(MAPPED)?);
+        let made = Self::over(map, None).ok_or_else(|| damaged("private memory is too small"))?;
+        made.fill();
+        Ok(made)
+    }
+
+    /// Lays `control` out afresh; only by who holds the store's lock exclusively. A death anywhere
+    /// in here leaves a file without "laid out", which nobody joins and the next one replaces.
+    pub(super) fn lay_out(storage: &dyn Storage, path: &Path, mode: u32) -> Result<Self> {
+        discard(storage, path)?;
+        let file = storage.open(path, Access::CreateNew, mode)?;
+        file.allocate((BLOCKS as u64).next_multiple_of(GROWTH))?;
+        let made = Self::of_file(file)?
+            .ok_or_else(|| damaged(format!("{} is shorter than allocated", path.display())))?;
+        made.fill();
+        Ok(made)
+    }
+
+    fn fill(&self) {
+        let [low, high] = boot_words();
+        self.header.set(header::SIGNATURE, SIGNATURE);
+        self.header.set(header::BOOT, low);
+        self.header.set(header::BOOT + 1, high);
+        self.header.set(header::ALLOCATED, BLOCKS as u64);
+        // Last, with release order: who sees it sees all the rest.
+        self.header
+            .store(header::LAID_OUT, super::inner::draw(), Ordering::Release);
+    }
+
+    /// The present `control`, by who holds the store's lock shared; `None` if it must be laid out
+    /// anew: missing, half done, or of another start of the host.
+    pub(super) fn join(storage: &dyn Storage, path: &Path) -> Result<Option<Self>> {
+        if !storage.exists(path)? {
+            return Ok(None);
+        }
+        let file = match storage.open(path, Access::ReadWrite, 0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let Some(found) = Self::of_file(file)? else {
+            return Ok(None);
+        };
+        if found.header.load(header::LAID_OUT, Ordering::Acquire) == 0 {
+            return Ok(None);
+        }
+        let signature = found.header.get(header::SIGNATURE);
+        if signature != SIGNATURE {
+            return Err(Error::new(
+                ErrorKind::Incompatible,
+                format!(
+                    "{} is in use by a build of libqueue that lays it out differently \
+                     ({signature:#018x}, expected {SIGNATURE:#018x}); use the same version in all \
+                     processes that share a store at one time",
+                    path.display()
+                ),
+            ));
+        }
+        let boot = [
+            found.header.get(header::BOOT),
+            found.header.get(header::BOOT + 1),
+        ];
+        Ok((boot == boot_words()).then_some(found))
+    }
+
+    /// Raises the mapping's limit if others have made the file longer; whether `end` is inside.
+    fn reach(&self, end: usize) -> Result<bool> {
+        if end > self.map.limit()
+            && let Some(file) = &self.file
+        {
+            self.map
+                .set_limit(usize::try_from(file.len()?).unwrap_or(usize::MAX));
+        }
+        Ok(end <= self.map.limit())
+    }
+
+    fn region(&self, at: usize, bytes: usize) -> Result<Region> {
+        let inside = at >= BLOCKS && self.reach(at.saturating_add(bytes))?;
+        let found = if inside {
+            Region::new(&self.map, at, bytes)
+        } else {
+            None
+        };
+        found.ok_or_else(|| {
+            damaged(format!(
+                "control names a block at {at}, outside of the file"
+            ))
+        })
+    }
+}
+
+/// What a former life left is made useless before it is unlinked: a process that lost its kernel
+/// locks and still has it mapped finds its member slot empty and is fenced.
+fn discard(storage: &dyn Storage, path: &Path) -> Result<()> {
+    if !storage.exists(path)? {
+        return Ok(());
+    }
+    let old = storage.open(path, Access::ReadWrite, 0)?;
+    if let Some(old) = Shared::of_file(old)? {
+        old.header.store(header::LAID_OUT, 0, Ordering::Release);
+        for slot in 0..member::SLOTS {
+            old.members
+                .store(slot * member::WORDS + member::STATE, 0, Ordering::Release);
+        }
+    }
+    storage.unlink(path)
+}
+
+#[cold]
+fn damaged(what: impl Into<String>) -> Error {
+    let advice = "; close the store in all processes, the next open lays control out anew";
+    Error::new(ErrorKind::Damaged, what.into() + advice)
+}
+
+/// A topic's or group's block and those of its partitions.
+#[derive(Clone)]
+pub(crate) struct Block {
+    /// The block's words: `format::control::block`.
+    pub(crate) head: Region,
+    /// One for each partition: `format::control::partition` or `group_partition`.
+    pub(crate) partitions: Vec<Region>,
+}
+
+impl Block {
+    /// Where the block is, which names it in the table of consumers.
+    pub(crate) fn at(&self) -> u64 {
+        self.head.at() as u64
+    }
+
+    /// Id of the topic or group.
+    pub(crate) fn id(&self) -> u64 {
+        self.head.get(block::ID)
+    }
+
+    /// Of a group: id of its topic.
+    pub(crate) fn topic(&self) -> u64 {
+        self.head.get(block::TOPIC)
+    }
+}
+
+/// A registered consumer's place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConsumerSlot(pub(crate) u16);
+
+/// What a table entry says of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConsumerEntry {
+    /// Its place.
+    pub(crate) slot: ConsumerSlot,
+    /// Position of its group's block; 0 if its member died before it was filled in.
+    pub(crate) group: u64,
+    /// Its name, for people.
+    pub(crate) name: String,
+}
+
+/// `control`, as a member uses it.
+pub(crate) struct Control {
+    pub(super) shared: Arc<Shared>,
+    pub(super) me: Owner,
+    pub(super) live: Arc<dyn Liveness>,
+    pub(super) timeout: Duration,
+}
+
+fn member_word(owner: Owner) -> u64 {
+    u64::from(owner.generation) << 16 | (u64::from(owner.slot) + 1)
+}
+
+impl Control {
+    /// The header's words: `format::control::header`.
+    pub(crate) fn header(&self) -> &Region {
+        &self.shared.header
+    }
+
+    /// The block of a topic and its partitions, found by id, appended if there is none.
+    pub(crate) fn topic_block(&self, topic: u64, partitions: u32) -> Result<Block> {
+        self.find_or_append(TOPIC, topic, 0, partitions)
+    }
+
+    /// The block of a group and its partitions, found by id, appended if there is none.
+    pub(crate) fn group_block(&self, topic: u64, group: u64, partitions: u32) -> Result<Block> {
+        self.find_or_append(GROUP, group, topic, partitions)
+    }
+
+    /// The blocks of a topic's groups that any process opened in this life of `control`.
+    pub(crate) fn groups_of(&self, topic: u64) -> Result<Vec<Block>> {
+        let mut groups = Vec::new();
+        self.walk(|kind, found| {
+            if kind == GROUP && found.topic() == topic {
+                groups.push(found);
+            }
+            false
+        })?;
+        Ok(groups)
+    }
+
+    /// The group's block at a position that a consumer's entry names.
+    pub(crate) fn group_at(&self, at: u64) -> Result<Block> {
+        let (kind, found, _) = self.block(at)?;
+        let wrong = || {
+            damaged(format!(
+                "control names a group at {at}, another block is there"
+            ))
+        };
+        (kind == GROUP).then_some(found).ok_or_else(wrong)
+    }
+
+    fn block(&self, at: u64) -> Result<(u64, Block, u64)> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let head = self.shared.region(at, HEAD_BYTES)?;
+        let (kind, count) = (head.get(block::KIND), head.get(block::PARTITIONS));
+        let words = if kind == GROUP {
+            group_partition::WORDS
+        } else {
+            partition::WORDS
+        };
+        if count > u64::from(crate::options::PARTITIONS_MAX) || !(TOPIC..=GROUP).contains(&kind) {
+            return Err(damaged(format!(
+                "the block at {at} of control is no topic's or group's"
+            )));
+        }
+        let mut partitions = Vec::with_capacity(count as usize);
+        for number in 0..count as usize {
+            let start = at + HEAD_BYTES + number * words * 8;
+            partitions.push(self.shared.region(start, words * 8)?);
+        }
+        let next = head.get(block::NEXT);
+        Ok((kind, Block { head, partitions }, next))
+    }
+
+    /// Shows each block until `stop` says so. Needs no lock: blocks are linked when they are whole.
+    fn walk(&self, mut stop: impl FnMut(u64, Block) -> bool) -> Result<()> {
+        let mut at = self.header().load(header::FIRST_BLOCK, Ordering::Acquire);
+        for _ in 0..MAPPED / HEAD_BYTES {
+            if at == 0 {
+                return Ok(());
+            }
+            let (kind, found, next) = self.block(at)?;
+            if stop(kind, found) {
+                return Ok(());
+            }
+            at = next;
+        }
+        Err(damaged("the list of blocks of control goes in a circle"))
+    }
+
+    fn find(&self, kind: u64, id: u64) -> Result<Option<Block>> {
+        let mut found = None;
+        self.walk(|of, at| {
+            let same = of == kind && at.id() == id;
+            if same {
+                found = Some(at);
+            }
+            same
+        })?;
+        Ok(found)
+    }
+
+    fn find_or_append(&self, kind: u64, id: u64, topic: u64, partitions: u32) -> Result<Block> {
+        let words = if kind == GROUP {
+            group_partition::WORDS
+        } else {
+            partition::WORDS
+        };
+        let bytes = HEAD_BYTES + partitions as usize * words * 8;
+        loop {
+            if let Some(found) = self.find(kind, id)? {
+                return check_count(found, partitions);
+            }
+            let lock = self.header().word32(header::REGISTRY_LOCK);
+            // A dead holder leaves nothing to repair: at worst room that nobody uses.
+            let (held, _) = OwnerLock::hold(lock, self.me, &*self.live, self.timeout)?;
+            if let Some(found) = self.find(kind, id)? {
+                return check_count(found, partitions);
+            }
+            let at = self.header().get(header::ALLOCATED) as usize;
+            let end = at.saturating_add(bytes);
+            if end > MAPPED {
+                return Err(full());
+            }
+            if self.shared.reach(end)? {
+                return self.append(at, end, [kind, id, topic, u64::from(partitions)]);
+            }
+            drop(held);
+            // Growing is slow, so it is done without the lock, and then looked at again.
+            if let Some(file) = &self.shared.file {
+                file.allocate((end as u64).next_multiple_of(GROWTH))?;
+            }
+        }
+    }
+
+    /// With the registry lock held. The room is taken before the block is linked: a death between
+    /// the two costs the room, the other order would hand it out twice.
+    fn append(&self, at: usize, end: usize, [kind, id, topic, count]: [u64; 4]) -> Result<Block> {
+        // A dead one may have written here without taking the room.
+        let zeroed = self.shared.map.zero(at, end - at);
+        zeroed.ok_or_else(|| damaged("control cannot be written"))?;
+        let head = self.shared.region(at, HEAD_BYTES)?;
+        head.set(block::KIND, kind);
+        head.set(block::ID, id);
+        head.set(block::TOPIC, topic);
+        head.set(block::PARTITIONS, count);
+        head.set(block::NEXT, self.header().get(header::FIRST_BLOCK));
+        self.header().set(header::ALLOCATED, end as u64);
+        self.header()
+            .store(header::FIRST_BLOCK, at as u64, Ordering::Release);
+        Ok(self.block(at as u64)?.1)
+    }
+
+    /// Enters a consumer of this member into the table. Its slot goes into leases; when the member
+    /// dies, whoever finds that walks the table and returns the leases (P10).
+    pub(crate) fn register_consumer(&self, group: &Block, name: &str) -> Result<ConsumerSlot> {
+        let table = &self.shared.consumers;
+        for slot in 0..consumer::SLOTS {
+            let word = slot * consumer::WORDS;
+            let free = table.get(word + consumer::MEMBER) == 0;
+            if free
+                && table
+                    .cas(word + consumer::MEMBER, 0, member_word(self.me))
+                    .is_ok()
+            {
+                self.set_name(word + consumer::NAME, name);
+                // Group last: a death before it leaves an entry without leases, which is freed.
+                table.store(word + consumer::GROUP, group.at(), Ordering::Release);
+                return Ok(ConsumerSlot(slot as u16));
+            }
+        }
+        Err(Error::new(
+            ErrorKind::TooMany,
+            format!(
+                "all {} consumers of the store are taken; close some",
+                consumer::SLOTS
+            ),
+        ))
+    }
+
+    fn set_name(&self, word: usize, name: &str) {
+        let mut bytes = [0_u8; consumer::NAME_BYTES];
+        let mut end = name.len().min(bytes.len());
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
+        for place in 0..consumer::NAME_BYTES / 8 {
+            let eight = crate::format::u64_at(&bytes, place * 8);
+            self.shared.consumers.set(word + place, eight);
+        }
+    }
+
+    /// Takes a consumer off the table, after its leases were returned.
+    pub(crate) fn free_consumer(&self, slot: ConsumerSlot) {
+        let word = usize::from(slot.0) * consumer::WORDS;
+        // Group first: a death between the two leaves an entry that has nothing to return.
+        self.shared
+            .consumers
+            .store(word + consumer::GROUP, 0, Ordering::Release);
+        self.shared
+            .consumers
+            .store(word + consumer::MEMBER, 0, Ordering::Release);
+    }
+
+    /// The name a consumer registered with.
+    pub(crate) fn consumer_name(&self, slot: ConsumerSlot) -> String {
+        let word = usize::from(slot.0) * consumer::WORDS + consumer::NAME;
+        let words = (0..consumer::NAME_BYTES / 8).map(|at| self.shared.consumers.get(word + at));
+        let bytes: Vec<u8> = words
+            .flat_map(u64::to_le_bytes)
+            .take_while(|b| *b != 0)
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The consumers of a member, alive or dead.
+    pub(crate) fn consumers_of_member(&self, owner: Owner) -> Vec<ConsumerEntry> {
+        self.consumers(|found, _| found == member_word(owner))
+    }
+
+    /// The consumers of a group, in all processes.
+    pub(crate) fn consumers_of_group(&self, group: &Block) -> Vec<ConsumerEntry> {
+        self.consumers(|found, at| found != 0 && at == group.at())
+    }
+
+    fn consumers(&self, wanted: impl Fn(u64, u64) -> bool) -> Vec<ConsumerEntry> {
+        let table = &self.shared.consumers;
+        let slots = 0..consumer::SLOTS;
+        let entry = |slot: usize| {
+            let word = slot * consumer::WORDS;
+            let group = table.load(word + consumer::GROUP, Ordering::Acquire);
+            let slot = ConsumerSlot(slot as u16);
+            wanted(
+                table.load(word + consumer::MEMBER, Ordering::Acquire),
+                group,
+            )
+            .then(|| ConsumerEntry {
+                slot,
+                group,
+                name: self.consumer_name(slot),
+            })
+        };
+        slots.filter_map(entry).collect()
+    }
+}
+
+fn check_count(found: Block, partitions: u32) -> Result<Block> {
+    let there = found.partitions.len();
+    if there == partitions as usize {
+        return Ok(found);
+    }
+    let id = found.id();
+    Err(damaged(format!(
+        "control has {there} partitions for id {id:x}, expected {partitions}"
+    )))
+}
+
+#[cold]
+fn full() -> Error {
+    let message = format!(
+        "control has no room for another topic or group (all {MAPPED} bytes are taken); close the \
+         store in all processes and open it again: only what is used takes room"
+    );
+    Error::new(ErrorKind::TooMany, message)
+}

@@ -1,0 +1,78 @@
+//! Finding the dead and cleaning up after them (P10, P17).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::control::ConsumerEntry;
+use super::inner::StoreInner;
+use crate::error::{ErrorKind, Result};
+use crate::format::control::header;
+use crate::shm::{Owner, OwnerLock};
+
+/// How long to wait for another process that is cleaning up already.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// What topics and groups do after a dead member. All of it may be done twice, or begun by one that
+/// died in the middle.
+pub(crate) trait Cleanup: Send + Sync {
+    /// Returns the leases of a dead member's consumer; `group` is its group's block.
+    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()>;
+    /// Finishes what the member left in the journal.
+    fn member_died(&self, store: &Arc<StoreInner>, dead: Owner) -> Result<()>;
+}
+
+impl StoreInner {
+    /// Looks for dead members, unless anyone did in the last `beat_ms`; how many were found. Called
+    /// by whoever waits or works: receive calls, sleepers' beats, housekeeping.
+    pub(crate) fn find_dead(self: &Arc<Self>, beat_ms: u64) -> Result<usize> {
+        let Some(members) = &self.members else {
+            return Ok(0);
+        };
+        let now = self.env.clock.boot_ms();
+        let probed = self.control.header().get(header::LAST_PROBE);
+        if now.saturating_sub(probed) < beat_ms && probed <= now {
+            return Ok(0);
+        }
+        self.control
+            .header()
+            .store(header::LAST_PROBE, now, Ordering::Relaxed);
+        let dead = members.fence_dead();
+        if dead.is_empty() {
+            return Ok(0);
+        }
+        let lock = self.control.header().word32(header::DEATH_LOCK);
+        let held = match OwnerLock::hold(lock, self.env.me, &*self.env.live, PATIENCE) {
+            // Someone is at it.
+            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(0),
+            held => held?,
+        };
+        for owner in &dead {
+            self.returned(*owner)?;
+        }
+        drop(held);
+        Ok(dead.len())
+    }
+
+    /// Gives back everything of a dead member, its slot last: if this process dies in the middle,
+    /// the member is found again.
+    fn returned(self: &Arc<Self>, dead: Owner) -> Result<()> {
+        let (Some(members), cleanup) = (&self.members, self.cleanup.get()) else {
+            return Ok(());
+        };
+        for consumer in self.control.consumers_of_member(dead) {
+            if consumer.group != 0 {
+                let Some(cleanup) = cleanup else {
+                    return Ok(());
+                };
+                cleanup.consumer_died(self, &consumer)?;
+            }
+            self.control.free_consumer(consumer.slot);
+        }
+        if let Some(cleanup) = cleanup {
+            cleanup.member_died(self, dead)?;
+        }
+        members.bury(dead);
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! The one thread that each store has in each process: it does ahead, or now and then, what no
+//! caller should wait for.
+
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::inner::{StoreInner, locked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::Partition;
+use crate::options::Durability;
+
+/// How often the thread looks around while nothing is leased.
+const IDLE: Duration = Duration::from_secs(1);
+/// And while anything is: the leases of a dead process come back within 100 ms (P10).
+const LEASED: Duration = Duration::from_millis(50);
+/// Members are not probed again before this time has passed, by whatever process.
+const PROBE_MS: u64 = 20;
+
+/// Whether a part wants to be looked at soon again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Nothing waits for time to pass.
+    Idle,
+    /// Something is leased or delayed.
+    Leased,
+}
+
+/// A part of an opened store that housekeeping looks after. Held strongly until the store closes, so
+/// it must hold the store weakly.
+pub(crate) trait Tended: Send + Sync {
+    /// Routine work: prepare ahead, expire leases.
+    fn tend(&self) -> Result<Pace>;
+    /// How often `sync` is to be called.
+    fn sync_interval(&self) -> Option<Duration> {
+        None
+    }
+    /// Puts on disk what was published.
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+    /// By the last member: everything on disk and marked as clean.
+    fn close_clean(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct TendedPartition {
+    partition: Arc<Partition>,
+    durability: Durability,
+}
+
+impl Tended for TendedPartition {
+    fn tend(&self) -> Result<Pace> {
+        self.partition.prepare_ahead().map(|_| Pace::Idle)
+    }
+
+    fn sync_interval(&self) -> Option<Duration> {
+        match self.durability {
+            Durability::Interval(interval) => Some(interval),
+            Durability::Process | Durability::Sync => None,
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.partition.sync()
+    }
+
+    fn close_clean(&self) -> Result<()> {
+        self.partition.close_clean()
+    }
+}
+
+enum Task {
+    Look,
+    Stop,
+}
+
+/// The running thread.
+pub(super) struct Housekeeper {
+    tasks: Sender<Task>,
+    thread: JoinHandle<()>,
+}
+
+impl Housekeeper {
+    pub(super) fn start(store: &Arc<StoreInner>) -> Result<Self> {
+        let (tasks, inbox) = bounded(1);
+        let weak = Arc::downgrade(store);
+        let path = store.path.display();
+        let thread = thread::Builder::new()
+            .name("libqueue".to_owned())
+            .spawn(move || run(&weak, &inbox))
+            .map_err(|e| {
+                let message = format!("cannot start the housekeeping thread of {path}: {e}");
+                Error::new(ErrorKind::TooMany, message)
+            })?;
+        Ok(Self { tasks, thread })
+    }
+
+    /// Ends the thread and waits for it, unless this is the thread: the store's last handle may have
+    /// been dropped by its beat.
+    pub(super) fn stop(self) {
+        if self.thread.thread().id() == thread::current().id() {
+            return;
+        }
+        // An error says that the thread has ended already.
+        let _ = self.tasks.send(Task::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+fn run(store: &Weak<StoreInner>, inbox: &Receiver<Task>) {
+    let mut synced = Instant::now();
+    let mut beat = LEASED;
+    loop {
+        match inbox.recv_timeout(beat) {
+            Ok(Task::Look) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let Some(store) = store.upgrade() else { return };
+        beat = look(&store, &mut synced);
+    }
+}
+
+/// One look around; when the next one is due. Errors are not lost by being passed over here: who
+/// needs what failed fails himself, with the same error and someone to tell it to.
+fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
+    let mut next = IDLE;
+    let tended = locked(&store.tended).clone();
+    let mut interval: Option<Duration> = None;
+    for part in &tended {
+        if part.tend().is_ok_and(|pace| pace == Pace::Leased) {
+            next = LEASED;
+        }
+        let wanted = part.sync_interval();
+        interval = interval.into_iter().chain(wanted).min();
+    }
+    if let Some(interval) = interval {
+        if synced.elapsed() >= interval {
+            // The clock starts before the syncs: what is published during them is due after one
+            // interval, not two.
+            *synced = Instant::now();
+            for part in tended.iter().filter(|part| part.sync_interval().is_some()) {
+                let _ = part.sync();
+            }
+        }
+        next = next.min(interval.saturating_sub(synced.elapsed()));
+    }
+    let _ = store.find_dead(PROBE_MS);
+    next
+}
+
+impl StoreInner {
+    /// Has housekeeping look after a part from now on.
+    pub(crate) fn tend(&self, part: Arc<dyn Tended>) {
+        locked(&self.tended).push(part);
+        self.nudge();
+    }
+
+    /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.
+    pub(crate) fn tend_partition(&self, partition: Arc<Partition>, durability: Durability) {
+        self.tend(Arc::new(TendedPartition {
+            partition,
+            durability,
+        }));
+    }
+
+    /// Has housekeeping look around now rather than at its next beat; never waits.
+    pub(crate) fn nudge(&self) {
+        if let Some(housekeeper) = &*locked(&self.housekeeper) {
+            // A full channel holds a task that has the same effect.
+            let _ = housekeeper.tasks.try_send(Task::Look);
+        }
+    }
+}
