@@ -12,7 +12,10 @@ pub fn encode(headers: &[(&str, &[u8])], into: &mut Vec<u8>) -> Result<()> {
     }
     let count = u16::try_from(headers.len()).map_err(|_| {
         let found = headers.len();
-        Error::new(ErrorKind::InvalidArgument, format!("{found} headers; expected at most 65535"))
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("{found} headers; expected at most 65535"),
+        )
     })?;
     into.extend_from_slice(&count.to_le_bytes());
     for (name, value) in headers {
@@ -46,7 +49,10 @@ impl<'a> Headers<'a> {
     #[must_use]
     pub fn new(block: &'a [u8]) -> Self {
         match block.split_first_chunk::<2>() {
-            Some((count, rest)) => Self { rest, left: u16::from_le_bytes(*count) },
+            Some((count, rest)) => Self {
+                rest,
+                left: u16::from_le_bytes(*count),
+            },
             None => Self { rest: &[], left: 0 },
         }
     }

@@ -35,11 +35,15 @@ pub fn decode(kind: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>, Bad>
     let version = first
         .strip_prefix(&format!("libqueue {kind} "))
         .and_then(|v| v.parse::<u32>().ok())
-        .ok_or_else(|| Bad::Damaged(format!("its first line is not \"libqueue {kind} VERSION\"")))?;
+        .ok_or_else(|| {
+            Bad::Damaged(format!("its first line is not \"libqueue {kind} VERSION\""))
+        })?;
     if version != VERSION {
         return Err(Bad::Version(version));
     }
-    let covered = text.rfind("crc=").ok_or_else(|| damaged("it has no checksum"))?;
+    let covered = text
+        .rfind("crc=")
+        .ok_or_else(|| damaged("it has no checksum"))?;
     let crc = text[covered + 4..].trim_end();
     if format!("{:08x}", crc32(&bytes[..covered])) != crc {
         return Err(damaged("its checksum is wrong"));
@@ -66,6 +70,9 @@ mod tests {
             let same = decode("topic", &damaged).is_ok_and(|found| found != fields);
             assert!(!same, "bit {bit} changed a field unseen");
         }
-        assert_eq!(decode("topic", b"libqueue topic 2\ncrc=0\n"), Err(Bad::Version(2)));
+        assert_eq!(
+            decode("topic", b"libqueue topic 2\ncrc=0\n"),
+            Err(Bad::Version(2))
+        );
     }
 }

@@ -99,14 +99,28 @@ mod tests {
     fn names_round_trip_and_strangers_are_not_segments() {
         assert_eq!(parse_segment(&segment(u64::MAX)), Some(u64::MAX));
         assert_eq!(parse_segment(&segment(0)), Some(0));
-        for stranger in ["next", "1.log", "+0000000000000000001.log", "99999999999999999999.log"] {
+        for stranger in [
+            "next",
+            "1.log",
+            "+0000000000000000001.log",
+            "99999999999999999999.log",
+        ] {
             assert_eq!(parse_segment(stranger), None, "{stranger}");
         }
     }
 
     #[test]
     fn hostile_names_are_refused() {
-        for name in ["", ".", "..", "a/b", "a b", "\u{e9}", "a\0", &"x".repeat(250)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "\u{e9}",
+            "a\0",
+            &"x".repeat(250),
+        ] {
             let error = check("topic", name).expect_err(name);
             assert_eq!(error.kind(), ErrorKind::InvalidName);
         }

@@ -172,7 +172,9 @@ pub const fn padded(length: u64) -> u64 {
 /// `PADDING` is not covered: nobody reads it.
 #[must_use]
 pub fn verify(bytes: &[u8], salt: u32) -> bool {
-    let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else { return false };
+    let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
+        return false;
+    };
     let fields = Header::decode(header);
     if !fields.plausible(u32_at(header, LENGTH)) || u32_at(header, LENGTH) as usize != bytes.len() {
         return false;
@@ -226,7 +228,9 @@ mod tests {
         for len in 0..200 {
             let bytes: Vec<u8> = (0..len)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     (state >> 33) as u8
                 })
                 .collect();

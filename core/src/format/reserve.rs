@@ -84,7 +84,12 @@ mod tests {
 
     #[test]
     fn p4_a_torn_slot_is_not_taken_for_a_whole_one() {
-        let slot = Reserve { generation: 3, limit: 4096, clean: true, ..Reserve::default() };
+        let slot = Reserve {
+            generation: 3,
+            limit: 4096,
+            clean: true,
+            ..Reserve::default()
+        };
         let bytes = slot.encode();
         assert_eq!(Reserve::decode(&bytes), Some(slot));
         for bit in 0..(CRC + 4) * 8 {

@@ -70,7 +70,9 @@ impl SegmentHeader {
         }
         let version = u32_at(bytes, VERSION_AT);
         if version != VERSION {
-            return Err(format!("it has format version {version}, expected {VERSION}"));
+            return Err(format!(
+                "it has format version {version}, expected {VERSION}"
+            ));
         }
         Ok(Self {
             salt: u32_at(bytes, SALT),
@@ -88,8 +90,13 @@ mod tests {
 
     #[test]
     fn p3_a_header_round_trips_and_every_flipped_bit_is_seen() {
-        let header =
-            SegmentHeader { salt: 7, base: 99, topic: 3, partition: 2, capacity: SIZE_MIN };
+        let header = SegmentHeader {
+            salt: 7,
+            base: 99,
+            topic: 3,
+            partition: 2,
+            capacity: SIZE_MIN,
+        };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
         for bit in 0..bytes.len() * 8 {

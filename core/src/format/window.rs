@@ -93,7 +93,9 @@ impl Parts {
     /// The parts of a window with this limit.
     #[must_use]
     pub fn of(limit: u32) -> Self {
-        let most = (limit as usize).next_power_of_two().max(CAPACITY_MIN as usize);
+        let most = (limit as usize)
+            .next_power_of_two()
+            .max(CAPACITY_MIN as usize);
         let (mut bitmap_words, mut level) = (0, most);
         while level > 1 {
             level = level.div_ceil(64);
@@ -103,7 +105,14 @@ impl Parts {
         let bitmap = HEADER + WHEEL;
         let bucket_at = (bitmap + bitmap_words * 8).next_multiple_of(4096);
         let entries = (bucket_at + buckets * 8).next_multiple_of(4096);
-        Self { bitmap_words, buckets, bitmap, bucket_at, entries, most }
+        Self {
+            bitmap_words,
+            buckets,
+            bitmap,
+            bucket_at,
+            entries,
+            most,
+        }
     }
 
     /// Bytes of a file with room for this many entries.

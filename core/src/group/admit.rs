@@ -29,8 +29,11 @@ impl Window {
             Some(hash) if policy.by_key => hash.max(1),
             _ => 0,
         };
-        let Ok(position) = u32::try_from(position) else { return Admit::Full };
-        self.entries.fill(index, offset, position, hash, state::FRESH);
+        let Ok(position) = u32::try_from(position) else {
+            return Admit::Full;
+        };
+        self.entries
+            .fill(index, offset, position, hash, state::FRESH);
         if hash != 0 && !self.keys.join(&self.entries, index, hash) {
             self.entries.set_state(index, state::HELD);
             self.count(Counter::Held, 1);
@@ -64,7 +67,8 @@ impl Window {
             return false;
         }
         for offset in from..to {
-            self.entries.fill(self.index(offset), offset, 0, 0, state::SETTLED);
+            self.entries
+                .fill(self.index(offset), offset, 0, 0, state::SETTLED);
         }
         self.head.set(header::NEXT, to.max(from));
         self.raise_floor();

@@ -98,7 +98,9 @@ mod tests {
         let bitmap = Bitmap::new(Region::new(&map, 0, 1 << 17).expect("region"), most);
         let (mut model, mut state) = (BTreeSet::new(), 1_u64);
         for _ in 0..20_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let place = (state >> 33) as usize % most;
             if state >> 63 == 0 {
                 bitmap.set(place);

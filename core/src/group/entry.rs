@@ -73,7 +73,8 @@ impl Entries {
 
     #[inline]
     fn publish(&self, index: u32, word: u64) {
-        self.region.store(index as usize * ENTRY_WORDS, word, Ordering::Release);
+        self.region
+            .store(index as usize * ENTRY_WORDS, word, Ordering::Release);
     }
 
     pub(super) fn failures(&self, index: u32) -> u32 {
@@ -119,7 +120,9 @@ impl Entries {
     /// entry, or another message in it, is left alone.
     pub(super) fn start(&self, index: u32, offset: u64, attempt: u32) {
         let word = offset << 32 | u64::from(attempt) << 1;
-        let _ = self.region.cas(index as usize * ENTRY_WORDS + 1, word, word | 1);
+        let _ = self
+            .region
+            .cas(index as usize * ENTRY_WORDS + 1, word, word | 1);
     }
 
     pub(super) fn started(&self, index: u32) -> bool {

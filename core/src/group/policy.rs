@@ -18,7 +18,11 @@ impl Policy {
     #[must_use]
     pub fn of(config: &GroupConfig) -> Self {
         let by_key = config.ordering == Ordering::Key;
-        Self { max_attempts: config.max_attempts, backoff: config.backoff, by_key }
+        Self {
+            max_attempts: config.max_attempts,
+            backoff: config.backoff,
+            by_key,
+        }
     }
 
     /// Milliseconds to wait after this many failures: exponential, with a jitter of a tenth down

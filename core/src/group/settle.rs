@@ -23,8 +23,10 @@ impl Window {
         }
         let index = self.index(offset);
         let entries = &self.entries;
-        let waiting =
-            matches!(entries.state(index), state::LEASED | state::READY | state::DELAYED);
+        let waiting = matches!(
+            entries.state(index),
+            state::LEASED | state::READY | state::DELAYED
+        );
         let same = entries.is_of(index, offset) && entries.attempts(index) == attempt;
         (waiting && same && attempt > 0).then_some(index)
     }
@@ -67,7 +69,9 @@ impl Window {
     /// Acknowledges a hand-out.
     #[inline]
     pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
-        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let Some(index) = self.find(offset, attempt) else {
+            return Settled::Stale;
+        };
         self.unhook(index);
         self.count(Counter::Acked, 1);
         self.finish(index);
@@ -84,7 +88,9 @@ impl Window {
         now_ms: u64,
         wall_ms: u64,
     ) -> Settled {
-        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let Some(index) = self.find(offset, attempt) else {
+            return Settled::Stale;
+        };
         let late = self.entries.state(index) != state::LEASED;
         if late && delay_ms.is_none() {
             return Settled::Done;
@@ -104,7 +110,9 @@ impl Window {
 
     /// Hands a message back, uncounted and at once.
     pub fn release(&self, offset: u64, attempt: u32) -> Settled {
-        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let Some(index) = self.find(offset, attempt) else {
+            return Settled::Stale;
+        };
         if self.entries.state(index) == state::LEASED {
             self.unhook(index);
             self.make_ready(index);
@@ -114,7 +122,9 @@ impl Window {
 
     /// More time. A late receipt gets its lease back.
     pub fn extend(&self, offset: u64, attempt: u32, due_ms: u64, consumer: u16) -> Settled {
-        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let Some(index) = self.find(offset, attempt) else {
+            return Settled::Stale;
+        };
         self.unhook(index);
         self.entries.set_lease(index, due_ms, consumer);
         self.entries.set_state(index, state::LEASED);
@@ -125,20 +135,25 @@ impl Window {
 
     /// Gives up on a message now.
     pub fn give_up(&self, offset: u64, attempt: u32, wall_ms: u64) -> Settled {
-        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let Some(index) = self.find(offset, attempt) else {
+            return Settled::Stale;
+        };
         self.unhook(index);
         if self.entries.first_failed_ms(index) == 0 {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         self.count(Counter::Failed, 1);
-        self.entries.set_failed(index, self.entries.failures(index) + 1, state::DYING);
+        self.entries
+            .set_failed(index, self.entries.failures(index) + 1, state::DYING);
         self.push_dying(index);
         Settled::Done
     }
 
     /// The message's bytes are damaged: nobody can be handed it (P3).
     pub fn settle_damaged(&self, offset: u64, attempt: u32) -> Settled {
-        let Some(index) = self.find(offset, attempt) else { return Settled::Stale };
+        let Some(index) = self.find(offset, attempt) else {
+            return Settled::Stale;
+        };
         self.unhook(index);
         self.count(Counter::Damaged, 1);
         self.finish(index);

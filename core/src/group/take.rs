@@ -58,13 +58,18 @@ impl Window {
             self.count(Counter::Redelivered, 1);
         }
         let position = u64::from(self.entries.position(index));
-        Taken { offset: self.offset_at(index), position, attempt }
+        Taken {
+            offset: self.offset_at(index),
+            position,
+            attempt,
+        }
     }
 
     /// Ends leases and delays whose time has come. How many messages became ready or dying.
     pub fn expire(&self, policy: &Policy, now_ms: u64, wall_ms: u64) -> u32 {
         let mut due = Vec::new();
-        self.wheel.advance(&self.entries, now_ms, |index| due.push(index));
+        self.wheel
+            .advance(&self.entries, now_ms, |index| due.push(index));
         for index in &due {
             match self.entries.state(*index) {
                 state::LEASED => {
@@ -102,15 +107,18 @@ impl Window {
             return;
         }
         let wait = delay_ms.unwrap_or_else(|| policy.wait_ms(failures, self.offset_at(index)));
-        self.entries.set_lease(index, now_ms.saturating_add(wait), 0);
+        self.entries
+            .set_lease(index, now_ms.saturating_add(wait), 0);
         self.entries.set_failed(index, failures, state::DELAYED);
         self.count(Counter::Delayed, 1);
-        self.wheel.insert(&self.entries, index, now_ms.saturating_add(wait));
+        self.wheel
+            .insert(&self.entries, index, now_ms.saturating_add(wait));
     }
 
     /// Dying messages hang in a list of their own through their timer words.
     pub(super) fn push_dying(&self, index: u32) {
-        self.entries.set_timer_next(index, self.head.get(header::DYING) as u32);
+        self.entries
+            .set_timer_next(index, self.head.get(header::DYING) as u32);
         self.head.set(header::DYING, u64::from(index) + 1);
         self.count(Counter::Dying, 1);
     }

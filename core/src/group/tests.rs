@@ -11,7 +11,12 @@ use crate::storage::Twin;
 enum State {
     Waiting,
     Delayed(u64),
-    Leased { due: u64, consumer: u16, batch: u16, started: bool },
+    Leased {
+        due: u64,
+        consumer: u16,
+        batch: u16,
+        started: bool,
+    },
     Dying,
     Settled,
 }
@@ -66,8 +71,7 @@ impl Model {
 
     fn good(&self, offset: u64, attempt: u32) -> bool {
         self.messages.get(&offset).is_some_and(|message| {
-            message.attempts == attempt
-                && !matches!(message.state, State::Settled | State::Dying)
+            message.attempts == attempt && !matches!(message.state, State::Settled | State::Dying)
         })
     }
 
@@ -75,7 +79,12 @@ impl Model {
         let mut started: HashMap<u16, bool> = HashMap::new();
         let mut mine = Vec::new();
         for (offset, message) in &self.messages {
-            if let State::Leased { consumer: holder, batch, started: one, .. } = message.state
+            if let State::Leased {
+                consumer: holder,
+                batch,
+                started: one,
+                ..
+            } = message.state
                 && holder == consumer
             {
                 *started.entry(batch).or_default() |= one;
@@ -96,20 +105,31 @@ struct Dice(u64);
 
 impl Dice {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_041);
         (self.0 >> 24) % below
     }
 }
 
 fn policy(by_key: bool) -> Policy {
-    let ordering = if by_key { Ordering::Key } else { Ordering::None };
+    let ordering = if by_key {
+        Ordering::Key
+    } else {
+        Ordering::None
+    };
     let mut config = GroupConfig::from_options(&GroupOptions {
         ordering: Some(ordering),
         max_attempts: Some(3),
         ..GroupOptions::default()
     });
     let ms = std::time::Duration::from_millis;
-    config.backoff = Backoff { first: ms(20), longest: ms(60), factor: 2.0 };
+    config.backoff = Backoff {
+        first: ms(20),
+        longest: ms(60),
+        factor: 2.0,
+    };
     Policy::of(&config)
 }
 
@@ -122,7 +142,10 @@ fn history(seed: u64, by_key: bool, steps: u32) {
     let twin = Twin::new();
     let mut window = open(&twin);
     let policy = policy(by_key);
-    let mut model = Model { messages: BTreeMap::new(), policy };
+    let mut model = Model {
+        messages: BTreeMap::new(),
+        policy,
+    };
     let (mut dice, mut now) = (Dice(seed), 1_000_u64);
     window.rebuild(&policy, Life::New, now, 1, &|_, _| true);
     let mut receipts: Vec<(u64, u32)> = Vec::new();
@@ -144,7 +167,12 @@ fn history(seed: u64, by_key: bool, steps: u32) {
                     let message = model.messages.get_mut(&taken.offset).expect("known");
                     message.attempts += 1;
                     assert_eq!(message.attempts, taken.attempt, "{place}");
-                    message.state = State::Leased { due, consumer, batch, started: false };
+                    message.state = State::Leased {
+                        due,
+                        consumer,
+                        batch,
+                        started: false,
+                    };
                     receipts.push((taken.offset, taken.attempt));
                     if dice.next(3) == 0 {
                         break;
@@ -205,14 +233,25 @@ fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, by_key: bool) 
                 window.double().expect("double");
             }
             admitted => {
-                let next = Cursor { offset: offset + 1, ..window.cursor() };
+                let next = Cursor {
+                    offset: offset + 1,
+                    ..window.cursor()
+                };
                 window.set_cursor(next);
                 if let Admit::Ready(index) = admitted {
                     window.make_ready(index);
                 }
                 let key = key.filter(|_| by_key);
                 let state = State::Waiting;
-                model.messages.insert(offset, Message { key, state, attempts: 0, failures: 0 });
+                model.messages.insert(
+                    offset,
+                    Message {
+                        key,
+                        state,
+                        attempts: 0,
+                        failures: 0,
+                    },
+                );
                 return;
             }
         }
@@ -263,22 +302,51 @@ fn settle(
             window.give_up(offset, attempt, 1)
         }
     };
-    assert_eq!(outcome == Settled::Done, good, "{place}: {offset} {attempt} {was:?}");
+    assert_eq!(
+        outcome == Settled::Done,
+        good,
+        "{place}: {offset} {attempt} {was:?}"
+    );
 }
 
 fn check(window: &Window, model: &Model, place: &str) {
-    let floor = model.messages.iter().find(|(_, m)| m.state != State::Settled);
+    let floor = model
+        .messages
+        .iter()
+        .find(|(_, m)| m.state != State::Settled);
     let floor = floor.map_or(window.next(), |(offset, _)| *offset);
     assert_eq!(window.floor(), floor, "{place}: floor");
     let count = |wanted: fn(&State) -> bool| {
-        model.messages.values().filter(|message| wanted(&message.state)).count() as u64
+        model
+            .messages
+            .values()
+            .filter(|message| wanted(&message.state))
+            .count() as u64
     };
-    assert_eq!(window.counter(Counter::Leased), count(|s| matches!(s, State::Leased { .. })));
-    assert_eq!(window.counter(Counter::Delayed), count(|s| matches!(s, State::Delayed(_))));
-    assert_eq!(window.counter(Counter::Dying), count(|s| *s == State::Dying), "{place}");
-    let ready = model.messages.keys().filter(|offset| model.deliverable(**offset)).count() as u64;
+    assert_eq!(
+        window.counter(Counter::Leased),
+        count(|s| matches!(s, State::Leased { .. }))
+    );
+    assert_eq!(
+        window.counter(Counter::Delayed),
+        count(|s| matches!(s, State::Delayed(_)))
+    );
+    assert_eq!(
+        window.counter(Counter::Dying),
+        count(|s| *s == State::Dying),
+        "{place}"
+    );
+    let ready = model
+        .messages
+        .keys()
+        .filter(|offset| model.deliverable(**offset))
+        .count() as u64;
     assert_eq!(window.counter(Counter::Ready), ready, "{place}: ready");
-    let open = model.messages.values().filter(|m| m.state != State::Settled).count() as u64;
+    let open = model
+        .messages
+        .values()
+        .filter(|m| m.state != State::Settled)
+        .count() as u64;
     assert_eq!(window.open_count(), open, "{place}: unsettled");
 }
 
@@ -300,7 +368,10 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         crate::storage::Storage::sync_dir(&twin, Path::new("/")).expect("sync");
         window.rebuild(&policy, Life::New, 0, 1, &|_, _| true);
         let mut dice = Dice(seed);
-        let mut model = Model { messages: BTreeMap::new(), policy };
+        let mut model = Model {
+            messages: BTreeMap::new(),
+            policy,
+        };
         let mut acked = Vec::new();
         for _ in 0..200 {
             admit(&mut window, &mut model, &mut dice, false);
@@ -320,7 +391,10 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
             seen.push(taken.offset);
         }
         for offset in 0..200 {
-            assert!(acked.contains(&offset) || seen.contains(&offset), "seed {seed}: {offset}");
+            assert!(
+                acked.contains(&offset) || seen.contains(&offset),
+                "seed {seed}: {offset}"
+            );
         }
     }
 }
@@ -338,8 +412,13 @@ fn cost_of_admit_take_and_ack_is_printed() {
     for round in 0..rounds {
         for offset in round * 100..round * 100 + 100 {
             let key = Some(offset % 5_000 + 1);
-            let Admit::Ready(index) = window.admit(&policy, offset, 8, key) else { panic!() };
-            window.set_cursor(Cursor { offset: offset + 1, ..window.cursor() });
+            let Admit::Ready(index) = window.admit(&policy, offset, 8, key) else {
+                panic!()
+            };
+            window.set_cursor(Cursor {
+                offset: offset + 1,
+                ..window.cursor()
+            });
             taken.push(window.lease(index, 1_000, 1, round as u16));
         }
         for one in taken.drain(..) {

@@ -31,7 +31,11 @@ impl Wheel {
         let now = self.now();
         let due = due_ms.clamp(now, now.saturating_add(SPAN));
         let differ = due ^ now;
-        let level = if differ == 0 { 0 } else { (63 - differ.leading_zeros() as usize) / 6 };
+        let level = if differ == 0 {
+            0
+        } else {
+            (63 - differ.leading_zeros() as usize) / 6
+        };
         let level = level.min(LEVELS - 1);
         let slot = (due >> (6 * level) & 63) as usize;
         let place = level * 64 + slot;
@@ -42,7 +46,8 @@ impl Wheel {
             entries.set_timer_back(head - 1, index);
         }
         self.region.set(HEADS + place, u64::from(index) + 1);
-        self.region.set(BITS + level, self.region.get(BITS + level) | 1 << slot);
+        self.region
+            .set(BITS + level, self.region.get(BITS + level) | 1 << slot);
     }
 
     pub(super) fn remove(&self, entries: &Entries, index: u32) {
@@ -62,7 +67,8 @@ impl Wheel {
     }
 
     fn clear_bit(&self, level: usize, slot: usize) {
-        self.region.set(BITS + level, self.region.get(BITS + level) & !(1 << slot));
+        self.region
+            .set(BITS + level, self.region.get(BITS + level) & !(1 << slot));
     }
 
     /// Empties a slot; the first of its list plus 1.
@@ -153,12 +159,18 @@ mod tests {
     #[test]
     fn every_entry_comes_exactly_when_it_is_due() {
         let map = Arc::new(Mapping::anonymous(1 << 20).expect("memory"));
-        let wheel = Wheel { region: Region::new(&map, 0, 4096).expect("region") };
-        let entries = Entries { region: Region::new(&map, 4096, 512 * 64).expect("region") };
+        let wheel = Wheel {
+            region: Region::new(&map, 0, 4096).expect("region"),
+        };
+        let entries = Entries {
+            region: Region::new(&map, 4096, 512 * 64).expect("region"),
+        };
         for seed in 1..40_u64 {
             let mut state = seed;
             let mut dice = |below: u64| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(seed);
                 (state >> 20) % below
             };
             let mut now = dice(1 << 40);
@@ -187,7 +199,10 @@ mod tests {
                     let due = model.remove(&index).expect("came twice or never went in");
                     assert!(due <= now, "seed {seed}: {due} came at {now}");
                 }
-                assert!(model.values().all(|due| *due > now), "seed {seed}: one is late");
+                assert!(
+                    model.values().all(|due| *due > now),
+                    "seed {seed}: one is late"
+                );
             }
         }
     }

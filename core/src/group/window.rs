@@ -93,22 +93,40 @@ impl Window {
                 (header::NEXT, start),
                 (header::CURSOR_SEGMENT, u64::MAX),
             ];
-            words.iter().for_each(|(word, value)| head.set(*word, *value));
+            words
+                .iter()
+                .for_each(|(word, value)| head.set(*word, *value));
             head.store(header::MAGIC, MAGIC, Ordering::Release);
             file.sync()?;
         }
         check(&head, path, group, partition, limit)?;
         let capacity = capacity_of(&head, &parts, path)?;
         let part = |at, len| Region::new(&map, at, len).ok_or_else(none);
-        let entries =
-            Entries { region: part(parts.entries, capacity as usize * ENTRY)? };
-        let wheel = Wheel { region: part(HEADER, WHEEL)? };
+        let entries = Entries {
+            region: part(parts.entries, capacity as usize * ENTRY)?,
+        };
+        let wheel = Wheel {
+            region: part(HEADER, WHEEL)?,
+        };
         let bits = part(parts.bitmap, parts.bitmap_words * 8)?;
         let ready = Bitmap::new(bits, parts.most);
         let region = part(parts.bucket_at, parts.buckets * 8)?;
-        let keys = Keys { region, buckets: parts.buckets };
+        let keys = Keys {
+            region,
+            buckets: parts.buckets,
+        };
         let mask = capacity - 1;
-        Ok(Self { head, entries, wheel, ready, keys, mask, parts, map, file })
+        Ok(Self {
+            head,
+            entries,
+            wheel,
+            ready,
+            keys,
+            mask,
+            parts,
+            map,
+            file,
+        })
     }
 
     /// After taking the lock: follows what another process grew.
@@ -125,10 +143,13 @@ impl Window {
         let path = self.file.path().to_owned();
         let capacity = capacity_of(&self.head, &self.parts, &path)?;
         let len = self.file.len()?;
-        self.map.set_limit(usize::try_from(len).unwrap_or(usize::MAX));
+        self.map
+            .set_limit(usize::try_from(len).unwrap_or(usize::MAX));
         let region = Region::new(&self.map, self.parts.entries, capacity as usize * ENTRY);
         let short = || damaged(&path, format!("it has {len} bytes for {capacity} entries"));
-        self.entries = Entries { region: region.ok_or_else(short)? };
+        self.entries = Entries {
+            region: region.ok_or_else(short)?,
+        };
         self.mask = capacity - 1;
         Ok(())
     }
@@ -155,7 +176,8 @@ impl Window {
         if len < self.parts.bytes(capacity * 2) {
             return Ok(());
         }
-        self.map.set_limit(usize::try_from(len).unwrap_or(usize::MAX));
+        self.map
+            .set_limit(usize::try_from(len).unwrap_or(usize::MAX));
         let bytes = capacity as usize * 2 * ENTRY;
         let Some(region) = Region::new(&self.map, self.parts.entries, bytes) else {
             return Ok(());
@@ -168,7 +190,8 @@ impl Window {
                 self.entries.copy(from, to);
             }
         }
-        self.head.store(header::CAPACITY, capacity * 2, Ordering::Release);
+        self.head
+            .store(header::CAPACITY, capacity * 2, Ordering::Release);
         self.mask = wider;
         self.derive();
         Ok(())
@@ -230,7 +253,8 @@ impl Window {
     #[inline]
     pub(super) fn count(&self, counter: Counter, by: i64) {
         let word = header::COUNTERS + counter as usize;
-        self.head.set(word, self.head.get(word).wrapping_add_signed(by));
+        self.head
+            .set(word, self.head.get(word).wrapping_add_signed(by));
     }
 
     /// Whether a receive could hand something out without looking at the log.
@@ -257,10 +281,16 @@ impl Window {
 
     /// Number of unsettled messages that the window has looked at.
     pub fn open_count(&self) -> u64 {
-        [Counter::Leased, Counter::Delayed, Counter::Held, Counter::Ready, Counter::Dying]
-            .into_iter()
-            .map(|counter| self.counter(counter))
-            .sum()
+        [
+            Counter::Leased,
+            Counter::Delayed,
+            Counter::Held,
+            Counter::Ready,
+            Counter::Dying,
+        ]
+        .into_iter()
+        .map(|counter| self.counter(counter))
+        .sum()
     }
 
     /// Without the lock: the consumer works on this hand-out.
@@ -312,7 +342,10 @@ fn check(head: &Region, path: &Path, group: u64, partition: u32, limit: u32) -> 
     for (name, word, wanted) in expected {
         let found = head.get(word);
         if found != wanted {
-            return Err(damaged(path, format!("its {name} is {found:#x}, expected {wanted:#x}")));
+            return Err(damaged(
+                path,
+                format!("its {name} is {found:#x}, expected {wanted:#x}"),
+            ));
         }
     }
     if head.get(header::FLOOR) > head.get(header::NEXT) {

@@ -142,8 +142,14 @@ impl Partition {
             return Ok(Outcome::Room(bytes));
         }
         let now = self.env.clock.wall_ns();
-        let last = write(segment, position, first, now.max(block.last_timestamp()), drafts)
-            .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        let last = write(
+            segment,
+            position,
+            first,
+            now.max(block.last_timestamp()),
+            drafts,
+        )
+        .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
         // A death from here on: the records are published, `repair` walks over them.
         block.set_tail(first + drafts.len() as u64, position + bytes, last);
         Ok(Outcome::Done(first))
@@ -186,7 +192,9 @@ fn write(
     for (number, draft) in drafts.iter().enumerate() {
         let mut header = draft.header();
         header.offset = first + number as u64;
-        timestamp_ns = draft.timestamp_ns.map_or(timestamp_ns, |given| given.max(timestamp_ns));
+        timestamp_ns = draft
+            .timestamp_ns
+            .map_or(timestamp_ns, |given| given.max(timestamp_ns));
         header.timestamp_ns = timestamp_ns;
         if number + 1 < drafts.len() {
             header.flags |= MORE;

@@ -61,7 +61,8 @@ impl Block {
     pub(super) fn set_tail(&self, next_offset: u64, position: u64, timestamp: i64) {
         self.0.set(at::POSITION, position);
         self.0.set(at::LAST_TIMESTAMP, timestamp as u64);
-        self.0.store(at::NEXT_OFFSET, next_offset, Ordering::Release);
+        self.0
+            .store(at::NEXT_OFFSET, next_offset, Ordering::Release);
     }
 
     /// Position first: a walk that starts there in the old segment finds the END record and goes on.
@@ -109,6 +110,7 @@ impl Block {
     }
 
     pub(super) fn set_poisoned(&self, poisoned: bool) {
-        self.0.store(at::POISONED, u64::from(poisoned), Ordering::Release);
+        self.0
+            .store(at::POISONED, u64::from(poisoned), Ordering::Release);
     }
 }

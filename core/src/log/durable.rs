@@ -79,7 +79,11 @@ impl Partition {
     fn sync_all(&self) -> Result<()> {
         let (base, position, offset) = {
             let _held = self.lock()?;
-            (self.block.segment(), self.block.position(), self.block.next_offset())
+            (
+                self.block.segment(),
+                self.block.position(),
+                self.block.next_offset(),
+            )
         };
         if base == NONE || (self.block.synced() == offset && !self.block.poisoned()) {
             return Ok(());
@@ -136,7 +140,10 @@ impl Partition {
                     record::END => next = header.offset,
                     PADDING => {}
                     _ => {
-                        let empty = Header { kind: PADDING, ..header };
+                        let empty = Header {
+                            kind: PADDING,
+                            ..header
+                        };
                         let bytes = empty.encode(length, segment.salt(), crc32(b""));
                         segment.map().copy_in(position as usize + 4, &bytes[4..]);
                     }

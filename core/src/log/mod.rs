@@ -108,8 +108,16 @@ impl Partition {
         let block = Block(block);
         let local = Guarded::new(block.lock(), Local::default());
         let segments = RwLock::default();
-        let partition =
-            Self { env, folder, topic, number, block, local, segments, on_publish };
+        let partition = Self {
+            env,
+            folder,
+            topic,
+            number,
+            block,
+            local,
+            segments,
+            on_publish,
+        };
         let held = partition.lock()?;
         drop(held);
         Ok(Arc::new(partition))
@@ -157,7 +165,11 @@ impl Partition {
 
     /// Offset of the oldest record that is kept; the next offset if there is none.
     pub fn earliest_offset(&self) -> Result<u64> {
-        Ok(self.bases()?.first().copied().unwrap_or_else(|| self.next_offset()))
+        Ok(self
+            .bases()?
+            .first()
+            .copied()
+            .unwrap_or_else(|| self.next_offset()))
     }
 
     /// Number of segments and bytes of their files.
@@ -173,13 +185,20 @@ impl Partition {
     /// Bases of the segments on disk, in order.
     pub(crate) fn bases(&self) -> Result<Vec<u64>> {
         let names = self.env.storage.list(&self.folder)?;
-        Ok(names.iter().filter_map(|name| names::parse_segment(name)).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| names::parse_segment(name))
+            .collect())
     }
 
     /// A segment that is mapped already.
     #[inline]
     pub(crate) fn mapped(&self, base: u64) -> Option<Arc<Segment>> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&base).cloned()
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&base)
+            .cloned()
     }
 
     /// A segment, mapped now if it was not; `None` if there is no such file.
@@ -197,11 +216,19 @@ impl Partition {
     }
 
     fn remember(&self, segment: &Arc<Segment>) {
-        let mut known = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        known.entry(segment.base()).or_insert_with(|| segment.clone());
+        let mut known = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(segment.base())
+            .or_insert_with(|| segment.clone());
     }
 
     fn forget(&self, base: u64) {
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&base);
+        self.segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&base);
     }
 }

@@ -26,7 +26,11 @@ impl Cursor {
     /// The place of an offset, to be found when it is first read.
     #[must_use]
     pub fn at_offset(offset: u64) -> Self {
-        Self { segment: NONE, position: 0, offset }
+        Self {
+            segment: NONE,
+            position: 0,
+            offset,
+        }
     }
 }
 
@@ -71,7 +75,10 @@ pub struct Record {
 impl Record {
     #[inline]
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        self.segment.map().bytes(range.start, range.len()).unwrap_or_default()
+        self.segment
+            .map()
+            .bytes(range.start, range.len())
+            .unwrap_or_default()
     }
 
     /// The key, if it has one.
@@ -102,7 +109,9 @@ impl Partition {
     #[inline]
     pub fn step(&self, cursor: &mut Cursor) -> Step {
         loop {
-            let Some(segment) = self.mapped(cursor.segment) else { return Step::NotMapped };
+            let Some(segment) = self.mapped(cursor.segment) else {
+                return Step::NotMapped;
+            };
             match step_in(&segment, cursor) {
                 Some(step) => return step,
                 None => continue,
@@ -127,7 +136,11 @@ impl Partition {
             };
             match step_in(segment, cursor) {
                 Some(step) => {
-                    let next = if let Step::Record { next, .. } = &step { Some(*next) } else { None };
+                    let next = if let Step::Record { next, .. } = &step {
+                        Some(*next)
+                    } else {
+                        None
+                    };
                     let more = take(step);
                     match next {
                         Some(next) if more => *cursor = next,
@@ -146,9 +159,16 @@ impl Partition {
             return Ok(true);
         }
         let bases = self.bases()?;
-        let found = bases.iter().rposition(|base| *base <= cursor.offset).unwrap_or(0);
-        let Some(base) = bases.get(found).copied() else { return Ok(false) };
-        let Some(segment) = self.segment(base)? else { return Ok(false) };
+        let found = bases
+            .iter()
+            .rposition(|base| *base <= cursor.offset)
+            .unwrap_or(0);
+        let Some(base) = bases.get(found).copied() else {
+            return Ok(false);
+        };
+        let Some(segment) = self.segment(base)? else {
+            return Ok(false);
+        };
         cursor.segment = base;
         cursor.position = RECORDS as u64;
         cursor.offset = cursor.offset.max(base);
@@ -173,14 +193,28 @@ impl Partition {
             let next = Cursor::at_offset(cursor.offset.max(self.next_offset()));
             return Ok((next, Error::new(ErrorKind::Damaged, message)));
         };
-        let error = segment.damage(cursor.position, "these bytes are not the record that was sent");
+        let error = segment.damage(
+            cursor.position,
+            "these bytes are not the record that was sent",
+        );
         if let Some((position, header)) = segment.resync(cursor.position, cursor.offset) {
-            let next = Cursor { position, offset: header.offset, ..*cursor };
+            let next = Cursor {
+                position,
+                offset: header.offset,
+                ..*cursor
+            };
             return Ok((next, error));
         }
-        let later = self.bases()?.into_iter().find(|base| *base > cursor.segment);
+        let later = self
+            .bases()?
+            .into_iter()
+            .find(|base| *base > cursor.segment);
         let next = match later {
-            Some(base) => Cursor { segment: base, position: RECORDS as u64, offset: base },
+            Some(base) => Cursor {
+                segment: base,
+                position: RECORDS as u64,
+                offset: base,
+            },
             None => Cursor::at_offset(self.next_offset().max(cursor.offset)),
         };
         Ok((next, error))
@@ -203,14 +237,27 @@ impl Partition {
         let payload = headers.end..headers.end + header.payload_len as usize;
         let timestamp_ns = header.timestamp_ns;
         let key = (header.flags & HAS_KEY != 0).then_some(key);
-        Ok(Record { segment, offset, timestamp_ns, key, headers, payload })
+        Ok(Record {
+            segment,
+            offset,
+            timestamp_ns,
+            key,
+            headers,
+            payload,
+        })
     }
 
     fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
         let known = {
-            let segments = self.segments.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let segments = self
+                .segments
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let newest = segments.keys().next_back().copied();
-            let found = segments.range(..=offset).next_back().map(|(_, s)| s.clone());
+            let found = segments
+                .range(..=offset)
+                .next_back()
+                .map(|(_, s)| s.clone());
             // The greatest known base is right unless a later segment is not mapped yet.
             found.filter(|s| newest != Some(s.base()) || s.base() == self.block.segment())
         };
@@ -218,10 +265,15 @@ impl Partition {
             return Ok(segment);
         }
         let bases = self.bases()?;
-        let base = bases.into_iter().rfind(|base| *base <= offset).unwrap_or(NONE);
+        let base = bases
+            .into_iter()
+            .rfind(|base| *base <= offset)
+            .unwrap_or(NONE);
         self.segment(base)?.ok_or_else(|| {
-            let message =
-                format!("{}: no segment holds offset {offset}", self.folder.display());
+            let message = format!(
+                "{}: no segment holds offset {offset}",
+                self.folder.display()
+            );
             Error::new(ErrorKind::Damaged, message)
         })
     }
@@ -240,10 +292,12 @@ impl Partition {
         // Timestamps never fall within a partition, so the first record of each segment decides.
         let mut from = self.earliest_offset()?;
         for base in self.bases()? {
-            let first = self.segment(base)?.and_then(|s| match s.at(RECORDS as u64) {
-                Found::Record(header, _) => Some(header.timestamp_ns),
-                _ => None,
-            });
+            let first = self
+                .segment(base)?
+                .and_then(|s| match s.at(RECORDS as u64) {
+                    Found::Record(header, _) => Some(header.timestamp_ns),
+                    _ => None,
+                });
             if first.is_some_and(|first| first < wanted) {
                 from = base;
             }
@@ -279,15 +333,22 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
                 key_hash: (header.flags & HAS_KEY != 0).then_some(header.key_hash),
                 timestamp_ns: header.timestamp_ns,
                 length,
-                next: Cursor { segment: cursor.segment, position, offset: header.offset + 1 },
+                next: Cursor {
+                    segment: cursor.segment,
+                    position,
+                    offset: header.offset + 1,
+                },
             })
         }
         Found::Record(header, _) if header.kind == END => {
             if header.offset < cursor.offset || !segment.whole(cursor.position, HEADER as u32) {
                 return Some(Step::Damaged);
             }
-            *cursor =
-                Cursor { segment: header.offset, position: RECORDS as u64, offset: header.offset };
+            *cursor = Cursor {
+                segment: header.offset,
+                position: RECORDS as u64,
+                offset: header.offset,
+            };
             None
         }
         Found::Record(_, length) => {

@@ -62,7 +62,13 @@ impl Partition {
                 let offset = if segment == NONE { 0 } else { segment };
                 let empty = reserve.map_or(0, |r| if r.clean { r.limit } else { 0 });
                 let position = RECORDS as u64;
-                Walk { segment, position, offset: offset.max(empty), timestamp_ns, batch: None }
+                Walk {
+                    segment,
+                    position,
+                    offset: offset.max(empty),
+                    timestamp_ns,
+                    batch: None,
+                }
             }
         }
     }
@@ -70,7 +76,9 @@ impl Partition {
     /// Goes on until nothing stands, or, after a power loss, until something is not whole.
     fn walk(&self, walk: &mut Walk, lost: bool) -> Result<()> {
         loop {
-            let Some(segment) = self.open_for_walk(walk.segment, lost)? else { return Ok(()) };
+            let Some(segment) = self.open_for_walk(walk.segment, lost)? else {
+                return Ok(());
+            };
             if !walk_segment(&segment, walk, lost) {
                 return Ok(());
             }
@@ -92,10 +100,15 @@ impl Partition {
             (walk.segment, walk.position) = (segment, position);
         }
         let mut removed = false;
-        for base in bases.iter().rev().take_while(|base| walk.segment == NONE || **base > walk.segment)
+        for base in bases
+            .iter()
+            .rev()
+            .take_while(|base| walk.segment == NONE || **base > walk.segment)
         {
             self.forget(*base);
-            self.env.storage.unlink(&self.folder.join(names::segment(*base)))?;
+            self.env
+                .storage
+                .unlink(&self.folder.join(names::segment(*base)))?;
             removed = true;
         }
         if removed {
@@ -103,13 +116,17 @@ impl Partition {
         }
         match self.open_for_walk(walk.segment, true)? {
             Some(segment) => {
-                segment.map().store_u32(walk.position as usize, 0, Ordering::Release);
+                segment
+                    .map()
+                    .store_u32(walk.position as usize, 0, Ordering::Release);
                 segment.file().sync()
             }
             None if walk.segment == NONE => Ok(()),
             None => {
                 // The first segment of all, and not even its header is whole.
-                self.env.storage.unlink(&self.folder.join(names::segment(walk.segment)))?;
+                self.env
+                    .storage
+                    .unlink(&self.folder.join(names::segment(walk.segment)))?;
                 walk.segment = NONE;
                 self.env.storage.sync_dir(&self.folder)
             }
@@ -121,9 +138,18 @@ impl Partition {
     fn settle(&self, walk: &Walk, reserve: Option<Reserve>) -> Result<()> {
         let clean = reserve.is_some_and(|r| r.clean);
         if !clean {
-            let from = reserve.map_or(0, |r| if r.mark_segment == NONE { 0 } else { r.mark_segment });
+            let from = reserve.map_or(0, |r| {
+                if r.mark_segment == NONE {
+                    0
+                } else {
+                    r.mark_segment
+                }
+            });
             for base in self.bases()? {
-                if base >= from && base <= walk.segment && let Some(segment) = self.segment(base)? {
+                if base >= from
+                    && base <= walk.segment
+                    && let Some(segment) = self.segment(base)?
+                {
                     segment.file().sync()?;
                 }
             }
@@ -158,10 +184,13 @@ impl Partition {
         walk.offset = walk.offset.max(self.block.next_offset());
         if let Some(segment) = self.segment(walk.segment)? {
             // What the dead one may have left of an unpublished record.
-            segment.map().store_u32(walk.position as usize, 0, Ordering::Release);
+            segment
+                .map()
+                .store_u32(walk.position as usize, 0, Ordering::Release);
         }
         self.block.set_segment(walk.segment, walk.position);
-        self.block.set_tail(walk.offset, walk.position, walk.timestamp_ns);
+        self.block
+            .set_tail(walk.offset, walk.position, walk.timestamp_ns);
         Ok(())
     }
 }

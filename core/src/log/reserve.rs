@@ -85,7 +85,11 @@ impl Partition {
             return Ok(None);
         }
         let file = self.env.storage.open(&path, Access::Read, 0)?;
-        if file.len()? < FILE { Ok(None) } else { Ok(newest(&*file)?.0) }
+        if file.len()? < FILE {
+            Ok(None)
+        } else {
+            Ok(newest(&*file)?.0)
+        }
     }
 }
 

@@ -66,10 +66,17 @@ impl Partition {
 
     /// Closes the active segment with an END record that names the next one.
     fn end(&self, active: u64, next: u64) -> Result<()> {
-        let Some(segment) = self.segment(active)? else { return Ok(()) };
+        let Some(segment) = self.segment(active)? else {
+            return Ok(());
+        };
         let at = self.block.position() as usize;
         let timestamp_ns = self.block.last_timestamp();
-        let header = Header { offset: next, timestamp_ns, kind: END, ..Header::default() };
+        let header = Header {
+            offset: next,
+            timestamp_ns,
+            kind: END,
+            ..Header::default()
+        };
         let bytes = header.encode(HEADER as u32, segment.salt(), crc32(b""));
         let map = segment.map();
         let written = map
@@ -92,7 +99,9 @@ impl Partition {
             }
             storage.unlink(&path)?;
         }
-        let active = self.segment(self.block.segment())?.map_or(0, |s| s.capacity());
+        let active = self
+            .segment(self.block.segment())?
+            .map_or(0, |s| s.capacity());
         let capacity = least.max((active * 2).clamp(SIZE_MIN, SIZE_MAX));
         let file = storage.open(&path, Access::CreateNew, self.env.mode)?;
         let allocated = match file.allocate(capacity) {
@@ -111,7 +120,9 @@ impl Partition {
     /// Whether there was something to do.
     pub fn prepare_ahead(&self) -> Result<bool> {
         let base = self.block.segment();
-        let Some(active) = self.mapped(base) else { return Ok(false) };
+        let Some(active) = self.mapped(base) else {
+            return Ok(false);
+        };
         let ahead = self.raise_ahead()?;
         let path = self.folder.join(names::NEXT_SEGMENT);
         if base == NONE

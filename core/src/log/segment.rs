@@ -65,7 +65,10 @@ impl Segment {
             )));
         }
         if header.capacity > len {
-            return Err(damaged(format!("it has {len} of {} bytes", header.capacity)));
+            return Err(damaged(format!(
+                "it has {len} of {} bytes",
+                header.capacity
+            )));
         }
         Self::of(file, header, path)
     }
@@ -77,7 +80,12 @@ impl Segment {
             ErrorKind::PermissionDenied => file.map(len, false),
             _ => Err(e),
         })?;
-        Ok(Arc::new(Self { header, map, file, path: path.to_owned() }))
+        Ok(Arc::new(Self {
+            header,
+            map,
+            file,
+            path: path.to_owned(),
+        }))
     }
 
     /// Offset of its first record.
@@ -112,15 +120,25 @@ impl Segment {
     /// What stands at a position. Lengths are checked against the mapping (P18).
     #[inline]
     pub(crate) fn at(&self, position: u64) -> Found {
-        let Ok(at) = usize::try_from(position) else { return Found::Bad };
+        let Ok(at) = usize::try_from(position) else {
+            return Found::Bad;
+        };
         // Acquire pairs with the release of the length word in `append`: all of the record is seen.
         let Some(length) = self.map.load_u32(at, Ordering::Acquire) else {
-            return if position + 4 > self.header.capacity { Found::Nothing } else { Found::Bad };
+            return if position + 4 > self.header.capacity {
+                Found::Nothing
+            } else {
+                Found::Bad
+            };
         };
         if length == 0 {
             return Found::Nothing;
         }
-        let header = self.map.bytes(at, HEADER).and_then(<[u8]>::first_chunk).map(Header::decode);
+        let header = self
+            .map
+            .bytes(at, HEADER)
+            .and_then(<[u8]>::first_chunk)
+            .map(Header::decode);
         match header {
             Some(header)
                 if header.plausible(length) && self.map.bytes(at, length as usize).is_some() =>

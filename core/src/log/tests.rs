@@ -29,19 +29,37 @@ fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
         storage,
         clock: Arc::new(ManualClock::new(1_000, 0)),
         live: Arc::new(Alone),
-        me: Owner { slot: 1, generation: 1 },
+        me: Owner {
+            slot: 1,
+            generation: 1,
+        },
         lock_timeout: Duration::from_secs(5),
         mode: 0o660,
         fence: None,
     };
     let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
     let block = Region::new(&control, 0, WORDS * 8).expect("block");
-    Partition::open(Arc::new(env), folder.to_owned(), block, 7, 0, Arc::new(|_| ())).expect("open")
+    Partition::open(
+        Arc::new(env),
+        folder.to_owned(),
+        block,
+        7,
+        0,
+        Arc::new(|_| ()),
+    )
+    .expect("open")
 }
 
 fn draft(payload: &[u8]) -> Draft<'_> {
     let body_crc = body_crc(b"", b"", payload);
-    Draft { key: None, headers: b"", payload, timestamp_ns: None, body_crc, key_hash: 0 }
+    Draft {
+        key: None,
+        headers: b"",
+        payload,
+        timestamp_ns: None,
+        body_crc,
+        key_hash: 0,
+    }
 }
 
 fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
@@ -52,7 +70,12 @@ fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
             return found;
         }
         match partition.step(&mut cursor) {
-            Step::Record { offset, position, next, .. } => {
+            Step::Record {
+                offset,
+                position,
+                next,
+                ..
+            } => {
                 let record = partition.record(offset, position).expect("whole");
                 found.push((offset, record.payload().to_vec()));
                 cursor = next;
@@ -71,9 +94,15 @@ fn p1_what_was_appended_is_read_back_in_order_after_all_left_without_a_word() {
     let partition = open(Arc::new(Disk), &path);
     for number in 0..3_000_u32 {
         let payload = vec![number as u8; number as usize];
-        assert_eq!(partition.append(&[draft(&payload)]).expect("append"), u64::from(number));
+        assert_eq!(
+            partition.append(&[draft(&payload)]).expect("append"),
+            u64::from(number)
+        );
     }
-    assert!(partition.bases().expect("list").len() > 1, "no roll was tested");
+    assert!(
+        partition.bases().expect("list").len() > 1,
+        "no roll was tested"
+    );
     drop(partition);
     let again = open(Arc::new(Disk), &path);
     let found = payloads(&again);
@@ -97,7 +126,9 @@ fn p2_p4_synced_records_survive_power_loss_as_a_prefix_and_offsets_are_not_used_
             partition.append(&batch).expect("append");
             if number == seed % 40 {
                 synced = partition.next_offset();
-                partition.ensure_durable(synced, Duration::from_secs(5)).expect("sync");
+                partition
+                    .ensure_durable(synced, Duration::from_secs(5))
+                    .expect("sync");
             }
         }
         let seen = partition.next_offset();
@@ -106,11 +137,18 @@ fn p2_p4_synced_records_survive_power_loss_as_a_prefix_and_offsets_are_not_used_
             unboot(&after, path);
             let again = open(Arc::new(after.clone()), path);
             let found = payloads(&again);
-            assert!(found.len() as u64 >= synced, "seed {seed}: {} of {synced}", found.len());
+            assert!(
+                found.len() as u64 >= synced,
+                "seed {seed}: {} of {synced}",
+                found.len()
+            );
             for (place, (offset, _)) in found.iter().enumerate() {
                 assert_eq!(*offset, place as u64, "seed {seed} crash {crash}: a hole");
             }
-            assert!(again.next_offset() >= seen, "seed {seed}: offset used twice");
+            assert!(
+                again.next_offset() >= seen,
+                "seed {seed}: offset used twice"
+            );
             after = after.power_loss(seed * 31 + 7).expect("image");
         }
     }
@@ -120,7 +158,9 @@ fn p2_p4_synced_records_survive_power_loss_as_a_prefix_and_offsets_are_not_used_
 fn unboot(twin: &Twin, folder: &Path) {
     use crate::format::reserve::{Reserve, SLOT, SLOTS};
     let path = folder.join(names::RESERVE);
-    let Ok(file) = twin.open(&path, crate::storage::Access::ReadWrite, 0) else { return };
+    let Ok(file) = twin.open(&path, crate::storage::Access::ReadWrite, 0) else {
+        return;
+    };
     for at in SLOTS {
         let mut bytes = [0; SLOT];
         file.read_at(&mut bytes, at).expect("read");
@@ -142,13 +182,21 @@ fn p3_a_damaged_record_is_an_error_with_file_and_place_and_the_rest_is_found() {
     }
     let mut cursor = Cursor::at_offset(1);
     assert!(partition.resolve(&mut cursor).expect("resolve"));
-    let Step::Record { position, .. } = partition.step(&mut cursor) else { panic!("no record") };
+    let Step::Record { position, .. } = partition.step(&mut cursor) else {
+        panic!("no record")
+    };
     let segment = partition.segment(0).expect("open").expect("there");
-    segment.map().copy_in(position as usize + 60, b"!").expect("in bounds");
+    segment
+        .map()
+        .copy_in(position as usize + 60, b"!")
+        .expect("in bounds");
     let error = partition.record(1, position).err().expect("damage");
     assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(error.message().contains(".log at byte"), "{error}");
-    segment.map().copy_in(position as usize + 44, &[255; 4]).expect("in bounds");
+    segment
+        .map()
+        .copy_in(position as usize + 44, &[255; 4])
+        .expect("in bounds");
     assert!(matches!(partition.step(&mut cursor), Step::Damaged));
     let (next, _) = partition.skip_damage(&cursor).expect("skip");
     assert_eq!(next.offset, 2);
@@ -163,7 +211,12 @@ fn p5_a_full_disk_is_an_error_that_leaves_nothing_and_work_goes_on_with_room() {
     let big = vec![2; 2 << 20];
     let error = partition.append(&[draft(&big)]).expect_err("full");
     assert_eq!(error.kind(), ErrorKind::DiskFull);
-    assert_eq!(partition.append(&[draft(b"small")]).expect("there is room for it"), 1);
+    assert_eq!(
+        partition
+            .append(&[draft(b"small")])
+            .expect("there is room for it"),
+        1
+    );
     twin.heal();
     assert_eq!(partition.append(&[draft(&big)]).expect("room again"), 2);
     assert_eq!(payloads(&partition).len(), 3);
@@ -177,13 +230,20 @@ fn p5_after_a_failed_sync_error_means_not_in_the_log() {
     partition.sync().expect("sync");
     let offset = partition.append(&[draft(b"lost")]).expect("append");
     twin.fail(Fault::Sync, 1);
-    partition.ensure_durable(offset + 1, Duration::from_secs(1)).expect_err("the disk failed");
-    let error = partition.append(&[draft(b"refused")]).expect_err("poisoned");
+    partition
+        .ensure_durable(offset + 1, Duration::from_secs(1))
+        .expect_err("the disk failed");
+    let error = partition
+        .append(&[draft(b"refused")])
+        .expect_err("poisoned");
     assert_eq!(error.kind(), ErrorKind::Poisoned);
     twin.heal();
     partition.sync().expect("the disk is back");
     assert_eq!(partition.append(&[draft(b"more")]).expect("append"), 2);
-    assert_eq!(payloads(&partition), [(0, b"kept".to_vec()), (2, b"more".to_vec())]);
+    assert_eq!(
+        payloads(&partition),
+        [(0, b"kept".to_vec()), (2, b"more".to_vec())]
+    );
 }
 
 #[test]
@@ -196,12 +256,21 @@ fn p1_records_that_a_dead_holder_published_are_found_and_its_rest_is_not() {
     // As if the holder had died before it told the block, and while it wrote a third record.
     let segment = partition.segment(0).expect("open").expect("there");
     let behind = partition.block.position() as usize;
-    segment.map().copy_in(behind + 4, &[0xAA; 500]).expect("in bounds");
+    segment
+        .map()
+        .copy_in(behind + 4, &[0xAA; 500])
+        .expect("in bounds");
     partition.block.set_tail(next, position, 0);
-    let dead = Owner { slot: 5, generation: 5 };
+    let dead = Owner {
+        slot: 5,
+        generation: 5,
+    };
     assert!(OwnerLock::try_acquire(partition.block.lock(), dead));
     assert_eq!(partition.append(&[draft(b"three")]).expect("append"), 2);
-    let found: Vec<_> = payloads(&partition).into_iter().map(|(_, payload)| payload).collect();
+    let found: Vec<_> = payloads(&partition)
+        .into_iter()
+        .map(|(_, payload)| payload)
+        .collect();
     assert_eq!(found, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
 }
 
