@@ -107,3 +107,19 @@ pub(super) fn unregister_descriptor(_: &HeldOff, descriptor: i32) {
         }
     }
 }
+
+/// Runs `child` in a child of a fork, which ends with what it returns. Only for tests.
+#[cfg(test)]
+pub(crate) fn fork_in_test(child: impl FnOnce() -> i32) -> u32 {
+    // SAFETY: the tests that do this run in a process of their own in which no other thread holds a
+    // lock that the child needs; the child never returns to the caller's frames.
+    unsafe {
+        match libc::fork() {
+            0 => {
+                let run = std::panic::AssertUnwindSafe(child);
+                libc::_exit(std::panic::catch_unwind(run).unwrap_or(101))
+            }
+            id => u32::try_from(id).expect("fork"),
+        }
+    }
+}

@@ -13,6 +13,8 @@ mod map;
 mod sys;
 
 pub use event::{EventCount, Token};
+#[cfg(test)]
+pub(crate) use fork::fork_in_test;
 pub use fork::generation as fork_generation;
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};

@@ -14,8 +14,8 @@ use crate::options::Durability;
 
 /// How often the thread looks around while nothing is leased.
 const IDLE: Duration = Duration::from_secs(1);
-/// And while anything is: the leases of a dead process come back within 100 ms (P10).
-const LEASED: Duration = Duration::from_millis(50);
+/// And while anything is, or senders are busy: the leases of a dead process come back within 100 ms (P10).
+const SOON: Duration = Duration::from_millis(50);
 /// Members are not probed again before this time has passed, by whatever process.
 const PROBE_MS: u64 = 20;
 
@@ -24,8 +24,8 @@ const PROBE_MS: u64 = 20;
 pub(crate) enum Pace {
     /// Nothing waits for time to pass.
     Idle,
-    /// Something is leased or delayed.
-    Leased,
+    /// Something is leased or delayed, or the part is busy.
+    Soon,
 }
 
 /// A part of an opened store that housekeeping looks after. Held strongly until the store closes, so
@@ -54,7 +54,9 @@ struct TendedPartition {
 
 impl Tended for TendedPartition {
     fn tend(&self) -> Result<Pace> {
-        self.partition.prepare_ahead().map(|_| Pace::Idle)
+        // Who filled half a segment may fill the other half before the idle beat.
+        let busy = self.partition.prepare_ahead()?;
+        Ok(if busy { Pace::Soon } else { Pace::Idle })
     }
 
     fn sync_interval(&self) -> Option<Duration> {
@@ -113,7 +115,7 @@ impl Housekeeper {
 
 fn run(store: &Weak<StoreInner>, inbox: &Receiver<Task>) {
     let mut synced = Instant::now();
-    let mut beat = LEASED;
+    let mut beat = SOON;
     loop {
         match inbox.recv_timeout(beat) {
             Ok(Task::Look) | Err(RecvTimeoutError::Timeout) => {}
@@ -131,8 +133,8 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     let tended = locked(&store.tended).clone();
     let mut interval: Option<Duration> = None;
     for part in &tended {
-        if part.tend().is_ok_and(|pace| pace == Pace::Leased) {
-            next = LEASED;
+        if part.tend().is_ok_and(|pace| pace == Pace::Soon) {
+            next = SOON;
         }
         let wanted = part.sync_interval();
         interval = interval.into_iter().chain(wanted).min();

@@ -1,1 +1,0 @@
-//! Opening, joining, dying, forking.

@@ -1,0 +1,173 @@
+//! Members that are killed, stopped, or taken for dead.
+
+use std::sync::Mutex;
+
+use rustix::process::Signal;
+
+use super::*;
+use crate::format::control::header;
+use crate::shm::{Acquired, Liveness, Owner, OwnerLock};
+use crate::store::control::ConsumerEntry;
+use crate::store::death::Cleanup;
+
+fn owner(said: &str) -> Owner {
+    let mut words = said
+        .rsplit(' ')
+        .map(|word| word.parse::<u32>().expect("number"));
+    let (generation, slot) = (
+        words.next().expect("generation"),
+        words.next().expect("slot"),
+    );
+    Owner {
+        slot: slot as u16,
+        generation,
+    }
+}
+
+#[test]
+fn p17_a_killed_member_is_found_and_its_slot_gets_a_new_generation() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = enter(folder.path()).expect("open");
+    let mut actor = Actor::start("member", folder.path());
+    let other = owner(&actor.hear());
+    assert!(store.env.live.is_alive(other));
+    assert_eq!(store.member_count(), 2);
+    actor.kill();
+    assert!(!store.env.live.is_alive(other), "alive after SIGKILL");
+    until("the dead one's slot is free", || {
+        store.find_dead(0).expect("look");
+        buried(&store)
+    });
+    assert_eq!(store.member_count(), 1);
+    let mut next = Actor::start("member", folder.path());
+    let heir = owner(&next.hear());
+    assert_eq!(heir.slot, other.slot);
+    assert_ne!(heir.generation, other.generation);
+    assert!(store.env.live.is_alive(heir) && !store.env.live.is_alive(other));
+}
+
+#[test]
+fn p17_a_stopped_member_is_named_and_not_robbed_and_a_killed_one_is_inherited_from() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = enter(folder.path()).expect("open");
+    let mut actor = Actor::start("in-lock", folder.path());
+    assert_eq!(actor.hear(), "held");
+    actor.signal(Signal::STOP);
+    let word = store.control.header().word32(header::REGISTRY_LOCK);
+    let take = |bound| OwnerLock::hold(word, store.env.me, &*store.env.live, bound);
+    let error = take(Duration::from_millis(100))
+        .map(|_| ())
+        .expect_err("stopped is not dead");
+    assert_eq!(error.kind(), ErrorKind::Stuck);
+    let process = format!("process {}", actor.process.id());
+    assert!(error.message().contains(&process), "{error}");
+    assert_eq!(store.find_dead(0).expect("look"), 0);
+    actor.signal(Signal::CONT);
+    actor.go();
+    assert_eq!(actor.hear(), "released");
+    assert_eq!(take(BOUND).expect("free").1, Acquired::Clean);
+    let mut second = Actor::start("in-lock", folder.path());
+    assert_eq!(second.hear(), "held");
+    second.kill();
+    assert!(matches!(
+        take(BOUND).expect("inherit").1,
+        Acquired::Inherited(_)
+    ));
+    assert_eq!(
+        store
+            .control
+            .topic_block(1, 2)
+            .expect("works on")
+            .partitions
+            .len(),
+        2
+    );
+}
+
+/// Nobody dead is left whose slot is not free again.
+fn buried(store: &StoreInner) -> bool {
+    store
+        .members
+        .as_ref()
+        .expect("a member")
+        .fence_dead()
+        .is_empty()
+}
+
+#[derive(Default)]
+struct Seen {
+    consumers: Mutex<Vec<ConsumerEntry>>,
+    fail_once: Mutex<bool>,
+}
+
+impl Cleanup for Seen {
+    fn consumer_died(&self, _: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
+        if std::mem::take(&mut *self.fail_once.lock().expect("lock")) {
+            return Err(crate::error::Error::new(ErrorKind::Io, "the disk is away"));
+        }
+        self.consumers.lock().expect("lock").push(consumer.clone());
+        Ok(())
+    }
+    fn member_died(&self, _: &Arc<StoreInner>, _: Owner) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn p10_a_dead_members_consumers_are_returned_once_by_whoever_finds_it_also_on_a_second_try() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = enter(folder.path()).expect("open");
+    let seen = Arc::new(Seen {
+        fail_once: Mutex::new(true),
+        ..Seen::default()
+    });
+    assert!(store.cleanup.set(seen.clone()).is_ok());
+    let mut actor = Actor::start("consumer", folder.path());
+    let said = actor.hear();
+    let group = said
+        .split(' ')
+        .nth(1)
+        .expect("group")
+        .parse::<u64>()
+        .expect("number");
+    actor.kill();
+    until("the consumer is returned", || {
+        // The first try fails half way; whoever comes next begins again.
+        let _ = store.find_dead(0);
+        buried(&store)
+    });
+    let seen = seen.consumers.lock().expect("lock");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!((seen[0].group, &*seen[0].name), (group, "worker-1"));
+    let block = store.control.group_at(group).expect("block");
+    assert!(
+        store.control.consumers_of_group(&block).is_empty(),
+        "the table keeps a dead one"
+    );
+}
+
+#[test]
+fn p17_one_that_was_taken_for_dead_is_fenced() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (one, two) = (
+        enter(folder.path()).expect("open"),
+        enter(folder.path()).expect("open"),
+    );
+    one.env.check_fence().expect("a member");
+    // What closing the library's descriptors behind its back does.
+    let byte = 16 + u64::from(one.env.me.slot);
+    one.lock
+        .as_ref()
+        .expect("lock")
+        .unlock(byte)
+        .expect("unlock");
+    until("it is found", || {
+        two.find_dead(0).expect("look");
+        two.member_count() == 1
+    });
+    assert_eq!(
+        one.env.check_fence().expect_err("fenced").kind(),
+        ErrorKind::Fenced
+    );
+    two.env.check_fence().expect("the living are not");
+}

@@ -1,0 +1,167 @@
+//! What the other processes do.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::format::control::header;
+use crate::format::names;
+use crate::shm::{LockFile, OwnerLock, fork_in_test};
+use crate::storage::{Access, File};
+use crate::store::member::STORE_BYTE;
+
+/// The entry of a process with a role; nothing in an ordinary run.
+#[test]
+fn role() {
+    let (Ok(role), Ok(place)) = (std::env::var(ROLE), std::env::var(PLACE)) else {
+        return;
+    };
+    let place = PathBuf::from(place);
+    match role.split_once(' ').unwrap_or((&role, "")) {
+        ("member", _) => member(&place),
+        ("in-lock", _) => in_lock(&place),
+        ("consumer", _) => consumer(&place),
+        ("laying-out", _) => laying_out(&place),
+        ("dies-at", step) => dies_at(&place, step.parse().expect("step")),
+        ("forks", _) => forks(&place),
+        _ => panic!("no role {role:?}"),
+    }
+}
+
+fn member(place: &Path) {
+    let store = enter(place).expect("open");
+    let me = store.env.me;
+    let laid_out = store.control.header().get(header::LAID_OUT);
+    say(&format!(
+        "{} {laid_out} {} {}",
+        store.id, me.slot, me.generation
+    ));
+    wait_for_go();
+}
+
+fn in_lock(place: &Path) {
+    let store = enter(place).expect("open");
+    let word = store.control.header().word32(header::REGISTRY_LOCK);
+    let _held = OwnerLock::try_hold(word, store.env.me).expect("free");
+    say("held");
+    wait_for_go();
+    drop(_held);
+    say("released");
+    wait_for_go();
+}
+
+fn consumer(place: &Path) {
+    let store = enter(place).expect("open");
+    let group = store.control.group_block(7, 8, 1).expect("block");
+    let slot = store
+        .control
+        .register_consumer(&group, "worker-1")
+        .expect("register");
+    say(&format!("{} {}", slot.0, group.at()));
+    wait_for_go();
+}
+
+/// Alone in the store, half through laying it out.
+fn laying_out(place: &Path) {
+    let lock = Disk
+        .lock_file(&place.join(names::LOCK), false, 0o660)
+        .expect("lock");
+    assert!(lock.try_exclusive(STORE_BYTE).expect("lock"));
+    let control = Disk
+        .open(&place.join(names::CONTROL), Access::Create, 0o660)
+        .expect("control");
+    control.allocate(1 << 20).expect("allocate");
+    say("half");
+    wait_for_go();
+}
+
+fn dies_at(place: &Path, step: u32) {
+    let storage = Arc::new(Dying {
+        left: AtomicU32::new(step),
+    });
+    let world = World {
+        storage,
+        clock: Arc::new(SystemClock),
+    };
+    let _store = open(place, &options(), &world).expect("open");
+    say("opened");
+    std::process::exit(0);
+}
+
+/// The disk under a process that dies before its n-th step.
+struct Dying {
+    left: AtomicU32,
+}
+
+impl Dying {
+    fn step(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let me = rustix::process::getpid();
+            let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Storage for Dying {
+    fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>> {
+        self.step();
+        Disk.open(path, access, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.step();
+        Disk.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> Result<()> {
+        self.step();
+        Disk.unlink(path)
+    }
+    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+        self.step();
+        Disk.create_dir(path, mode)
+    }
+    fn list(&self, folder: &Path) -> Result<Vec<String>> {
+        Disk.list(folder)
+    }
+    fn exists(&self, path: &Path) -> Result<bool> {
+        self.step();
+        Disk.exists(path)
+    }
+    fn sync_dir(&self, folder: &Path) -> Result<()> {
+        self.step();
+        Disk.sync_dir(folder)
+    }
+    fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
+        Disk.network_kind(path)
+    }
+    fn lock_file(&self, path: &Path, read_only: bool, mode: u32) -> Result<LockFile> {
+        self.step();
+        Disk.lock_file(path, read_only, mode)
+    }
+}
+
+/// Opens, forks; the child waits for "go", then uses the handle, and so does its own child.
+fn forks(place: &Path) {
+    let store = Store::open(place, options()).expect("open");
+    let me = store.inner().expect("open").env.me;
+    let parents = store.clone();
+    fork_in_test(move || {
+        say(&format!("child of {} {}", me.slot, me.generation));
+        wait_for_go();
+        let mine = store.inner().expect("join anew").env.me;
+        say(&format!("child is {} {}", mine.slot, mine.generation));
+        let childs = store.clone();
+        fork_in_test(move || {
+            let mine = childs.inner().expect("join anew").env.me;
+            say(&format!("grandchild is {} {}", mine.slot, mine.generation));
+            wait_for_go();
+            0
+        });
+        store.stats().expect("works");
+        wait_for_go();
+        0
+    });
+    // Only SIGKILL ends this one, with its store open.
+    loop {
+        std::thread::park();
+        assert!(parents.inner().is_ok());
+    }
+}
