@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::*;
 use crate::format::control::header;
-use crate::shm::{Acquired, Liveness, Owner, OwnerLock};
+use crate::shm::{Acquired, Owner, OwnerLock};
 use crate::store::control::ConsumerEntry;
 use crate::store::death::Cleanup;
 

@@ -1,7 +1,7 @@
 //! Handles on both sides of a fork.
 
 use super::*;
-use crate::shm::{Liveness, Owner};
+use crate::shm::Owner;
 
 fn owner(said: &str, prefix: &str) -> Owner {
     let words = said
