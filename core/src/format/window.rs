@@ -50,6 +50,8 @@ pub mod header {
     pub const CLEAN: usize = 42;
     /// CRC-32 of floor, next and entries at a clean close.
     pub const CRC: usize = 43;
+    /// Offset of the dead-letter topic from which a search for moved messages begins.
+    pub const DEAD_FROM: usize = 44;
     /// Words of the header in use.
     pub const WORDS: usize = 64;
 }

@@ -22,4 +22,4 @@ pub use policy::Policy;
 pub use rebuild::Life;
 pub use settle::Settled;
 pub use take::{Dying, Taken};
-pub use window::{Counter, Window};
+pub use window::{Counter, Grower, Window};

@@ -227,7 +227,7 @@ fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, by_key: bool) 
     loop {
         match window.admit(&model.policy, offset, offset * 8, key) {
             Admit::Full => {
-                if !window.allocate_more().expect("allocate") {
+                if !window.grower().allocate_more().expect("allocate") {
                     return;
                 }
                 window.double().expect("double");

@@ -60,6 +60,22 @@ pub struct Window {
     file: Arc<dyn File>,
 }
 
+/// Makes room in the file of a window.
+pub struct Grower {
+    file: Arc<dyn File>,
+    len: Option<u64>,
+}
+
+impl Grower {
+    /// Allocates real blocks. False if the group's limit is reached.
+    pub fn allocate_more(&self) -> Result<bool> {
+        match self.len {
+            Some(len) => self.file.allocate(len).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
 impl Window {
     /// Opens the window file, or creates it to begin at `start`. A file that is being created by
     /// somebody who died is finished: the magic word is written last.
@@ -154,14 +170,19 @@ impl Window {
         Ok(())
     }
 
-    /// Outside the lock: real blocks for twice the entries. False if the group's limit is reached.
-    pub fn allocate_more(&self) -> Result<bool> {
-        let capacity = self.head.get(header::CAPACITY);
-        if capacity >= self.parts.most as u64 {
-            return Ok(false);
+    /// Entries there is room for now.
+    pub fn capacity(&self) -> u64 {
+        self.head.get(header::CAPACITY)
+    }
+
+    /// What makes room for twice the entries, to be used outside the lock.
+    pub fn grower(&self) -> Grower {
+        let capacity = self.capacity();
+        let room = capacity < self.parts.most as u64;
+        Grower {
+            file: self.file.clone(),
+            len: room.then(|| self.parts.bytes(capacity * 2)),
         }
-        self.file.allocate(self.parts.bytes(capacity * 2))?;
-        Ok(true)
     }
 
     /// Under the lock, after `allocate_more`: doubles the ring. Entries whose place changes are
@@ -313,6 +334,37 @@ impl Window {
         if floor != from {
             self.head.store(header::FLOOR, floor, Ordering::Release);
         }
+    }
+
+    /// The start of the host in which the window was last rebuilt.
+    pub fn boot(&self) -> [u8; 16] {
+        let mut boot = [0; 16];
+        boot[..8].copy_from_slice(&self.head.get(header::BOOT).to_le_bytes());
+        boot[8..].copy_from_slice(&self.head.get(header::BOOT + 1).to_le_bytes());
+        boot
+    }
+
+    /// Notes the start of the host.
+    pub fn set_boot(&self, boot: [u8; 16]) {
+        self.head.set(header::BOOT, crate::format::u64_at(&boot, 0));
+        self.head
+            .set(header::BOOT + 1, crate::format::u64_at(&boot, 8));
+    }
+
+    /// The dead-letter topic's offset below which no message of this window can be that is not
+    /// settled here.
+    pub fn dead_from(&self) -> u64 {
+        self.head.get(header::DEAD_FROM)
+    }
+
+    /// Raised once the settled entries are on disk.
+    pub fn set_dead_from(&self, offset: u64) {
+        self.head.set(header::DEAD_FROM, offset);
+    }
+
+    /// What puts the window on disk, to be used outside the lock.
+    pub fn syncer(&self) -> Arc<dyn File> {
+        self.file.clone()
     }
 
     /// Puts the window on disk.

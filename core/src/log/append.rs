@@ -95,6 +95,17 @@ impl Partition {
         }
     }
 
+    /// Makes room for these drafts without appending them: what can fail for want of space fails
+    /// here.
+    pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {
+        self.env.check_fence()?;
+        self.roll(total(drafts))?;
+        if self.block.next_offset() + drafts.len() as u64 > self.block.limit() {
+            self.raise_reserve(drafts.len() as u64)?;
+        }
+        Ok(())
+    }
+
     #[cold]
     fn make_way(&self, outcome: &Outcome, drafts: &[Draft<'_>]) -> Result<()> {
         match *outcome {

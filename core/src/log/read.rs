@@ -97,6 +97,12 @@ impl Record {
         Headers::new(self.headers_block())
     }
 
+    /// Bytes of the whole record in the log.
+    pub fn length(&self) -> u64 {
+        let key = self.key.as_ref().map_or(0, Range::len);
+        (HEADER + key + self.headers.len() + self.payload.len()) as u64
+    }
+
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
@@ -120,17 +126,16 @@ impl Partition {
     }
 
     /// As `step` for many: calls `take` for each record until it says stop.
-    pub fn scan(&self, cursor: &mut Cursor, mut take: impl FnMut(Step) -> bool) {
+    pub fn scan(&self, cursor: &mut Cursor, mut take: impl FnMut(Cursor, Step) -> bool) {
         let mut held: Option<Arc<Segment>> = None;
         loop {
             let segment = match &held {
                 Some(segment) if segment.base() == cursor.segment => segment,
-                other => {
+                _ => {
                     let Some(mapped) = self.mapped(cursor.segment) else {
-                        take(Step::NotMapped);
+                        take(*cursor, Step::NotMapped);
                         return;
                     };
-                    let _ = other;
                     held.insert(mapped)
                 }
             };
@@ -141,7 +146,7 @@ impl Partition {
                     } else {
                         None
                     };
-                    let more = take(step);
+                    let more = take(*cursor, step);
                     match next {
                         Some(next) if more => *cursor = next,
                         _ => return,

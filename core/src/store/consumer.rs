@@ -1,0 +1,107 @@
+//! Consumers: one worker of a group.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::group::GroupInner;
+use super::store::HandleGuard;
+use super::topic::Topic;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::GroupOptions;
+
+/// How a consumer is opened.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerOptions {
+    /// The group's configuration; see [`GroupOptions`].
+    pub group: GroupOptions,
+    /// Shown in statistics and dead letters. Default: the program's name and process id.
+    pub name: Option<String>,
+}
+
+/// One worker of a group. Usable from several threads at once. Closing or dropping it hands its
+/// leases back, uncounted.
+pub struct Consumer {
+    pub(super) group: Arc<GroupInner>,
+    pub(super) slot: u16,
+    pub(super) name: String,
+    pub(super) batch: AtomicU16,
+    pub(super) turn: AtomicU16,
+    pub(super) pending: Mutex<Option<Error>>,
+    pub(super) closed: AtomicBool,
+    handle: Mutex<Option<HandleGuard>>,
+}
+
+impl Topic {
+    /// A consumer of the group, which is created where there is none.
+    pub fn consumer(&self, group: &str, options: &ConsumerOptions) -> Result<Consumer> {
+        let store = &self.inner.store;
+        let inner = self.inner.open_group(group, &options.group)?;
+        let name = options.name.clone().unwrap_or_else(default_name);
+        let slot = store.control.register_consumer(store.env.me, inner.block.at, &name)?;
+        let named = format!("consumer {name:?} of group {group:?}");
+        Ok(Consumer {
+            group: inner,
+            slot,
+            name,
+            batch: AtomicU16::new(0),
+            turn: AtomicU16::new(slot),
+            pending: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            handle: Mutex::new(Some(store.open_handle(named))),
+        })
+    }
+}
+
+fn default_name() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = std::path::Path::new(&program).file_name().unwrap_or_default();
+    let mut name = program.to_string_lossy().into_owned();
+    name.truncate(name.floor_char_boundary(60));
+    format!("{name}-{}", std::process::id())
+}
+
+impl Consumer {
+    /// The group's name.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group.name
+    }
+
+    /// The consumer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.group.topic.store.check()?;
+        if self.closed.load(Ordering::Acquire) {
+            let message = format!("consumer {:?} was closed; open another one", self.name);
+            return Err(Error::new(ErrorKind::Closed, message));
+        }
+        Ok(())
+    }
+
+    /// Hands all leases back, uncounted and at once. Receipts of this consumer may still be settled
+    /// by another one until the messages are handed out again. Closing twice is fine.
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let store = &self.group.topic.store;
+        let handle = self.handle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        drop(handle);
+        store.check()?;
+        // Leases before slot: a death in between leaves a slot whose leases come back empty.
+        self.group.return_consumer(self.slot, None)?;
+        store.control.release_consumer(self.slot);
+        Ok(())
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the leases come back when this process ends.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,395 @@
+//! Groups: creating, opening, and the windows of a group as this process has them mapped.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::Ordering as Memory;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::control::Block;
+use super::store::{HandleGuard, StoreInner};
+use super::topic::{Topic, TopicInner, damaged_meta, folder_mode, read_text, unique_id};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::{block as words, group_partition as at, header};
+use crate::format::{meta, names};
+use crate::group::{Life, Policy, Window};
+use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, Ordering, Start};
+use crate::shm::{Acquired, EventCount, Guarded, Owner, OwnerLock, boot_id};
+use crate::storage::replace_file;
+
+/// Why a message failed, and whose hands it was in.
+pub(super) type Reason = (String, String);
+
+/// A group as this process has it open; shared by all its handles and consumers.
+pub(crate) struct GroupInner {
+    pub(super) topic: Arc<TopicInner>,
+    pub(super) name: String,
+    pub(super) config: GroupConfig,
+    pub(super) policy: Policy,
+    pub(super) block: Block,
+    windows: Vec<Guarded<Window>>,
+    /// The last reasons of messages that are on their way to the dead letters.
+    pub(super) reasons: Mutex<HashMap<(u32, u64), Reason>>,
+}
+
+/// A group, to look at and to manage. Usable from several threads at once.
+#[derive(Clone)]
+pub struct Group {
+    pub(super) inner: Arc<GroupInner>,
+    pub(super) _handle: Arc<HandleGuard>,
+}
+
+impl Topic {
+    /// The group, which must exist; [`ErrorKind::NotFound`] otherwise.
+    pub fn group(&self, name: &str) -> Result<Group> {
+        self.inner.store.check()?;
+        let inner = self.inner.group_inner(name)?;
+        Ok(self.group_handle(inner))
+    }
+
+    /// The group, created where there is none: durably, before the call returns.
+    pub fn create_group(&self, name: &str, options: &GroupOptions) -> Result<Group> {
+        let inner = self.inner.open_group(name, options)?;
+        Ok(self.group_handle(inner))
+    }
+
+    fn group_handle(&self, inner: Arc<GroupInner>) -> Group {
+        let named = format!("group {:?} of topic {:?}", inner.name, self.inner.name);
+        Group { inner, _handle: Arc::new(self.inner.store.open_handle(named)) }
+    }
+
+    /// Names of the topic's groups, sorted.
+    pub fn groups(&self) -> Result<Vec<String>> {
+        let inner = &self.inner;
+        let folder = inner.folder.join(names::GROUPS);
+        let mut found = Vec::new();
+        for name in inner.store.env.storage.list(&folder)? {
+            if inner.store.env.storage.exists(&folder.join(&name).join(names::GROUP_META))? {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl TopicInner {
+    /// Opens or creates, and checks the options against what is stored.
+    pub(super) fn open_group(
+        self: &Arc<Self>,
+        name: &str,
+        options: &GroupOptions,
+    ) -> Result<Arc<GroupInner>> {
+        self.store.check_writable()?;
+        options.check()?;
+        names::check("group", name)?;
+        let path = names::group_folder(&self.folder, name).join(names::GROUP_META);
+        if !self.store.env.storage.exists(&path)? {
+            self.create_group(name, options, &path)?;
+        }
+        let inner = self.group_inner(name)?;
+        inner.config.check_against(name, options)?;
+        Ok(inner)
+    }
+
+    /// The start is part of what is written, so it is as durable as the group. One creator at a
+    /// time; one that dies leaves a folder without `group.meta`, which the next one fills.
+    fn create_group(&self, name: &str, options: &GroupOptions, path: &Path) -> Result<()> {
+        let (env, storage) = (&*self.store.env, &*self.store.env.storage);
+        let config = GroupConfig::from_options(options);
+        if config.dead_letter_topic == DeadLetter::Default {
+            let dead = names::dead_letter_topic(&self.name, name);
+            names::check("default dead-letter topic", &dead)?;
+        }
+        let lock = self.store.control.header().word32(header::JOURNAL_LOCK);
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        if storage.exists(path)? {
+            return Ok(());
+        }
+        let start = options.start.unwrap_or_default();
+        if matches!(start, Start::Offset(_)) && self.partitions.len() > 1 {
+            let message = "start is an offset, and the topic has several partitions; expected \
+                           earliest, latest or a time";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let mut starts = Vec::new();
+        for partition in &self.partitions {
+            let found = match start {
+                // A start in time is the offset at which it is now.
+                Start::Time(_) => {
+                    let mut cursor = partition.seek(start)?;
+                    partition.resolve(&mut cursor)?;
+                    cursor.offset
+                }
+                other => partition.seek(other)?.offset,
+            };
+            starts.push(found.to_string());
+        }
+        let folder = names::group_folder(&self.folder, name);
+        storage.create_dir(&folder, folder_mode(env.mode))?;
+        let text = write_meta(unique_id(), &config, &starts);
+        replace_file(storage, path, text.as_bytes(), env.mode)?;
+        storage.sync_dir(&self.folder.join(names::GROUPS))
+    }
+
+    /// The group as it is open in this process, opened now if it was not.
+    pub(super) fn group_inner(self: &Arc<Self>, name: &str) -> Result<Arc<GroupInner>> {
+        names::check("group", name)?;
+        let mut known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inner) = known.get(name).and_then(Weak::upgrade) {
+            return Ok(inner);
+        }
+        let folder = names::group_folder(&self.folder, name);
+        let path = folder.join(names::GROUP_META);
+        let env = &*self.store.env;
+        if !env.storage.exists(&path)? {
+            let message = format!(
+                "topic {:?} has no group {name:?}; consumer() or create_group() makes one",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let (uid, config, starts) = read_meta(&self.store, &path)?;
+        let block = self.store.control.group_block(self.uid, uid, self.config.partitions)?;
+        let mut windows = Vec::new();
+        for partition in &self.partitions {
+            let number = partition.number();
+            let path = folder.join(names::window(number));
+            let start = starts.get(number as usize).copied().unwrap_or(0);
+            let storage = &*env.storage;
+            let window =
+                Window::open(storage, &path, env.mode, uid, number, config.window, start)?;
+            let lock = block.partitions[number as usize].word32(at::LOCK);
+            windows.push(Guarded::new(lock, window));
+        }
+        let inner = Arc::new(GroupInner {
+            topic: self.clone(),
+            name: name.to_owned(),
+            policy: Policy::of(&config),
+            config,
+            block,
+            windows,
+            reasons: Mutex::default(),
+        });
+        known.insert(name.to_owned(), Arc::downgrade(&inner));
+        Ok(inner)
+    }
+}
+
+impl GroupInner {
+    /// Runs `work` on a partition's window with its lock held, repaired if its last holder died.
+    #[inline]
+    pub(super) fn with_window<T>(
+        &self,
+        partition: u32,
+        work: impl FnOnce(&mut Window) -> T,
+    ) -> Result<T> {
+        let env = &*self.topic.store.env;
+        let region = &self.block.partitions[partition as usize];
+        let lock = region.word32(at::LOCK);
+        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        env.check_fence()?;
+        let window = self.windows[partition as usize].with(&mut held);
+        window.refresh()?;
+        if how != Acquired::Clean || region.get(at::REBUILT) == 0 {
+            self.rebuild(partition, window);
+        }
+        Ok(work(window))
+    }
+
+    #[cold]
+    fn rebuild(&self, partition: u32, window: &mut Window) {
+        let store = &self.topic.store;
+        let region = &self.block.partitions[partition as usize];
+        let (now, wall) = (store.env.clock.boot_ms(), store.env.clock.wall_ms());
+        let life = if region.get(at::REBUILT) != 0 {
+            Life::Same
+        } else if window.boot() == boot_id() {
+            Life::New
+        } else {
+            Life::NewBoot
+        };
+        let log = &self.topic.partitions[partition as usize];
+        let exists = |offset, position| log.record(offset, position).is_ok();
+        window.rebuild(&self.policy, life, now, wall, &exists);
+        window.set_boot(boot_id());
+        // Last: a death before has the next one do it again.
+        region.store(at::REBUILT, 1, Memory::Release);
+    }
+
+    pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {
+        // Without the lock there is nothing to say that a later death could be charged by.
+        let _ = self.with_window(partition, |window| window.start(offset, attempt));
+    }
+
+    /// Wakes sleeping consumers of this group, in any process.
+    pub(super) fn wake(&self, count: u32) {
+        EventCount::notify(self.block.head.word32(words::EVENT), count);
+    }
+
+    pub(super) fn dead_letter_topic(&self) -> Option<String> {
+        match &self.config.dead_letter_topic {
+            DeadLetter::Default => Some(names::dead_letter_topic(&self.topic.name, &self.name)),
+            DeadLetter::Topic(name) => Some(name.clone()),
+            DeadLetter::Drop => None,
+        }
+    }
+
+    /// The leases of a consumer that closed or died come back at once.
+    pub(super) fn return_consumer(&self, consumer: u16, died: Option<&str>) -> Result<()> {
+        let clock = &self.topic.store.env.clock;
+        let mut returned = 0;
+        for partition in &self.topic.partitions {
+            let number = partition.number();
+            returned += self.with_window(number, |window| {
+                let (now, wall) = (clock.boot_ms(), clock.wall_ms());
+                window.return_consumer(&self.policy, consumer, died.is_some(), now, wall)
+            })?;
+        }
+        if returned > 0 {
+            self.wake(returned);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember_reason(&self, partition: u32, offset: u64, reason: Reason) {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.insert((partition, offset), reason);
+    }
+}
+
+/// A member died: its consumers' leases come back, charged as P10 says, and their slots are free.
+/// May be done by several at once and again after a death in between: leases come back once.
+pub(crate) fn return_member(store: &Arc<StoreInner>, dead: Owner) -> Result<()> {
+    for (slot, group_at, name) in store.control.consumers_of(dead) {
+        if let Some(group) = store.group_at(group_at)? {
+            group.return_consumer(slot, Some(&name))?;
+        }
+        store.control.release_consumer(slot);
+    }
+    Ok(())
+}
+
+impl StoreInner {
+    /// The group whose block is at this place of `control`, opened if this process had not.
+    fn group_at(self: &Arc<Self>, group_at: u64) -> Result<Option<Arc<GroupInner>>> {
+        for name in self.env.storage.list(&self.path.join(names::TOPICS))? {
+            let topic = self.topic_inner(&name)?;
+            for group in self.control.groups_of(topic.uid) {
+                if group.at != group_at {
+                    continue;
+                }
+                for name in self.env.storage.list(&topic.folder.join(names::GROUPS))? {
+                    let inner = topic.group_inner(&name)?;
+                    if inner.block.at == group_at {
+                        return Ok(Some(inner));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn write_meta(uid: u64, config: &GroupConfig, starts: &[String]) -> String {
+    let backoff = &config.backoff;
+    let micros = |time: Duration| time.as_micros().to_string();
+    let dead = match &config.dead_letter_topic {
+        DeadLetter::Default => "default".to_owned(),
+        DeadLetter::Drop => "drop".to_owned(),
+        DeadLetter::Topic(name) => format!("topic {name}"),
+    };
+    let ordering = if config.ordering == Ordering::Key { "key" } else { "none" };
+    meta::encode(
+        "group",
+        &[
+            ("id", format!("{uid:016x}")),
+            ("ordering", ordering.to_owned()),
+            ("lease_us", micros(config.lease)),
+            ("max_attempts", config.max_attempts.to_string()),
+            ("backoff_first_us", micros(backoff.first)),
+            ("backoff_longest_us", micros(backoff.longest)),
+            ("backoff_factor", backoff.factor.to_string()),
+            ("dead_letter_topic", dead),
+            ("window", config.window.to_string()),
+            ("starts", starts.join(" ")),
+        ],
+    )
+}
+
+fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupConfig, Vec<u64>)> {
+    let fields = read_text(store, "group", path)?;
+    let bad = |key: &str| damaged_meta(path, &format!("its {key} is missing or out of range"));
+    let config = parse(&fields).map_err(bad)?;
+    let options = GroupOptions {
+        ordering: Some(config.ordering),
+        lease: Some(config.lease),
+        max_attempts: Some(config.max_attempts),
+        backoff: Some(config.backoff),
+        dead_letter_topic: Some(config.dead_letter_topic.clone()),
+        start: None,
+        window: Some(config.window),
+    };
+    options.check().map_err(|e| damaged_meta(path, e.message()))?;
+    let uid = fields.get("id").and_then(|id| u64::from_str_radix(id, 16).ok());
+    let starts = fields.get("starts").map(|text| {
+        text.split_whitespace().map(str::parse).collect::<std::result::Result<Vec<u64>, _>>()
+    });
+    let starts = starts.and_then(std::result::Result::ok).ok_or_else(|| bad("starts"))?;
+    Ok((uid.ok_or_else(|| bad("id"))?, config, starts))
+}
+
+fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<GroupConfig, &'static str> {
+    fn number<T: std::str::FromStr>(
+        fields: &BTreeMap<String, String>,
+        key: &'static str,
+    ) -> std::result::Result<T, &'static str> {
+        fields.get(key).and_then(|text| text.parse().ok()).ok_or(key)
+    }
+    let time = |key| number(fields, key).map(Duration::from_micros);
+    let ordering = match fields.get("ordering").map(String::as_str) {
+        Some("key") => Ordering::Key,
+        Some("none") => Ordering::None,
+        _ => return Err("ordering"),
+    };
+    let dead_letter_topic = match fields.get("dead_letter_topic").map(String::as_str) {
+        Some("default") => DeadLetter::Default,
+        Some("drop") => DeadLetter::Drop,
+        Some(other) => match other.strip_prefix("topic ") {
+            Some(name) => DeadLetter::Topic(name.to_owned()),
+            None => return Err("dead_letter_topic"),
+        },
+        None => return Err("dead_letter_topic"),
+    };
+    Ok(GroupConfig {
+        ordering,
+        lease: time("lease_us")?,
+        max_attempts: number(fields, "max_attempts")?,
+        backoff: Backoff {
+            first: time("backoff_first_us")?,
+            longest: time("backoff_longest_us")?,
+            factor: number(fields, "backoff_factor")?,
+        },
+        dead_letter_topic,
+        window: number(fields, "window")?,
+    })
+}
+
+impl Group {
+    /// The group's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The stored configuration.
+    #[must_use]
+    pub fn config(&self) -> GroupConfig {
+        self.inner.config.clone()
+    }
+
+    /// The topic its dead letters go to; `None` where they are dropped.
+    #[must_use]
+    pub fn dead_letter_topic(&self) -> Option<String> {
+        self.inner.dead_letter_topic()
+    }
+}

@@ -1,0 +1,149 @@
+//! Readers: a cursor without a group; sees everything, settles nothing.
+
+use std::time::{Duration, Instant};
+
+use super::delivery::ReadMessage;
+use super::store::HandleGuard;
+use super::topic::Topic;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block as words;
+use crate::log::{Cursor, Step};
+use crate::options::{ReaderOptions, Start};
+use crate::shm::EventCount;
+
+const BEAT: Duration = Duration::from_millis(50);
+
+/// Reads a topic. One thread at a time.
+pub struct Reader {
+    topic: Topic,
+    cursors: Vec<(u32, Cursor)>,
+    turn: usize,
+    pending: Option<Error>,
+    _handle: HandleGuard,
+}
+
+impl Topic {
+    /// A reader of the topic. Where it starts at an offset and the topic has several partitions, one
+    /// partition must be named.
+    pub fn reader(&self, options: &ReaderOptions) -> Result<Reader> {
+        self.inner.store.check()?;
+        let all = || (0..self.partitions()).collect();
+        let numbers: Vec<u32> = options.partitions.clone().unwrap_or_else(all);
+        let mut cursors = Vec::new();
+        for number in numbers {
+            self.inner.partition(number)?;
+            cursors.push((number, Cursor::at_offset(0)));
+        }
+        let handle = self.inner.store.open_handle(format!("reader of topic {:?}", self.name()));
+        let mut reader =
+            Reader { topic: self.clone(), cursors, turn: 0, pending: None, _handle: handle };
+        reader.seek(options.start)?;
+        Ok(reader)
+    }
+}
+
+impl Reader {
+    /// Moves all its partitions to a place; an offset only where there is one partition.
+    pub fn seek(&mut self, start: Start) -> Result<()> {
+        if matches!(start, Start::Offset(_)) && self.cursors.len() != 1 {
+            let message = format!(
+                "an offset means a place in one partition, this reader has {}; name one partition",
+                self.cursors.len()
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        for (number, cursor) in &mut self.cursors {
+            *cursor = self.topic.inner.partition(*number)?.seek(start)?;
+        }
+        self.pending = None;
+        Ok(())
+    }
+
+    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not at
+    /// all). Empty at the end. Damage is raised once, then passed over (P3).
+    pub fn receive(&mut self, max: usize, timeout: Option<Duration>) -> Result<Vec<ReadMessage>> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut found = Vec::new();
+        loop {
+            self.topic.inner.store.check()?;
+            if let Some(error) = self.pending.take() {
+                return Err(error);
+            }
+            self.collect(max, &mut found)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            if self.pending.is_some() {
+                continue;
+            }
+            let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(found);
+            }
+            let head = self.topic.inner.block.head.clone();
+            EventCount::prepare(head.word32(words::GROUPS_EVENT));
+            let token = EventCount::prepare(head.word32(words::EVENT));
+            self.collect(max, &mut found)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            EventCount::wait(head.word32(words::EVENT), token, BEAT.min(left));
+        }
+    }
+
+    fn collect(&mut self, max: usize, found: &mut Vec<ReadMessage>) -> Result<()> {
+        let count = self.cursors.len();
+        self.turn = self.turn.wrapping_add(1);
+        for turn in 0..count {
+            let at = (self.turn + turn) % count.max(1);
+            let (number, mut cursor) = self.cursors[at];
+            let read = self.read(number, &mut cursor, max, found);
+            self.cursors[at].1 = cursor;
+            read?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        number: u32,
+        cursor: &mut Cursor,
+        max: usize,
+        found: &mut Vec<ReadMessage>,
+    ) -> Result<()> {
+        let topic = &self.topic.inner;
+        let log = topic.partition(number)?;
+        while found.len() < max && cursor.offset < log.next_offset() && log.resolve(cursor)? {
+            match log.step(cursor) {
+                Step::Record { offset, position, next, .. } => {
+                    *cursor = next;
+                    match log.record(offset, position) {
+                        Ok(record) => {
+                            let topic_id = topic.uid;
+                            found.push(ReadMessage { record, topic_id, partition: number });
+                        }
+                        Err(error) => {
+                            self.pending = Some(error);
+                            return Ok(());
+                        }
+                    }
+                }
+                Step::NotMapped => {}
+                Step::Damaged => {
+                    let (next, error) = log.skip_damage(cursor)?;
+                    *cursor = next;
+                    self.pending = Some(error);
+                    return Ok(());
+                }
+                Step::End => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The topic it reads.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+}

@@ -1,0 +1,293 @@
+//! Receiving: what is ready again first, then what nobody has seen, then waiting.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::consumer::Consumer;
+use super::dead_letter;
+use super::delivery::{Delivery, ReadMessage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block as words;
+use crate::group::{Admit, Counter, Taken, Window};
+use crate::log::{Cursor, Partition, Step};
+use crate::shm::EventCount;
+
+/// The beat at which a sleeper looks for the dead and for what fell due.
+const BEAT: Duration = Duration::from_millis(50);
+const SPINS: u32 = 200;
+
+/// What has to be done outside the window's lock before more can be taken.
+enum Need {
+    Nothing,
+    Map(Cursor),
+    Damage(Cursor),
+    Room,
+}
+
+struct Looked {
+    need: Need,
+    dying: bool,
+    epoch: u32,
+    next_due: Option<u64>,
+}
+
+impl Consumer {
+    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not at
+    /// all). Empty after the timeout. Each is leased for the group's lease from now on. Damage is
+    /// raised once, and settled (P3).
+    pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
+        let mut found = Vec::new();
+        if max == 0 {
+            let message = "max is 0; expected at least 1";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let store = &self.group.topic.store;
+        loop {
+            self.check()?;
+            self.take(max, &mut found)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            if let Some(error) = self.pending() {
+                return Err(error);
+            }
+            store.probe_deaths()?;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(found);
+            }
+            if self.spin() {
+                continue;
+            }
+            let group_event = self.group.block.head.word32(words::EVENT);
+            EventCount::prepare(self.group.topic.block.head.word32(words::GROUPS_EVENT));
+            let token = EventCount::prepare(group_event);
+            let due = self.take(max, &mut found)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
+            let due = due.map_or(BEAT, |at| {
+                Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
+            });
+            EventCount::wait(group_event, token, BEAT.min(left).min(due));
+        }
+    }
+
+    fn pending(&self) -> Option<Error> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep_pending(&self, error: Error) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.get_or_insert(error);
+    }
+
+    /// Looks for a moment whether something is sent; whether it was.
+    fn spin(&self) -> bool {
+        let sent = || {
+            let partitions = self.group.topic.partitions.iter();
+            partitions.map(|p| p.next_offset()).fold(0, u64::wrapping_add)
+        };
+        let before = sent();
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+            if sent() != before {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// One round over the partitions; when the next lease or delay ends.
+    fn take(&self, max: usize, found: &mut Vec<Delivery>) -> Result<Option<u64>> {
+        let topic = &self.group.topic;
+        let count = topic.partitions.len();
+        let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
+        let mut due: Option<u64> = None;
+        for turn in 0..count {
+            let partition = &topic.partitions[(first + turn) % count];
+            let ends = self.take_from(partition, max, found)?;
+            due = [due, ends].into_iter().flatten().min();
+            if found.len() >= max {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    fn take_from(
+        &self,
+        partition: &Partition,
+        max: usize,
+        found: &mut Vec<Delivery>,
+    ) -> Result<Option<u64>> {
+        let (group, number) = (&self.group, partition.number());
+        let lease = group.config.lease;
+        let batch = self.batch.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let clock = &group.topic.store.env.clock;
+            let wall_ns = clock.wall_ns();
+            let mut taken = Vec::new();
+            let wanted = max - found.len();
+            let looked = group.with_window(number, |window| {
+                let now = clock.boot_ms();
+                window.expire(&group.policy, now, (wall_ns / 1_000_000).max(0) as u64);
+                let lease = (now + lease.as_millis() as u64, self.slot, batch);
+                let need = fill(window, &group.policy, partition, wanted, lease, &mut taken);
+                Looked {
+                    need,
+                    dying: window.counter(Counter::Dying) > 0,
+                    epoch: window.epoch(),
+                    next_due: window.next_due(),
+                }
+            })?;
+            let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
+            self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
+            if looked.dying {
+                dead_letter::move_dying(group, number)?;
+            }
+            let more = match looked.need {
+                Need::Nothing => false,
+                Need::Map(cursor) => self.map(partition, cursor)?,
+                Need::Damage(cursor) => self.pass_damage(partition, cursor)?,
+                Need::Room => self.grow(number)?,
+            };
+            if !more || found.len() >= max {
+                return Ok(looked.next_due);
+            }
+        }
+    }
+
+    /// Outside the lock: the records, whole. Damage is settled, and raised later if there is
+    /// anything good to return first.
+    fn deliver(
+        &self,
+        partition: &Partition,
+        taken: &[Taken],
+        epoch: u32,
+        deadline_ns: i64,
+        found: &mut Vec<Delivery>,
+    ) -> Result<()> {
+        let (topic, number) = (&self.group.topic, partition.number());
+        for one in taken {
+            match partition.record(one.offset, one.position) {
+                Ok(record) => {
+                    let message = ReadMessage { record, topic_id: topic.uid, partition: number };
+                    let (group, attempt) = (self.group.clone(), one.attempt);
+                    found.push(Delivery { message, group, attempt, epoch, deadline_ns });
+                }
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    self.group.with_window(number, |window| {
+                        window.settle_damaged(one.offset, one.attempt);
+                    })?;
+                    self.keep_pending(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps the segment that the window's cursor is in, or finds the cursor's place.
+    fn map(&self, partition: &Partition, cursor: Cursor) -> Result<bool> {
+        let mut resolved = cursor;
+        if !partition.resolve(&mut resolved)? {
+            return Ok(false);
+        }
+        self.group.with_window(partition.number(), |window| {
+            if window.cursor() == cursor
+                && (resolved.offset == cursor.offset || window.settle_gap(resolved.offset))
+            {
+                window.set_cursor(resolved);
+            }
+        })?;
+        Ok(true)
+    }
+
+    fn pass_damage(&self, partition: &Partition, cursor: Cursor) -> Result<bool> {
+        let (next, error) = partition.skip_damage(&cursor)?;
+        let passed = self.group.with_window(partition.number(), |window| {
+            let passed = window.cursor() == cursor && window.settle_gap(next.offset);
+            if passed {
+                window.set_cursor(next);
+                window.count_damage();
+            }
+            passed
+        })?;
+        if passed {
+            self.keep_pending(error);
+        }
+        Ok(passed)
+    }
+
+    /// Room for more unsettled messages, if the group's limit allows.
+    fn grow(&self, partition: u32) -> Result<bool> {
+        let before = self.group.with_window(partition, |window| window.capacity())?;
+        let allocated =
+            self.group.with_window(partition, |window| window.grower())?.allocate_more()?;
+        if !allocated {
+            return Ok(false);
+        }
+        self.group.with_window(partition, |window| {
+            if window.capacity() == before { window.double() } else { Ok(()) }
+        })??;
+        Ok(true)
+    }
+}
+
+/// Under the lock: ready ones first, lowest offset first, then fresh ones from the log.
+fn fill(
+    window: &mut Window,
+    policy: &crate::group::Policy,
+    partition: &Partition,
+    wanted: usize,
+    (due_ms, slot, batch): (u64, u16, u16),
+    taken: &mut Vec<Taken>,
+) -> Need {
+    while taken.len() < wanted {
+        let Some(one) = window.take_ready(due_ms, slot, batch) else { break };
+        taken.push(one);
+    }
+    if taken.len() >= wanted {
+        return Need::Nothing;
+    }
+    let mut cursor = window.cursor();
+    if cursor.offset >= partition.next_offset() {
+        return Need::Nothing;
+    }
+    let mut need = Need::Nothing;
+    partition.scan(&mut cursor, |at, step| match step {
+        Step::Record { offset, position, key_hash, next, .. } => {
+            if offset > window.next() && !window.settle_gap(offset) {
+                need = Need::Room;
+                return false;
+            }
+            match window.admit(policy, offset, position, key_hash) {
+                Admit::Full => {
+                    need = Need::Room;
+                    return false;
+                }
+                Admit::Held => window.set_cursor(next),
+                Admit::Ready(index) => {
+                    window.set_cursor(next);
+                    taken.push(window.lease(index, due_ms, slot, batch));
+                }
+            }
+            taken.len() < wanted
+        }
+        Step::End => false,
+        Step::NotMapped => {
+            window.set_cursor(at);
+            need = Need::Map(at);
+            false
+        }
+        Step::Damaged => {
+            window.set_cursor(at);
+            need = Need::Damage(at);
+            false
+        }
+    });
+    need
+}

@@ -1,0 +1,164 @@
+//! Sending: partition, checksum, append, and the wait that the durability asks for.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::message::{Message, MessageId};
+use super::topic::{Topic, TopicInner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::body_crc;
+use crate::format::{headers, murmur2};
+use crate::log::Draft;
+use crate::options::Durability;
+
+/// How long a `sync` send waits for the disk.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Topic {
+    /// Sends one message. Once it returns, the message survives `kill -9` of any process (P1), and
+    /// power loss as the durability says (P2). On an error it is not in the log, except for
+    /// [`ErrorKind::Timeout`] while waiting for the disk.
+    #[inline]
+    pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
+        let inner = &*self.inner;
+        inner.store.check_writable()?;
+        let mut block = Vec::new();
+        let draft = inner.draft(message, &mut block)?;
+        let number = inner.choose(message)?;
+        let partition = &inner.partitions[number as usize];
+        let offset = partition.append(&[draft])?;
+        if inner.durability() == Durability::Sync {
+            partition.ensure_durable(offset + 1, SYNC_TIMEOUT)?;
+        }
+        Ok(inner.id(number, offset))
+    }
+
+    /// As `send`, but `None` where it would have to wait for a lock, for room or for the disk.
+    #[inline]
+    pub fn try_send(&self, message: &Message<'_>) -> Result<Option<MessageId>> {
+        let inner = &*self.inner;
+        inner.store.check_writable()?;
+        if inner.durability() == Durability::Sync {
+            return Ok(None);
+        }
+        let mut block = Vec::new();
+        let draft = inner.draft(message, &mut block)?;
+        let number = inner.choose(message)?;
+        let sent = inner.partitions[number as usize].try_append(&[draft])?;
+        Ok(sent.map(|offset| inner.id(number, offset)))
+    }
+
+    /// Sends all or, on an error, none: one lock and one publish for each partition. The ids come in
+    /// the order of the messages. Messages without key and partition go to one partition together.
+    pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
+        let inner = &*self.inner;
+        inner.store.check_writable()?;
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut blocks: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
+        let mut drafts = Vec::with_capacity(messages.len());
+        let mut numbers = Vec::with_capacity(messages.len());
+        let together = inner.next_turn();
+        for (message, block) in messages.iter().zip(&mut blocks) {
+            drafts.push(inner.draft(message, block)?);
+            numbers.push(inner.choose_or(message, together)?);
+        }
+        let ids = if numbers.iter().all(|number| *number == numbers[0]) {
+            let first = inner.partitions[numbers[0] as usize].append(&drafts)?;
+            (0..messages.len() as u64).map(|place| inner.id(numbers[0], first + place)).collect()
+        } else {
+            inner.append_parted(&drafts, &numbers)?
+        };
+        if inner.durability() == Durability::Sync {
+            inner.wait_for(&ids)?;
+        }
+        Ok(ids)
+    }
+}
+
+impl TopicInner {
+    #[inline]
+    fn draft<'a>(&self, message: &Message<'a>, block: &'a mut Vec<u8>) -> Result<Draft<'a>> {
+        headers::encode(message.headers, block)?;
+        let key = message.key.unwrap_or_default();
+        let bytes = (key.len() + block.len() + message.payload.len()) as u64;
+        if bytes > self.config.max_message_bytes {
+            return Err(self.too_large(bytes));
+        }
+        Ok(Draft {
+            key: message.key,
+            headers: block,
+            payload: message.payload,
+            timestamp_ns: message.timestamp_ns,
+            body_crc: body_crc(key, block, message.payload),
+            key_hash: message.key.map_or(0, murmur2::key_hash),
+        })
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: u64) -> Error {
+        let message = format!(
+            "a message of {bytes} bytes (key, headers and payload) for topic {:?}; expected at \
+             most {}",
+            self.name, self.config.max_message_bytes
+        );
+        Error::new(ErrorKind::TooLarge, message)
+    }
+
+    #[inline]
+    fn next_turn(&self) -> u32 {
+        if self.config.partitions == 1 {
+            return 0;
+        }
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.config.partitions
+    }
+
+    #[inline]
+    fn choose(&self, message: &Message<'_>) -> Result<u32> {
+        if self.config.partitions == 1 && message.partition.is_none() {
+            return Ok(0);
+        }
+        let keyed = message.key.is_some() || message.partition.is_some();
+        self.choose_or(message, if keyed { 0 } else { self.next_turn() })
+    }
+
+    fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
+        match (message.partition, message.key) {
+            (Some(number), _) => self.partition(number).map(|_| number),
+            (None, Some(key)) => Ok(murmur2::partition_of(key, self.config.partitions)),
+            (None, None) => Ok(turn),
+        }
+    }
+
+    /// Several partitions: each gets its part with one publish. Room is made in all of them before
+    /// the first publish, so that a full disk leaves nothing.
+    fn append_parted(&self, drafts: &[Draft<'_>], numbers: &[u32]) -> Result<Vec<MessageId>> {
+        let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.partitions.len()];
+        for (place, number) in numbers.iter().enumerate() {
+            parts[*number as usize].push(place);
+        }
+        let part = |places: &[usize]| places.iter().map(|at| drafts[*at]).collect::<Vec<_>>();
+        for (number, places) in parts.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+            self.partitions[number].make_room(&part(places))?;
+        }
+        let mut ids = vec![self.id(0, 0); drafts.len()];
+        for (number, places) in parts.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+            let first = self.partitions[number].append(&part(places))?;
+            for (turn, place) in places.iter().enumerate() {
+                ids[*place] = self.id(number as u32, first + turn as u64);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn wait_for(&self, ids: &[MessageId]) -> Result<()> {
+        for (number, partition) in self.partitions.iter().enumerate() {
+            let mine = ids.iter().filter(|id| id.partition == number as u32);
+            if let Some(last) = mine.map(|id| id.offset).max() {
+                partition.ensure_durable(last + 1, SYNC_TIMEOUT)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Statistics. Names are the same in every language.
+
+use super::group::Group;
+use super::topic::Topic;
+use crate::error::Result;
+use crate::group::Counter;
+use crate::log::{Cursor, Step};
+
+/// What a topic holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicStats {
+    /// Offsets from the earliest to the next, over all partitions.
+    pub messages: u64,
+    /// Bytes of the segments on disk.
+    pub bytes: u64,
+    /// Number of segments.
+    pub segments: u64,
+    /// Each partition.
+    pub partitions: Vec<PartitionStats>,
+}
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Offset of the oldest message.
+    pub earliest_offset: u64,
+    /// Offset that the next message gets.
+    pub next_offset: u64,
+    /// First offset that a power loss may take.
+    pub durable_offset: u64,
+    /// Bytes of the segments on disk.
+    pub bytes: u64,
+    /// Number of segments.
+    pub segments: u64,
+}
+
+/// Where a group stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupStats {
+    /// Messages that are not settled.
+    pub lag_messages: u64,
+    /// Their bytes in the log.
+    pub lag_bytes: u64,
+    /// Age of the oldest of them in seconds.
+    pub lag_seconds: f64,
+    /// Handed out now.
+    pub leased: u64,
+    /// Waiting for their time after a failure.
+    pub delayed: u64,
+    /// Waiting for an earlier message of their key.
+    pub held: u64,
+    /// Ready to be handed out again.
+    pub ready: u64,
+    /// Became dead letters.
+    pub dead_lettered: u64,
+    /// Leases that ran out.
+    pub expired: u64,
+    /// Messages that were gone before they were settled.
+    pub lost_messages: u64,
+    /// Messages whose bytes were damaged.
+    pub damaged: u64,
+    /// Hand-outs.
+    pub delivered: u64,
+    /// Acknowledged.
+    pub acked: u64,
+    /// Failures: nacks, expired leases, deaths.
+    pub failed: u64,
+    /// Hand-outs that were not a message's first.
+    pub redelivered: u64,
+    /// Consumers of the group, in all processes.
+    pub consumers: u64,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Number of topics.
+    pub topics: u64,
+    /// Processes that have the store open.
+    pub members: u64,
+    /// Bytes of the segments of all topics.
+    pub disk_bytes: u64,
+}
+
+impl Topic {
+    /// What the topic holds now.
+    pub fn stats(&self) -> Result<TopicStats> {
+        self.inner.store.check()?;
+        let mut stats = TopicStats::default();
+        for partition in &self.inner.partitions {
+            let (segments, bytes) = partition.disk_use()?;
+            let (earliest_offset, next_offset) =
+                (partition.earliest_offset()?, partition.next_offset());
+            let durable_offset = partition.durable_offset();
+            stats.messages += next_offset.saturating_sub(earliest_offset);
+            stats.bytes += bytes;
+            stats.segments += segments;
+            stats.partitions.push(PartitionStats {
+                earliest_offset,
+                next_offset,
+                durable_offset,
+                bytes,
+                segments,
+            });
+        }
+        Ok(stats)
+    }
+}
+
+impl Group {
+    /// Where the group stands now.
+    pub fn stats(&self) -> Result<GroupStats> {
+        let group = &*self.inner;
+        group.topic.store.check()?;
+        let mut stats = GroupStats::default();
+        let mut oldest: Option<i64> = None;
+        for log in &group.topic.partitions {
+            let (mut open, mut cursor) = (Vec::new(), Cursor::at_offset(0));
+            group.with_window(log.number(), |window| {
+                stats.leased += window.counter(Counter::Leased);
+                stats.delayed += window.counter(Counter::Delayed);
+                stats.held += window.counter(Counter::Held);
+                stats.ready += window.counter(Counter::Ready);
+                stats.dead_lettered += window.counter(Counter::DeadLettered);
+                stats.expired += window.counter(Counter::Expired);
+                stats.lost_messages += window.counter(Counter::Lost);
+                stats.damaged += window.counter(Counter::Damaged);
+                stats.delivered += window.counter(Counter::Delivered);
+                stats.acked += window.counter(Counter::Acked);
+                stats.failed += window.counter(Counter::Failed);
+                stats.redelivered += window.counter(Counter::Redelivered);
+                open = window.unsettled();
+                cursor = window.cursor();
+            })?;
+            stats.lag_messages += open.len() as u64;
+            let mut timestamps = Vec::new();
+            for (offset, position) in &open {
+                if let Ok(record) = log.record(*offset, *position) {
+                    stats.lag_bytes += record.length();
+                    timestamps.push(record.timestamp_ns);
+                }
+            }
+            let fresh = count_from(log, cursor)?;
+            stats.lag_messages += fresh.0;
+            stats.lag_bytes += fresh.1;
+            timestamps.extend(fresh.2);
+            oldest = oldest.into_iter().chain(timestamps).min();
+        }
+        let now = group.topic.store.env.clock.wall_ns();
+        stats.lag_seconds = oldest.map_or(0.0, |at| now.saturating_sub(at).max(0) as f64 / 1e9);
+        stats.consumers = group.topic.store.control.consumers_in(group.block.at);
+        Ok(stats)
+    }
+}
+
+/// Messages and bytes from a cursor on, and the first timestamp.
+fn count_from(
+    log: &crate::log::Partition,
+    mut cursor: Cursor,
+) -> Result<(u64, u64, Option<i64>)> {
+    let (mut messages, mut bytes, mut first) = (0, 0, None);
+    let end = log.next_offset();
+    while cursor.offset < end && log.resolve(&mut cursor)? {
+        let mut stopped = None;
+        log.scan(&mut cursor, |at, step| match step {
+            Step::Record { length, timestamp_ns, .. } => {
+                messages += 1;
+                bytes += u64::from(length);
+                first.get_or_insert(timestamp_ns);
+                true
+            }
+            other => {
+                stopped = Some((at, other));
+                false
+            }
+        });
+        match stopped {
+            Some((at, Step::Damaged)) => cursor = log.skip_damage(&at)?.0,
+            Some((at, Step::NotMapped)) => cursor = at,
+            _ => break,
+        }
+    }
+    Ok((messages, bytes, first))
+}

@@ -1,0 +1,369 @@
+//! Topics: creating, opening, and what is open of them in this process.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::control::Block;
+use super::group::GroupInner;
+use super::message::MessageId;
+use super::store::{HandleGuard, Store, StoreInner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block as words;
+use crate::format::{meta, names};
+use crate::log::{OnPublish, Partition};
+use crate::options::{Durability, TopicConfig, TopicOptions};
+use crate::shm::{EventCount, OwnerLock};
+use crate::storage::{Access, replace_file};
+
+/// A topic as this process has it open; shared by all its handles.
+pub(crate) struct TopicInner {
+    pub(super) store: Arc<StoreInner>,
+    pub(super) name: String,
+    pub(super) uid: u64,
+    pub(super) config: TopicConfig,
+    pub(super) folder: PathBuf,
+    pub(super) partitions: Vec<Arc<Partition>>,
+    pub(super) block: Block,
+    pub(super) turn: AtomicU32,
+    pub(super) groups: Mutex<HashMap<String, Weak<GroupInner>>>,
+}
+
+/// A named stream of messages. Cheap to clone; usable from several threads at once.
+#[derive(Clone)]
+pub struct Topic {
+    pub(super) inner: Arc<TopicInner>,
+    pub(super) _handle: Arc<HandleGuard>,
+}
+
+impl Store {
+    /// Opens the topic, creating it where there is none. Stored configuration is taken; an option
+    /// that contradicts it is [`ErrorKind::ConfigMismatch`].
+    pub fn topic(&self, name: &str, options: &TopicOptions) -> Result<Topic> {
+        options.check()?;
+        match self.open_topic(name) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.inner().create(name, options)?;
+                let topic = self.open_topic(name)?;
+                topic.inner.config.check_against(name, options)?;
+                Ok(topic)
+            }
+            opened => {
+                let topic = opened?;
+                topic.inner.config.check_against(name, options)?;
+                Ok(topic)
+            }
+        }
+    }
+
+    /// Creates the topic; [`ErrorKind::AlreadyExists`] if there is one.
+    pub fn create_topic(&self, name: &str, options: &TopicOptions) -> Result<Topic> {
+        options.check()?;
+        if !self.inner().create(name, options)? {
+            let message = format!(
+                "topic {name:?} exists already in {}; open it with topic()",
+                self.path().display()
+            );
+            return Err(Error::new(ErrorKind::AlreadyExists, message));
+        }
+        self.open_topic(name)
+    }
+
+    /// Opens an existing topic; [`ErrorKind::NotFound`] if there is none.
+    pub fn open_topic(&self, name: &str) -> Result<Topic> {
+        let inner = self.inner();
+        inner.check()?;
+        let handle = Arc::new(inner.open_handle(format!("topic {name:?}")));
+        Ok(Topic { inner: inner.topic_inner(name)?, _handle: handle })
+    }
+}
+
+impl StoreInner {
+    /// The topic as it is open in this process, opened now if it was not.
+    pub(super) fn topic_inner(self: &Arc<Self>, name: &str) -> Result<Arc<TopicInner>> {
+        names::check("topic", name)?;
+        let mut known = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inner) = known.get(name).and_then(Weak::upgrade) {
+            return Ok(inner);
+        }
+        let folder = names::topic_folder(&self.path, name);
+        let path = folder.join(names::TOPIC_META);
+        if !self.env.storage.exists(&path)? {
+            let message = format!(
+                "there is no topic {name:?} in {}; create_topic() makes one",
+                self.path.display()
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let (uid, config) = read_meta(self, &path)?;
+        let block = self.control.topic_block(uid, config.partitions)?;
+        let on_publish = notifier(self, &block, uid);
+        let mut partitions = Vec::new();
+        for number in 0..config.partitions {
+            let folder = names::partition_folder(&folder, number);
+            let words = block.partitions[number as usize].clone();
+            let env = self.env.clone();
+            let publish = on_publish.clone();
+            partitions.push(Partition::open(env, folder, words, uid, number, publish)?);
+        }
+        let inner = Arc::new(TopicInner {
+            store: self.clone(),
+            name: name.to_owned(),
+            uid,
+            config,
+            folder,
+            partitions,
+            block,
+            turn: AtomicU32::new(0),
+            groups: Mutex::default(),
+        });
+        known.insert(name.to_owned(), Arc::downgrade(&inner));
+        Ok(inner)
+    }
+
+    /// Creates a topic; false if there was one. Under one lock for all processes; a creator that
+    /// dies leaves folders without `topic.meta`, which the next one fills.
+    pub(super) fn create(&self, name: &str, options: &TopicOptions) -> Result<bool> {
+        self.check()?;
+        names::check("topic", name)?;
+        let (env, storage) = (&*self.env, &*self.env.storage);
+        let lock = self.control.header().word32(crate::format::control::header::JOURNAL_LOCK);
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let folder = names::topic_folder(&self.path, name);
+        let path = folder.join(names::TOPIC_META);
+        if storage.exists(&path)? {
+            return Ok(false);
+        }
+        let mode = folder_mode(env.mode);
+        let config = TopicConfig::from_options(options);
+        storage.create_dir(&folder, mode)?;
+        storage.create_dir(&folder.join(names::GROUPS), mode)?;
+        for number in 0..config.partitions {
+            storage.create_dir(&names::partition_folder(&folder, number), mode)?;
+        }
+        let text = write_meta(unique_id(), &config);
+        replace_file(storage, &path, text.as_bytes(), env.mode)?;
+        storage.sync_dir(&self.path.join(names::TOPICS))?;
+        Ok(true)
+    }
+}
+
+/// Search bits wherever there are read bits.
+pub(super) fn folder_mode(mode: u32) -> u32 {
+    mode | (mode & 0o444) >> 2
+}
+
+/// A number that nothing else has, as far as chance goes.
+pub(super) fn unique_id() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    hasher.write_u128(now.map_or(0, |since| since.as_nanos()));
+    hasher.finish().max(1)
+}
+
+fn write_meta(uid: u64, config: &TopicConfig) -> String {
+    let durability = match config.durability {
+        None => "store".to_owned(),
+        Some(Durability::Process) => "process".to_owned(),
+        Some(Durability::Sync) => "sync".to_owned(),
+        Some(Durability::Interval(every)) => format!("interval {}", every.as_micros()),
+    };
+    meta::encode(
+        "topic",
+        &[
+            ("id", format!("{uid:016x}")),
+            ("partitions", config.partitions.to_string()),
+            ("max_message_bytes", config.max_message_bytes.to_string()),
+            ("durability", durability),
+        ],
+    )
+}
+
+/// Reads a whole meta file.
+pub(super) fn read_text(
+    store: &StoreInner,
+    kind: &str,
+    path: &std::path::Path,
+) -> Result<std::collections::BTreeMap<String, String>> {
+    let file = store.env.storage.open(path, Access::Read, 0)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?.min(1 << 20)).unwrap_or(0)];
+    file.read_at(&mut bytes, 0)?;
+    meta::decode(kind, &bytes).map_err(|bad| match bad {
+        meta::Bad::Version(found) => Error::new(
+            ErrorKind::Incompatible,
+            format!(
+                "{} has version {found}, this library knows {}; use the newer library",
+                path.display(),
+                crate::format::VERSION
+            ),
+        ),
+        meta::Bad::Damaged(what) => damaged_meta(path, &what),
+    })
+}
+
+/// An error for a meta file whose text cannot be used.
+pub(super) fn damaged_meta(path: &std::path::Path, what: &str) -> Error {
+    let message = format!("{}: {what}; restore it from a copy", path.display());
+    Error::new(ErrorKind::Damaged, message)
+}
+
+fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicConfig)> {
+    let fields = read_text(store, "topic", path)?;
+    let get = |key: &str| {
+        let missing = || damaged_meta(path, &format!("it has no {key}"));
+        fields.get(key).map(String::as_str).ok_or_else(missing)
+    };
+    let bad = |key: &str| damaged_meta(path, &format!("its {key} is not a number in range"));
+    let uid = u64::from_str_radix(get("id")?, 16).map_err(|_| bad("id"))?;
+    let partitions = get("partitions")?.parse().map_err(|_| bad("partitions"))?;
+    let most = get("max_message_bytes")?.parse().map_err(|_| bad("max_message_bytes"))?;
+    let durability = match get("durability")? {
+        "store" => None,
+        "process" => Some(Durability::Process),
+        "sync" => Some(Durability::Sync),
+        other => {
+            let micros = other.strip_prefix("interval ").and_then(|n| n.parse().ok());
+            let micros = micros.ok_or_else(|| bad("durability"))?;
+            Some(Durability::Interval(Duration::from_micros(micros)))
+        }
+    };
+    let options =
+        TopicOptions { partitions: Some(partitions), durability, max_message_bytes: Some(most) };
+    options.check().map_err(|e| damaged_meta(path, e.message()))?;
+    Ok((uid, TopicConfig { partitions, durability, max_message_bytes: most }))
+}
+
+/// Wakes those who sleep on the topic. One load while nobody does.
+fn notifier(store: &Arc<StoreInner>, block: &Block, uid: u64) -> OnPublish {
+    let (head, control) = (block.head.clone(), store.control.clone());
+    Arc::new(move |count| {
+        if EventCount::has_sleepers(head.word32(words::GROUPS_EVENT)) {
+            wake_topic(&control, &head, uid, count);
+        }
+    })
+}
+
+#[cold]
+fn wake_topic(
+    control: &super::control::Control,
+    head: &crate::shm::Region,
+    uid: u64,
+    count: u32,
+) {
+    let flag = head.word32(words::GROUPS_EVENT);
+    // Nobody sleeps on the flag itself, so this clears it, unless someone announced since.
+    EventCount::notify(flag, 1);
+    EventCount::notify(head.word32(words::EVENT), u32::MAX);
+    let mut asleep = false;
+    for group in control.groups_of(uid) {
+        let event = group.head.word32(words::EVENT);
+        EventCount::notify(event, count);
+        asleep |= EventCount::has_sleepers(event);
+    }
+    if asleep {
+        EventCount::prepare(flag);
+    }
+}
+
+impl TopicInner {
+    pub(super) fn durability(&self) -> Durability {
+        self.config.durability.unwrap_or(self.store.options.durability)
+    }
+
+    /// By the housekeeping thread; whether there was something to do.
+    pub(crate) fn housekeep(&self) -> bool {
+        let mut busy = false;
+        for partition in &self.partitions {
+            busy |= partition.prepare_ahead().unwrap_or(false);
+            if matches!(self.durability(), Durability::Interval(_)) {
+                // A failure is kept in the partition: the next send reports it.
+                let _ = partition.sync();
+            }
+        }
+        busy
+    }
+
+    /// By the last member that leaves.
+    pub(crate) fn close_clean(&self) -> Result<()> {
+        self.partitions.iter().try_for_each(|partition| partition.close_clean())
+    }
+
+    pub(super) fn id(&self, partition: u32, offset: u64) -> MessageId {
+        MessageId { topic_id: self.uid, partition, offset }
+    }
+
+    /// The partition with this number; [`ErrorKind::InvalidArgument`] if there is none.
+    pub(super) fn partition(&self, number: u32) -> Result<&Arc<Partition>> {
+        self.partitions.get(number as usize).ok_or_else(|| {
+            let message = format!(
+                "partition {number} of topic {:?}; expected 0 to {}",
+                self.name,
+                self.partitions.len() - 1
+            );
+            Error::new(ErrorKind::InvalidArgument, message)
+        })
+    }
+}
+
+impl Topic {
+    /// The topic's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The topic's id, drawn when it was created.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.inner.uid
+    }
+
+    /// The stored configuration.
+    #[must_use]
+    pub fn config(&self) -> TopicConfig {
+        self.inner.config.clone()
+    }
+
+    /// Number of partitions.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.inner.config.partitions
+    }
+
+    /// For each partition the first offset that a power loss may take.
+    #[must_use]
+    pub fn durable_offsets(&self) -> Vec<u64> {
+        self.inner.partitions.iter().map(|partition| partition.durable_offset()).collect()
+    }
+
+    /// Returns once the message is on disk. [`ErrorKind::Timeout`] after `timeout`; `None` waits for
+    /// as long as it takes.
+    pub fn wait_durable(&self, id: MessageId, timeout: Option<Duration>) -> Result<()> {
+        self.inner.store.check()?;
+        if id.topic_id != self.inner.uid {
+            let message = format!("the id is of another topic than {:?}", self.inner.name);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let partition = self.inner.partition(id.partition)?;
+        if id.offset >= partition.next_offset() {
+            let message = format!(
+                "offset {} of topic {:?} was never sent; the next one is {}",
+                id.offset,
+                self.inner.name,
+                partition.next_offset()
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        partition.ensure_durable(id.offset + 1, timeout.unwrap_or(Duration::from_secs(86_400)))
+    }
+
+    /// Puts everything sent to the topic on disk.
+    pub fn sync(&self) -> Result<()> {
+        self.inner.store.check()?;
+        self.inner.partitions.iter().try_for_each(|partition| partition.sync())
+    }
+}
