@@ -1,12 +1,22 @@
 //! A durable message queue without a server.
 #![deny(unsafe_code)]
-pub mod clock;
+mod clock;
 pub mod error;
-pub mod format;
-pub mod group;
-pub mod log;
+mod format;
+mod group;
+mod log;
 pub mod options;
 #[allow(unsafe_code)]
-pub mod shm;
-pub mod storage;
-pub mod store;
+mod shm;
+mod storage;
+mod store;
+
+pub use error::{Error, ErrorKind, Result};
+pub use options::{
+    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, Ordering, ReaderOptions, Start,
+    StoreOptions, TopicConfig, TopicOptions,
+};
+pub use store::{
+    Consumer, ConsumerOptions, DeadLetterEntry, Delivery, Group, GroupStats, Message, MessageId,
+    PartitionStats, ReadMessage, Reader, Receipt, Store, StoreStats, Topic, TopicStats,
+};

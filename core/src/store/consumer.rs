@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::Handle;
 use super::group::GroupInner;
-use super::store::HandleGuard;
 use super::topic::Topic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::GroupOptions;
@@ -28,7 +28,7 @@ pub struct Consumer {
     pub(super) turn: AtomicU16,
     pub(super) pending: Mutex<Option<Error>>,
     pub(super) closed: AtomicBool,
-    handle: Mutex<Option<HandleGuard>>,
+    handle: Mutex<Option<Handle>>,
 }
 
 impl Topic {
@@ -37,24 +37,26 @@ impl Topic {
         let store = &self.inner.store;
         let inner = self.inner.open_group(group, &options.group)?;
         let name = options.name.clone().unwrap_or_else(default_name);
-        let slot = store.control.register_consumer(store.env.me, inner.block.at, &name)?;
+        let slot = store.control.register_consumer(&inner.block, &name)?;
         let named = format!("consumer {name:?} of group {group:?}");
         Ok(Consumer {
             group: inner,
-            slot,
+            slot: slot.0,
             name,
             batch: AtomicU16::new(0),
-            turn: AtomicU16::new(slot),
+            turn: AtomicU16::new(slot.0),
             pending: Mutex::new(None),
             closed: AtomicBool::new(false),
-            handle: Mutex::new(Some(store.open_handle(named))),
+            handle: Mutex::new(Some(store.register_handle(named))),
         })
     }
 }
 
 fn default_name() -> String {
     let program = std::env::args_os().next().unwrap_or_default();
-    let program = std::path::Path::new(&program).file_name().unwrap_or_default();
+    let program = std::path::Path::new(&program)
+        .file_name()
+        .unwrap_or_default();
     let mut name = program.to_string_lossy().into_owned();
     name.truncate(name.floor_char_boundary(60));
     format!("{name}-{}", std::process::id())
@@ -74,7 +76,7 @@ impl Consumer {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        self.group.topic.store.check()?;
+        self.group.topic.store.check_open()?;
         if self.closed.load(Ordering::Acquire) {
             let message = format!("consumer {:?} was closed; open another one", self.name);
             return Err(Error::new(ErrorKind::Closed, message));
@@ -89,12 +91,16 @@ impl Consumer {
             return Ok(());
         }
         let store = &self.group.topic.store;
-        let handle = self.handle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let handle = self
+            .handle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         drop(handle);
-        store.check()?;
+        store.check_open()?;
         // Leases before slot: a death in between leaves a slot whose leases come back empty.
         self.group.return_consumer(self.slot, None)?;
-        store.control.release_consumer(self.slot);
+        store.control.free_consumer(super::ConsumerSlot(self.slot));
         Ok(())
     }
 }

@@ -54,8 +54,9 @@ pub(super) fn move_dying(group: &GroupInner, partition: u32) -> Result<()> {
         Err(error) => return Err(error),
     };
     loop {
-        let (dying, from) =
-            group.with_window(partition, |window| (window.dying(BATCH), window.dead_from()))?;
+        let (dying, from) = group.with_window(partition, |window| {
+            (window.dying(BATCH), window.dead_from())
+        })?;
         if dying.is_empty() {
             return Ok(());
         }
@@ -72,8 +73,9 @@ pub(super) fn move_dying(group: &GroupInner, partition: u32) -> Result<()> {
             opened => opened?,
         };
         let there = already_there(&target, from, group, partition)?;
-        let (moved, rest): (Vec<Dying>, Vec<Dying>) =
-            dying.into_iter().partition(|dead| there.contains(&dead.offset));
+        let (moved, rest): (Vec<Dying>, Vec<Dying>) = dying
+            .into_iter()
+            .partition(|dead| there.contains(&dead.offset));
         append(group, partition, &target, &rest)?;
         let log = &target.partitions[0];
         log.ensure_durable(log.next_offset(), env.lock_timeout)?;
@@ -118,16 +120,17 @@ fn already_there(
 }
 
 /// Calls `each` for the records of a dead-letter topic; damage is passed over.
-fn walk(
-    target: &TopicInner,
-    from: u64,
-    mut each: impl FnMut(u64, &Record) -> bool,
-) -> Result<()> {
+fn walk(target: &TopicInner, from: u64, mut each: impl FnMut(u64, &Record) -> bool) -> Result<()> {
     let log = &target.partitions[0];
     let mut cursor = Cursor::at_offset(from.max(log.earliest_offset()?));
     while log.resolve(&mut cursor)? {
         match log.step(&mut cursor) {
-            Step::Record { offset, position, next, .. } => {
+            Step::Record {
+                offset,
+                position,
+                next,
+                ..
+            } => {
                 if let Ok(record) = log.record(offset, position)
                     && !each(offset, &record)
                 {
@@ -152,7 +155,9 @@ struct Source<'a> {
 
 fn text<'a>(record: &'a Record, name: &str) -> &'a str {
     let found = record.headers().find(|(known, _)| *known == name);
-    found.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or_default()
+    found
+        .and_then(|(_, value)| std::str::from_utf8(value).ok())
+        .unwrap_or_default()
 }
 
 fn source_of(record: &Record) -> Option<Source<'_>> {
@@ -164,12 +169,7 @@ fn source_of(record: &Record) -> Option<Source<'_>> {
     })
 }
 
-fn append(
-    group: &GroupInner,
-    partition: u32,
-    target: &TopicInner,
-    dying: &[Dying],
-) -> Result<()> {
+fn append(group: &GroupInner, partition: u32, target: &TopicInner, dying: &[Dying]) -> Result<()> {
     let log = &group.topic.partitions[partition as usize];
     for dead in dying {
         let record = match log.record(dead.offset, dead.position) {
@@ -200,8 +200,16 @@ fn headers_of(
 ) -> Result<Vec<u8>> {
     let (error, consumer) = {
         let reasons = group.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown = || ("the lease ran out or the consumer died".to_owned(), String::new());
-        reasons.get(&(partition, dead.offset)).cloned().unwrap_or_else(unknown)
+        let unknown = || {
+            (
+                "the lease ran out or the consumer died".to_owned(),
+                String::new(),
+            )
+        };
+        reasons
+            .get(&(partition, dead.offset))
+            .cloned()
+            .unwrap_or_else(unknown)
     };
     let now = group.topic.store.env.clock.wall_ns();
     let own: [(&str, String); 10] = [
@@ -213,7 +221,10 @@ fn headers_of(
         ("lq-failures", dead.failures.to_string()),
         ("lq-error", error),
         ("lq-consumer", consumer),
-        ("lq-first-failed", (dead.first_failed_ms * 1_000_000).to_string()),
+        (
+            "lq-first-failed",
+            (dead.first_failed_ms * 1_000_000).to_string(),
+        ),
         ("lq-last-failed", now.to_string()),
     ];
     let mut all: Vec<(&str, &[u8])> = record.headers().collect();
@@ -228,9 +239,11 @@ impl Group {
     pub fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetterEntry>> {
         let group = &*self.inner;
         let store = &group.topic.store;
-        store.check()?;
+        store.check_open()?;
         let mut found = Vec::new();
-        let Some(name) = group.dead_letter_topic() else { return Ok(found) };
+        let Some(name) = group.dead_letter_topic() else {
+            return Ok(found);
+        };
         let target: Arc<TopicInner> = match store.topic_inner(&name) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
             opened => opened?,
@@ -240,8 +253,11 @@ impl Group {
                 && source.topic == group.topic.name
                 && source.group == group.name
             {
-                let message =
-                    ReadMessage { record: record.clone(), topic_id: target.uid, partition: 0 };
+                let message = ReadMessage {
+                    record: record.clone(),
+                    topic_id: target.uid,
+                    partition: 0,
+                };
                 found.push(DeadLetterEntry {
                     message,
                     source_partition: source.partition,

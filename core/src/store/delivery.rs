@@ -102,13 +102,18 @@ impl Delivery {
     /// What settles it.
     #[inline]
     pub fn receipt(&self) -> Receipt {
-        Receipt { id: self.message.id(), attempt: self.attempt, epoch: self.epoch }
+        Receipt {
+            id: self.message.id(),
+            attempt: self.attempt,
+            epoch: self.epoch,
+        }
     }
 
     /// Says that work on it begins: if this process dies, only started deliveries of a batch are
     /// charged with a failure, or all of it if none was started.
     pub fn start(&self) {
-        self.group.start(self.partition, self.offset(), self.attempt);
+        self.group
+            .start(self.partition, self.offset(), self.attempt);
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::control::Block;
-use super::store::{HandleGuard, StoreInner};
+use super::Block;
+use super::control::ConsumerEntry;
 use super::topic::{Topic, TopicInner, damaged_meta, folder_mode, read_text, unique_id};
+use super::{Handle, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at, header};
 use crate::format::{meta, names};
@@ -36,13 +37,13 @@ pub(crate) struct GroupInner {
 #[derive(Clone)]
 pub struct Group {
     pub(super) inner: Arc<GroupInner>,
-    pub(super) _handle: Arc<HandleGuard>,
+    pub(super) _handle: Arc<Handle>,
 }
 
 impl Topic {
     /// The group, which must exist; [`ErrorKind::NotFound`] otherwise.
     pub fn group(&self, name: &str) -> Result<Group> {
-        self.inner.store.check()?;
+        self.inner.store.check_open()?;
         let inner = self.inner.group_inner(name)?;
         Ok(self.group_handle(inner))
     }
@@ -55,7 +56,10 @@ impl Topic {
 
     fn group_handle(&self, inner: Arc<GroupInner>) -> Group {
         let named = format!("group {:?} of topic {:?}", inner.name, self.inner.name);
-        Group { inner, _handle: Arc::new(self.inner.store.open_handle(named)) }
+        Group {
+            inner,
+            _handle: Arc::new(self.inner.store.register_handle(named)),
+        }
     }
 
     /// Names of the topic's groups, sorted.
@@ -64,7 +68,12 @@ impl Topic {
         let folder = inner.folder.join(names::GROUPS);
         let mut found = Vec::new();
         for name in inner.store.env.storage.list(&folder)? {
-            if inner.store.env.storage.exists(&folder.join(&name).join(names::GROUP_META))? {
+            if inner
+                .store
+                .env
+                .storage
+                .exists(&folder.join(&name).join(names::GROUP_META))?
+            {
                 found.push(name);
             }
         }
@@ -79,7 +88,7 @@ impl TopicInner {
         name: &str,
         options: &GroupOptions,
     ) -> Result<Arc<GroupInner>> {
-        self.store.check_writable()?;
+        self.store.check_send()?;
         options.check()?;
         names::check("group", name)?;
         let path = names::group_folder(&self.folder, name).join(names::GROUP_META);
@@ -149,15 +158,17 @@ impl TopicInner {
             return Err(Error::new(ErrorKind::NotFound, message));
         }
         let (uid, config, starts) = read_meta(&self.store, &path)?;
-        let block = self.store.control.group_block(self.uid, uid, self.config.partitions)?;
+        let block = self
+            .store
+            .control
+            .group_block(self.uid, uid, self.config.partitions)?;
         let mut windows = Vec::new();
         for partition in &self.partitions {
             let number = partition.number();
             let path = folder.join(names::window(number));
             let start = starts.get(number as usize).copied().unwrap_or(0);
             let storage = &*env.storage;
-            let window =
-                Window::open(storage, &path, env.mode, uid, number, config.window, start)?;
+            let window = Window::open(storage, &path, env.mode, uid, number, config.window, start)?;
             let lock = block.partitions[number as usize].word32(at::LOCK);
             windows.push(Guarded::new(lock, window));
         }
@@ -257,32 +268,42 @@ impl GroupInner {
     }
 }
 
-/// A member died: its consumers' leases come back, charged as P10 says, and their slots are free.
-/// May be done by several at once and again after a death in between: leases come back once.
-pub(crate) fn return_member(store: &Arc<StoreInner>, dead: Owner) -> Result<()> {
-    for (slot, group_at, name) in store.control.consumers_of(dead) {
-        if let Some(group) = store.group_at(group_at)? {
-            group.return_consumer(slot, Some(&name))?;
+/// What the groups do after a dead member.
+pub(super) struct Groups;
+
+impl super::Cleanup for Groups {
+    /// The leases come back, charged as P10 says. May be done again after a death in between: they
+    /// come back once.
+    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
+        match store.open_group_at(consumer.group)? {
+            Some(group) => group.return_consumer(consumer.slot.0, Some(&consumer.name)),
+            None => Ok(()),
         }
-        store.control.release_consumer(slot);
     }
-    Ok(())
+
+    /// A half done move to the dead letters is finished by the next mover of its group.
+    fn member_died(&self, _store: &Arc<StoreInner>, _dead: Owner) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl StoreInner {
     /// The group whose block is at this place of `control`, opened if this process had not.
-    fn group_at(self: &Arc<Self>, group_at: u64) -> Result<Option<Arc<GroupInner>>> {
+    fn open_group_at(self: &Arc<Self>, at: u64) -> Result<Option<Arc<GroupInner>>> {
+        let block = self.control.group_at(at)?;
         for name in self.env.storage.list(&self.path.join(names::TOPICS))? {
-            let topic = self.topic_inner(&name)?;
-            for group in self.control.groups_of(topic.uid) {
-                if group.at != group_at {
-                    continue;
-                }
-                for name in self.env.storage.list(&topic.folder.join(names::GROUPS))? {
-                    let inner = topic.group_inner(&name)?;
-                    if inner.block.at == group_at {
-                        return Ok(Some(inner));
-                    }
+            let topic = match self.topic_inner(&name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            if topic.uid != block.topic() {
+                continue;
+            }
+            for name in self.env.storage.list(&topic.folder.join(names::GROUPS))? {
+                match topic.group_inner(&name) {
+                    Ok(group) if group.block.at() == at => return Ok(Some(group)),
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
                 }
             }
         }
@@ -298,7 +319,11 @@ fn write_meta(uid: u64, config: &GroupConfig, starts: &[String]) -> String {
         DeadLetter::Drop => "drop".to_owned(),
         DeadLetter::Topic(name) => format!("topic {name}"),
     };
-    let ordering = if config.ordering == Ordering::Key { "key" } else { "none" };
+    let ordering = if config.ordering == Ordering::Key {
+        "key"
+    } else {
+        "none"
+    };
     meta::encode(
         "group",
         &[
@@ -329,12 +354,20 @@ fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupConfig, Vec<u
         start: None,
         window: Some(config.window),
     };
-    options.check().map_err(|e| damaged_meta(path, e.message()))?;
-    let uid = fields.get("id").and_then(|id| u64::from_str_radix(id, 16).ok());
+    options
+        .check()
+        .map_err(|e| damaged_meta(path, e.message()))?;
+    let uid = fields
+        .get("id")
+        .and_then(|id| u64::from_str_radix(id, 16).ok());
     let starts = fields.get("starts").map(|text| {
-        text.split_whitespace().map(str::parse).collect::<std::result::Result<Vec<u64>, _>>()
+        text.split_whitespace()
+            .map(str::parse)
+            .collect::<std::result::Result<Vec<u64>, _>>()
     });
-    let starts = starts.and_then(std::result::Result::ok).ok_or_else(|| bad("starts"))?;
+    let starts = starts
+        .and_then(std::result::Result::ok)
+        .ok_or_else(|| bad("starts"))?;
     Ok((uid.ok_or_else(|| bad("id"))?, config, starts))
 }
 
@@ -343,7 +376,10 @@ fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<GroupConfig, 
         fields: &BTreeMap<String, String>,
         key: &'static str,
     ) -> std::result::Result<T, &'static str> {
-        fields.get(key).and_then(|text| text.parse().ok()).ok_or(key)
+        fields
+            .get(key)
+            .and_then(|text| text.parse().ok())
+            .ok_or(key)
     }
     let time = |key| number(fields, key).map(Duration::from_micros);
     let ordering = match fields.get("ordering").map(String::as_str) {

@@ -25,7 +25,10 @@ impl<'a> Message<'a> {
     /// A message with this payload and nothing else.
     #[must_use]
     pub fn new(payload: &'a [u8]) -> Self {
-        Self { payload, ..Self::default() }
+        Self {
+            payload,
+            ..Self::default()
+        }
     }
 
     /// With a key.

@@ -1,19 +1,38 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod consumer;
 mod control;
+mod dead_letter;
 mod death;
+mod delivery;
 mod forked;
+mod group;
 mod housekeeping;
 mod inner;
 mod member;
+mod message;
 mod open;
 mod read_only;
+mod reader;
+mod receive;
+mod send;
+mod settle;
+mod stats;
 #[allow(clippy::module_inception)]
 mod store;
 #[cfg(test)]
 mod tests;
+mod topic;
 
+pub use consumer::{Consumer, ConsumerOptions};
+pub use dead_letter::DeadLetterEntry;
+pub use delivery::{Delivery, ReadMessage};
+pub use group::Group;
+pub use message::{Message, MessageId, Receipt};
+pub use reader::Reader;
+pub use stats::{GroupStats, PartitionStats, TopicStats};
 pub use store::{Store, StoreStats};
+pub use topic::Topic;
 
 // What the topics, groups and readers of a store build on.
 pub(crate) use control::{Block, ConsumerSlot, Control};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::Handle;
 use super::delivery::ReadMessage;
-use super::store::HandleGuard;
 use super::topic::Topic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
@@ -19,14 +19,14 @@ pub struct Reader {
     cursors: Vec<(u32, Cursor)>,
     turn: usize,
     pending: Option<Error>,
-    _handle: HandleGuard,
+    _handle: Handle,
 }
 
 impl Topic {
     /// A reader of the topic. Where it starts at an offset and the topic has several partitions, one
     /// partition must be named.
     pub fn reader(&self, options: &ReaderOptions) -> Result<Reader> {
-        self.inner.store.check()?;
+        self.inner.store.check_open()?;
         let all = || (0..self.partitions()).collect();
         let numbers: Vec<u32> = options.partitions.clone().unwrap_or_else(all);
         let mut cursors = Vec::new();
@@ -34,9 +34,17 @@ impl Topic {
             self.inner.partition(number)?;
             cursors.push((number, Cursor::at_offset(0)));
         }
-        let handle = self.inner.store.open_handle(format!("reader of topic {:?}", self.name()));
-        let mut reader =
-            Reader { topic: self.clone(), cursors, turn: 0, pending: None, _handle: handle };
+        let handle = self
+            .inner
+            .store
+            .register_handle(format!("reader of topic {:?}", self.name()));
+        let mut reader = Reader {
+            topic: self.clone(),
+            cursors,
+            turn: 0,
+            pending: None,
+            _handle: handle,
+        };
         reader.seek(options.start)?;
         Ok(reader)
     }
@@ -65,7 +73,7 @@ impl Reader {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut found = Vec::new();
         loop {
-            self.topic.inner.store.check()?;
+            self.topic.inner.store.check_open()?;
             if let Some(error) = self.pending.take() {
                 return Err(error);
             }
@@ -113,14 +121,23 @@ impl Reader {
     ) -> Result<()> {
         let topic = &self.topic.inner;
         let log = topic.partition(number)?;
-        while found.len() < max && cursor.offset < log.next_offset() && log.resolve(cursor)? {
+        while found.len() < max && log.resolve(cursor)? {
             match log.step(cursor) {
-                Step::Record { offset, position, next, .. } => {
+                Step::Record {
+                    offset,
+                    position,
+                    next,
+                    ..
+                } => {
                     *cursor = next;
                     match log.record(offset, position) {
                         Ok(record) => {
                             let topic_id = topic.uid;
-                            found.push(ReadMessage { record, topic_id, partition: number });
+                            found.push(ReadMessage {
+                                record,
+                                topic_id,
+                                partition: number,
+                            });
                         }
                         Err(error) => {
                             self.pending = Some(error);

@@ -15,6 +15,8 @@ use crate::shm::EventCount;
 
 /// The beat at which a sleeper looks for the dead and for what fell due.
 const BEAT: Duration = Duration::from_millis(50);
+/// How often a receive that finds nothing looks for the dead, in ms.
+const PROBE_MS: u64 = 20;
 const SPINS: u32 = 200;
 
 /// What has to be done outside the window's lock before more can be taken.
@@ -53,7 +55,7 @@ impl Consumer {
             if let Some(error) = self.pending() {
                 return Err(error);
             }
-            store.probe_deaths()?;
+            store.find_dead(PROBE_MS)?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(found);
             }
@@ -76,7 +78,10 @@ impl Consumer {
     }
 
     fn pending(&self) -> Option<Error> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn keep_pending(&self, error: Error) {
@@ -88,7 +93,9 @@ impl Consumer {
     fn spin(&self) -> bool {
         let sent = || {
             let partitions = self.group.topic.partitions.iter();
-            partitions.map(|p| p.next_offset()).fold(0, u64::wrapping_add)
+            partitions
+                .map(|p| p.next_offset())
+                .fold(0, u64::wrapping_add)
         };
         let before = sent();
         for _ in 0..SPINS {
@@ -174,9 +181,19 @@ impl Consumer {
         for one in taken {
             match partition.record(one.offset, one.position) {
                 Ok(record) => {
-                    let message = ReadMessage { record, topic_id: topic.uid, partition: number };
+                    let message = ReadMessage {
+                        record,
+                        topic_id: topic.uid,
+                        partition: number,
+                    };
                     let (group, attempt) = (self.group.clone(), one.attempt);
-                    found.push(Delivery { message, group, attempt, epoch, deadline_ns });
+                    found.push(Delivery {
+                        message,
+                        group,
+                        attempt,
+                        epoch,
+                        deadline_ns,
+                    });
                 }
                 Err(error) if error.kind() == ErrorKind::Damaged => {
                     self.group.with_window(number, |window| {
@@ -224,14 +241,22 @@ impl Consumer {
 
     /// Room for more unsettled messages, if the group's limit allows.
     fn grow(&self, partition: u32) -> Result<bool> {
-        let before = self.group.with_window(partition, |window| window.capacity())?;
-        let allocated =
-            self.group.with_window(partition, |window| window.grower())?.allocate_more()?;
+        let before = self
+            .group
+            .with_window(partition, |window| window.capacity())?;
+        let allocated = self
+            .group
+            .with_window(partition, |window| window.grower())?
+            .allocate_more()?;
         if !allocated {
             return Ok(false);
         }
         self.group.with_window(partition, |window| {
-            if window.capacity() == before { window.double() } else { Ok(()) }
+            if window.capacity() == before {
+                window.double()
+            } else {
+                Ok(())
+            }
         })??;
         Ok(true)
     }
@@ -247,7 +272,9 @@ fn fill(
     taken: &mut Vec<Taken>,
 ) -> Need {
     while taken.len() < wanted {
-        let Some(one) = window.take_ready(due_ms, slot, batch) else { break };
+        let Some(one) = window.take_ready(due_ms, slot, batch) else {
+            break;
+        };
         taken.push(one);
     }
     if taken.len() >= wanted {
@@ -259,7 +286,13 @@ fn fill(
     }
     let mut need = Need::Nothing;
     partition.scan(&mut cursor, |at, step| match step {
-        Step::Record { offset, position, key_hash, next, .. } => {
+        Step::Record {
+            offset,
+            position,
+            key_hash,
+            next,
+            ..
+        } => {
             if offset > window.next() && !window.settle_gap(offset) {
                 need = Need::Room;
                 return false;

@@ -21,7 +21,7 @@ impl Topic {
     #[inline]
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
         let inner = &*self.inner;
-        inner.store.check_writable()?;
+        inner.store.check_send()?;
         let mut block = Vec::new();
         let draft = inner.draft(message, &mut block)?;
         let number = inner.choose(message)?;
@@ -37,7 +37,7 @@ impl Topic {
     #[inline]
     pub fn try_send(&self, message: &Message<'_>) -> Result<Option<MessageId>> {
         let inner = &*self.inner;
-        inner.store.check_writable()?;
+        inner.store.check_send()?;
         if inner.durability() == Durability::Sync {
             return Ok(None);
         }
@@ -52,7 +52,7 @@ impl Topic {
     /// the order of the messages. Messages without key and partition go to one partition together.
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
-        inner.store.check_writable()?;
+        inner.store.check_send()?;
         if messages.is_empty() {
             return Ok(Vec::new());
         }
@@ -66,7 +66,9 @@ impl Topic {
         }
         let ids = if numbers.iter().all(|number| *number == numbers[0]) {
             let first = inner.partitions[numbers[0] as usize].append(&drafts)?;
-            (0..messages.len() as u64).map(|place| inner.id(numbers[0], first + place)).collect()
+            (0..messages.len() as u64)
+                .map(|place| inner.id(numbers[0], first + place))
+                .collect()
         } else {
             inner.append_parted(&drafts, &numbers)?
         };
@@ -139,11 +141,19 @@ impl TopicInner {
             parts[*number as usize].push(place);
         }
         let part = |places: &[usize]| places.iter().map(|at| drafts[*at]).collect::<Vec<_>>();
-        for (number, places) in parts.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+        for (number, places) in parts
+            .iter()
+            .enumerate()
+            .filter(|(_, places)| !places.is_empty())
+        {
             self.partitions[number].make_room(&part(places))?;
         }
         let mut ids = vec![self.id(0, 0); drafts.len()];
-        for (number, places) in parts.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+        for (number, places) in parts
+            .iter()
+            .enumerate()
+            .filter(|(_, places)| !places.is_empty())
+        {
             let first = self.partitions[number].append(&part(places))?;
             for (turn, place) in places.iter().enumerate() {
                 ids[*place] = self.id(number as u32, first + turn as u64);

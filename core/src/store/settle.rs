@@ -13,7 +13,9 @@ impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
     /// [`ErrorKind::StaleReceipt`]; the others are settled all the same.
     pub fn ack(&self, receipts: &[Receipt]) -> Result<()> {
-        self.settle(receipts, |window, receipt| window.ack(receipt.id.offset, receipt.attempt))
+        self.settle(receipts, |window, receipt| {
+            window.ack(receipt.id.offset, receipt.attempt)
+        })
     }
 
     /// The messages failed: they come back after `delay`, or the group's backoff; after the group's
@@ -33,13 +35,21 @@ impl Consumer {
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let delay = delay.map(|delay| delay.as_millis() as u64);
         self.settle(receipts, |window, receipt| {
-            window.nack(policy, (receipt.id.offset, receipt.attempt), delay, now, wall)
+            window.nack(
+                policy,
+                (receipt.id.offset, receipt.attempt),
+                delay,
+                now,
+                wall,
+            )
         })
     }
 
     /// Hands the messages back, uncounted; they are ready at once.
     pub fn release(&self, receipts: &[Receipt]) -> Result<()> {
-        self.settle(receipts, |window, receipt| window.release(receipt.id.offset, receipt.attempt))
+        self.settle(receipts, |window, receipt| {
+            window.release(receipt.id.offset, receipt.attempt)
+        })
     }
 
     /// The leases end `lease` from now on.
@@ -67,7 +77,8 @@ impl Consumer {
     fn note(&self, receipts: &[Receipt], error: &str) {
         for receipt in receipts {
             let reason = (error.to_owned(), self.name.clone());
-            self.group.remember_reason(receipt.id.partition, receipt.id.offset, reason);
+            self.group
+                .remember_reason(receipt.id.partition, receipt.id.offset, reason);
         }
     }
 
@@ -118,7 +129,10 @@ fn settle_in<'a>(
                 stale.push(place);
             }
         }
-        (window.counter(Counter::Ready), window.counter(Counter::Dying))
+        (
+            window.counter(Counter::Ready),
+            window.counter(Counter::Dying),
+        )
     })?;
     if ready > 0 {
         group.wake(u32::try_from(ready).unwrap_or(u32::MAX));

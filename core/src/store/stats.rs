@@ -71,21 +71,10 @@ pub struct GroupStats {
     pub consumers: u64,
 }
 
-/// What a store holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreStats {
-    /// Number of topics.
-    pub topics: u64,
-    /// Processes that have the store open.
-    pub members: u64,
-    /// Bytes of the segments of all topics.
-    pub disk_bytes: u64,
-}
-
 impl Topic {
     /// What the topic holds now.
     pub fn stats(&self) -> Result<TopicStats> {
-        self.inner.store.check()?;
+        self.inner.store.check_open()?;
         let mut stats = TopicStats::default();
         for partition in &self.inner.partitions {
             let (segments, bytes) = partition.disk_use()?;
@@ -111,7 +100,7 @@ impl Group {
     /// Where the group stands now.
     pub fn stats(&self) -> Result<GroupStats> {
         let group = &*self.inner;
-        group.topic.store.check()?;
+        group.topic.store.check_open()?;
         let mut stats = GroupStats::default();
         let mut oldest: Option<i64> = None;
         for log in &group.topic.partitions {
@@ -148,22 +137,28 @@ impl Group {
         }
         let now = group.topic.store.env.clock.wall_ns();
         stats.lag_seconds = oldest.map_or(0.0, |at| now.saturating_sub(at).max(0) as f64 / 1e9);
-        stats.consumers = group.topic.store.control.consumers_in(group.block.at);
+        stats.consumers = group
+            .topic
+            .store
+            .control
+            .consumers_of_group(&group.block)
+            .len() as u64;
         Ok(stats)
     }
 }
 
 /// Messages and bytes from a cursor on, and the first timestamp.
-fn count_from(
-    log: &crate::log::Partition,
-    mut cursor: Cursor,
-) -> Result<(u64, u64, Option<i64>)> {
+fn count_from(log: &crate::log::Partition, mut cursor: Cursor) -> Result<(u64, u64, Option<i64>)> {
     let (mut messages, mut bytes, mut first) = (0, 0, None);
     let end = log.next_offset();
     while cursor.offset < end && log.resolve(&mut cursor)? {
         let mut stopped = None;
         log.scan(&mut cursor, |at, step| match step {
-            Step::Record { length, timestamp_ns, .. } => {
+            Step::Record {
+                length,
+                timestamp_ns,
+                ..
+            } => {
                 messages += 1;
                 bytes += u64::from(length);
                 first.get_or_insert(timestamp_ns);

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::control::Block;
+use super::Block;
 use super::group::GroupInner;
 use super::message::MessageId;
-use super::store::{HandleGuard, Store, StoreInner};
+use super::{Cleanup, Handle, Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
 use crate::format::{meta, names};
@@ -35,7 +35,7 @@ pub(crate) struct TopicInner {
 #[derive(Clone)]
 pub struct Topic {
     pub(super) inner: Arc<TopicInner>,
-    pub(super) _handle: Arc<HandleGuard>,
+    pub(super) _handle: Arc<Handle>,
 }
 
 impl Store {
@@ -45,7 +45,7 @@ impl Store {
         options.check()?;
         match self.open_topic(name) {
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                self.inner().create(name, options)?;
+                self.inner()?.create(name, options)?;
                 let topic = self.open_topic(name)?;
                 topic.inner.config.check_against(name, options)?;
                 Ok(topic)
@@ -61,7 +61,7 @@ impl Store {
     /// Creates the topic; [`ErrorKind::AlreadyExists`] if there is one.
     pub fn create_topic(&self, name: &str, options: &TopicOptions) -> Result<Topic> {
         options.check()?;
-        if !self.inner().create(name, options)? {
+        if !self.inner()?.create(name, options)? {
             let message = format!(
                 "topic {name:?} exists already in {}; open it with topic()",
                 self.path().display()
@@ -73,21 +73,26 @@ impl Store {
 
     /// Opens an existing topic; [`ErrorKind::NotFound`] if there is none.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
-        let inner = self.inner();
-        inner.check()?;
-        let handle = Arc::new(inner.open_handle(format!("topic {name:?}")));
-        Ok(Topic { inner: inner.topic_inner(name)?, _handle: handle })
+        let inner = self.inner()?;
+        let handle = Arc::new(inner.register_handle(format!("topic {name:?}")));
+        Ok(Topic {
+            inner: inner.topic_inner(name)?,
+            _handle: handle,
+        })
     }
 }
 
 impl StoreInner {
+    /// Before anything is written.
+    #[inline]
+    pub(super) fn check_send(&self) -> Result<()> {
+        self.check_open()?;
+        self.check_writable("write")
+    }
+
     /// The topic as it is open in this process, opened now if it was not.
     pub(super) fn topic_inner(self: &Arc<Self>, name: &str) -> Result<Arc<TopicInner>> {
         names::check("topic", name)?;
-        let mut known = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inner) = known.get(name).and_then(Weak::upgrade) {
-            return Ok(inner);
-        }
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);
         if !self.env.storage.exists(&path)? {
@@ -98,6 +103,13 @@ impl StoreInner {
             return Err(Error::new(ErrorKind::NotFound, message));
         }
         let (uid, config) = read_meta(self, &path)?;
+        let mut known = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = known.get(&uid).and_then(Weak::upgrade);
+        if let Some(inner) = open.and_then(|any| any.downcast::<TopicInner>().ok()) {
+            return Ok(inner);
+        }
+        self.cleanup
+            .get_or_init(|| Arc::new(super::group::Groups) as Arc<dyn Cleanup>);
         let block = self.control.topic_block(uid, config.partitions)?;
         let on_publish = notifier(self, &block, uid);
         let mut partitions = Vec::new();
@@ -106,7 +118,10 @@ impl StoreInner {
             let words = block.partitions[number as usize].clone();
             let env = self.env.clone();
             let publish = on_publish.clone();
-            partitions.push(Partition::open(env, folder, words, uid, number, publish)?);
+            let partition = Partition::open(env, folder, words, uid, number, publish)?;
+            let durability = config.durability.unwrap_or(self.options.durability);
+            self.tend_partition(partition.clone(), durability);
+            partitions.push(partition);
         }
         let inner = Arc::new(TopicInner {
             store: self.clone(),
@@ -119,17 +134,21 @@ impl StoreInner {
             turn: AtomicU32::new(0),
             groups: Mutex::default(),
         });
-        known.insert(name.to_owned(), Arc::downgrade(&inner));
+        let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
+        known.insert(uid, Arc::downgrade(&any));
         Ok(inner)
     }
 
     /// Creates a topic; false if there was one. Under one lock for all processes; a creator that
     /// dies leaves folders without `topic.meta`, which the next one fills.
     pub(super) fn create(&self, name: &str, options: &TopicOptions) -> Result<bool> {
-        self.check()?;
+        self.check_send()?;
         names::check("topic", name)?;
         let (env, storage) = (&*self.env, &*self.env.storage);
-        let lock = self.control.header().word32(crate::format::control::header::JOURNAL_LOCK);
+        let lock = self
+            .control
+            .header()
+            .word32(crate::format::control::header::JOURNAL_LOCK);
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);
@@ -220,7 +239,9 @@ fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicCo
     let bad = |key: &str| damaged_meta(path, &format!("its {key} is not a number in range"));
     let uid = u64::from_str_radix(get("id")?, 16).map_err(|_| bad("id"))?;
     let partitions = get("partitions")?.parse().map_err(|_| bad("partitions"))?;
-    let most = get("max_message_bytes")?.parse().map_err(|_| bad("max_message_bytes"))?;
+    let most = get("max_message_bytes")?
+        .parse()
+        .map_err(|_| bad("max_message_bytes"))?;
     let durability = match get("durability")? {
         "store" => None,
         "process" => Some(Durability::Process),
@@ -231,35 +252,43 @@ fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicCo
             Some(Durability::Interval(Duration::from_micros(micros)))
         }
     };
-    let options =
-        TopicOptions { partitions: Some(partitions), durability, max_message_bytes: Some(most) };
-    options.check().map_err(|e| damaged_meta(path, e.message()))?;
-    Ok((uid, TopicConfig { partitions, durability, max_message_bytes: most }))
+    let options = TopicOptions {
+        partitions: Some(partitions),
+        durability,
+        max_message_bytes: Some(most),
+    };
+    options
+        .check()
+        .map_err(|e| damaged_meta(path, e.message()))?;
+    Ok((
+        uid,
+        TopicConfig {
+            partitions,
+            durability,
+            max_message_bytes: most,
+        },
+    ))
 }
 
 /// Wakes those who sleep on the topic. One load while nobody does.
 fn notifier(store: &Arc<StoreInner>, block: &Block, uid: u64) -> OnPublish {
-    let (head, control) = (block.head.clone(), store.control.clone());
+    let (head, store) = (block.head.clone(), Arc::downgrade(store));
     Arc::new(move |count| {
         if EventCount::has_sleepers(head.word32(words::GROUPS_EVENT)) {
-            wake_topic(&control, &head, uid, count);
+            wake_topic(&store, &head, uid, count);
         }
     })
 }
 
 #[cold]
-fn wake_topic(
-    control: &super::control::Control,
-    head: &crate::shm::Region,
-    uid: u64,
-    count: u32,
-) {
+fn wake_topic(store: &Weak<StoreInner>, head: &crate::shm::Region, uid: u64, count: u32) {
     let flag = head.word32(words::GROUPS_EVENT);
     // Nobody sleeps on the flag itself, so this clears it, unless someone announced since.
     EventCount::notify(flag, 1);
     EventCount::notify(head.word32(words::EVENT), u32::MAX);
     let mut asleep = false;
-    for group in control.groups_of(uid) {
+    let groups = store.upgrade().map(|store| store.control.groups_of(uid));
+    for group in groups.and_then(Result::ok).unwrap_or_default() {
         let event = group.head.word32(words::EVENT);
         EventCount::notify(event, count);
         asleep |= EventCount::has_sleepers(event);
@@ -271,29 +300,17 @@ fn wake_topic(
 
 impl TopicInner {
     pub(super) fn durability(&self) -> Durability {
-        self.config.durability.unwrap_or(self.store.options.durability)
-    }
-
-    /// By the housekeeping thread; whether there was something to do.
-    pub(crate) fn housekeep(&self) -> bool {
-        let mut busy = false;
-        for partition in &self.partitions {
-            busy |= partition.prepare_ahead().unwrap_or(false);
-            if matches!(self.durability(), Durability::Interval(_)) {
-                // A failure is kept in the partition: the next send reports it.
-                let _ = partition.sync();
-            }
-        }
-        busy
-    }
-
-    /// By the last member that leaves.
-    pub(crate) fn close_clean(&self) -> Result<()> {
-        self.partitions.iter().try_for_each(|partition| partition.close_clean())
+        self.config
+            .durability
+            .unwrap_or(self.store.options.durability)
     }
 
     pub(super) fn id(&self, partition: u32, offset: u64) -> MessageId {
-        MessageId { topic_id: self.uid, partition, offset }
+        MessageId {
+            topic_id: self.uid,
+            partition,
+            offset,
+        }
     }
 
     /// The partition with this number; [`ErrorKind::InvalidArgument`] if there is none.
@@ -337,13 +354,17 @@ impl Topic {
     /// For each partition the first offset that a power loss may take.
     #[must_use]
     pub fn durable_offsets(&self) -> Vec<u64> {
-        self.inner.partitions.iter().map(|partition| partition.durable_offset()).collect()
+        self.inner
+            .partitions
+            .iter()
+            .map(|partition| partition.durable_offset())
+            .collect()
     }
 
     /// Returns once the message is on disk. [`ErrorKind::Timeout`] after `timeout`; `None` waits for
     /// as long as it takes.
     pub fn wait_durable(&self, id: MessageId, timeout: Option<Duration>) -> Result<()> {
-        self.inner.store.check()?;
+        self.inner.store.check_open()?;
         if id.topic_id != self.inner.uid {
             let message = format!("the id is of another topic than {:?}", self.inner.name);
             return Err(Error::new(ErrorKind::InvalidArgument, message));
@@ -358,12 +379,18 @@ impl Topic {
             );
             return Err(Error::new(ErrorKind::NotFound, message));
         }
-        partition.ensure_durable(id.offset + 1, timeout.unwrap_or(Duration::from_secs(86_400)))
+        partition.ensure_durable(
+            id.offset + 1,
+            timeout.unwrap_or(Duration::from_secs(86_400)),
+        )
     }
 
     /// Puts everything sent to the topic on disk.
     pub fn sync(&self) -> Result<()> {
-        self.inner.store.check()?;
-        self.inner.partitions.iter().try_for_each(|partition| partition.sync())
+        self.inner.store.check_open()?;
+        self.inner
+            .partitions
+            .iter()
+            .try_for_each(|partition| partition.sync())
     }
 }
