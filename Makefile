@@ -1,0 +1,83 @@
+# libqueue: `make demo` and `make test` set up all they need inside this folder; they want a Rust
+# toolchain, a C compiler, make, and Python 3.10 or newer with venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+ROOT := $(CURDIR)
+BUILD := $(ROOT)/build
+VENV := $(BUILD)/venv
+PYTHON := $(VENV)/bin/python
+CARGO ?= cargo
+CC ?= cc
+CFLAGS_STRICT := -std=c99 -O2 -Wall -Wextra -Werror -pedantic
+RELEASE := $(ROOT)/target/release
+
+.PHONY: all library demo test test-rust test-c test-demo lint-rust lint bench bench-short header clean help
+.DEFAULT_GOAL := all
+
+include python/build.mk
+
+## all: the C library, libqueue.so and libqueue.a, in target/release
+all: library
+
+library:
+	$(CARGO) build --release --locked -p libqueue-ffi
+
+## demo: 336,776 flights through C and Python processes, one of them killed (INPUT=file.csv)
+INPUT ?= $(BUILD)/data/flights.csv
+demo: library install-python demo-programs demo-data
+	$(PYTHON) demo/run.py --input $(INPUT) --bin $(BUILD)/demo $(DEMO_ARGS)
+
+.PHONY: demo-programs demo-data
+demo-programs: library $(VENV)/demo.stamp
+	mkdir -p $(BUILD)/demo
+	for name in send_flights count_flights; do \
+	  $(CC) $(CFLAGS_STRICT) -Iinclude demo/$$name.c -o $(BUILD)/demo/$$name \
+	    -L$(RELEASE) -lqueue -Wl,-rpath,$(RELEASE); \
+	done
+
+$(VENV)/demo.stamp: demo/requirements.txt | venv
+	$(PYTHON) -m pip install --quiet -r demo/requirements.txt
+	touch $@
+
+demo-data: | venv
+	if [ "$(INPUT)" = "$(BUILD)/data/flights.csv" ]; then $(PYTHON) demo/fetch.py $(BUILD)/data; fi
+
+## test: everything: Rust, C, Python, header, stubs, linters, the demo and the benches in small
+test: lint test-rust test-c test-python test-demo bench-short
+
+test-rust:
+	$(CARGO) test --locked --release -p libqueue -p libqueue-ffi -p libqueue-benches
+
+test-c: library
+	bash tests/c/run.sh
+
+# The demo on the first flights of the file, with processes killed again and again.
+test-demo: library install-python demo-programs demo-data
+	head -n 20001 $(INPUT) > $(BUILD)/data/some.csv
+	$(PYTHON) demo/run.py --input $(BUILD)/data/some.csv --bin $(BUILD)/demo --chaos 7
+
+## lint: formatter and linters, warnings as errors
+lint: lint-rust lint-python
+
+lint-rust:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+## bench: the workloads beside the machine's limits, as one table of ratios
+bench: install-python
+	$(CARGO) build --release --locked -p libqueue-benches
+	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --dir $(BUILD) --json $(BUILD)/bench.json
+
+bench-short: install-python
+	$(CARGO) build --release --locked -p libqueue-benches
+	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --short --dir $(BUILD)
+
+## clean: removes what was built
+clean:
+	rm -rf $(BUILD) target
+
+help:
+	@grep -h '^## ' $(MAKEFILE_LIST) | sed 's/^## //'

@@ -1,0 +1,83 @@
+//! `libqueue-bench`: the workloads of libqueue beside what the hardware gives, in one run.
+//!
+//! Every figure is a ratio to a limit that was measured seconds before on the same disk, since the
+//! machines this runs on are shared and a bare number of messages a second means little there.
+//!
+//! ```text
+//! libqueue-bench [--short] [--json FILE] [--dir DIR]
+//! ```
+#![deny(unsafe_code)]
+
+mod append;
+mod consume;
+mod pair;
+#[expect(unsafe_code, reason = "the limit is a bare mapping, which only unsafe code can make")]
+mod probe;
+mod python;
+mod report;
+mod synced;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use report::Table;
+
+/// The result of everything here: any failure ends the run with its message.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How much work a run does.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// Messages of a workload in memory.
+    messages: usize,
+    /// Messages of a workload that waits for the disk.
+    synced: usize,
+    /// Alternating rounds of limit and libqueue; the best of each counts.
+    rounds: usize,
+}
+
+const FULL: Scale = Scale { messages: 1_000_000, synced: 2_000, rounds: 5 };
+const SHORT: Scale = Scale { messages: 20_000, synced: 50, rounds: 1 };
+
+fn main() -> Outcome<()> {
+    let mut args = std::env::args().skip(1);
+    let (mut scale, mut json, mut dir) = (FULL, None, None);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--short" => scale = SHORT,
+            "--json" => json = Some(PathBuf::from(args.next().ok_or("--json takes a file")?)),
+            "--dir" => dir = Some(PathBuf::from(args.next().ok_or("--dir takes a folder")?)),
+            "child" => return child(&args.collect::<Vec<_>>()),
+            other => return Err(format!("unknown argument {other:?}; see --short, --json").into()),
+        }
+    }
+    let parent = dir.unwrap_or_else(std::env::temp_dir);
+    let folder = tempfile::Builder::new().prefix("libqueue-bench-").tempdir_in(parent)?;
+    let table = run(folder.path(), scale)?;
+    table.print();
+    if let Some(file) = json {
+        std::fs::write(file, table.to_json())?;
+    }
+    Ok(())
+}
+
+fn run(folder: &Path, scale: Scale) -> Outcome<Table> {
+    let mut table = Table::default();
+    for size in [100, 1024] {
+        append::run(folder, scale, size, &mut table)?;
+        consume::run(folder, scale, size, &mut table)?;
+    }
+    pair::run(folder, scale, &mut table)?;
+    synced::run(folder, scale, &mut table)?;
+    python::run(folder, scale, &mut table)?;
+    Ok(table)
+}
+
+/// A process of a workload that needs several: `child NAME ARGUMENT...`.
+fn child(args: &[String]) -> Outcome<()> {
+    match args.first().map(String::as_str) {
+        Some("pair") => pair::child(&args[1..]),
+        Some("synced") => synced::child(&args[1..]),
+        other => Err(format!("no child workload {other:?}").into()),
+    }
+}
