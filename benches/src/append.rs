@@ -16,9 +16,19 @@ pub(crate) fn run(folder: &Path, scale: Scale, size: usize, table: &mut Table) -
             limit = limit.min(probe::append(folder, size, scale.messages, batch)?);
             ours = ours.min(libqueue(folder, size, scale.messages, batch)?);
         }
-        let how = if batch == 1 { "one by one" } else { "batches of 100" };
+        let how = if batch == 1 {
+            "one by one"
+        } else {
+            "batches of 100"
+        };
         let name = format!("append {how}, {size} B");
-        table.rate(format!("limit: {name}"), "probe", scale.messages, limit, None);
+        table.rate(
+            format!("limit: {name}"),
+            "probe",
+            scale.messages,
+            limit,
+            None,
+        );
         table.rate(name, "Rust", scale.messages, ours, Some((limit, "probe")));
     }
     Ok(())

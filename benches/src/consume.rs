@@ -16,9 +16,19 @@ pub(crate) fn run(folder: &Path, scale: Scale, size: usize, table: &mut Table) -
             limit = limit.min(probe::append(folder, size, scale.messages, 1)?);
             ours = ours.min(libqueue(folder, size, scale.messages, batch)?);
         }
-        let how = if batch == 1 { "one by one" } else { "batches of 100" };
+        let how = if batch == 1 {
+            "one by one"
+        } else {
+            "batches of 100"
+        };
         let limit = Some((limit, "probe's append"));
-        table.rate(format!("receive and ack {how}, {size} B"), "Rust", scale.messages, ours, limit);
+        table.rate(
+            format!("receive and ack {how}, {size} B"),
+            "Rust",
+            scale.messages,
+            ours,
+            limit,
+        );
     }
     Ok(())
 }

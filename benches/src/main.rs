@@ -11,7 +11,10 @@
 mod append;
 mod consume;
 mod pair;
-#[expect(unsafe_code, reason = "the limit is a bare mapping, which only unsafe code can make")]
+#[expect(
+    unsafe_code,
+    reason = "the limit is a bare mapping, which only unsafe code can make"
+)]
 mod probe;
 mod python;
 mod report;
@@ -36,8 +39,16 @@ struct Scale {
     rounds: usize,
 }
 
-const FULL: Scale = Scale { messages: 1_000_000, synced: 2_000, rounds: 5 };
-const SHORT: Scale = Scale { messages: 20_000, synced: 50, rounds: 1 };
+const FULL: Scale = Scale {
+    messages: 1_000_000,
+    synced: 2_000,
+    rounds: 5,
+};
+const SHORT: Scale = Scale {
+    messages: 20_000,
+    synced: 50,
+    rounds: 1,
+};
 
 fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
@@ -52,7 +63,9 @@ fn main() -> Outcome<()> {
         }
     }
     let parent = dir.unwrap_or_else(std::env::temp_dir);
-    let folder = tempfile::Builder::new().prefix("libqueue-bench-").tempdir_in(parent)?;
+    let folder = tempfile::Builder::new()
+        .prefix("libqueue-bench-")
+        .tempdir_in(parent)?;
     let table = run(folder.path(), scale)?;
     table.print();
     if let Some(file) = json {

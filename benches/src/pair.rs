@@ -14,7 +14,13 @@ const PACE: u32 = 10_000;
 /// Full speed, then paced at 10,000 messages a second.
 pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()> {
     let (took, _) = measure(folder, scale.messages, 0)?;
-    table.rate("one producer, one consumer, 100 B", "Rust", scale.messages, took, None);
+    table.rate(
+        "one producer, one consumer, 100 B",
+        "Rust",
+        scale.messages,
+        took,
+        None,
+    );
     let paced = scale.messages / 20;
     let (_, mut waits) = measure(folder, paced, PACE)?;
     waits.sort_unstable();
@@ -54,7 +60,10 @@ fn measure(folder: &Path, count: usize, pace: u32) -> Outcome<(Duration, Vec<u64
         began.get_or_insert_with(Instant::now);
         receipts.clear();
         for delivery in &deliveries {
-            let sent = delivery.payload().first_chunk().map_or(now, |b| u64::from_le_bytes(*b));
+            let sent = delivery
+                .payload()
+                .first_chunk()
+                .map_or(now, |b| u64::from_le_bytes(*b));
             waits.push(now.saturating_sub(sent));
             receipts.push(delivery.receipt());
         }
@@ -73,7 +82,9 @@ fn measure(folder: &Path, count: usize, pace: u32) -> Outcome<(Duration, Vec<u64
 
 /// The producer: store, count, messages a second (0 for as fast as it goes).
 pub(crate) fn child(args: &[String]) -> Outcome<()> {
-    let [path, count, pace] = args else { return Err("pair takes PATH COUNT PACE".into()) };
+    let [path, count, pace] = args else {
+        return Err("pair takes PATH COUNT PACE".into());
+    };
     let (count, pace): (usize, u32) = (count.parse()?, pace.parse()?);
     let store = Store::open(Path::new(path), StoreOptions::default())?;
     let topic = store.topic("bench", &TopicOptions::default())?;
@@ -99,5 +110,7 @@ pub(crate) fn child(args: &[String]) -> Outcome<()> {
 }
 
 fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
 }

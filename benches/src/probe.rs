@@ -26,7 +26,10 @@ pub(crate) fn append(folder: &Path, size: usize, count: usize, batch: usize) -> 
     let mut at = 0;
     for first in (0..count).step_by(batch) {
         let start = at;
-        while owner.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {}
+        while owner
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {}
         for number in first..(first + batch).min(count) {
             let mut header = [0_u8; HEADER];
             header[8..16].copy_from_slice(&(number as u64).to_le_bytes());
@@ -78,8 +81,12 @@ fn publish(map: &mut MmapMut, at: usize, length: u32) {
 }
 
 fn fresh(path: &Path, bytes: usize) -> Outcome<MmapMut> {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes as u64)?;
     // SAFETY: the file was just made in a folder of this run's own; nobody truncates it.
     Ok(unsafe { MmapOptions::new().len(bytes).map_mut(&file)? })

@@ -34,7 +34,13 @@ impl Table {
     ) {
         let value = count as f64 / took.as_secs_f64();
         let ratio = limit.map(|(least, name)| (took.as_secs_f64() / least.as_secs_f64(), name));
-        self.rows.push(Row { name: name.into(), who, value, unit: "messages/s", ratio });
+        self.rows.push(Row {
+            name: name.into(),
+            who,
+            value,
+            unit: "messages/s",
+            ratio,
+        });
     }
 
     /// Adds any other line.
@@ -44,17 +50,23 @@ impl Table {
 
     /// Prints the table for a person.
     pub(crate) fn print(&self) {
-        println!("{:<44} {:<7} {:>14} {:<11} time / limit", "workload", "who", "value", "unit");
+        println!(
+            "{:<44} {:<7} {:>14} {:<11} time / limit",
+            "workload", "who", "value", "unit"
+        );
         for row in &self.rows {
-            let ratio = row
-                .ratio
-                .map_or(String::new(), |(ratio, limit)| format!("{ratio:.2} of {limit}"));
+            let ratio = row.ratio.map_or(String::new(), |(ratio, limit)| {
+                format!("{ratio:.2} of {limit}")
+            });
             let value = if row.value < 1000.0 {
                 format!("{:.1}", row.value)
             } else {
                 grouped(row.value)
             };
-            println!("{:<44} {:<7} {value:>14} {:<11} {ratio}", row.name, row.who, row.unit);
+            println!(
+                "{:<44} {:<7} {value:>14} {:<11} {ratio}",
+                row.name, row.who, row.unit
+            );
         }
     }
 
@@ -64,9 +76,11 @@ impl Table {
             .rows
             .iter()
             .map(|row| {
-                let ratio = row.ratio.map_or("null, \"limit\": null".into(), |(ratio, limit)| {
-                    format!("{ratio:.4}, \"limit\": \"{limit}\"")
-                });
+                let ratio = row
+                    .ratio
+                    .map_or("null, \"limit\": null".into(), |(ratio, limit)| {
+                        format!("{ratio:.4}, \"limit\": \"{limit}\"")
+                    });
                 format!(
                     "  {{\"workload\": \"{}\", \"who\": \"{}\", \"value\": {:.3}, \
                      \"unit\": \"{}\", \"ratio\": {ratio}}}",

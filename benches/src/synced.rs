@@ -18,15 +18,30 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
         one = one.min(libqueue(folder, 1, count)?);
         eight = eight.min(libqueue(folder, 8, count)?);
     }
-    table.rate("limit: append and fdatasync, 100 B", "probe", count, limit, None);
+    table.rate(
+        "limit: append and fdatasync, 100 B",
+        "probe",
+        count,
+        limit,
+        None,
+    );
     let limit = Some((limit, "append and fdatasync"));
     table.rate("sync send, 1 process, 100 B", "Rust", count, one, limit);
-    table.rate("sync send, 8 processes, 100 B", "Rust", count * 8, eight, None);
+    table.rate(
+        "sync send, 8 processes, 100 B",
+        "Rust",
+        count * 8,
+        eight,
+        None,
+    );
     Ok(())
 }
 
 fn options() -> StoreOptions {
-    StoreOptions { durability: Durability::Sync, ..StoreOptions::default() }
+    StoreOptions {
+        durability: Durability::Sync,
+        ..StoreOptions::default()
+    }
 }
 
 fn libqueue(folder: &Path, processes: usize, count: usize) -> Outcome<Duration> {
@@ -45,7 +60,10 @@ fn libqueue(folder: &Path, processes: usize, count: usize) -> Outcome<Duration> 
             .spawn()?;
         children.push(child);
     }
-    let slowest = children.into_iter().map(took).collect::<Outcome<Vec<_>>>()?;
+    let slowest = children
+        .into_iter()
+        .map(took)
+        .collect::<Outcome<Vec<_>>>()?;
     let slowest = slowest.into_iter().max().unwrap_or_else(|| began.elapsed());
     drop(topic);
     store.close()?;
@@ -58,12 +76,16 @@ fn took(child: Child) -> Outcome<Duration> {
     if !output.status.success() {
         return Err("a sender process failed".into());
     }
-    Ok(Duration::from_nanos(String::from_utf8(output.stdout)?.trim().parse()?))
+    Ok(Duration::from_nanos(
+        String::from_utf8(output.stdout)?.trim().parse()?,
+    ))
 }
 
 /// A sender: store, count. Prints the nanoseconds it took.
 pub(crate) fn child(args: &[String]) -> Outcome<()> {
-    let [path, count] = args else { return Err("synced takes PATH COUNT".into()) };
+    let [path, count] = args else {
+        return Err("synced takes PATH COUNT".into());
+    };
     let store = Store::open(Path::new(path), options())?;
     let topic = store.topic("bench", &TopicOptions::default())?;
     let payload = [b'x'; 100];

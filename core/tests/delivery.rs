@@ -1,0 +1,367 @@
+//! Delivery through the public surface: groups, settling, deaths, dead letters, reopening.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use libqueue::{
+    Backoff, Consumer, ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, Ordering,
+    ReaderOptions, Receipt, Store, StoreOptions, Topic, TopicOptions,
+};
+use tempfile::TempDir;
+
+const WAIT: Option<Duration> = Some(Duration::from_secs(20));
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const CHILD: &str = "LIBQUEUE_TEST_CHILD";
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder, StoreOptions::default()).expect("open")
+}
+
+fn topic(store: &Store, partitions: u32) -> Topic {
+    let partitions = Some(partitions);
+    let options = TopicOptions {
+        partitions,
+        ..TopicOptions::default()
+    };
+    store.topic("orders", &options).expect("topic")
+}
+
+/// A consumer whose failures come back at once.
+fn consumer(topic: &Topic, group: &str, ordering: Ordering, max_attempts: u32) -> Consumer {
+    let quick = Backoff {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(1),
+        factor: 1.0,
+    };
+    let group_options = GroupOptions {
+        ordering: Some(ordering),
+        max_attempts: Some(max_attempts),
+        backoff: Some(quick),
+        ..GroupOptions::default()
+    };
+    let options = ConsumerOptions {
+        group: group_options,
+        name: None,
+    };
+    topic.consumer(group, &options).expect("consumer")
+}
+
+fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
+    batch.iter().map(Delivery::receipt).collect()
+}
+
+fn number(payload: &[u8]) -> u64 {
+    std::str::from_utf8(payload).unwrap().parse().unwrap()
+}
+
+fn send_numbers(topic: &Topic, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let payload = number.to_string();
+        topic.send(&Message::new(payload.as_bytes())).expect("send");
+    }
+}
+
+#[test]
+fn p6_p13_each_group_gets_every_message_once_and_a_late_receipt_is_stale() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 3);
+    send_numbers(&topic, 0..1000);
+    for name in ["billing", "audit"] {
+        let consumer = consumer(&topic, name, Ordering::Key, 5);
+        let mut seen = BTreeSet::new();
+        while seen.len() < 1000 {
+            let batch = consumer.receive(64, NOW).expect("receive");
+            assert!(!batch.is_empty(), "{name} got only {}", seen.len());
+            let these = receipts(&batch);
+            consumer.ack(&these).expect("ack");
+            let again = consumer.ack(&these[..1]).expect_err("a second ack");
+            assert_eq!(again.kind(), ErrorKind::StaleReceipt);
+            assert_eq!(again.stale_places(), &[0]);
+            for delivery in &batch {
+                assert!(seen.insert(number(delivery.payload())), "twice");
+                assert_eq!(delivery.attempt(), 1);
+            }
+        }
+        assert!(consumer.receive(1, NOW).expect("receive").is_empty());
+        let stats = topic.group(name).unwrap().stats().unwrap();
+        assert_eq!((stats.lag_messages, stats.acked), (0, 1000));
+    }
+    assert_eq!(topic.groups().unwrap(), ["audit", "billing"]);
+    let busy = store.close().expect_err("handles are open");
+    assert_eq!(busy.kind(), ErrorKind::Busy);
+    assert!(busy.message().contains("orders"), "{busy}");
+}
+
+#[test]
+fn p11_a_failed_message_holds_back_the_later_ones_of_its_key_only() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    for (key, payload) in [("a", "0"), ("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")] {
+        topic
+            .send(&Message::new(payload.as_bytes()).key(key.as_bytes()))
+            .unwrap();
+    }
+    let worker = consumer(&topic, "g", Ordering::Key, 5);
+    let first = worker.receive(10, NOW).unwrap();
+    let mut got: Vec<u64> = first.iter().map(|d| number(d.payload())).collect();
+    got.sort_unstable();
+    assert_eq!(got, [0, 2], "one message in flight for each key");
+    let of = |batch: &[Delivery], n: u64| {
+        let found = batch.iter().find(|d| number(d.payload()) == n);
+        found.expect("is there").receipt()
+    };
+    worker.ack(&[of(&first, 2)]).unwrap();
+    let nacked = of(&first, 0);
+    worker
+        .nack(&[nacked], Some(Duration::from_secs(3600)), Some("no"))
+        .unwrap();
+    let second = worker.receive(10, NOW).unwrap();
+    let got: Vec<u64> = second.iter().map(|d| number(d.payload())).collect();
+    assert_eq!(got, [4], "key a waits behind its first message");
+    assert_eq!(topic.group("g").unwrap().stats().unwrap().delayed, 1);
+}
+
+#[test]
+fn p11_many_threads_and_failures_keep_every_keys_order() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 2);
+    let total = 4000_u64;
+    for number in 0..total {
+        let (key, payload) = (format!("k{}", number % 37), number.to_string());
+        topic
+            .send(&Message::new(payload.as_bytes()).key(key.as_bytes()))
+            .unwrap();
+    }
+    let done: Mutex<BTreeMap<Vec<u8>, Vec<u64>>> = Mutex::default();
+    let workers: Vec<Consumer> = (0..4)
+        .map(|_| consumer(&topic, "g", Ordering::Key, 60_000))
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let count = || done.lock().unwrap().values().map(Vec::len).sum::<usize>() as u64;
+    std::thread::scope(|scope| {
+        for worker in &workers {
+            scope.spawn(|| {
+                while count() < total && Instant::now() < deadline {
+                    let wait = Some(Duration::from_millis(20));
+                    for delivery in &worker.receive(7, wait).unwrap() {
+                        let value = number(delivery.payload());
+                        if delivery.attempt() == 1 && value.is_multiple_of(5) {
+                            worker.nack(&[delivery.receipt()], None, None).unwrap();
+                            continue;
+                        }
+                        let key = delivery.key().unwrap().to_vec();
+                        done.lock().unwrap().entry(key).or_default().push(value);
+                        worker.ack(&[delivery.receipt()]).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    for (key, values) in done.into_inner().unwrap() {
+        let first: u64 = number(&key[1..]);
+        let expected: Vec<u64> = (first..total).step_by(37).collect();
+        assert_eq!(values, expected, "key {}", String::from_utf8_lossy(&key));
+    }
+}
+
+#[test]
+fn p12_after_max_attempts_a_message_is_one_dead_letter_with_its_story() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 2);
+    let headers: &[(&str, &[u8])] = &[("trace", b"42")];
+    let sent = topic
+        .send(&Message::new(b"bad").key(b"k").headers(headers))
+        .unwrap();
+    let worker = consumer(&topic, "g", Ordering::Key, 3);
+    for attempt in 1..=3 {
+        let batch = worker.receive(10, WAIT).unwrap();
+        assert_eq!(batch.len(), 1);
+        assert_eq!(batch[0].attempt(), attempt);
+        worker
+            .nack(&receipts(&batch), None, Some("no such plane"))
+            .unwrap();
+    }
+    assert!(worker.receive(1, NOW).unwrap().is_empty());
+    let group = topic.group("g").unwrap();
+    let dead = group.dead_letters(10).unwrap();
+    assert_eq!(dead.len(), 1);
+    let only = &dead[0];
+    assert_eq!(only.message.payload(), b"bad");
+    assert_eq!(only.message.key(), Some(&b"k"[..]));
+    assert_eq!(
+        (only.source_partition, only.source_offset),
+        (sent.partition, sent.offset)
+    );
+    assert_eq!((only.attempts, only.failures), (3, 3));
+    assert_eq!(only.error, "no such plane");
+    assert!(only.consumer.starts_with("delivery-"), "{}", only.consumer);
+    let kept: BTreeMap<&str, &[u8]> = only.message.headers().collect();
+    assert_eq!(kept["trace"], b"42");
+    assert_eq!(kept["lq-source-topic"], b"orders");
+    let stats = group.stats().unwrap();
+    assert_eq!((stats.dead_lettered, stats.lag_messages), (1, 0));
+    assert!(store.topics().unwrap().contains(&"orders.g.dlq".to_owned()));
+}
+
+#[test]
+fn p9_a_receipt_from_before_a_redelivery_settles_nothing() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    send_numbers(&topic, 0..1);
+    let worker = consumer(&topic, "g", Ordering::None, 9);
+    let first = worker.receive(1, NOW).unwrap();
+    worker
+        .extend(&receipts(&first), Duration::from_millis(5))
+        .unwrap();
+    let second = worker.receive(1, WAIT).unwrap();
+    assert_eq!(
+        second[0].attempt(),
+        2,
+        "the lease ran out, so it came again"
+    );
+    for settle in [Consumer::ack, Consumer::release] {
+        let error = settle(&worker, &receipts(&first)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StaleReceipt);
+    }
+    let mut mixed = receipts(&first);
+    mixed.extend(receipts(&second));
+    let error = worker.ack(&mixed).unwrap_err();
+    assert_eq!(error.stale_places(), &[0], "the good one was settled");
+    assert_eq!(topic.group("g").unwrap().stats().unwrap().lag_messages, 0);
+}
+
+#[test]
+fn p1_p6_everything_is_there_after_a_clean_close() {
+    let folder = TempDir::new().unwrap();
+    {
+        let store = open(folder.path());
+        let topic = topic(&store, 2);
+        send_numbers(&topic, 0..5000);
+        let worker = consumer(&topic, "g", Ordering::Key, 5);
+        let batch = worker.receive(1500, NOW).unwrap();
+        assert_eq!(batch.len(), 1500);
+        worker.ack(&receipts(&batch)[..1000]).unwrap();
+        worker.close().unwrap();
+        drop((batch, worker, topic));
+        store.close().unwrap();
+    }
+    let store = open(folder.path());
+    let topic = topic(&store, 2);
+    let mut reader = topic.reader(&ReaderOptions::default()).unwrap();
+    let mut all = BTreeSet::new();
+    loop {
+        let batch = reader.receive(999, NOW).unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        all.extend(batch.iter().map(|m| number(m.payload())));
+    }
+    assert_eq!(all, (0..5000).collect());
+    let worker = consumer(&topic, "g", Ordering::Key, 5);
+    let mut rest = 0;
+    loop {
+        let batch = worker.receive(100, NOW).unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        worker.ack(&receipts(&batch)).unwrap();
+        rest += batch.len();
+    }
+    assert_eq!(rest, 4000, "what was not acknowledged, and nothing else");
+}
+
+/// Runs this test program again, as another process with a task.
+fn child(task: &str, folder: &Path) -> Child {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program)
+        .args(["--exact", "the_other_process", "--nocapture"])
+        .env(CHILD, format!("{task}:{}", folder.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test by itself: what the other processes of the tests here do.
+#[test]
+fn the_other_process() {
+    let Ok(task) = std::env::var(CHILD) else {
+        return;
+    };
+    let (task, folder) = task.split_once(':').unwrap();
+    let store = open(Path::new(folder));
+    let topic = topic(&store, 1);
+    let worker = consumer(&topic, "g", Ordering::None, 2);
+    let batch = worker.receive(4, WAIT).unwrap();
+    if task == "start one" {
+        batch[1].start();
+    }
+    println!("\ntook {}", batch.len());
+    loop {
+        std::thread::park();
+    }
+}
+
+fn wait_for_line(child: &mut Child, wanted: &str) {
+    use std::io::BufRead;
+    let out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let found = out
+        .lines()
+        .map_while(std::io::Result::ok)
+        .any(|line| line.starts_with(wanted));
+    assert!(found, "the other process ended early");
+}
+
+fn killed(task: &str) -> Vec<(u64, u32)> {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    send_numbers(&topic, 0..4);
+    let mut other = child(task, folder.path());
+    wait_for_line(&mut other, "took 4");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let worker = consumer(&topic, "g", Ordering::None, 2);
+    let mut back = BTreeMap::new();
+    while back.len() < 4 {
+        let batch = worker.receive(4, WAIT).unwrap();
+        assert!(
+            !batch.is_empty(),
+            "the dead one's leases did not come back: {back:?}"
+        );
+        back.extend(
+            batch
+                .iter()
+                .map(|d| (number(d.payload()), d.receipt()))
+                .map(|(n, r)| (n, (r, r.attempt))),
+        );
+    }
+    // One more failure for each: those charged with the death reach two failures and end.
+    let these: Vec<Receipt> = back.values().map(|(receipt, _)| *receipt).collect();
+    worker.nack(&these, None, None).unwrap();
+    let group = topic.group("g").unwrap();
+    let dead = group.dead_letters(10).unwrap();
+    let dead: BTreeSet<u64> = dead.iter().map(|d| number(d.message.payload())).collect();
+    back.keys()
+        .map(|n| (*n, if dead.contains(n) { 2 } else { 1 }))
+        .collect()
+}
+
+#[test]
+fn p10_p17_a_killed_consumers_started_deliveries_are_charged_the_others_not() {
+    let failures = killed("start one");
+    assert_eq!(failures, [(0, 1), (1, 2), (2, 1), (3, 1)]);
+}
+
+#[test]
+fn p10_a_killed_consumer_that_started_nothing_is_charged_for_all() {
+    let failures = killed("start none");
+    assert_eq!(failures, [(0, 2), (1, 2), (2, 2), (3, 2)]);
+}
