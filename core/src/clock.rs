@@ -3,6 +3,7 @@
 //! Leases use the boot clock, which no administrator can set; delays, timestamps and retention use
 //! wall time, which may jump.
 
+#[cfg(test)]
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,12 +38,14 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is told otherwise.
+#[cfg(test)]
 #[derive(Debug, Default)]
 pub struct ManualClock {
     wall_ns: AtomicI64,
     boot_ms: AtomicU64,
 }
 
+#[cfg(test)]
 impl ManualClock {
     /// A clock that shows these times.
     #[must_use]
@@ -52,20 +55,9 @@ impl ManualClock {
             boot_ms: AtomicU64::new(boot_ms),
         }
     }
-
-    /// Moves both clocks forward.
-    pub fn advance_ms(&self, ms: u64) {
-        self.wall_ns
-            .fetch_add(ms as i64 * 1_000_000, Ordering::SeqCst);
-        self.boot_ms.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    /// Sets the wall clock alone, as an administrator may.
-    pub fn set_wall_ns(&self, ns: i64) {
-        self.wall_ns.store(ns, Ordering::SeqCst);
-    }
 }
 
+#[cfg(test)]
 impl Clock for ManualClock {
     fn wall_ns(&self) -> i64 {
         self.wall_ns.load(Ordering::SeqCst)

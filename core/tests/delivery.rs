@@ -1,5 +1,7 @@
 //! Delivery through the public surface: groups, settling, deaths, dead letters, reopening.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -364,4 +366,67 @@ fn p10_p17_a_killed_consumers_started_deliveries_are_charged_the_others_not() {
 fn p10_a_killed_consumer_that_started_nothing_is_charged_for_all() {
     let failures = killed("start none");
     assert_eq!(failures, [(0, 2), (1, 2), (2, 2), (3, 2)]);
+}
+
+#[test]
+fn p3_p6_a_window_that_was_damaged_while_closed_is_an_error_that_names_it() {
+    let folder = TempDir::new().unwrap();
+    {
+        let store = open(folder.path());
+        let topic = topic(&store, 1);
+        send_numbers(&topic, 0..10);
+        let worker = consumer(&topic, "g", Ordering::None, 5);
+        let batch = worker.receive(5, NOW).unwrap();
+        worker.ack(&receipts(&batch)[1..]).unwrap();
+        worker.close().unwrap();
+        drop((batch, worker, topic));
+        store.close().unwrap();
+    }
+    let window = folder.path().join("topics/orders/groups/g/0.window");
+    let mut bytes = std::fs::read(&window).unwrap();
+    // The floor, moved on by someone who should not have: five messages would be skipped.
+    bytes[7 * 8] = 5;
+    std::fs::write(&window, &bytes).unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    let worker = consumer(&topic, "g", Ordering::None, 5);
+    let error = worker.receive(1, NOW).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains("0.window"), "{error}");
+}
+
+#[test]
+fn p12_a_process_that_cannot_know_the_reason_still_moves_the_dead_letter() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    send_numbers(&topic, 0..4);
+    let mut other = child("start one", folder.path());
+    wait_for_line(&mut other, "took 4");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // Two failures are allowed: the death is the first of message 1, an expired lease the second.
+    let worker = consumer(&topic, "g", Ordering::None, 2);
+    let mut left = BTreeSet::from([0, 1, 2, 3]);
+    while !left.is_empty() {
+        for delivery in worker.receive(4, WAIT).unwrap() {
+            let receipt = [delivery.receipt()];
+            if number(delivery.payload()) == 1 {
+                worker.extend(&receipt, Duration::from_millis(1)).unwrap();
+            } else {
+                worker.ack(&receipt).unwrap();
+            }
+            left.remove(&number(delivery.payload()));
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let group = topic.group("g").unwrap();
+    while group.dead_letters(1).unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", group.stats());
+        worker.receive(1, Some(Duration::from_millis(10))).unwrap();
+    }
+    let dead = &group.dead_letters(9).unwrap()[0];
+    assert!(dead.error.contains("lease"), "{}", dead.error);
+    assert_eq!(dead.consumer, worker.name());
+    assert_eq!(group.stats().unwrap().lag_messages, 0);
 }

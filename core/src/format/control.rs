@@ -22,14 +22,16 @@ pub mod header {
     pub const ALLOCATED: usize = 4;
     /// Lock of the block list.
     pub const REGISTRY_LOCK: usize = 5;
-    /// Lock of the journal's slots.
-    pub const JOURNAL_LOCK: usize = 6;
+    /// Lock of those who create topics and groups.
+    pub const CREATE_LOCK: usize = 6;
     /// First block of the list, 0 for none.
     pub const FIRST_BLOCK: usize = 7;
     /// When dead members were last looked for, in ms of the boot clock.
     pub const LAST_PROBE: usize = 8;
     /// Lock of the search for dead members.
     pub const DEATH_LOCK: usize = 9;
+    /// The ballast is not laid in again before this time, in ms of the boot clock.
+    pub const BALLAST_AFTER: usize = 10;
     /// Words of the header.
     pub const WORDS: usize = 64;
 }
@@ -85,8 +87,8 @@ pub mod block {
     pub const TOPIC: usize = 5;
     /// Of a topic: event word that says whether any group sleeps.
     pub const GROUPS_EVENT: usize = 6;
-    /// Counters of a group begin here.
-    pub const COUNTERS: usize = 8;
+    /// Of a group: lock of the one who moves messages to the dead letters.
+    pub const MOVER_LOCK: usize = 8;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
 }
@@ -133,8 +135,8 @@ pub mod group_partition {
     pub const LOCK: usize = 0;
     /// 1 once the window was rebuilt in this life of `control`.
     pub const REBUILT: usize = 1;
-    /// Messages that may be taken now, for a look without the lock.
-    pub const READY: usize = 2;
+    /// 1 while no move to the dead letters is half done.
+    pub const MOVED: usize = 2;
     /// Words of the block.
     pub const WORDS: usize = 16;
 }

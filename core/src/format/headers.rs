@@ -2,9 +2,6 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Longest name of a header in bytes.
-pub const NAME_MAX: usize = u16::MAX as usize;
-
 /// Appends the block of these headers to `into`; no headers take no bytes.
 pub fn encode(headers: &[(&str, &[u8])], into: &mut Vec<u8>) -> Result<()> {
     if headers.is_empty() {

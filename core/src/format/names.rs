@@ -10,8 +10,8 @@ pub const STORE_META: &str = "store.meta";
 pub const LOCK: &str = "lock";
 /// Shared memory, rebuilt by whoever is alone.
 pub const CONTROL: &str = "control";
-/// Redo journal.
-pub const TRANSACTIONS: &str = "transactions.log";
+/// Room that is given up for dead letters on a full disk.
+pub const BALLAST: &str = "ballast";
 /// Folder of the topics.
 pub const TOPICS: &str = "topics";
 /// Configuration of a topic.

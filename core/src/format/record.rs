@@ -77,12 +77,6 @@ impl Header {
         HEADER as u64 + self.body_len()
     }
 
-    /// Whether the body is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.body_len() == 0
-    }
-
     /// Bytes behind the header.
     #[inline]
     #[must_use]

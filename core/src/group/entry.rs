@@ -168,7 +168,12 @@ impl Entries {
         self.set(index, 4, failed | u64::from(batch));
     }
 
-    half!(position, set_position, 5, 0);
+    /// Position of the record in its segment.
+    #[inline]
+    pub(super) fn position(&self, index: u32) -> u32 {
+        (self.get(index, 5) & LOW32) as u32
+    }
+
     half!(key_next, set_key_next, 5, 32);
     half!(key_tail, set_key_tail, 6, 0);
     half!(hash_next, set_hash_next, 6, 32);

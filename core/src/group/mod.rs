@@ -6,6 +6,7 @@
 
 mod admit;
 mod bitmap;
+mod clean;
 mod entry;
 mod keys;
 mod policy;
@@ -22,4 +23,4 @@ pub use policy::Policy;
 pub use rebuild::Life;
 pub use settle::Settled;
 pub use take::{Dying, Taken};
-pub use window::{Counter, Grower, Window};
+pub use window::{Counter, Window};

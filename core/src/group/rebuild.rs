@@ -116,13 +116,4 @@ impl Window {
             }
         }
     }
-
-    /// Messages below this offset are gone from the log.
-    pub fn clamp_floor(&self, earliest: u64) {
-        if self.floor() == self.next() && self.next() < earliest {
-            self.count(Counter::Lost, (earliest - self.next()) as i64);
-            self.settle_gap(earliest);
-            self.set_cursor(Cursor::at_offset(earliest));
-        }
-    }
 }

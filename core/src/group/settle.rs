@@ -1,6 +1,7 @@
 //! Settling: what ends a hand-out.
 
 use super::policy::Policy;
+use super::take::Returned;
 use super::window::{Counter, Window};
 use crate::format::window::state;
 
@@ -9,6 +10,8 @@ use crate::format::window::state;
 pub enum Settled {
     /// It counts.
     Done,
+    /// It counts, and was the message's last failure: it goes to the dead letters.
+    Dying,
     /// The receipt's hand-out is not the last one any more, or is settled already.
     Stale,
 }
@@ -102,8 +105,8 @@ impl Window {
             self.entries.set_state(index, state::DELAYED);
             self.count(Counter::Delayed, 1);
             self.wheel.insert(&self.entries, index, due);
-        } else {
-            self.fail(policy, index, delay_ms, now_ms, wall_ms);
+        } else if self.fail(policy, index, delay_ms, now_ms, wall_ms) {
+            return Settled::Dying;
         }
         Settled::Done
     }
@@ -134,7 +137,7 @@ impl Window {
     }
 
     /// Gives up on a message now.
-    pub fn give_up(&self, offset: u64, attempt: u32, wall_ms: u64) -> Settled {
+    pub fn give_up(&self, offset: u64, attempt: u32, now_ms: u64, wall_ms: u64) -> Settled {
         let Some(index) = self.find(offset, attempt) else {
             return Settled::Stale;
         };
@@ -143,10 +146,8 @@ impl Window {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         self.count(Counter::Failed, 1);
-        self.entries
-            .set_failed(index, self.entries.failures(index) + 1, state::DYING);
-        self.push_dying(index);
-        Settled::Done
+        self.die(index, self.entries.failures(index) + 1, now_ms);
+        Settled::Dying
     }
 
     /// The message's bytes are damaged: nobody can be handed it (P3).
@@ -195,7 +196,7 @@ impl Window {
         died: bool,
         now_ms: u64,
         wall_ms: u64,
-    ) -> u32 {
+    ) -> Returned {
         let mine = self.leases(|index| self.entries.consumer(index) == consumer);
         self.return_leases(policy, &mine, died, now_ms, wall_ms)
     }
@@ -219,23 +220,27 @@ impl Window {
         died: bool,
         now_ms: u64,
         wall_ms: u64,
-    ) -> u32 {
+    ) -> Returned {
         let batch = |index: u32| (self.entries.consumer(index), self.entries.batch(index));
         let started: std::collections::HashSet<(u16, u16)> = leases
             .iter()
             .filter(|index| self.entries.started(**index))
             .map(|index| batch(*index))
             .collect();
+        let mut dying = Vec::new();
         for index in leases {
             let charged =
                 died && (self.entries.started(*index) || !started.contains(&batch(*index)));
             self.unhook(*index);
-            if charged {
-                self.fail(policy, *index, None, now_ms, wall_ms);
-            } else {
+            if !charged {
                 self.make_ready(*index);
+            } else if self.fail(policy, *index, None, now_ms, wall_ms) {
+                dying.push((self.offset_at(*index), self.entries.consumer(*index)));
             }
         }
-        leases.len() as u32
+        Returned {
+            count: leases.len() as u32,
+            dying,
+        }
     }
 }

@@ -28,6 +28,17 @@ pub struct Dying {
     pub failures: u32,
     /// When it first failed, in ms since the epoch.
     pub first_failed_ms: u64,
+    /// Slot of the last consumer.
+    pub consumer: u16,
+}
+
+/// What the passing of time, or a death, did to leases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Messages that are not leased or delayed any more.
+    pub count: u32,
+    /// Those of them that failed for the last time: offset and slot of the last consumer.
+    pub dying: Vec<(u64, u16)>,
 }
 
 impl Window {
@@ -65,9 +76,10 @@ impl Window {
         }
     }
 
-    /// Ends leases and delays whose time has come. How many messages became ready or dying.
-    pub fn expire(&self, policy: &Policy, now_ms: u64, wall_ms: u64) -> u32 {
+    /// Ends leases and delays whose time has come.
+    pub fn expire(&self, policy: &Policy, now_ms: u64, wall_ms: u64) -> Returned {
         let mut due = Vec::new();
+        let mut dying = Vec::new();
         self.wheel
             .advance(&self.entries, now_ms, |index| due.push(index));
         for index in &due {
@@ -75,7 +87,9 @@ impl Window {
                 state::LEASED => {
                     self.count(Counter::Leased, -1);
                     self.count(Counter::Expired, 1);
-                    self.fail(policy, *index, None, now_ms, wall_ms);
+                    if self.fail(policy, *index, None, now_ms, wall_ms) {
+                        dying.push((self.offset_at(*index), self.entries.consumer(*index)));
+                    }
                 }
                 state::DELAYED => {
                     self.count(Counter::Delayed, -1);
@@ -84,10 +98,14 @@ impl Window {
                 _ => {}
             }
         }
-        due.len() as u32
+        Returned {
+            count: due.len() as u32,
+            dying,
+        }
     }
 
-    /// A failure: back after a while, or on to the dead letters. The entry hangs in no timer.
+    /// A failure: back after a while, or on to the dead letters, which is what it says. The entry
+    /// hangs in no timer.
     pub(super) fn fail(
         &self,
         policy: &Policy,
@@ -95,16 +113,15 @@ impl Window {
         delay_ms: Option<u64>,
         now_ms: u64,
         wall_ms: u64,
-    ) {
+    ) -> bool {
         self.count(Counter::Failed, 1);
         if self.entries.first_failed_ms(index) == 0 {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         let failures = self.entries.failures(index) + 1;
         if failures >= policy.max_attempts {
-            self.entries.set_failed(index, failures, state::DYING);
-            self.push_dying(index);
-            return;
+            self.die(index, failures, now_ms);
+            return true;
         }
         let wait = delay_ms.unwrap_or_else(|| policy.wait_ms(failures, self.offset_at(index)));
         self.entries
@@ -113,6 +130,15 @@ impl Window {
         self.count(Counter::Delayed, 1);
         self.wheel
             .insert(&self.entries, index, now_ms.saturating_add(wait));
+        false
+    }
+
+    /// From here on the message is never handed out again. Since when is kept with it.
+    pub(super) fn die(&self, index: u32, failures: u32, now_ms: u64) {
+        self.entries
+            .set_lease(index, now_ms, self.entries.consumer(index));
+        self.entries.set_failed(index, failures, state::DYING);
+        self.push_dying(index);
     }
 
     /// Dying messages hang in a list of their own through their timer words.
@@ -123,20 +149,26 @@ impl Window {
         self.count(Counter::Dying, 1);
     }
 
-    /// Up to `most` of the messages that are on their way to the dead letters.
-    pub fn dying(&self, most: usize) -> Vec<Dying> {
+    /// Up to `most` of the messages that are on their way to the dead letters and that are wanted by
+    /// offset and by the ms of the boot clock since when they are.
+    pub fn dying(&self, most: usize, wanted: impl Fn(u64, u64) -> bool) -> Vec<Dying> {
         let mut found = Vec::new();
         let mut at = self.head.get(header::DYING) as u32;
         while at != 0 && found.len() < most {
             let index = at - 1;
+            at = self.entries.timer_next(index);
+            let offset = self.offset_at(index);
+            if !wanted(offset, self.entries.due_ms(index)) {
+                continue;
+            }
             found.push(Dying {
-                offset: self.offset_at(index),
+                offset,
                 position: u64::from(self.entries.position(index)),
                 attempts: self.entries.attempts(index),
                 failures: self.entries.failures(index),
                 first_failed_ms: self.entries.first_failed_ms(index),
+                consumer: self.entries.consumer(index),
             });
-            at = self.entries.timer_next(index);
         }
         found
     }

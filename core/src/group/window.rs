@@ -300,20 +300,6 @@ impl Window {
             .collect()
     }
 
-    /// Number of unsettled messages that the window has looked at.
-    pub fn open_count(&self) -> u64 {
-        [
-            Counter::Leased,
-            Counter::Delayed,
-            Counter::Held,
-            Counter::Ready,
-            Counter::Dying,
-        ]
-        .into_iter()
-        .map(|counter| self.counter(counter))
-        .sum()
-    }
-
     /// Without the lock: the consumer works on this hand-out.
     pub fn start(&self, offset: u64, attempt: u32) {
         self.entries.start(self.index(offset), offset, attempt);
@@ -367,9 +353,8 @@ impl Window {
         self.file.clone()
     }
 
-    /// Puts the window on disk.
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync()
+    pub(super) fn file(&self) -> &dyn File {
+        &*self.file
     }
 }
 
@@ -406,7 +391,7 @@ fn check(head: &Region, path: &Path, group: u64, partition: u32, limit: u32) -> 
     Ok(())
 }
 
-fn damaged(path: &Path, what: String) -> Error {
+pub(super) fn damaged(path: &Path, what: String) -> Error {
     let message = format!(
         "{}: {what}; the group's position cannot be read; `libqueue verify` lists what is damaged",
         path.display()

@@ -16,7 +16,7 @@ mod segment;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -156,11 +156,6 @@ impl Partition {
     /// The partition's number.
     pub fn number(&self) -> u32 {
         self.number
-    }
-
-    /// The partition's folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Offset of the oldest record that is kept; the next offset if there is none.

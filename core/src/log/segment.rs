@@ -98,11 +98,6 @@ impl Segment {
         self.header.capacity
     }
 
-    /// Where the file is, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     #[inline]
     pub(crate) fn salt(&self) -> u32 {
         self.header.salt

@@ -206,11 +206,6 @@ impl OwnerLock {
     pub fn try_hold(word: &AtomicU32, me: Owner) -> Option<Held<'_>> {
         Self::try_acquire(word, me).then_some(Held { word, me })
     }
-
-    /// Whether this owner holds the lock.
-    pub fn holds(word: &AtomicU32, owner: Owner) -> bool {
-        word.load(Ordering::Relaxed) & !WAITERS == owner.word()
-    }
 }
 
 #[cold]
@@ -259,7 +254,8 @@ mod tests {
             .expect_err("held by the living");
         assert_eq!(error.kind(), ErrorKind::Stuck);
         assert!(error.message().contains("slot 3"), "{error}");
-        assert!(OwnerLock::holds(&word, DEAD), "the living is not robbed");
+        let held = word.load(Ordering::SeqCst) & !WAITERS;
+        assert_eq!(held, DEAD.word(), "the living is not robbed");
         world.0.store(false, Ordering::SeqCst);
         let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5)).expect("inherited");
         assert_eq!(got, Acquired::Inherited(DEAD));

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::fork;
 use crate::error::{Error, ErrorKind, Result};
@@ -86,21 +85,6 @@ impl LockFile {
     /// opening in one step.
     pub fn try_shared(&self, byte: u64) -> Result<bool> {
         self.set(libc::F_RDLCK, byte)
-    }
-
-    /// Takes the byte shared, trying until the timeout.
-    pub fn shared(&self, byte: u64, timeout: Duration) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            if self.try_shared(byte)? {
-                return Ok(true);
-            }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            // The kernel's own waiting lock call cannot be bounded, so this asks again.
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     /// Turns the exclusive lock of this opening into a shared one, with no instant in between in

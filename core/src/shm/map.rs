@@ -26,6 +26,7 @@ enum Memory {
     )]
     File(MmapRaw),
     /// Memory of this process alone, shared by all that open one file of a twin.
+    #[cfg_attr(not(test), expect(dead_code, reason = "as above"))]
     Anonymous(Arc<MmapRaw>),
 }
 
@@ -101,24 +102,6 @@ impl Mapping {
         }
     }
 
-    /// Another mapping of the same anonymous memory; `None` for a mapping of a file.
-    pub fn another(&self, limit: usize, tracker: Option<Arc<dyn Tracker>>) -> Option<Self> {
-        match &self.memory {
-            Memory::Anonymous(map) => Some(Self::share(map.clone(), limit, tracker)),
-            Memory::File(_) => None,
-        }
-    }
-
-    /// Bytes of the mapping's range, existing or not.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the range is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// How many bytes from the start may be touched.
     #[inline]
     pub fn limit(&self) -> usize {
@@ -149,12 +132,6 @@ impl Mapping {
         }
     }
 
-    /// Whether the mapping takes stores. Those to a mapping that was opened to read answer `None`.
-    #[inline]
-    pub fn is_writable(&self) -> bool {
-        self.writable
-    }
-
     /// Published bytes: the caller knows by the protocol that nobody writes them any more.
     #[inline]
     pub fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
@@ -171,13 +148,6 @@ impl Mapping {
         self.peek32(at)
     }
 
-    /// A 64-bit word of volatile shared memory, 8-byte aligned; not tracked either.
-    #[inline]
-    pub fn word64(&self, at: usize) -> Option<&AtomicU64> {
-        self.check_write(at, 8)?;
-        self.peek64(at)
-    }
-
     #[inline]
     fn peek32(&self, at: usize) -> Option<&AtomicU32> {
         if !at.is_multiple_of(4) {
@@ -189,26 +159,10 @@ impl Mapping {
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
-    #[inline]
-    fn peek64(&self, at: usize) -> Option<&AtomicU64> {
-        if !at.is_multiple_of(8) {
-            return None;
-        }
-        let word = self.check(at, 8)?;
-        // SAFETY: as above.
-        Some(unsafe { AtomicU64::from_ptr(word.cast()) })
-    }
-
     /// Loads a 32-bit word.
     #[inline]
     pub fn load_u32(&self, at: usize, order: Ordering) -> Option<u32> {
         Some(self.peek32(at)?.load(order))
-    }
-
-    /// Loads a 64-bit word.
-    #[inline]
-    pub fn load_u64(&self, at: usize, order: Ordering) -> Option<u64> {
-        Some(self.peek64(at)?.load(order))
     }
 
     /// Stores a 32-bit word.
@@ -217,23 +171,6 @@ impl Mapping {
         self.word32(at)?.store(value, order);
         self.tell(at, 4);
         Some(())
-    }
-
-    /// Stores a 64-bit word.
-    #[inline]
-    pub fn store_u64(&self, at: usize, value: u64, order: Ordering) -> Option<()> {
-        self.word64(at)?.store(value, order);
-        self.tell(at, 8);
-        Some(())
-    }
-
-    /// Compare and swap of a 64-bit word; the found value on failure.
-    #[inline]
-    pub fn cas_u64(&self, at: usize, old: u64, new: u64) -> Option<std::result::Result<u64, u64>> {
-        let word = self.word64(at)?;
-        let swapped = word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
-        self.tell(at, 8);
-        Some(swapped)
     }
 
     /// Copies bytes in that nobody reads yet.
@@ -278,6 +215,17 @@ impl Mapping {
     fn tell(&self, at: usize, len: usize) {
         if let Some(tracker) = &self.tracker {
             tracker.stored(at, len);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Mapping {
+    /// Another mapping of the same anonymous memory; `None` for a mapping of a file.
+    pub fn another(&self, limit: usize, tracker: Option<Arc<dyn Tracker>>) -> Option<Self> {
+        match &self.memory {
+            Memory::Anonymous(map) => Some(Self::share(map.clone(), limit, tracker)),
+            Memory::File(_) => None,
         }
     }
 }
@@ -357,16 +305,6 @@ impl Region {
         self.store(number, value, Ordering::Relaxed);
     }
 
-    /// Adds to a counter; the value before.
-    #[inline]
-    pub fn add(&self, number: usize, value: u64) -> u64 {
-        let before = self
-            .word_to_store(number)
-            .fetch_add(value, Ordering::Relaxed);
-        self.map.tell(self.at + number * 8, 8);
-        before
-    }
-
     /// Compare and swap; the found value on failure.
     #[inline]
     pub fn cas(&self, number: usize, old: u64, new: u64) -> std::result::Result<u64, u64> {
@@ -409,10 +347,10 @@ mod tests {
         let map = Mapping::anonymous(4096).expect("memory");
         assert!(map.bytes(4090, 7).is_none());
         assert!(map.bytes(usize::MAX, 2).is_none());
-        assert!(map.load_u64(4, Ordering::Relaxed).is_none(), "unaligned");
+        assert!(map.load_u32(3, Ordering::Relaxed).is_none(), "unaligned");
         assert!(map.copy_in(4095, b"xy").is_none());
         let small = map.another(64, None).expect("anonymous");
-        assert!(small.load_u64(64, Ordering::Relaxed).is_none());
+        assert!(small.load_u32(64, Ordering::Relaxed).is_none());
         assert!(Region::new(&Arc::new(small), 0, 72).is_none());
     }
 
@@ -421,13 +359,12 @@ mod tests {
         let file = tempfile::tempfile().expect("file");
         file.set_len(4096).expect("length");
         let map = Mapping::of_file(&file, 4096, 4096, false, Path::new("f")).expect("map");
-        assert_eq!(map.load_u64(0, Ordering::Acquire), Some(0));
+        assert_eq!(map.load_u32(0, Ordering::Acquire), Some(0));
         assert_eq!(map.load_u32(4092, Ordering::Acquire), Some(0));
-        assert!(map.store_u64(0, 1, Ordering::Release).is_none());
         assert!(map.store_u32(0, 1, Ordering::Release).is_none());
-        assert!(map.cas_u64(0, 0, 1).is_none());
+        assert!(map.store_u32(0, 1, Ordering::Release).is_none());
         assert!(map.copy_in(0, b"x").is_none() && map.zero(0, 8).is_none());
-        assert!(map.word32(0).is_none() && map.word64(0).is_none());
+        assert!(map.word32(0).is_none());
         let region = Region::new(&Arc::new(map), 0, 64).expect("inside");
         assert_eq!(region.get(7), 0);
         let store = std::panic::AssertUnwindSafe(|| region.set(0, 1));

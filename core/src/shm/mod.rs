@@ -12,12 +12,14 @@ mod locks;
 mod map;
 mod sys;
 
-pub use event::{EventCount, Token};
+pub use event::EventCount;
 #[cfg(test)]
 pub(crate) use fork::fork_in_test;
 pub use fork::generation as fork_generation;
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
 pub use locks::LockFile;
-pub use map::{Mapping, Region, Tracker};
+#[cfg(test)]
+pub use map::Tracker;
+pub use map::{Mapping, Region};
 pub use sys::{boot_id, process_id};

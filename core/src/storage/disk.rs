@@ -181,14 +181,21 @@ impl File for DiskFile {
             return Ok(());
         }
         let doing = format!("allocate {len} bytes for");
-        loop {
-            return match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
-                Ok(()) => Ok(()),
-                Err(Errno::INTR) => continue,
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.append_zeros(len, &doing),
-                Err(e) => Err(self.failed(&doing, e)),
-            };
+        // The blocks before the length: a file system that is full half way would else leave a
+        // length with nothing behind it, and who maps that dies of SIGBUS (P5).
+        for flags in [FallocateFlags::KEEP_SIZE, FallocateFlags::empty()] {
+            loop {
+                match fallocate(&self.file, flags, 0, len) {
+                    Ok(()) => break,
+                    Err(Errno::INTR) => {}
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                        return self.append_zeros(len, &doing);
+                    }
+                    Err(e) => return Err(self.failed(&doing, e)),
+                }
+            }
         }
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

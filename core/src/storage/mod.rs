@@ -3,6 +3,7 @@
 
 mod disk;
 mod replace;
+#[cfg(test)]
 mod twin;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use disk::Disk;
 pub use replace::replace_file;
+#[cfg(test)]
 pub use twin::{Fault, Twin};
 
 use crate::error::Result;

@@ -58,7 +58,8 @@ fn default_name() -> String {
         .file_name()
         .unwrap_or_default();
     let mut name = program.to_string_lossy().into_owned();
-    name.truncate(name.floor_char_boundary(60));
+    let short = (0..=60).rev().find(|at| name.is_char_boundary(*at));
+    name.truncate(short.unwrap_or(0));
     format!("{name}-{}", std::process::id())
 }
 

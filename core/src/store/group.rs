@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Block;
 use super::control::ConsumerEntry;
+use super::dying;
 use super::topic::{Topic, TopicInner, damaged_meta, folder_mode, read_text, unique_id};
 use super::{Handle, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +30,7 @@ pub(crate) struct GroupInner {
     pub(super) policy: Policy,
     pub(super) block: Block,
     windows: Vec<Guarded<Window>>,
-    /// The last reasons of messages that are on their way to the dead letters.
+    /// Why messages failed for the last time that are on their way to the dead letters.
     pub(super) reasons: Mutex<HashMap<(u32, u64), Reason>>,
 }
 
@@ -109,7 +110,7 @@ impl TopicInner {
             let dead = names::dead_letter_topic(&self.name, name);
             names::check("default dead-letter topic", &dead)?;
         }
-        let lock = self.store.control.header().word32(header::JOURNAL_LOCK);
+        let lock = self.store.control.header().word32(header::CREATE_LOCK);
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         if storage.exists(path)? {
             return Ok(());
@@ -182,6 +183,7 @@ impl TopicInner {
             reasons: Mutex::default(),
         });
         known.insert(name.to_owned(), Arc::downgrade(&inner));
+        self.store.tend(folder.clone(), inner.tended(folder, uid));
         Ok(inner)
     }
 }
@@ -202,13 +204,13 @@ impl GroupInner {
         let window = self.windows[partition as usize].with(&mut held);
         window.refresh()?;
         if how != Acquired::Clean || region.get(at::REBUILT) == 0 {
-            self.rebuild(partition, window);
+            self.rebuild(partition, window)?;
         }
         Ok(work(window))
     }
 
     #[cold]
-    fn rebuild(&self, partition: u32, window: &mut Window) {
+    fn rebuild(&self, partition: u32, window: &mut Window) -> Result<()> {
         let store = &self.topic.store;
         let region = &self.block.partitions[partition as usize];
         let (now, wall) = (store.env.clock.boot_ms(), store.env.clock.wall_ms());
@@ -219,12 +221,16 @@ impl GroupInner {
         } else {
             Life::NewBoot
         };
+        if life != Life::Same {
+            window.open_clean()?;
+        }
         let log = &self.topic.partitions[partition as usize];
         let exists = |offset, position| log.record(offset, position).is_ok();
         window.rebuild(&self.policy, life, now, wall, &exists);
         window.set_boot(boot_id());
         // Last: a death before has the next one do it again.
         region.store(at::REBUILT, 1, Memory::Release);
+        Ok(())
     }
 
     pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {
@@ -248,18 +254,43 @@ impl GroupInner {
     /// The leases of a consumer that closed or died come back at once.
     pub(super) fn return_consumer(&self, consumer: u16, died: Option<&str>) -> Result<()> {
         let clock = &self.topic.store.env.clock;
-        let mut returned = 0;
+        let mut count = 0;
         for partition in &self.topic.partitions {
             let number = partition.number();
-            returned += self.with_window(number, |window| {
+            let returned = self.with_window(number, |window| {
                 let (now, wall) = (clock.boot_ms(), clock.wall_ms());
                 window.return_consumer(&self.policy, consumer, died.is_some(), now, wall)
             })?;
+            count += returned.count;
+            let name = died.unwrap_or_default();
+            for (offset, _) in &returned.dying {
+                let error = format!("the process of consumer {name:?} died");
+                self.remember_reason(number, *offset, (error, name.to_owned()));
+            }
+            if !returned.dying.is_empty() {
+                dying::move_dying(self, number)?;
+            }
         }
-        if returned > 0 {
-            self.wake(returned);
+        if count > 0 {
+            self.wake(count);
         }
         Ok(())
+    }
+
+    /// Name of a consumer of this group; empty if it is gone.
+    pub(super) fn consumer_name(&self, slot: u16) -> String {
+        let consumers = self.topic.store.control.consumers_of_group(&self.block);
+        let mut named = consumers.into_iter().filter(|known| known.slot.0 == slot);
+        named.next().map(|known| known.name).unwrap_or_default()
+    }
+
+    /// Leases that ran out for the last time.
+    pub(super) fn remember_expired(&self, partition: u32, dying: &[(u64, u16)]) {
+        for (offset, consumer) in dying {
+            let error = format!("the lease of {:?} ran out", self.config.lease);
+            let reason = (error, self.consumer_name(*consumer));
+            self.remember_reason(partition, *offset, reason);
+        }
     }
 
     pub(super) fn remember_reason(&self, partition: u32, offset: u64, reason: Reason) {

@@ -1,6 +1,7 @@
 //! The one thread that each store has in each process: it does ahead, or now and then, what no
 //! caller should wait for.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -130,7 +131,7 @@ fn run(store: &Weak<StoreInner>, inbox: &Receiver<Task>) {
 /// needs what failed fails himself, with the same error and someone to tell it to.
 fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     let mut next = IDLE;
-    let tended = locked(&store.tended).clone();
+    let tended: Vec<_> = locked(&store.tended).values().cloned().collect();
     let mut interval: Option<Duration> = None;
     for part in &tended {
         if part.tend().is_ok_and(|pace| pace == Pace::Soon) {
@@ -155,18 +156,24 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
 }
 
 impl StoreInner {
-    /// Has housekeeping look after a part from now on.
-    pub(crate) fn tend(&self, part: Arc<dyn Tended>) {
-        locked(&self.tended).push(part);
+    /// Has housekeeping look after a part from now on, in the place of an earlier one of this folder.
+    pub(super) fn tend(&self, folder: PathBuf, part: Arc<dyn Tended>) {
+        locked(&self.tended).insert(folder, part);
         self.nudge();
     }
 
     /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.
-    pub(crate) fn tend_partition(&self, partition: Arc<Partition>, durability: Durability) {
-        self.tend(Arc::new(TendedPartition {
+    pub(super) fn tend_partition(
+        &self,
+        folder: PathBuf,
+        partition: Arc<Partition>,
+        durability: Durability,
+    ) {
+        let part = TendedPartition {
             partition,
             durability,
-        }));
+        };
+        self.tend(folder, Arc::new(part));
     }
 
     /// Has housekeeping look around now rather than at its next beat; never waits.

@@ -45,7 +45,7 @@ pub(crate) struct StoreInner {
     /// `None` in a store that is only read.
     pub(super) members: Option<Arc<Members>>,
     pub(super) lock: Option<Arc<LockFile>>,
-    pub(super) tended: Mutex<Vec<Arc<dyn Tended>>>,
+    pub(super) tended: Mutex<BTreeMap<PathBuf, Arc<dyn Tended>>>,
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
     handles: Arc<Handles>,
     left: AtomicBool,
@@ -200,7 +200,7 @@ impl StoreInner {
         let fenced = self.env.check_fence().is_err();
         let mut done = Ok(());
         if !fenced && lock.try_exclusive(STORE_BYTE)? {
-            for part in &tended {
+            for part in tended.values() {
                 done = done.and(part.close_clean());
             }
         }

@@ -1,10 +1,12 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod ballast;
 mod consumer;
 mod control;
 mod dead_letter;
 mod death;
 mod delivery;
+mod dying;
 mod forked;
 mod group;
 mod housekeeping;
@@ -20,6 +22,7 @@ mod settle;
 mod stats;
 #[allow(clippy::module_inception)]
 mod store;
+mod tended_group;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -35,8 +38,6 @@ pub use store::{Store, StoreStats};
 pub use topic::Topic;
 
 // What the topics, groups and readers of a store build on.
-pub(crate) use control::{Block, ConsumerSlot, Control};
-pub(crate) use death::Cleanup;
-pub(crate) use forked::Forkable;
-pub(crate) use housekeeping::{Pace, Tended};
-pub(crate) use inner::{Handle, StoreInner};
+use control::{Block, ConsumerSlot};
+use death::Cleanup;
+use inner::{Handle, StoreInner};

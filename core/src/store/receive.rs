@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
-use super::dead_letter;
 use super::delivery::{Delivery, ReadMessage};
+use super::dying;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
 use crate::group::{Admit, Counter, Taken, Window};
@@ -29,6 +29,8 @@ enum Need {
 
 struct Looked {
     need: Need,
+    /// Those whose lease ran out for the last time.
+    expired: Vec<(u64, u16)>,
     dying: bool,
     epoch: u32,
     next_due: Option<u64>,
@@ -140,11 +142,13 @@ impl Consumer {
             let wanted = max - found.len();
             let looked = group.with_window(number, |window| {
                 let now = clock.boot_ms();
-                window.expire(&group.policy, now, (wall_ns / 1_000_000).max(0) as u64);
+                let wall_ms = (wall_ns / 1_000_000).max(0) as u64;
+                let expired = window.expire(&group.policy, now, wall_ms).dying;
                 let lease = (now + lease.as_millis() as u64, self.slot, batch);
                 let need = fill(window, &group.policy, partition, wanted, lease, &mut taken);
                 Looked {
                     need,
+                    expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: window.epoch(),
                     next_due: window.next_due(),
@@ -152,8 +156,12 @@ impl Consumer {
             })?;
             let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
             self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
-            if looked.dying {
-                dead_letter::move_dying(group, number)?;
+            group.remember_expired(number, &looked.expired);
+            if looked.dying
+                && let Err(error) = dying::move_dying(group, number)
+            {
+                // What was handed out is not to be lost by it.
+                self.keep_pending(error);
             }
             let more = match looked.need {
                 Need::Nothing => false,

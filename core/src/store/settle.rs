@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::consumer::Consumer;
-use super::dead_letter;
+use super::dying;
 use super::group::GroupInner;
 use super::message::Receipt;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +13,7 @@ impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
     /// [`ErrorKind::StaleReceipt`]; the others are settled all the same.
     pub fn ack(&self, receipts: &[Receipt]) -> Result<()> {
-        self.settle(receipts, |window, receipt| {
+        self.settle(receipts, "", |window, receipt| {
             window.ack(receipt.id.offset, receipt.attempt)
         })
     }
@@ -30,11 +30,11 @@ impl Consumer {
             let message = format!("delay is {delay:?}; expected at most 365 days");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        self.note(receipts, error.unwrap_or("nack without an error text"));
         let (clock, policy) = (&self.group.topic.store.env.clock, &self.group.policy);
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let delay = delay.map(|delay| delay.as_millis() as u64);
-        self.settle(receipts, |window, receipt| {
+        let reason = error.unwrap_or("nack without an error text");
+        self.settle(receipts, reason, |window, receipt| {
             window.nack(
                 policy,
                 (receipt.id.offset, receipt.attempt),
@@ -47,7 +47,7 @@ impl Consumer {
 
     /// Hands the messages back, uncounted; they are ready at once.
     pub fn release(&self, receipts: &[Receipt]) -> Result<()> {
-        self.settle(receipts, |window, receipt| {
+        self.settle(receipts, "", |window, receipt| {
             window.release(receipt.id.offset, receipt.attempt)
         })
     }
@@ -60,32 +60,25 @@ impl Consumer {
         }
         let now = self.group.topic.store.env.clock.boot_ms();
         let due = now + (lease.as_millis() as u64).max(1);
-        self.settle(receipts, |window, receipt| {
+        self.settle(receipts, "", |window, receipt| {
             window.extend(receipt.id.offset, receipt.attempt, due, self.slot)
         })
     }
 
     /// Gives up on the messages now: they become dead letters.
     pub fn dead_letter(&self, receipts: &[Receipt], reason: &str) -> Result<()> {
-        self.note(receipts, reason);
-        let wall = self.group.topic.store.env.clock.wall_ms();
-        self.settle(receipts, |window, receipt| {
-            window.give_up(receipt.id.offset, receipt.attempt, wall)
+        let clock = &self.group.topic.store.env.clock;
+        let (now, wall) = (clock.boot_ms(), clock.wall_ms());
+        self.settle(receipts, reason, |window, receipt| {
+            window.give_up(receipt.id.offset, receipt.attempt, now, wall)
         })
-    }
-
-    fn note(&self, receipts: &[Receipt], error: &str) {
-        for receipt in receipts {
-            let reason = (error.to_owned(), self.name.clone());
-            self.group
-                .remember_reason(receipt.id.partition, receipt.id.offset, reason);
-        }
     }
 
     /// One lock for each partition that the receipts name.
     fn settle(
         &self,
         receipts: &[Receipt],
+        reason: &str,
         one: impl Fn(&Window, &Receipt) -> Settled,
     ) -> Result<()> {
         self.check()?;
@@ -104,7 +97,8 @@ impl Consumer {
             };
             if receipts.iter().enumerate().any(|r| mine(&r)) {
                 let these = receipts.iter().enumerate().filter(mine);
-                settle_in(group, partition, these, &one, &mut stale)?;
+                let dying = settle_in(group, partition, these, &one, &mut stale)?;
+                self.bury(partition, &dying, reason)?;
             }
         }
         if stale.is_empty() {
@@ -113,32 +107,48 @@ impl Consumer {
         stale.sort_unstable();
         Err(Error::stale(stale, receipts.len()))
     }
+
+    /// Messages that failed for the last time go to the dead letters, with the reason.
+    fn bury(&self, partition: u32, dying: &[u64], reason: &str) -> Result<()> {
+        if dying.is_empty() {
+            return Ok(());
+        }
+        for offset in dying {
+            let reason = (reason.to_owned(), self.name.clone());
+            self.group.remember_reason(partition, *offset, reason);
+        }
+        dying::move_dying(&self.group, partition).map_err(|error| {
+            error.context("settled, and still to be moved to the dead letters, by the next call")
+        })
+    }
 }
 
+/// With one lock for all of them; the offsets of those that failed for the last time.
 fn settle_in<'a>(
     group: &GroupInner,
     partition: u32,
     receipts: impl Iterator<Item = (usize, &'a Receipt)>,
     one: &impl Fn(&Window, &Receipt) -> Settled,
     stale: &mut Vec<usize>,
-) -> Result<()> {
-    let (ready, dying) = group.with_window(partition, |window| {
+) -> Result<Vec<u64>> {
+    let mut dying = Vec::new();
+    let ready = group.with_window(partition, |window| {
         for (place, receipt) in receipts {
             let current = receipt.epoch == window.epoch();
-            if !current || one(window, receipt) == Settled::Stale {
-                stale.push(place);
+            match if current {
+                one(window, receipt)
+            } else {
+                Settled::Stale
+            } {
+                Settled::Done => {}
+                Settled::Dying => dying.push(receipt.id.offset),
+                Settled::Stale => stale.push(place),
             }
         }
-        (
-            window.counter(Counter::Ready),
-            window.counter(Counter::Dying),
-        )
+        window.counter(Counter::Ready)
     })?;
     if ready > 0 {
         group.wake(u32::try_from(ready).unwrap_or(u32::MAX));
     }
-    if dying > 0 {
-        dead_letter::move_dying(group, partition)?;
-    }
-    Ok(())
+    Ok(dying)
 }

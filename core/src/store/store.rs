@@ -111,11 +111,13 @@ impl Store {
     pub fn sync(&self) -> Result<()> {
         let inner = self.inner()?;
         inner.check_writable("sync")?;
-        let tended = locked(&inner.tended).clone();
+        let tended: Vec<_> = locked(&inner.tended).values().cloned().collect();
         // Each part is synced even if one before it failed; the first failure is told.
-        tended
-            .iter()
-            .fold(Ok(()), |done, part| done.and(part.sync()))
+        let mut done = Ok(());
+        for part in tended {
+            done = done.and(part.sync());
+        }
+        done
     }
 
     /// Leaves the store, in all clones of this handle. Errors with `Busy`, naming them, while topics,

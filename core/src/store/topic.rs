@@ -118,9 +118,9 @@ impl StoreInner {
             let words = block.partitions[number as usize].clone();
             let env = self.env.clone();
             let publish = on_publish.clone();
-            let partition = Partition::open(env, folder, words, uid, number, publish)?;
+            let partition = Partition::open(env, folder.clone(), words, uid, number, publish)?;
             let durability = config.durability.unwrap_or(self.options.durability);
-            self.tend_partition(partition.clone(), durability);
+            self.tend_partition(folder, partition.clone(), durability);
             partitions.push(partition);
         }
         let inner = Arc::new(TopicInner {
@@ -148,7 +148,7 @@ impl StoreInner {
         let lock = self
             .control
             .header()
-            .word32(crate::format::control::header::JOURNAL_LOCK);
+            .word32(crate::format::control::header::CREATE_LOCK);
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);

@@ -1,0 +1,205 @@
+//! The move to the dead letters, atomic through any kill and power loss (P12).
+//!
+//! A message that failed for the last time is in the state dying, and never handed out again. One
+//! mover at a time appends such messages to the dead-letter topic, syncs it (the log before a
+//! settle), and settles them in the window. A word of the group's block says that no move is half
+//! done; where it does not, the next mover first looks which of the dying are in the topic already
+//! and only settles those. The window keeps, on disk, the offset from which it has to look. So a
+//! death between any two steps loses nothing and doubles nothing.
+//!
+//! A power loss may take the window back to before the message died. Unless the topic's durability
+//! is `process`, the window is therefore put on disk before the append.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::dead_letter::{source_of, walk};
+use super::group::{GroupInner, Reason};
+use super::topic::TopicInner;
+use crate::error::{ErrorKind, Result};
+use crate::format::control::{block as words, group_partition as at};
+use crate::format::record::body_crc;
+use crate::format::{headers, murmur2};
+use crate::group::Dying;
+use crate::log::{Draft, Record};
+use crate::options::{Durability, TopicOptions};
+use crate::shm::OwnerLock;
+
+const BATCH: usize = 256;
+/// For so long a dying message is left to the process that knows why it failed.
+const FIRST_RIGHT_MS: u64 = 200;
+/// Dead letters after which the place to look from is raised, which costs a sync of the window.
+const LOOK_BACK: u64 = 1024;
+
+/// Moves what is dying in a partition, as far as it is this process's turn.
+pub(super) fn move_dying(group: &GroupInner, partition: u32) -> Result<()> {
+    if dying(group, partition, 1)?.is_empty() {
+        return Ok(());
+    }
+    let env = &*group.topic.store.env;
+    let lock = group.block.head.word32(words::MOVER_LOCK);
+    let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+    loop {
+        let dying = dying(group, partition, BATCH)?;
+        if dying.is_empty() {
+            return Ok(());
+        }
+        let offsets: Vec<u64> = dying.iter().map(|dead| dead.offset).collect();
+        match group.dead_letter_topic() {
+            Some(name) => move_to(group, partition, dying, &name)?,
+            None => group.with_window(partition, |window| window.settle_dead(&offsets))?,
+        }
+        forget_reasons(group, partition, &offsets);
+    }
+}
+
+/// Those whose reason this process knows, and those that nobody moved who did.
+fn dying(group: &GroupInner, partition: u32, most: usize) -> Result<Vec<Dying>> {
+    let now = group.topic.store.env.clock.boot_ms();
+    group.with_window(partition, |window| {
+        let reasons = locked_reasons(group);
+        window.dying(most, |offset, since| {
+            since > now
+                || since + FIRST_RIGHT_MS <= now
+                || reasons.contains_key(&(partition, offset))
+        })
+    })
+}
+
+fn locked_reasons(
+    group: &GroupInner,
+) -> std::sync::MutexGuard<'_, std::collections::HashMap<(u32, u64), Reason>> {
+    group.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn forget_reasons(group: &GroupInner, partition: u32, done: &[u64]) {
+    let mut reasons = locked_reasons(group);
+    done.iter().for_each(|offset| {
+        reasons.remove(&(partition, *offset));
+    });
+}
+
+/// With the mover's lock held.
+fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) -> Result<()> {
+    let store = &group.topic.store;
+    let target = match store.topic_inner(name) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            store.with_ballast(|| store.create(name, &TopicOptions::default()))?;
+            store.topic_inner(name)?
+        }
+        opened => opened?,
+    };
+    let half_done = &group.block.partitions[partition as usize];
+    let from = group.with_window(partition, |window| window.dead_from())?;
+    let there = if half_done.load(at::MOVED, Ordering::Acquire) == 0 {
+        already_there(&target, from, group, partition)?
+    } else {
+        Vec::new()
+    };
+    let known = |dead: &Dying| there.contains(&dead.offset);
+    let (moved, rest): (Vec<Dying>, Vec<Dying>) = dying.into_iter().partition(known);
+    let careful = group.topic.durability() != Durability::Process;
+    if careful {
+        let window = group.with_window(partition, |window| window.syncer())?;
+        window.sync()?;
+    }
+    // From here to the settling a death leaves some in the topic and still dying.
+    half_done.store(at::MOVED, 0, Ordering::Release);
+    append(group, partition, &target, &rest)?;
+    let log = &target.partitions[0];
+    let end = log.next_offset();
+    log.ensure_durable(end, store.env.lock_timeout)?;
+    let done: Vec<u64> = moved.iter().chain(&rest).map(|dead| dead.offset).collect();
+    let window = group.with_window(partition, |window| {
+        window.settle_dead(&done);
+        window.syncer()
+    })?;
+    if careful || end - from > LOOK_BACK {
+        // The settled entries are on disk before the place to look from is beyond their letters.
+        window.sync()?;
+        group.with_window(partition, |window| window.set_dead_from(end))?;
+    }
+    half_done.store(at::MOVED, 1, Ordering::Release);
+    Ok(())
+}
+
+/// Source offsets of this group's messages in the dead-letter topic from an offset on.
+fn already_there(
+    target: &TopicInner,
+    from: u64,
+    group: &GroupInner,
+    partition: u32,
+) -> Result<Vec<u64>> {
+    let mut found = Vec::new();
+    walk(target, from, |_, record| {
+        if let Some(source) = source_of(record)
+            && source.topic == group.topic.name
+            && source.group == group.name
+            && source.partition == partition
+        {
+            found.push(source.offset);
+        }
+        true
+    })?;
+    Ok(found)
+}
+
+fn append(group: &GroupInner, partition: u32, target: &TopicInner, dying: &[Dying]) -> Result<()> {
+    let log = &group.topic.partitions[partition as usize];
+    for dead in dying {
+        let record = match log.record(dead.offset, dead.position) {
+            Err(error) if error.kind() == ErrorKind::Damaged => continue,
+            read => read?,
+        };
+        let block = headers_of(group, partition, dead, &record)?;
+        let (key, payload) = (record.key(), record.payload());
+        let draft = Draft {
+            key,
+            headers: &block,
+            payload,
+            timestamp_ns: None,
+            body_crc: body_crc(key.unwrap_or_default(), &block, payload),
+            key_hash: key.map_or(0, murmur2::key_hash),
+        };
+        let store = &group.topic.store;
+        store.with_ballast(|| target.partitions[0].append(&[draft]))?;
+    }
+    Ok(())
+}
+
+/// The message's own headers, and where it came from.
+fn headers_of(
+    group: &GroupInner,
+    partition: u32,
+    dead: &Dying,
+    record: &Record,
+) -> Result<Vec<u8>> {
+    let known = locked_reasons(group)
+        .get(&(partition, dead.offset))
+        .cloned();
+    let (error, consumer) = known.unwrap_or_else(|| {
+        let unknown = "unknown: the process that knew the reason ended";
+        (unknown.to_owned(), group.consumer_name(dead.consumer))
+    });
+    let now = group.topic.store.env.clock.wall_ns();
+    let own: [(&str, String); 10] = [
+        ("lq-source-topic", group.topic.name.clone()),
+        ("lq-source-partition", partition.to_string()),
+        ("lq-source-offset", dead.offset.to_string()),
+        ("lq-group", group.name.clone()),
+        ("lq-attempts", dead.attempts.to_string()),
+        ("lq-failures", dead.failures.to_string()),
+        ("lq-error", error),
+        ("lq-consumer", consumer),
+        (
+            "lq-first-failed",
+            (dead.first_failed_ms * 1_000_000).to_string(),
+        ),
+        ("lq-last-failed", now.to_string()),
+    ];
+    let mut all: Vec<(&str, &[u8])> = record.headers().collect();
+    all.extend(own.iter().map(|(name, value)| (*name, value.as_bytes())));
+    let mut block = Vec::new();
+    headers::encode(&all, &mut block)?;
+    Ok(block)
+}

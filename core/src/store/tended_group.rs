@@ -1,0 +1,55 @@
+//! What housekeeping does for a group: the ballast, and the windows' clean close.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::ballast;
+use super::group::GroupInner;
+use super::housekeeping::{Pace, Tended};
+use crate::error::Result;
+use crate::format::names;
+use crate::group::Window;
+use crate::log::Env;
+use crate::shm::Region;
+
+struct TendedGroup {
+    env: Arc<Env>,
+    header: Region,
+    store: PathBuf,
+    folder: PathBuf,
+    uid: u64,
+    limit: u32,
+    partitions: u32,
+}
+
+impl GroupInner {
+    /// Housekeeping's part of the group; it knows where the files are and holds nothing else.
+    pub(super) fn tended(&self, folder: PathBuf, uid: u64) -> Arc<dyn Tended> {
+        let store = &self.topic.store;
+        Arc::new(TendedGroup {
+            env: store.env.clone(),
+            header: store.control.header().clone(),
+            store: store.path.clone(),
+            folder,
+            uid,
+            limit: self.config.window,
+            partitions: self.topic.config.partitions,
+        })
+    }
+}
+
+impl Tended for TendedGroup {
+    fn tend(&self) -> Result<Pace> {
+        ballast::lay_in(&self.env, &self.store, &self.header)?;
+        Ok(Pace::Idle)
+    }
+
+    fn close_clean(&self) -> Result<()> {
+        let (storage, mode) = (&*self.env.storage, self.env.mode);
+        for number in 0..self.partitions {
+            let path = self.folder.join(names::window(number));
+            Window::open(storage, &path, mode, self.uid, number, self.limit, 0)?.close_clean()?;
+        }
+        Ok(())
+    }
+}
