@@ -5,6 +5,7 @@
 pub mod checksum;
 pub mod control;
 pub mod headers;
+pub mod index;
 pub mod journal;
 pub mod meta;
 pub mod murmur2;

@@ -28,6 +28,7 @@ pub const NEXT_SEGMENT: &str = "next";
 pub const NAME_MAX: usize = 249;
 
 const SEGMENT_SUFFIX: &str = ".log";
+const INDEX_SUFFIX: &str = ".index";
 const WINDOW_SUFFIX: &str = ".window";
 
 /// Errors with [`ErrorKind::InvalidName`] unless the name can be a topic's or group's.
@@ -51,6 +52,12 @@ pub fn check(what: &str, name: &str) -> Result<()> {
 #[must_use]
 pub fn topic_folder(store: &Path, topic: &str) -> PathBuf {
     store.join(TOPICS).join(topic)
+}
+
+/// The sparse index of a segment.
+#[must_use]
+pub fn index(base: u64) -> String {
+    format!("{base:020}{INDEX_SUFFIX}")
 }
 
 /// The folder of a partition.

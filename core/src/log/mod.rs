@@ -7,6 +7,7 @@
 mod append;
 mod block;
 mod durable;
+mod index;
 mod read;
 mod recover;
 mod reserve;
@@ -17,7 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use append::Draft;
@@ -33,6 +34,9 @@ use block::Block;
 
 /// No segment.
 pub(crate) const NONE: u64 = u64::MAX;
+
+/// Segments that a process keeps mapped without anyone looking at them.
+const MAPPED_MAX: usize = 64;
 
 /// What a partition needs of the process that opened the store.
 pub struct Env {
@@ -91,6 +95,7 @@ pub struct Partition {
     block: Block,
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    index: Mutex<index::Known>,
     on_publish: OnPublish,
 }
 
@@ -116,6 +121,7 @@ impl Partition {
             block,
             local,
             segments,
+            index: Mutex::default(),
             on_publish,
         };
         let held = partition.lock()?;
@@ -218,6 +224,13 @@ impl Partition {
         known
             .entry(segment.base())
             .or_insert_with(|| segment.clone());
+        if known.len() > MAPPED_MAX {
+            // Each costs a descriptor. Those that somebody looks at stay, and so does the newest.
+            let newest = known.keys().next_back().copied();
+            let base = segment.base();
+            known
+                .retain(|at, one| Arc::strong_count(one) > 1 || *at == base || Some(*at) == newest);
+        }
     }
 
     fn forget(&self, base: u64) {

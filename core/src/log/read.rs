@@ -175,8 +175,8 @@ impl Partition {
             return Ok(false);
         };
         cursor.segment = base;
-        cursor.position = RECORDS as u64;
         cursor.offset = cursor.offset.max(base);
+        cursor.position = self.begin_in(&segment, |entry| entry.offset > cursor.offset);
         while let Found::Record(header, length) = segment.at(cursor.position) {
             if header.kind == END || header.offset >= cursor.offset {
                 break;
@@ -295,19 +295,28 @@ impl Partition {
 
     fn seek_time(&self, wanted: i64) -> Result<Cursor> {
         // Timestamps never fall within a partition, so the first record of each segment decides.
-        let mut from = self.earliest_offset()?;
-        for base in self.bases()? {
-            let first = self
-                .segment(base)?
-                .and_then(|s| match s.at(RECORDS as u64) {
-                    Found::Record(header, _) => Some(header.timestamp_ns),
-                    _ => None,
-                });
-            if first.is_some_and(|first| first < wanted) {
-                from = base;
+        let bases = self.bases()?;
+        let (mut low, mut high) = (0, bases.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            let before = match self.segment(bases[middle])?.map(|s| s.at(RECORDS as u64)) {
+                Some(Found::Record(header, _)) => header.timestamp_ns < wanted,
+                _ => false,
+            };
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
             }
         }
-        let mut cursor = Cursor::at_offset(from);
+        let Some(base) = low.checked_sub(1).map(|place| bases[place]) else {
+            return Ok(Cursor::at_offset(self.earliest_offset()?));
+        };
+        let mut cursor = Cursor::at_offset(base);
+        if let Some(segment) = self.segment(base)? {
+            cursor.segment = base;
+            cursor.position = self.begin_in(&segment, |entry| entry.timestamp_ns >= wanted);
+        }
         while self.resolve(&mut cursor)? {
             match self.step(&mut cursor) {
                 Step::Record { timestamp_ns, .. } if timestamp_ns >= wanted => return Ok(cursor),

@@ -287,3 +287,45 @@ fn p19_a_partition_that_was_never_written_takes_no_disk_and_one_used_once_little
         .sum();
     assert!(bytes < 2 << 20, "{bytes} bytes");
 }
+
+#[test]
+fn p18_p19_a_place_is_found_through_the_index_and_a_wrong_index_is_not_believed() {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let partition = open(Arc::new(Disk), folder.path());
+    let payload = [7; 1000];
+    for number in 0..5000 {
+        let mut one = draft(&payload);
+        one.timestamp_ns = Some(1_000_000 + number * 10);
+        partition.append(&[one]).expect("append");
+    }
+    let bases = partition.bases().expect("bases");
+    assert!(bases.len() > 1, "several segments: {bases:?}");
+    let look = || {
+        for offset in (0..5000_u64).step_by(123).chain([4999]) {
+            let at_time = Start::Time(1_000_000 + offset as i64 * 10 - 3);
+            for start in [Start::Offset(offset), at_time] {
+                let mut cursor = partition.seek(start).expect("seek");
+                assert!(partition.resolve(&mut cursor).expect("resolve"));
+                let Step::Record { offset: found, .. } = partition.step(&mut cursor) else {
+                    panic!("no record at {start:?}");
+                };
+                assert_eq!(found, offset, "{start:?}");
+            }
+        }
+    };
+    look();
+    let index = folder.path().join(names::index(bases[0]));
+    let good = std::fs::read(&index).expect("a sealed segment has an index on disk");
+    // Another segment's places under a checksum that fits: believed nowhere.
+    let salt = partition
+        .segment(bases[0])
+        .expect("open")
+        .expect("is")
+        .salt();
+    let mut entries = crate::format::index::decode(&good, salt).expect("whole");
+    entries.iter_mut().for_each(|entry| entry.position += 8);
+    std::fs::write(&index, crate::format::index::encode(salt, &entries)).expect("write");
+    look();
+    std::fs::write(&index, b"nonsense").expect("write");
+    look();
+}
