@@ -37,7 +37,9 @@ impl Partition {
             if self.block.synced() >= offset {
                 return Ok(());
             }
-            EventCount::wait(self.block.sync_event(), token, BEAT);
+            if EventCount::wait(self.block.sync_event(), token, BEAT) {
+                continue;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let message = format!(
