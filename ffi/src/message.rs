@@ -1,0 +1,275 @@
+//! Messages, and sending them.
+
+use libqueue::{Message, MessageId, Receipt, Result};
+
+use crate::args::{invalid, slice, slice_mut};
+use crate::error::lq_status;
+use crate::panic::call;
+use crate::topic::{TOPICS, lq_topic};
+
+/// Bytes that belong to somebody else.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_bytes {
+    /// The first byte. NULL where there is nothing, as with a message without a key.
+    pub data: *const u8,
+    /// How many there are.
+    pub len: usize,
+}
+
+/// A header of a message.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_header {
+    /// The name, in UTF-8, without a NUL at the end; 0 to 65535 bytes.
+    pub name: lq_bytes,
+    /// The value: any bytes.
+    pub value: lq_bytes,
+}
+
+/// The partition of a message that names none: the one of its key, or without a key each in turn.
+pub const LQ_ANY_PARTITION: i32 = -1;
+
+/// A message to send. Begin with LQ_MESSAGE_INIT, which sets the size and leaves out all the rest.
+/// Nothing of it is kept after the call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_message {
+    /// sizeof(lq_message); the same in all messages of one call.
+    pub size: usize,
+    /// The payload: 0 bytes to the topic's max_message_bytes.
+    pub payload: lq_bytes,
+    /// The key; messages of one key keep their order. No key where data is NULL; the empty key,
+    /// with data and without len, is a key.
+    pub key: lq_bytes,
+    /// The headers; may be NULL where headers_len is 0.
+    pub headers: *const lq_header,
+    /// How many headers there are; at most 65535.
+    pub headers_len: usize,
+    /// Nanoseconds since the Unix epoch; 0 takes the clock's. Raised to the timestamp of the
+    /// partition's last message if it is below.
+    pub timestamp_ns: i64,
+    /// The partition, or LQ_ANY_PARTITION.
+    pub partition: i32,
+}
+
+/// Names a message for ever: an id is never used twice in a store.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_message_id {
+    /// Id of the topic.
+    pub topic_id: u64,
+    /// Number of the message in its partition, from 0.
+    pub offset: u64,
+    /// Partition of the topic, from 0.
+    pub partition: u32,
+    /// Always 0, so that ids may be compared and hashed as bytes.
+    pub reserved: u32,
+}
+
+/// Settles one delivery: names the message and which of its hand-outs. A plain value: copy it, keep
+/// it, pass it to another thread. It outlives its batch.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_receipt {
+    /// The message.
+    pub id: lq_message_id,
+    /// The hand-out's number, from 1.
+    pub attempt: u32,
+    /// Raised whenever the group starts anew somewhere else; older receipts are stale then.
+    pub epoch: u32,
+}
+
+impl From<MessageId> for lq_message_id {
+    fn from(id: MessageId) -> Self {
+        Self {
+            topic_id: id.topic_id,
+            offset: id.offset,
+            partition: id.partition,
+            reserved: 0,
+        }
+    }
+}
+
+impl From<&lq_message_id> for MessageId {
+    fn from(id: &lq_message_id) -> Self {
+        Self {
+            topic_id: id.topic_id,
+            partition: id.partition,
+            offset: id.offset,
+        }
+    }
+}
+
+impl From<Receipt> for lq_receipt {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            id: receipt.id.into(),
+            attempt: receipt.attempt,
+            epoch: receipt.epoch,
+        }
+    }
+}
+
+impl From<&lq_receipt> for Receipt {
+    fn from(receipt: &lq_receipt) -> Self {
+        Self {
+            id: (&receipt.id).into(),
+            attempt: receipt.attempt,
+            epoch: receipt.epoch,
+        }
+    }
+}
+
+impl lq_bytes {
+    pub(crate) const NONE: Self = Self {
+        data: std::ptr::null(),
+        len: 0,
+    };
+
+    #[inline]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self {
+            data: bytes.as_ptr(),
+            len: bytes.len(),
+        }
+    }
+
+    /// # Safety
+    /// `data`, unless it is NULL, is valid for reading `len` bytes until the call returns.
+    #[inline]
+    unsafe fn read<'a>(self, what: &str) -> Result<&'a [u8]> {
+        // SAFETY: as demanded above.
+        unsafe { slice(self.data, self.len, what) }
+    }
+}
+
+/// The headers of one message.
+///
+/// # Safety
+/// `message` is valid as the header of the library demands, until the call returns.
+unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> {
+    // SAFETY: valid as demanded above.
+    let given = unsafe { slice(message.headers, message.headers_len, "headers") }?;
+    let mut headers = Vec::with_capacity(given.len());
+    for header in given {
+        // SAFETY: valid as demanded above.
+        let name = unsafe { header.name.read("a header's name") }?;
+        let name = std::str::from_utf8(name).map_err(|_| {
+            let found = String::from_utf8_lossy(name);
+            invalid(format!("a header's name is {found:?}; expected UTF-8"))
+        })?;
+        // SAFETY: valid as demanded above.
+        headers.push((name, unsafe { header.value.read("a header's value") }?));
+    }
+    Ok(headers)
+}
+
+/// The message without its headers.
+///
+/// # Safety
+/// As in `headers`.
+#[inline]
+unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
+    let key = match message.key.data {
+        data if data.is_null() && message.key.len == 0 => None,
+        // SAFETY: valid as demanded above.
+        _ => Some(unsafe { message.key.read("key") }?),
+    };
+    let partition = match message.partition {
+        LQ_ANY_PARTITION => None,
+        number => Some(u32::try_from(number).map_err(|_| {
+            invalid(format!(
+                "partition is {number}; expected 0 or more, or LQ_ANY_PARTITION (-1)"
+            ))
+        })?),
+    };
+    Ok(Message {
+        // SAFETY: valid as demanded above.
+        payload: unsafe { message.payload.read("payload") }?,
+        key,
+        headers: &[],
+        partition,
+        timestamp_ns: (message.timestamp_ns != 0).then_some(message.timestamp_ns),
+    })
+}
+
+/// The array of messages, if all have the size of this version.
+///
+/// # Safety
+/// `messages`, unless it is NULL, is valid for reading `n` messages until the call returns.
+unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
+    // SAFETY: valid as demanded above.
+    let given = unsafe { slice(messages, n, "messages") }?;
+    if let Some(place) = given.iter().position(|m| m.size != size_of::<lq_message>()) {
+        let message = format!(
+            "size of message {place} is {}; expected {}: begin each with LQ_MESSAGE_INIT, of the \
+             header that comes with this library",
+            given[place].size,
+            size_of::<lq_message>()
+        );
+        return Err(invalid(message));
+    }
+    Ok(given)
+}
+
+/// Sends messages: all or none of them. Once it returns, they survive the end of any process, kill
+/// -9 included, and a power loss as far as the topic's durability says. Messages of one call
+/// without key and partition go to one partition together.
+///
+/// topic: where to.
+/// messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only.
+/// n: how many; nothing happens where it is 0.
+/// ids: gets the id of each message, in their order; NULL if they are of no interest.
+///
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size or partition; a header's name
+/// that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store that is only
+/// read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not confirm it in
+/// time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync
+/// failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO,
+/// LQ_FENCED, LQ_INTERNAL.
+/// Memory: nothing is kept, and nothing has to be freed.
+/// Threads: any, several at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lq_send(
+    topic: *mut lq_topic,
+    messages: *const lq_message,
+    n: usize,
+    ids: *mut lq_message_id,
+) -> lq_status {
+    call(|| {
+        let topic = TOPICS.enter(topic)?;
+        // SAFETY: the caller keeps its messages valid during the call.
+        let given = unsafe { array(messages, n) }?;
+        let ids = match ids {
+            ids if ids.is_null() => &mut [],
+            // SAFETY: the caller gives room for n ids.
+            ids => unsafe { slice_mut(ids, n, "ids") }?,
+        };
+        if let [one] = given
+            && one.headers_len == 0
+        {
+            // SAFETY: the caller keeps its message valid during the call.
+            let sent = topic.topic.send(&unsafe { plain(one) }?)?;
+            if let Some(id) = ids.first_mut() {
+                *id = sent.into();
+            }
+            return Ok(());
+        }
+        let mut blocks = Vec::with_capacity(n);
+        for message in given {
+            // SAFETY: the caller keeps its messages valid during the call.
+            blocks.push(unsafe { headers(message) }?);
+        }
+        let mut many = Vec::with_capacity(n);
+        for (message, headers) in given.iter().zip(&blocks) {
+            // SAFETY: the caller keeps its messages valid during the call.
+            many.push(unsafe { plain(message) }?.headers(headers));
+        }
+        let sent = topic.topic.send_many(&many)?;
+        for (id, sent) in ids.iter_mut().zip(sent) {
+            *id = sent.into();
+        }
+        Ok(())
+    })
+}

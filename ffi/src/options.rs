@@ -1,0 +1,214 @@
+//! The structs of options and the numbers that choose.
+
+use std::ffi::c_char;
+use std::ptr::null;
+
+use crate::measured::Measured;
+
+/// Waits for as long as it takes: a value of timeout_ms.
+pub const LQ_FOREVER: i64 = -1;
+/// Takes the group's backoff: a value of delay_ms.
+pub const LQ_BACKOFF: i64 = -1;
+
+/// The durability that is stored; for a new topic the store's; for a store LQ_DURABILITY_PROCESS.
+pub const LQ_DURABILITY_DEFAULT: i32 = 0;
+/// Messages survive the end of any process; a power loss takes what the kernel had not written yet.
+pub const LQ_DURABILITY_PROCESS: i32 = 1;
+/// As LQ_DURABILITY_PROCESS; a power loss takes at most what was sent in the last sync_interval_ms.
+pub const LQ_DURABILITY_INTERVAL: i32 = 2;
+/// A power loss takes nothing: each send waits for the disk, together with all that wait then.
+pub const LQ_DURABILITY_SYNC: i32 = 3;
+
+/// The ordering that is stored; for a new group LQ_ORDERING_KEY.
+pub const LQ_ORDERING_DEFAULT: i32 = 0;
+/// Messages are handed out in any order.
+pub const LQ_ORDERING_NONE: i32 = 1;
+/// A message is handed out once all earlier ones of its key are settled.
+pub const LQ_ORDERING_KEY: i32 = 2;
+
+/// What is stored; for a new group LQ_DEAD_LETTERS_OWN.
+pub const LQ_DEAD_LETTERS_DEFAULT: i32 = 0;
+/// Dead letters go to the topic TOPIC.GROUP.dlq, which is created when it is first needed.
+pub const LQ_DEAD_LETTERS_OWN: i32 = 1;
+/// Dead letters go to the topic that dead_letter_topic names.
+pub const LQ_DEAD_LETTERS_TOPIC: i32 = 2;
+/// Messages that failed too often are counted and dropped.
+pub const LQ_DEAD_LETTERS_DROP: i32 = 3;
+
+/// The default place to start: LQ_START_EARLIEST.
+pub const LQ_START_DEFAULT: i32 = 0;
+/// At the oldest message that is kept.
+pub const LQ_START_EARLIEST: i32 = 1;
+/// Behind the newest message.
+pub const LQ_START_LATEST: i32 = 2;
+/// At the offset start_at; only where one partition is meant.
+pub const LQ_START_OFFSET: i32 = 3;
+/// At the first message of the time start_at or later, in nanoseconds since the Unix epoch.
+pub const LQ_START_TIME: i32 = 4;
+
+/// How a store is opened. Begin with LQ_STORE_OPTIONS_INIT, which has the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_store_options {
+    /// sizeof(lq_store_options).
+    pub size: usize,
+    /// 1 creates the store where there is none (the default); 0 does not.
+    pub create: i32,
+    /// 1 only reads: no member is entered and nothing is ever written; 0 is the default.
+    pub read_only: i32,
+    /// The durability of topics that have none of their own: one of LQ_DURABILITY_.
+    pub durability: i32,
+    /// Permission bits of files that are created, as in 0660, which is what 0 stands for.
+    pub mode: u32,
+    /// With LQ_DURABILITY_INTERVAL: the interval in milliseconds. 0: 10. Else to be left at 0.
+    pub sync_interval_ms: i64,
+    /// How long to wait for a lock that a live process holds, in milliseconds. 0: 10000.
+    pub lock_timeout_ms: i64,
+}
+
+/// Configuration of a topic. Begin with LQ_TOPIC_OPTIONS_INIT, which leaves everything out: what is
+/// left out takes the stored value where the topic exists, and the default where it is created.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_topic_options {
+    /// sizeof(lq_topic_options).
+    pub size: usize,
+    /// Number of partitions, 1 to 1024; fixed once the topic exists. 0: left out, default 1.
+    pub partitions: u32,
+    /// Overrides the store's durability: one of LQ_DURABILITY_. 0: left out.
+    pub durability: i32,
+    /// With LQ_DURABILITY_INTERVAL: the interval in milliseconds. 0: 10. Else to be left at 0.
+    pub sync_interval_ms: i64,
+    /// Largest message in bytes: key, headers and payload. 0: left out, default 1 GiB, the most.
+    pub max_message_bytes: u64,
+}
+
+/// Configuration of a group. Begin with LQ_GROUP_OPTIONS_INIT, which leaves everything out: what is
+/// left out takes the stored value where the group exists, and the default where it is created.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_group_options {
+    /// sizeof(lq_group_options).
+    pub size: usize,
+    /// In which order messages are handed out: one of LQ_ORDERING_. 0: left out.
+    pub ordering: i32,
+    /// After how many failures a message is a dead letter, 1 to 60000. 0: left out, default 5.
+    pub max_attempts: u32,
+    /// How long a message is handed out for, in milliseconds. 0: left out, default 30000.
+    pub lease_ms: i64,
+    /// How long a message waits after its first failure, in milliseconds. -1: left out, default
+    /// 1000. Where one of the three numbers of the backoff is given, the others take the default.
+    pub backoff_first_ms: i64,
+    /// The longest that it waits, in milliseconds. -1: left out, default 300000.
+    pub backoff_longest_ms: i64,
+    /// What each further failure multiplies the wait by, 1 to 1000. 0: left out, default 2.
+    pub backoff_factor: f64,
+    /// Where messages go that failed too often: one of LQ_DEAD_LETTERS_. 0: left out.
+    pub dead_letters: i32,
+    /// Where the group starts, used only when it is created: one of LQ_START_. 0: the earliest.
+    pub start: i32,
+    /// With LQ_START_OFFSET the offset, with LQ_START_TIME nanoseconds since the Unix epoch. Else
+    /// to be left at 0.
+    pub start_at: i64,
+    /// With LQ_DEAD_LETTERS_TOPIC: the name of the topic, read during the call only. Else NULL.
+    pub dead_letter_topic: *const c_char,
+    /// How many messages the group may run ahead of its oldest unsettled one, 256 to 16777216.
+    /// 0: left out, default 65536.
+    pub window: u32,
+}
+
+/// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_consumer_options {
+    /// sizeof(lq_consumer_options).
+    pub size: usize,
+    /// The group's configuration; NULL takes what is stored, or the defaults.
+    pub group: *const lq_group_options,
+    /// Shown in statistics and dead letters, in UTF-8. NULL: the program's name and process id.
+    pub name: *const c_char,
+}
+
+/// How a reader is opened. Begin with LQ_READER_OPTIONS_INIT, which has the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_reader_options {
+    /// sizeof(lq_reader_options).
+    pub size: usize,
+    /// Where it starts: one of LQ_START_. 0: the earliest.
+    pub start: i32,
+    /// With LQ_START_OFFSET the offset, with LQ_START_TIME nanoseconds since the Unix epoch. Else
+    /// to be left at 0.
+    pub start_at: i64,
+    /// The partitions to read; NULL reads all.
+    pub partitions: *const u32,
+    /// How many partitions are named; 0 reads all.
+    pub partitions_len: usize,
+}
+
+// SAFETY: repr(C), begins with its size, and integers may hold any bytes.
+unsafe impl Measured for lq_store_options {
+    const NAME: &'static str = "lq_store_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        create: 1,
+        read_only: 0,
+        durability: LQ_DURABILITY_DEFAULT,
+        mode: 0,
+        sync_interval_ms: 0,
+        lock_timeout_ms: 0,
+    };
+}
+
+// SAFETY: repr(C), begins with its size, and integers may hold any bytes.
+unsafe impl Measured for lq_topic_options {
+    const NAME: &'static str = "lq_topic_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        partitions: 0,
+        durability: LQ_DURABILITY_DEFAULT,
+        sync_interval_ms: 0,
+        max_message_bytes: 0,
+    };
+}
+
+// SAFETY: repr(C), begins with its size, and numbers and a pointer may hold any bytes.
+unsafe impl Measured for lq_group_options {
+    const NAME: &'static str = "lq_group_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        ordering: LQ_ORDERING_DEFAULT,
+        max_attempts: 0,
+        lease_ms: 0,
+        backoff_first_ms: -1,
+        backoff_longest_ms: -1,
+        backoff_factor: 0.0,
+        dead_letters: LQ_DEAD_LETTERS_DEFAULT,
+        start: LQ_START_DEFAULT,
+        start_at: 0,
+        dead_letter_topic: null(),
+        window: 0,
+    };
+}
+
+// SAFETY: repr(C), begins with its size, and pointers may hold any bytes.
+unsafe impl Measured for lq_consumer_options {
+    const NAME: &'static str = "lq_consumer_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        group: null(),
+        name: null(),
+    };
+}
+
+// SAFETY: repr(C), begins with its size, and integers and a pointer may hold any bytes.
+unsafe impl Measured for lq_reader_options {
+    const NAME: &'static str = "lq_reader_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        start: LQ_START_DEFAULT,
+        start_at: 0,
+        partitions: null(),
+        partitions_len: 0,
+    };
+}

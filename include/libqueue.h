@@ -1,0 +1,1514 @@
+/*
+ * libqueue: a durable message queue without a server.
+ *
+ * Generated from ffi/src by `make header`; do not edit. Link with -lqueue.
+ *
+ *     lq_store *store = NULL; lq_topic *orders = NULL; lq_consumer *billing = NULL;
+ *     if (lq_store_open("/var/lib/shop/queue", NULL, &store) != LQ_OK)
+ *         die(lq_last_error_message());
+ *     lq_topic_open(store, "orders", NULL, &orders);
+ *
+ *     lq_message m = LQ_MESSAGE_INIT;
+ *     m.key = lq_bytes_of("user-12345");
+ *     m.payload = lq_bytes_of("paid");
+ *     lq_send(orders, &m, 1, NULL);
+ *
+ *     lq_consumer_open(orders, "billing", NULL, &billing);
+ *     lq_batch *batch = NULL;
+ *     while (lq_receive(billing, 100, 1000, &batch) == LQ_OK) {
+ *         for (size_t i = 0; i < lq_batch_len(batch); i++) {
+ *             const lq_delivery *d = lq_batch_get(batch, i);
+ *             if (handle(d->payload.data, d->payload.len))
+ *                 lq_ack(billing, &d->receipt, 1);
+ *             else
+ *                 lq_nack(billing, &d->receipt, 1, LQ_BACKOFF, "bad total");
+ *         }
+ *         lq_batch_free(batch);
+ *     }
+ *
+ * What holds for every function:
+ *
+ * - Whatever can fail returns an lq_status: LQ_OK, which is 0, or a code; lq_last_error_message()
+ *   then says what was expected, what was found, where, and what to do. Outputs come last and are
+ *   written only on success. Where a function returns something else, NULL or 0 says that it
+ *   failed.
+ * - Handles are opaque: never look behind the pointer. Each is closed once, by the function that
+ *   its type names; NULL may be closed, too. NULL, a closed handle and a handle of another type
+ *   give LQ_INVALID_ARGUMENT, whatever the function. Handles may be used from several threads at
+ *   once, except a batch and a reader.
+ * - Pointers are checked for NULL and alignment; otherwise they must point to as much as their
+ *   description says, until the call returns. Names and texts are C strings in UTF-8.
+ * - Structs of options and statistics, and lq_message, begin with their size: start each with its
+ *   _INIT macro. Fields are only ever added at the end. NULL options are the defaults. Numbers that
+ *   choose have named constants; others are refused.
+ * - No call ends the process: a bug in the library is LQ_INTERNAL.
+ */
+#ifndef LIBQUEUE_H
+#define LIBQUEUE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/**
+ * The binary interface that this header declares: the number at the end of libqueue.so.N. Raised
+ * only when a program built against an earlier header would break.
+ */
+#define LQ_ABI_VERSION 0
+
+/** All is well. */
+#define LQ_OK 0
+
+/**
+ * An argument is outside of what the call takes: NULL, a number that is out of range, a handle
+ * that was closed already or is of another type.
+ */
+#define LQ_INVALID_ARGUMENT 1
+
+/** A topic's, group's or consumer's name has characters or a length that are not allowed. */
+#define LQ_INVALID_NAME 2
+
+/** The store, topic, group or file does not exist. */
+#define LQ_NOT_FOUND 3
+
+/** What was to be created exists already. */
+#define LQ_ALREADY_EXISTS 4
+
+/** The operating system does not let this user do it. */
+#define LQ_PERMISSION_DENIED 5
+
+/** The store was opened read-only, or lies on a read-only file system. */
+#define LQ_READ_ONLY 6
+
+/** The path is a file, or a folder that holds something else than a store. */
+#define LQ_NOT_A_STORE 7
+
+/** The store was written by a version that this one cannot share it with. */
+#define LQ_INCOMPATIBLE 8
+
+/** The path lies on a network file system, where locks and mappings cannot be relied on. */
+#define LQ_NETWORK_FILESYSTEM 9
+
+/** The disk or the quota is full; nothing was stored. */
+#define LQ_DISK_FULL 10
+
+/** The operating system reported another input or output error. */
+#define LQ_IO 11
+
+/** Stored bytes are not what was written: the message names file and position. */
+#define LQ_DAMAGED 12
+
+/** The time that the caller gave is over: nothing came, or the disk was too slow. */
+#define LQ_TIMEOUT 13
+
+/** The handle was closed. */
+#define LQ_CLOSED 14
+
+/** A receipt's message was handed out again, settled already, or its group was sought. */
+#define LQ_STALE_RECEIPT 15
+
+/** The topic is at its limit. */
+#define LQ_FULL 16
+
+/** The message is larger than the topic or the format allows. */
+#define LQ_TOO_LARGE 17
+
+/** A stored configuration says otherwise; open without the option that contradicts it. */
+#define LQ_CONFIG_MISMATCH 18
+
+/** A live process has held a lock for longer than the lock timeout. */
+#define LQ_STUCK 19
+
+/** This member or producer was replaced and may not write any more. */
+#define LQ_FENCED 20
+
+/** The handle was opened before a fork and cannot be used in the child. */
+#define LQ_FORKED 21
+
+/** A table of fixed size (members, consumers) has no free place. */
+#define LQ_TOO_MANY 22
+
+/** Something that depends on the handle is still open. */
+#define LQ_BUSY 23
+
+/** An earlier sync failed; the partition refuses to append until it was repaired. */
+#define LQ_POISONED 24
+
+/** The platform or file system cannot do this. */
+#define LQ_UNSUPPORTED 25
+
+/** A bug in libqueue: please report it with the message. */
+#define LQ_INTERNAL 26
+
+/** Waits for as long as it takes: a value of timeout_ms. */
+#define LQ_FOREVER (-1)
+
+/** Takes the group's backoff: a value of delay_ms. */
+#define LQ_BACKOFF (-1)
+
+/**
+ * The durability that is stored; for a new topic the store's; for a store LQ_DURABILITY_PROCESS.
+ */
+#define LQ_DURABILITY_DEFAULT 0
+
+/**
+ * Messages survive the end of any process; a power loss takes what the kernel had not written yet.
+ */
+#define LQ_DURABILITY_PROCESS 1
+
+/**
+ * As LQ_DURABILITY_PROCESS; a power loss takes at most what was sent in the last sync_interval_ms.
+ */
+#define LQ_DURABILITY_INTERVAL 2
+
+/** A power loss takes nothing: each send waits for the disk, together with all that wait then. */
+#define LQ_DURABILITY_SYNC 3
+
+/** The ordering that is stored; for a new group LQ_ORDERING_KEY. */
+#define LQ_ORDERING_DEFAULT 0
+
+/** Messages are handed out in any order. */
+#define LQ_ORDERING_NONE 1
+
+/** A message is handed out once all earlier ones of its key are settled. */
+#define LQ_ORDERING_KEY 2
+
+/** What is stored; for a new group LQ_DEAD_LETTERS_OWN. */
+#define LQ_DEAD_LETTERS_DEFAULT 0
+
+/** Dead letters go to the topic TOPIC.GROUP.dlq, which is created when it is first needed. */
+#define LQ_DEAD_LETTERS_OWN 1
+
+/** Dead letters go to the topic that dead_letter_topic names. */
+#define LQ_DEAD_LETTERS_TOPIC 2
+
+/** Messages that failed too often are counted and dropped. */
+#define LQ_DEAD_LETTERS_DROP 3
+
+/** The default place to start: LQ_START_EARLIEST. */
+#define LQ_START_DEFAULT 0
+
+/** At the oldest message that is kept. */
+#define LQ_START_EARLIEST 1
+
+/** Behind the newest message. */
+#define LQ_START_LATEST 2
+
+/** At the offset start_at; only where one partition is meant. */
+#define LQ_START_OFFSET 3
+
+/** At the first message of the time start_at or later, in nanoseconds since the Unix epoch. */
+#define LQ_START_TIME 4
+
+/**
+ * The partition of a message that names none: the one of its key, or without a key each in turn.
+ */
+#define LQ_ANY_PARTITION (-1)
+
+/**
+ * The messages of one lq_receive or lq_reader_receive, at least one.
+ *
+ * Lifetime: until lq_batch_free; it may outlive the consumer, the reader and the store. Threads:
+ * one at a time.
+ */
+typedef struct lq_batch lq_batch;
+
+/**
+ * A consumer: one worker of a group. The group's messages are shared among its consumers, in all
+ * processes.
+ *
+ * Lifetime: from lq_consumer_open to lq_consumer_close, within that of its store; the topic's
+ * handle may be closed earlier. Threads: any, several at once.
+ */
+typedef struct lq_consumer lq_consumer;
+
+/** A list of dead letters. Threads: any, several at once; none while or after it is freed. */
+typedef struct lq_dead_letters lq_dead_letters;
+
+/**
+ * A group, to look at and to manage; lq_consumer_open receives in its name.
+ *
+ * Lifetime: from lq_group_open or lq_group_create to lq_group_close, within that of its store; the
+ * topic's handle may be closed earlier. Threads: any, several at once.
+ */
+typedef struct lq_group lq_group;
+
+/** A list of names. Threads: any, several at once; none while or after it is freed. */
+typedef struct lq_names lq_names;
+
+/**
+ * A reader: a place in a topic that belongs to no group. It sees everything and settles nothing.
+ *
+ * Lifetime: from lq_reader_open to lq_reader_close, within that of its store; the topic's handle
+ * may be closed earlier. Threads: one at a time (a second one gets LQ_BUSY).
+ */
+typedef struct lq_reader lq_reader;
+
+/**
+ * A store: a folder of topics that this process has open. In the child of a fork it joins the
+ * store anew on its first use; topics and all else that was opened from it have to be opened
+ * again there (LQ_FORKED), and may be closed.
+ *
+ * Lifetime: from lq_store_open to lq_store_close. Threads: any, several at once.
+ */
+typedef struct lq_store lq_store;
+
+/**
+ * A topic: a named stream of messages in one or several partitions.
+ *
+ * Lifetime: from lq_topic_open, lq_topic_create or lq_topic_open_existing to lq_topic_close,
+ * within that of its store. Threads: any, several at once.
+ */
+typedef struct lq_topic lq_topic;
+
+/**
+ * How a call went: LQ_OK or one of the other LQ_ codes. The numbers are never changed or reused;
+ * a later library may return new ones.
+ */
+typedef int32_t lq_status;
+
+/** How a store is opened. Begin with LQ_STORE_OPTIONS_INIT, which has the defaults. */
+typedef struct lq_store_options {
+    /** sizeof(lq_store_options). */
+    size_t size;
+    /** 1 creates the store where there is none (the default); 0 does not. */
+    int32_t create;
+    /** 1 only reads: no member is entered and nothing is ever written; 0 is the default. */
+    int32_t read_only;
+    /** The durability of topics that have none of their own: one of LQ_DURABILITY_. */
+    int32_t durability;
+    /** Permission bits of files that are created, as in 0660, which is what 0 stands for. */
+    uint32_t mode;
+    /** With LQ_DURABILITY_INTERVAL: the interval in milliseconds. 0: 10. Else to be left at 0. */
+    int64_t sync_interval_ms;
+    /** How long to wait for a lock that a live process holds, in milliseconds. 0: 10000. */
+    int64_t lock_timeout_ms;
+} lq_store_options;
+
+/**
+ * Configuration of a topic. Begin with LQ_TOPIC_OPTIONS_INIT, which leaves everything out: what is
+ * left out takes the stored value where the topic exists, and the default where it is created.
+ */
+typedef struct lq_topic_options {
+    /** sizeof(lq_topic_options). */
+    size_t size;
+    /** Number of partitions, 1 to 1024; fixed once the topic exists. 0: left out, default 1. */
+    uint32_t partitions;
+    /** Overrides the store's durability: one of LQ_DURABILITY_. 0: left out. */
+    int32_t durability;
+    /** With LQ_DURABILITY_INTERVAL: the interval in milliseconds. 0: 10. Else to be left at 0. */
+    int64_t sync_interval_ms;
+    /** Largest message in bytes: key, headers and payload. 0: left out, default 1 GiB, the most. */
+    uint64_t max_message_bytes;
+} lq_topic_options;
+
+/** Names a message for ever: an id is never used twice in a store. */
+typedef struct lq_message_id {
+    /** Id of the topic. */
+    uint64_t topic_id;
+    /** Number of the message in its partition, from 0. */
+    uint64_t offset;
+    /** Partition of the topic, from 0. */
+    uint32_t partition;
+    /** Always 0, so that ids may be compared and hashed as bytes. */
+    uint32_t reserved;
+} lq_message_id;
+
+/** Bytes that belong to somebody else. */
+typedef struct lq_bytes {
+    /** The first byte. NULL where there is nothing, as with a message without a key. */
+    const uint8_t *data;
+    /** How many there are. */
+    size_t len;
+} lq_bytes;
+
+/** A header of a message. */
+typedef struct lq_header {
+    /** The name, in UTF-8, without a NUL at the end; 0 to 65535 bytes. */
+    lq_bytes name;
+    /** The value: any bytes. */
+    lq_bytes value;
+} lq_header;
+
+/**
+ * A message to send. Begin with LQ_MESSAGE_INIT, which sets the size and leaves out all the rest.
+ * Nothing of it is kept after the call.
+ */
+typedef struct lq_message {
+    /** sizeof(lq_message); the same in all messages of one call. */
+    size_t size;
+    /** The payload: 0 bytes to the topic's max_message_bytes. */
+    lq_bytes payload;
+    /**
+     * The key; messages of one key keep their order. No key where data is NULL; the empty key,
+     * with data and without len, is a key.
+     */
+    lq_bytes key;
+    /** The headers; may be NULL where headers_len is 0. */
+    const lq_header *headers;
+    /** How many headers there are; at most 65535. */
+    size_t headers_len;
+    /**
+     * Nanoseconds since the Unix epoch; 0 takes the clock's. Raised to the timestamp of the
+     * partition's last message if it is below.
+     */
+    int64_t timestamp_ns;
+    /** The partition, or LQ_ANY_PARTITION. */
+    int32_t partition;
+} lq_message;
+
+/**
+ * Configuration of a group. Begin with LQ_GROUP_OPTIONS_INIT, which leaves everything out: what is
+ * left out takes the stored value where the group exists, and the default where it is created.
+ */
+typedef struct lq_group_options {
+    /** sizeof(lq_group_options). */
+    size_t size;
+    /** In which order messages are handed out: one of LQ_ORDERING_. 0: left out. */
+    int32_t ordering;
+    /** After how many failures a message is a dead letter, 1 to 60000. 0: left out, default 5. */
+    uint32_t max_attempts;
+    /** How long a message is handed out for, in milliseconds. 0: left out, default 30000. */
+    int64_t lease_ms;
+    /**
+     * How long a message waits after its first failure, in milliseconds. -1: left out, default
+     * 1000. Where one of the three numbers of the backoff is given, the others take the default.
+     */
+    int64_t backoff_first_ms;
+    /** The longest that it waits, in milliseconds. -1: left out, default 300000. */
+    int64_t backoff_longest_ms;
+    /** What each further failure multiplies the wait by, 1 to 1000. 0: left out, default 2. */
+    double backoff_factor;
+    /** Where messages go that failed too often: one of LQ_DEAD_LETTERS_. 0: left out. */
+    int32_t dead_letters;
+    /** Where the group starts, used only when it is created: one of LQ_START_. 0: the earliest. */
+    int32_t start;
+    /**
+     * With LQ_START_OFFSET the offset, with LQ_START_TIME nanoseconds since the Unix epoch. Else
+     * to be left at 0.
+     */
+    int64_t start_at;
+    /** With LQ_DEAD_LETTERS_TOPIC: the name of the topic, read during the call only. Else NULL. */
+    const char *dead_letter_topic;
+    /**
+     * How many messages the group may run ahead of its oldest unsettled one, 256 to 16777216.
+     * 0: left out, default 65536.
+     */
+    uint32_t window;
+} lq_group_options;
+
+/**
+ * Settles one delivery: names the message and which of its hand-outs. A plain value: copy it, keep
+ * it, pass it to another thread. It outlives its batch.
+ */
+typedef struct lq_receipt {
+    /** The message. */
+    lq_message_id id;
+    /** The hand-out's number, from 1. */
+    uint32_t attempt;
+    /** Raised whenever the group starts anew somewhere else; older receipts are stale then. */
+    uint32_t epoch;
+} lq_receipt;
+
+/**
+ * A message that was received or read. It belongs to its batch, and so does all that it points to:
+ * payload, key and headers lie in the mapped log and stay readable until the batch is freed, also
+ * after the consumer, the topic and the store were closed.
+ */
+typedef struct lq_delivery {
+    /** The payload. */
+    lq_bytes payload;
+    /** The key; data is NULL where there is none, and not NULL for the empty key. */
+    lq_bytes key;
+    /** The headers; NULL where there are none. */
+    const lq_header *headers;
+    /** How many headers there are. */
+    size_t headers_len;
+    /** Nanoseconds since the Unix epoch; never falls within a partition. */
+    int64_t timestamp_ns;
+    /** Number of the message in its partition, from 0. */
+    uint64_t offset;
+    /** Partition of the topic, from 0. */
+    uint32_t partition;
+    /** The number of this hand-out, from 1; counts released ones too. 0 from a reader. */
+    uint32_t attempt;
+    /** The message's id. */
+    lq_message_id id;
+    /**
+     * When the lease ends, in nanoseconds since the Unix epoch, unless it is extended or the clock
+     * is set. 0 from a reader.
+     */
+    int64_t deadline_ns;
+    /** What settles it. All zero from a reader: there is nothing to settle. */
+    lq_receipt receipt;
+} lq_delivery;
+
+/** A dead letter of a group. It belongs to its list, and so does all that it points to. */
+typedef struct lq_dead_letter_entry {
+    /** The message, with its id in the topic of dead letters; it has no receipt. */
+    lq_delivery message;
+    /** The partition it was in. */
+    uint32_t source_partition;
+    /** How often it was handed out. */
+    uint32_t attempts;
+    /** The offset it had there. */
+    uint64_t source_offset;
+    /** How many of the hand-outs failed. */
+    uint32_t failures;
+    /** The last error, in UTF-8; never NULL. */
+    const char *error;
+    /** The name of the last consumer; never NULL. */
+    const char *consumer;
+} lq_dead_letter_entry;
+
+/** How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults. */
+typedef struct lq_consumer_options {
+    /** sizeof(lq_consumer_options). */
+    size_t size;
+    /** The group's configuration; NULL takes what is stored, or the defaults. */
+    const lq_group_options *group;
+    /** Shown in statistics and dead letters, in UTF-8. NULL: the program's name and process id. */
+    const char *name;
+} lq_consumer_options;
+
+/** How a reader is opened. Begin with LQ_READER_OPTIONS_INIT, which has the defaults. */
+typedef struct lq_reader_options {
+    /** sizeof(lq_reader_options). */
+    size_t size;
+    /** Where it starts: one of LQ_START_. 0: the earliest. */
+    int32_t start;
+    /**
+     * With LQ_START_OFFSET the offset, with LQ_START_TIME nanoseconds since the Unix epoch. Else
+     * to be left at 0.
+     */
+    int64_t start_at;
+    /** The partitions to read; NULL reads all. */
+    const uint32_t *partitions;
+    /** How many partitions are named; 0 reads all. */
+    size_t partitions_len;
+} lq_reader_options;
+
+/** What a store holds at one moment. Begin with LQ_STORE_STATS_INIT. */
+typedef struct lq_store_stats {
+    /** sizeof(lq_store_stats). */
+    size_t size;
+    /** Number of topics. */
+    uint64_t topics;
+    /** Members now: openings of the store, in all processes. 0 in a store that is only read. */
+    uint64_t members;
+    /** Bytes of all its files. */
+    uint64_t disk_bytes;
+} lq_store_stats;
+
+/** What a topic holds at one moment, over all its partitions. Begin with LQ_TOPIC_STATS_INIT. */
+typedef struct lq_topic_stats {
+    /** sizeof(lq_topic_stats). */
+    size_t size;
+    /** Offsets from the earliest to the next, over all partitions. */
+    uint64_t messages;
+    /** Bytes of the segments on disk. */
+    uint64_t bytes;
+    /** Number of segments. */
+    uint64_t segments;
+} lq_topic_stats;
+
+/** What a partition of a topic holds at one moment. Begin with LQ_PARTITION_STATS_INIT. */
+typedef struct lq_partition_stats {
+    /** sizeof(lq_partition_stats). */
+    size_t size;
+    /** Offset of the oldest message. */
+    uint64_t earliest_offset;
+    /** Offset that the next message gets. */
+    uint64_t next_offset;
+    /** First offset that a power loss may take. */
+    uint64_t durable_offset;
+    /** Bytes of the segments on disk. */
+    uint64_t bytes;
+    /** Number of segments. */
+    uint64_t segments;
+} lq_partition_stats;
+
+/** Where a group stands at one moment. Begin with LQ_GROUP_STATS_INIT. */
+typedef struct lq_group_stats {
+    /** sizeof(lq_group_stats). */
+    size_t size;
+    /** Messages that are not settled. */
+    uint64_t lag_messages;
+    /** Their bytes in the log. */
+    uint64_t lag_bytes;
+    /** Age of the oldest of them in seconds. */
+    double lag_seconds;
+    /** Handed out now. */
+    uint64_t leased;
+    /** Waiting for their time after a failure. */
+    uint64_t delayed;
+    /** Waiting for an earlier message of their key. */
+    uint64_t held;
+    /** Ready to be handed out again. */
+    uint64_t ready;
+    /** Became dead letters. */
+    uint64_t dead_lettered;
+    /** Leases that ran out. */
+    uint64_t expired;
+    /** Messages that were gone before they were settled. */
+    uint64_t lost_messages;
+    /** Messages whose bytes were damaged. */
+    uint64_t damaged;
+    /** Hand-outs. */
+    uint64_t delivered;
+    /** Acknowledged. */
+    uint64_t acked;
+    /** Failures: nacks, expired leases, deaths. */
+    uint64_t failed;
+    /** Hand-outs that were not a message's first. */
+    uint64_t redelivered;
+    /** Consumers of the group, in all processes. */
+    uint64_t consumers;
+} lq_group_stats;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that is loaded, as in "0.1.0".
+ *
+ * Returns: a string that lives for ever; never NULL.
+ * Threads: any.
+ */
+const char *lq_version(void);
+
+/**
+ * The binary interface of the library that is loaded. It is the LQ_ABI_VERSION of this header,
+ * unless a library of another version was put in its place.
+ *
+ * Returns: the number.
+ * Threads: any.
+ */
+uint32_t lq_abi_version(void);
+
+/**
+ * What went wrong in this thread's last call that failed: what was expected, what was found,
+ * where, and what to do. In UTF-8, without a newline at the end.
+ *
+ * A call that succeeds leaves it as it is, so look at it only after a call that failed.
+ *
+ * Returns: a string, "" if no call failed yet; never NULL.
+ * Memory: belongs to the library; valid until the next call of this thread that fails.
+ * Threads: any; each has its own.
+ */
+const char *lq_last_error_message(void);
+
+/**
+ * The status of this thread's last call that failed.
+ *
+ * Returns: a code, LQ_OK if no call failed yet.
+ * Threads: any; each has its own.
+ */
+lq_status lq_last_error_status(void);
+
+/**
+ * The operating system's error number (errno) behind this thread's last call that failed.
+ *
+ * Returns: the number, 0 where none is behind it.
+ * Threads: any; each has its own.
+ */
+int32_t lq_last_error_os_code(void);
+
+/**
+ * The name of a status code, as in "LQ_DISK_FULL".
+ *
+ * status: any number.
+ *
+ * Returns: a string that lives for ever, "LQ_UNKNOWN" for numbers that are no code; never NULL.
+ * Threads: any.
+ */
+const char *lq_status_name(lq_status status);
+
+/**
+ * Opens a store, and creates it where there is none.
+ *
+ * path: the store's folder.
+ * options: NULL for the defaults.
+ * store: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL; a number of the options); LQ_NOT_FOUND (none there,
+ * and create is 0, or the folder above it is missing); LQ_NOT_A_STORE (a file, or a folder with
+ * other things); LQ_INCOMPATIBLE (written by a newer version); LQ_NETWORK_FILESYSTEM;
+ * LQ_PERMISSION_DENIED; LQ_READ_ONLY (a read-only file system: open with read_only); LQ_DAMAGED;
+ * LQ_DISK_FULL; LQ_STUCK (another process is laying it out all the time); LQ_TOO_MANY (members);
+ * LQ_UNSUPPORTED (fields of a newer header); LQ_IO, LQ_INTERNAL. A store that cannot be opened is
+ * not changed.
+ * Memory: close the handle with lq_store_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_open(const char *path,
+                        const lq_store_options *options,
+                        lq_store **store);
+
+/**
+ * Leaves a store. Close all topics, groups, consumers and readers before; batches may be freed
+ * later.
+ *
+ * store: the store; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_BUSY (handles are open: the message names them, and the store stays open);
+ * LQ_INVALID_ARGUMENT (it was closed before); or how leaving failed, with the handle closed:
+ * LQ_IO, LQ_DISK_FULL, LQ_INTERNAL.
+ * Memory: the handle is no longer valid, unless LQ_BUSY was returned.
+ * Threads: any.
+ */
+lq_status lq_store_close(lq_store *store);
+
+/**
+ * Puts on disk all that was sent, by any process, to the topics that this process has open.
+ *
+ * store: the store.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open store); LQ_READ_ONLY; LQ_POISONED (a sync failed);
+ * LQ_DISK_FULL, LQ_IO, LQ_CLOSED, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_sync(lq_store *store);
+
+/**
+ * The store's id, which stays the same wherever its folder is moved.
+ *
+ * store: the store.
+ * id: gets the id as text.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_CLOSED; in the child of a fork all
+ * that lq_store_open returns.
+ * Memory: the text belongs to the store; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_id(lq_store *store, const char **id);
+
+/**
+ * The store's folder as an absolute path.
+ *
+ * store: the store.
+ * path: gets the path.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_INTERNAL.
+ * Memory: the text belongs to the store; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_path(lq_store *store, const char **path);
+
+/**
+ * The names of the store's topics, sorted.
+ *
+ * store: the store.
+ * names: gets the list.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_PERMISSION_DENIED, LQ_IO,
+ * LQ_CLOSED, LQ_INTERNAL.
+ * Memory: free the list with lq_names_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_topics(lq_store *store, lq_names **names);
+
+/**
+ * Opens a topic, and creates it where there is none.
+ *
+ * store: the store that it is in.
+ * name: 1 to 249 of the characters A-Z a-z 0-9 . _ -
+ * options: NULL takes what is stored, or the defaults.
+ * topic: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options);
+ * LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY (to be created in a
+ * store that is only read); LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_DISK_FULL, LQ_PERMISSION_DENIED,
+ * LQ_STUCK, LQ_TOO_MANY, LQ_UNSUPPORTED, LQ_CLOSED, LQ_IO, LQ_INTERNAL.
+ * Memory: close the handle with lq_topic_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_open(lq_store *store,
+                        const char *name,
+                        const lq_topic_options *options,
+                        lq_topic **topic);
+
+/**
+ * Creates a topic that must not exist yet.
+ *
+ * store: the store that it will be in.
+ * name: 1 to 249 of the characters A-Z a-z 0-9 . _ -
+ * options: NULL for the defaults.
+ * topic: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_ALREADY_EXISTS; and what lq_topic_open returns but LQ_CONFIG_MISMATCH.
+ * Memory: close the handle with lq_topic_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_create(lq_store *store,
+                          const char *name,
+                          const lq_topic_options *options,
+                          lq_topic **topic);
+
+/**
+ * Opens a topic that must exist.
+ *
+ * store: the store that it is in.
+ * name: its name.
+ * topic: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL); LQ_DAMAGED,
+ * LQ_INCOMPATIBLE, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_TOO_MANY, LQ_CLOSED, LQ_IO, LQ_INTERNAL.
+ * Memory: close the handle with lq_topic_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_open_existing(lq_store *store, const char *name, lq_topic **topic);
+
+/**
+ * Closes a topic. Its groups, consumers and readers stay open.
+ *
+ * topic: the topic; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was closed before, or is no topic); LQ_INTERNAL.
+ * Memory: the handle is no longer valid. Calls that are using it end as usual.
+ * Threads: any.
+ */
+lq_status lq_topic_close(lq_topic *topic);
+
+/**
+ * The topic's name.
+ *
+ * topic: the topic.
+ * name: gets the name.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic); LQ_INTERNAL.
+ * Memory: the text belongs to the topic; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_name(lq_topic *topic, const char **name);
+
+/**
+ * The number of the topic's partitions.
+ *
+ * topic: the topic.
+ * partitions: gets the number, 1 to 1024.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic); LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_partitions(lq_topic *topic, uint32_t *partitions);
+
+/**
+ * The configuration that is stored for the topic, as options that agree with it.
+ *
+ * topic: the topic.
+ * config: gets it; begin with LQ_TOPIC_OPTIONS_INIT.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic, a wrong size); LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_config(lq_topic *topic, lq_topic_options *config);
+
+/**
+ * The names of the topic's groups, sorted.
+ *
+ * topic: the topic.
+ * names: gets the list.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic); LQ_PERMISSION_DENIED, LQ_IO,
+ * LQ_INTERNAL.
+ * Memory: free the list with lq_names_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_groups(lq_topic *topic, lq_names **names);
+
+/**
+ * Puts on disk all that was sent to the topic, by any process.
+ *
+ * topic: the topic.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open topic); LQ_POISONED (a sync failed); LQ_DISK_FULL,
+ * LQ_IO, LQ_CLOSED, LQ_FORKED, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_sync(lq_topic *topic);
+
+/**
+ * Waits until a message is on disk, so that a power loss cannot take it any more.
+ *
+ * topic: the topic that it was sent to.
+ * id: what lq_send gave for it.
+ * timeout_ms: how long to wait, in milliseconds; LQ_FOREVER for as long as it takes.
+ *
+ * Returns: LQ_OK; LQ_TIMEOUT; LQ_INVALID_ARGUMENT (NULL, an id of another topic, a bad time);
+ * LQ_NOT_FOUND (it was never sent); LQ_POISONED (a sync failed); LQ_CLOSED, LQ_FORKED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_wait_durable(lq_topic *topic,
+                                const lq_message_id *id,
+                                int64_t timeout_ms);
+
+/**
+ * For each partition of a topic the first offset that a power loss may take.
+ *
+ * topic: the topic.
+ * offsets: gets one number for each partition, in their order.
+ * len: how many numbers there is room for; at least lq_topic_partitions.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic, too little room); LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_durable_offsets(lq_topic *topic, uint64_t *offsets, size_t len);
+
+/**
+ * Sends messages: all or none of them. Once it returns, they survive the end of any process, kill
+ * -9 included, and a power loss as far as the topic's durability says. Messages of one call
+ * without key and partition go to one partition together.
+ *
+ * topic: where to.
+ * messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * ids: gets the id of each message, in their order; NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size or partition; a header's name
+ * that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store that is only
+ * read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not confirm it in
+ * time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync
+ * failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO,
+ * LQ_FENCED, LQ_INTERNAL.
+ * Memory: nothing is kept, and nothing has to be freed.
+ * Threads: any, several at once.
+ */
+lq_status lq_send(lq_topic *topic,
+                  const lq_message *messages,
+                  size_t n,
+                  lq_message_id *ids);
+
+/**
+ * Opens a group that must exist.
+ *
+ * topic: the topic.
+ * name: the group's name.
+ * group: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open topic);
+ * LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_TOO_MANY, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: close the handle with lq_group_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_open(lq_topic *topic, const char *name, lq_group **group);
+
+/**
+ * Opens a group, and creates it where there is none: durably, before the call returns. From then
+ * on the topic keeps its messages until this group has settled them.
+ *
+ * topic: the topic.
+ * name: 1 to 249 of the characters A-Z a-z 0-9 . _ -
+ * options: NULL takes what is stored, or the defaults.
+ * group: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
+ * an offset where the topic has several partitions); LQ_CONFIG_MISMATCH (an option contradicts
+ * what is stored); LQ_READ_ONLY; LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE,
+ * LQ_TOO_MANY, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: close the handle with lq_group_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_create(lq_topic *topic,
+                          const char *name,
+                          const lq_group_options *options,
+                          lq_group **group);
+
+/**
+ * Closes a group's handle. The group itself and its consumers stay.
+ *
+ * group: the group; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was closed before, or is no group); LQ_INTERNAL.
+ * Memory: the handle is no longer valid.
+ * Threads: any.
+ */
+lq_status lq_group_close(lq_group *group);
+
+/**
+ * The group's name.
+ *
+ * group: the group.
+ * name: gets the name.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_INTERNAL.
+ * Memory: the text belongs to the group's handle; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_name(lq_group *group, const char **name);
+
+/**
+ * The configuration that is stored for the group, as options that agree with it.
+ *
+ * group: the group.
+ * config: gets it; begin with LQ_GROUP_OPTIONS_INIT. Its start is left out: it is not kept.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_INTERNAL.
+ * Memory: the text in it belongs to the group's handle; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_config(lq_group *group, lq_group_options *config);
+
+/**
+ * The name of the topic that the group's dead letters go to.
+ *
+ * group: the group.
+ * name: gets the name, or NULL where they are dropped. The topic is created with the first of
+ * them.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_INTERNAL.
+ * Memory: the text belongs to the group's handle; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_dead_letter_topic(lq_group *group, const char **name);
+
+/**
+ * The group's dead letters, oldest first.
+ *
+ * group: the group.
+ * max: how many at most; 1 or more.
+ * list: gets the list; an empty one where there are none, and where they are dropped.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, max is 0); LQ_DAMAGED, LQ_CLOSED,
+ * LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: free the list with lq_dead_letters_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_dead_letters(lq_group *group, size_t max, lq_dead_letters **list);
+
+/**
+ * How many dead letters a list has.
+ *
+ * list: the list.
+ *
+ * Returns: the number; 0 for NULL and for a list that was freed.
+ * Threads: any, several at once.
+ */
+size_t lq_dead_letters_len(const lq_dead_letters *list);
+
+/**
+ * A dead letter of a list.
+ *
+ * list: the list.
+ * i: its place, from 0.
+ *
+ * Returns: the dead letter; NULL where there is none at i, and for a list that is NULL or freed,
+ * with the reason in lq_last_error_message.
+ * Memory: belongs to the list; valid until it is freed.
+ * Threads: any, several at once.
+ */
+const lq_dead_letter_entry *lq_dead_letters_get(const lq_dead_letters *list,
+                                                       size_t i);
+
+/**
+ * Frees a list, and all that its dead letters point to.
+ *
+ * list: the list; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no list); LQ_INTERNAL.
+ * Threads: any.
+ */
+lq_status lq_dead_letters_free(lq_dead_letters *list);
+
+/**
+ * Opens a consumer of a group, which is created where there is none.
+ *
+ * topic: the topic.
+ * group: the group's name, 1 to 249 of the characters A-Z a-z 0-9 . _ -
+ * options: NULL takes the configuration that is stored, or the defaults.
+ * consumer: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
+ * an offset where the topic has several partitions); LQ_CONFIG_MISMATCH (an option contradicts
+ * what is stored); LQ_READ_ONLY; LQ_TOO_MANY (consumers or groups); LQ_DAMAGED, LQ_INCOMPATIBLE,
+ * LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO,
+ * LQ_INTERNAL.
+ * Memory: close the handle with lq_consumer_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_consumer_open(lq_topic *topic,
+                           const char *group,
+                           const lq_consumer_options *options,
+                           lq_consumer **consumer);
+
+/**
+ * Closes a consumer. What it has not settled goes back to the group, uncounted and at once; until
+ * it is handed out again, other consumers of the group may settle it with its receipts. A thread
+ * that waits in lq_receive returns from it with LQ_CLOSED.
+ *
+ * consumer: the consumer; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was closed before, or is no consumer); or how handing
+ * back failed, with the handle closed: LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: the handle is no longer valid.
+ * Threads: any.
+ */
+lq_status lq_consumer_close(lq_consumer *consumer);
+
+/**
+ * The consumer's name, as statistics and dead letters show it.
+ *
+ * consumer: the consumer.
+ * name: gets the name.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_INTERNAL.
+ * Memory: the text belongs to the consumer; valid until it is closed.
+ * Threads: any, several at once.
+ */
+lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
+
+/**
+ * Receives messages, each of them leased from now on for the group's lease. Settle each with
+ * lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend it.
+ *
+ * consumer: the consumer.
+ * max: how many at most; 1 or more.
+ * timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
+ * for as long as it takes.
+ * batch: gets the messages, 1 to max of them.
+ *
+ * Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
+ * number); LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on
+ * receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
+ * Memory: free the batch with lq_batch_free. Freeing settles nothing.
+ * Threads: any, several at once.
+ */
+lq_status lq_receive(lq_consumer *consumer,
+                     size_t max,
+                     int64_t timeout_ms,
+                     lq_batch **batch);
+
+/**
+ * How many messages a batch has.
+ *
+ * batch: the batch.
+ *
+ * Returns: the number; 0 for NULL and for a batch that was freed.
+ * Threads: one at a time.
+ */
+size_t lq_batch_len(const lq_batch *batch);
+
+/**
+ * A message of a batch. From a consumer's batch, this says that work on the message begins: if
+ * this process dies, only messages that were got are charged with a failure, or all of the batch
+ * if none was.
+ *
+ * batch: the batch.
+ * i: the message's place, from 0.
+ *
+ * Returns: the message; NULL where there is none at i, and for a batch that is NULL or freed, with
+ * the reason in lq_last_error_message.
+ * Memory: belongs to the batch; valid until it is freed.
+ * Threads: one at a time.
+ */
+const lq_delivery *lq_batch_get(const lq_batch *batch, size_t i);
+
+/**
+ * Frees a batch. What was not settled stays leased until its lease ends.
+ *
+ * batch: the batch; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no batch); LQ_INTERNAL.
+ * Memory: the messages of the batch, and all that they point to, are no longer valid; receipts
+ * are.
+ * Threads: any.
+ */
+lq_status lq_batch_free(lq_batch *batch);
+
+/**
+ * The messages are done.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_STUCK, LQ_READ_ONLY,
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_ack(lq_consumer *consumer, const lq_receipt *receipts, size_t n);
+
+/**
+ * As lq_ack, and says of each receipt whether it was stale.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
+ * else left as it is. NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_STUCK, LQ_READ_ONLY,
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_ack_results(lq_consumer *consumer,
+                         const lq_receipt *receipts,
+                         size_t n,
+                         lq_status *results);
+
+/**
+ * The messages failed: they come back after a delay, and after the group's max_attempts failures
+ * they become dead letters.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * delay_ms: when they come back, in milliseconds; LQ_BACKOFF takes the group's backoff.
+ * error: why, for statistics and dead letters; read during the call only; NULL for no text. What
+ * is not UTF-8 in it is replaced.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad delay_ms); LQ_DISK_FULL
+ * (no room for a dead letter); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_nack(lq_consumer *consumer,
+                  const lq_receipt *receipts,
+                  size_t n,
+                  int64_t delay_ms,
+                  const char *error);
+
+/**
+ * As lq_nack, and says of each receipt whether it was stale.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * delay_ms: when they come back, in milliseconds; LQ_BACKOFF takes the group's backoff.
+ * error: why, for statistics and dead letters; read during the call only; NULL for no text. What
+ * is not UTF-8 in it is replaced.
+ * results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
+ * else left as it is. NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad delay_ms); LQ_DISK_FULL
+ * (no room for a dead letter); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_nack_results(lq_consumer *consumer,
+                          const lq_receipt *receipts,
+                          size_t n,
+                          int64_t delay_ms,
+                          const char *error,
+                          lq_status *results);
+
+/**
+ * The messages go back to the group, not counted as failures; they are ready at once.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_STUCK, LQ_READ_ONLY,
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_release(lq_consumer *consumer, const lq_receipt *receipts, size_t n);
+
+/**
+ * As lq_release, and says of each receipt whether it was stale.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
+ * else left as it is. NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_STUCK, LQ_READ_ONLY,
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_release_results(lq_consumer *consumer,
+                             const lq_receipt *receipts,
+                             size_t n,
+                             lq_status *results);
+
+/**
+ * The leases of the messages end lease_ms from now on.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * lease_ms: the new lease in milliseconds; 1 to a year.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms); LQ_STUCK,
+ * LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_extend(lq_consumer *consumer,
+                    const lq_receipt *receipts,
+                    size_t n,
+                    int64_t lease_ms);
+
+/**
+ * As lq_extend, and says of each receipt whether it was stale.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * lease_ms: the new lease in milliseconds; 1 to a year.
+ * results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
+ * else left as it is. NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms); LQ_STUCK,
+ * LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_extend_results(lq_consumer *consumer,
+                            const lq_receipt *receipts,
+                            size_t n,
+                            int64_t lease_ms,
+                            lq_status *results);
+
+/**
+ * Gives up on the messages: they become dead letters now.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * reason: why, for the dead letter; read during the call only; NULL for no text. What is not UTF-8
+ * in it is replaced.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_DISK_FULL (no room for a
+ * dead letter); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_dead_letter(lq_consumer *consumer,
+                         const lq_receipt *receipts,
+                         size_t n,
+                         const char *reason);
+
+/**
+ * As lq_dead_letter, and says of each receipt whether it was stale.
+ *
+ * consumer: a consumer of the group.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * reason: why, for the dead letter; read during the call only; NULL for no text. What is not UTF-8
+ * in it is replaced.
+ * results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
+ * else left as it is. NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
+ * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_DISK_FULL (no room for a
+ * dead letter); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_dead_letter_results(lq_consumer *consumer,
+                                 const lq_receipt *receipts,
+                                 size_t n,
+                                 const char *reason,
+                                 lq_status *results);
+
+/**
+ * Opens a reader.
+ *
+ * topic: the topic.
+ * options: NULL reads all partitions from the earliest message on.
+ * reader: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL; a number of the options; no such partition; a start
+ * at an offset with several partitions); LQ_UNSUPPORTED, LQ_DAMAGED, LQ_CLOSED, LQ_FORKED, LQ_IO,
+ * LQ_INTERNAL.
+ * Memory: close the handle with lq_reader_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_reader_open(lq_topic *topic,
+                         const lq_reader_options *options,
+                         lq_reader **reader);
+
+/**
+ * Reads on: the messages behind those that were read before, in the order of each partition.
+ *
+ * reader: the reader.
+ * max: how many at most; 1 or more.
+ * timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
+ * for as long as it takes.
+ * batch: gets the messages, 1 to max of them. They have no receipts.
+ *
+ * Returns: LQ_OK; LQ_TIMEOUT (nothing more is there); LQ_INVALID_ARGUMENT (NULL, no open reader, a
+ * bad number); LQ_DAMAGED (a message's bytes are damaged: told once, then passed over; go on
+ * reading); LQ_BUSY (another thread is using it); LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: free the batch with lq_batch_free.
+ * Threads: one at a time.
+ */
+lq_status lq_reader_receive(lq_reader *reader,
+                            size_t max,
+                            int64_t timeout_ms,
+                            lq_batch **batch);
+
+/**
+ * Moves a reader, in all its partitions.
+ *
+ * reader: the reader.
+ * start: where to: one of LQ_START_.
+ * start_at: with LQ_START_OFFSET the offset (of a reader of one partition), with LQ_START_TIME
+ * nanoseconds since the Unix epoch; else 0.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open reader, a bad number, an offset with several
+ * partitions); LQ_BUSY (another thread is using it); LQ_DAMAGED, LQ_IO, LQ_INTERNAL.
+ * Threads: one at a time.
+ */
+lq_status lq_reader_seek(lq_reader *reader, int32_t start, int64_t start_at);
+
+/**
+ * Closes a reader.
+ *
+ * reader: the reader; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was closed before, or is no reader); LQ_INTERNAL.
+ * Memory: the handle is no longer valid. Batches of it are, until they are freed.
+ * Threads: any; a call that is using it ends as usual.
+ */
+lq_status lq_reader_close(lq_reader *reader);
+
+/**
+ * How many names a list has.
+ *
+ * names: the list.
+ *
+ * Returns: the number; 0 for NULL and for a list that was freed.
+ * Threads: any, several at once.
+ */
+size_t lq_names_len(const lq_names *names);
+
+/**
+ * A name of a list.
+ *
+ * names: the list.
+ * i: its place, from 0.
+ *
+ * Returns: the name, in UTF-8; NULL where there is none at i, and for a list that is NULL or
+ * freed, with the reason in lq_last_error_message.
+ * Memory: belongs to the list; valid until it is freed.
+ * Threads: any, several at once.
+ */
+const char *lq_names_get(const lq_names *names, size_t i);
+
+/**
+ * Frees a list, and the names in it.
+ *
+ * names: the list; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no list); LQ_INTERNAL.
+ * Threads: any.
+ */
+lq_status lq_names_free(lq_names *names);
+
+/**
+ * Looks at a store. Walks all its files: not for a hot path.
+ *
+ * store: the store.
+ * stats: gets the numbers; begin with LQ_STORE_STATS_INIT.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open store, a wrong size); LQ_CLOSED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_get_stats(lq_store *store, lq_store_stats *stats);
+
+/**
+ * Looks at a topic.
+ *
+ * topic: the topic.
+ * stats: gets the numbers; begin with LQ_TOPIC_STATS_INIT.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic, a wrong size); LQ_CLOSED, LQ_FORKED,
+ * LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_get_stats(lq_topic *topic, lq_topic_stats *stats);
+
+/**
+ * Looks at one partition of a topic.
+ *
+ * topic: the topic.
+ * partition: its number, from 0.
+ * stats: gets the numbers; begin with LQ_PARTITION_STATS_INIT.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic, no such partition, a wrong size);
+ * LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_get_partition_stats(lq_topic *topic,
+                                       uint32_t partition,
+                                       lq_partition_stats *stats);
+
+/**
+ * Looks at a group. Counts what it has not received yet: takes longer the further it is behind.
+ *
+ * group: the group.
+ * stats: gets the numbers; begin with LQ_GROUP_STATS_INIT.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_STUCK, LQ_CLOSED,
+ * LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/** Leaves everything out: an empty payload, no key, no headers, the clock's time, any partition. */
+#define LQ_MESSAGE_INIT                                                                            \
+    {sizeof(lq_message), {NULL, 0}, {NULL, 0}, NULL, 0, 0, LQ_ANY_PARTITION}
+
+/** The defaults: create, read and write, LQ_DURABILITY_PROCESS, 0660, 10 seconds for a lock. */
+#define LQ_STORE_OPTIONS_INIT {sizeof(lq_store_options), 1, 0, LQ_DURABILITY_DEFAULT, 0, 0, 0}
+
+/** Leaves everything out. */
+#define LQ_TOPIC_OPTIONS_INIT {sizeof(lq_topic_options), 0, LQ_DURABILITY_DEFAULT, 0, 0}
+
+/** Leaves everything out. */
+#define LQ_GROUP_OPTIONS_INIT                                                                      \
+    {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
+     LQ_START_DEFAULT, 0, NULL, 0}
+
+/** The stored configuration of the group, or the defaults, and the default name. */
+#define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL}
+
+/** All partitions, from the earliest message on. */
+#define LQ_READER_OPTIONS_INIT {sizeof(lq_reader_options), LQ_START_DEFAULT, 0, NULL, 0}
+
+/** All zero. */
+#define LQ_STORE_STATS_INIT {sizeof(lq_store_stats), 0, 0, 0}
+
+/** All zero. */
+#define LQ_TOPIC_STATS_INIT {sizeof(lq_topic_stats), 0, 0, 0}
+
+/** All zero. */
+#define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0}
+
+/** All zero. */
+#define LQ_GROUP_STATS_INIT                                                                        \
+    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * The bytes of a C string, without the NUL at its end; no bytes for NULL.
+ *
+ * text: the string, which has to live for as long as the bytes are used.
+ *
+ * Returns: the bytes.
+ * Threads: any.
+ */
+static inline lq_bytes lq_bytes_of(const char *text)
+{
+    lq_bytes bytes;
+    bytes.data = (const uint8_t *)text;
+    bytes.len = text == NULL ? 0 : strlen(text);
+    return bytes;
+}
+
+#endif /* LIBQUEUE_H */
