@@ -159,7 +159,11 @@ def compare(plain: Plain, done: Plain, dead: list[int], seen: bytes) -> list[tup
     unordered = sum(done.legs.get(tail) != legs for tail, legs in plain.legs.items())
     planes = len(plain.legs)
     return [
-        ("carriers' figures", dict(plain.carriers) == dict(done.carriers), f"{len(plain.carriers)}"),
+        (
+            "carriers' figures",
+            dict(plain.carriers) == dict(done.carriers),
+            f"{len(plain.carriers)}",
+        ),
         ("planes' legs in order", unordered == 0, f"{planes - unordered:,} of {planes:,}"),
         ("dead letters", sorted(dead) == sorted(plain.refused), f"{len(dead):,}"),
         ("second group saw all", seen == b"\x01" * plain.rows, f"{sum(seen):,} of {plain.rows:,}"),

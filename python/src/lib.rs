@@ -1,1 +1,45 @@
-//! Placeholder until its part lands.
+//! The native module `libqueue._native`: the core's nouns as Python classes.
+//!
+//! Calls that may wait let go of the interpreter and come back every tenth of a second to answer
+//! signals. A send that need not wait keeps it: letting go would cost more than the send.
+
+mod consumer;
+mod convert;
+mod delivery;
+mod errors;
+mod group;
+mod message;
+mod options;
+mod reader;
+mod send;
+mod stats;
+mod store;
+mod topic;
+
+use pyo3::prelude::*;
+
+/// Stores, topics, consumers and readers of libqueue.
+#[pymodule(gil_used = false)]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::consumer::Consumer;
+    #[pymodule_export]
+    use crate::delivery::{Delivery, ReadMessage};
+    #[pymodule_export]
+    use crate::group::{DeadLetter, Group};
+    #[pymodule_export]
+    use crate::message::{Message, MessageId};
+    #[pymodule_export]
+    use crate::reader::Reader;
+    #[pymodule_export]
+    use crate::store::{Store, open};
+    #[pymodule_export]
+    use crate::topic::Topic;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

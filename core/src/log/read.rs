@@ -103,6 +103,11 @@ impl Record {
         (HEADER + key + self.headers.len() + self.payload.len()) as u64
     }
 
+    /// File and position of the payload.
+    pub fn place(&self) -> (&std::path::Path, u64) {
+        (self.segment.path(), self.payload.start as u64)
+    }
+
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {

@@ -98,6 +98,10 @@ impl Segment {
         self.header.capacity
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     #[inline]
     pub(crate) fn salt(&self) -> u32 {
         self.header.salt

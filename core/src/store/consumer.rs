@@ -76,6 +76,12 @@ impl Consumer {
         &self.name
     }
 
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         self.group.topic.store.check_open()?;
         if self.closed.load(Ordering::Acquire) {

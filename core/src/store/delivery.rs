@@ -24,6 +24,12 @@ impl ReadMessage {
         self.record.payload()
     }
 
+    /// The file that the payload is in and its position there, for those who map it themselves. The
+    /// bytes never change; the file may be removed, by retention, while this value lives.
+    pub fn place(&self) -> (&std::path::Path, u64) {
+        self.record.place()
+    }
+
     /// The key, if it has one.
     #[inline]
     pub fn key(&self) -> Option<&[u8]> {

@@ -38,7 +38,7 @@ pub(crate) struct GroupInner {
 #[derive(Clone)]
 pub struct Group {
     pub(super) inner: Arc<GroupInner>,
-    pub(super) _handle: Arc<Handle>,
+    pub(super) _handle: Option<Arc<Handle>>,
 }
 
 impl Topic {
@@ -59,7 +59,7 @@ impl Topic {
         let named = format!("group {:?} of topic {:?}", inner.name, self.inner.name);
         Group {
             inner,
-            _handle: Arc::new(self.inner.store.register_handle(named)),
+            _handle: Some(Arc::new(self.inner.store.register_handle(named))),
         }
     }
 
@@ -442,6 +442,14 @@ fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<GroupConfig, 
 }
 
 impl Group {
+    /// The same handle, but one that does not keep the store from being closed; see
+    /// [`Topic::uncounted`].
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self._handle = None;
+        self
+    }
+
     /// The group's name.
     #[must_use]
     pub fn name(&self) -> &str {

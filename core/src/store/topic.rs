@@ -35,7 +35,7 @@ pub(crate) struct TopicInner {
 #[derive(Clone)]
 pub struct Topic {
     pub(super) inner: Arc<TopicInner>,
-    pub(super) _handle: Arc<Handle>,
+    pub(super) _handle: Option<Arc<Handle>>,
 }
 
 impl Store {
@@ -77,7 +77,7 @@ impl Store {
         let handle = Arc::new(inner.register_handle(format!("topic {name:?}")));
         Ok(Topic {
             inner: inner.topic_inner(name)?,
-            _handle: handle,
+            _handle: Some(handle),
         })
     }
 }
@@ -327,6 +327,14 @@ impl TopicInner {
 }
 
 impl Topic {
+    /// The same handle, but one that does not keep the store from being closed: once it is, calls
+    /// error with [`ErrorKind::Closed`]. For languages that end handles when they like.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self._handle = None;
+        self
+    }
+
     /// The topic's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,0 +1,101 @@
+"""A durable message queue without a server.
+
+Processes of one host, in any language, open the same directory and share topics, consumer groups,
+acknowledgements and dead letters.
+
+    import libqueue
+
+    with libqueue.open("queue") as store:
+        orders = store.topic("orders")
+        orders.send(b"paid", key=b"user-12345")
+        with orders.consumer("billing") as consumer:
+            for delivery in consumer.receive(max_messages=100, timeout=1.0):
+                with delivery:
+                    print(delivery.payload)
+"""
+
+from libqueue._errors import (
+    AlreadyExists,
+    Busy,
+    Closed,
+    ConfigMismatch,
+    Damaged,
+    DiskFull,
+    Error,
+    Fenced,
+    Forked,
+    Full,
+    Incompatible,
+    Internal,
+    InvalidArgument,
+    InvalidName,
+    IoError,
+    NetworkFilesystem,
+    NotAStore,
+    NotFound,
+    PermissionDenied,
+    Poisoned,
+    ReadOnly,
+    StaleReceipt,
+    Stuck,
+    Timeout,
+    TooLarge,
+    TooMany,
+    Unsupported,
+)
+from libqueue._native import (
+    Consumer,
+    DeadLetter,
+    Delivery,
+    Group,
+    Message,
+    MessageId,
+    Reader,
+    ReadMessage,
+    Store,
+    Topic,
+    __version__,
+    open,  # noqa: A004 - `libqueue.open`, as in `gzip.open`
+)
+
+__all__ = [
+    "AlreadyExists",
+    "Busy",
+    "Closed",
+    "ConfigMismatch",
+    "Consumer",
+    "Damaged",
+    "DeadLetter",
+    "Delivery",
+    "DiskFull",
+    "Error",
+    "Fenced",
+    "Forked",
+    "Full",
+    "Group",
+    "Incompatible",
+    "Internal",
+    "InvalidArgument",
+    "InvalidName",
+    "IoError",
+    "Message",
+    "MessageId",
+    "NetworkFilesystem",
+    "NotAStore",
+    "NotFound",
+    "PermissionDenied",
+    "Poisoned",
+    "ReadMessage",
+    "ReadOnly",
+    "Reader",
+    "StaleReceipt",
+    "Store",
+    "Stuck",
+    "Timeout",
+    "TooLarge",
+    "TooMany",
+    "Topic",
+    "Unsupported",
+    "__version__",
+    "open",
+]

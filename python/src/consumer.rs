@@ -1,0 +1,193 @@
+//! Consumers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libqueue::Receipt;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::convert;
+use crate::delivery::Delivery;
+use crate::errors::{OrRaise, raise_stale};
+
+/// One worker of a group. Made by `Topic.consumer`. May be used from several threads.
+///
+/// A context manager: leaving it hands its leases back. Iterating waits for messages, answers
+/// Ctrl-C, and ends only when the consumer is closed.
+#[pyclass(frozen, module = "libqueue")]
+pub(crate) struct Consumer {
+    inner: Arc<libqueue::Consumer>,
+    topic: Arc<str>,
+}
+
+/// What is done to receipts.
+pub(crate) type Settle<'a> =
+    dyn Fn(&libqueue::Consumer, &[Receipt]) -> libqueue::Result<()> + Send + Sync + 'a;
+
+/// Settles the deliveries of one call; those that are stale are named by the exception.
+pub(crate) fn settle(
+    py: Python<'_>,
+    consumer: &libqueue::Consumer,
+    deliveries: &[Bound<'_, PyAny>],
+    one: &Settle<'_>,
+) -> PyResult<()> {
+    let receipts = deliveries
+        .iter()
+        .map(|delivery| Ok(delivery.cast::<Delivery>()?.get().receipt()))
+        .collect::<PyResult<Vec<_>>>()?;
+    let settled = py.detach(|| one(consumer, &receipts));
+    settled.map_err(|error| raise_stale(py, &error, deliveries))
+}
+
+fn listed<'py>(given: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if given.is_instance_of::<Delivery>() {
+        return Ok(vec![given.clone()]);
+    }
+    if given.is_instance_of::<PyList>() || given.is_instance_of::<PyTuple>() {
+        return given.try_iter()?.collect();
+    }
+    let iterable = given.try_iter().map_err(|_| {
+        PyTypeError::new_err("expected a Delivery or several of them, such as receive() returns")
+    })?;
+    iterable.collect()
+}
+
+impl Consumer {
+    pub(crate) fn of(inner: Arc<libqueue::Consumer>, topic: &str) -> Self {
+        Self {
+            inner,
+            topic: topic.into(),
+        }
+    }
+
+    fn wait(
+        &self,
+        py: Python<'_>,
+        most: usize,
+        timeout: Option<Duration>,
+    ) -> PyResult<Vec<libqueue::Delivery>> {
+        let step = |slice| self.inner.receive(most, Some(slice));
+        convert::in_slices(py, timeout, step, |found| !found.is_empty())
+    }
+
+    fn settle(&self, deliveries: &Bound<'_, PyAny>, one: &Settle<'_>) -> PyResult<()> {
+        let py = deliveries.py();
+        settle(py, &self.inner, &listed(deliveries)?, one)
+    }
+}
+
+#[pymethods]
+impl Consumer {
+    #[pyo3(signature = (max_messages=1, timeout=None))]
+    fn receive(
+        &self,
+        py: Python<'_>,
+        max_messages: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Vec<Delivery>> {
+        let timeout = convert::timeout(py, timeout)?;
+        let found = self.wait(py, max_messages, timeout)?;
+        let wrap = |delivery| Delivery::of(delivery, &self.inner, &self.topic);
+        Ok(found.into_iter().map(wrap).collect())
+    }
+
+    fn ack(&self, deliveries: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.settle(deliveries, &|consumer, receipts| consumer.ack(receipts))
+    }
+
+    #[pyo3(signature = (deliveries, *, delay=None, error=None))]
+    fn nack(
+        &self,
+        deliveries: &Bound<'_, PyAny>,
+        delay: Option<f64>,
+        error: Option<&str>,
+    ) -> PyResult<()> {
+        let py = deliveries.py();
+        let delay = delay
+            .map(|delay| convert::seconds(py, "delay", delay))
+            .transpose()?;
+        self.settle(deliveries, &|consumer, receipts| {
+            consumer.nack(receipts, delay, error)
+        })
+    }
+
+    fn release(&self, deliveries: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.settle(deliveries, &|consumer, receipts| consumer.release(receipts))
+    }
+
+    fn extend(&self, deliveries: &Bound<'_, PyAny>, seconds: f64) -> PyResult<()> {
+        let lease = convert::seconds(deliveries.py(), "seconds", seconds)?;
+        self.settle(deliveries, &|consumer, receipts| {
+            consumer.extend(receipts, lease)
+        })
+    }
+
+    fn dead_letter(&self, deliveries: &Bound<'_, PyAny>, reason: &str) -> PyResult<()> {
+        self.settle(deliveries, &|consumer, receipts| {
+            consumer.dead_letter(receipts, reason)
+        })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.close()).or_raise(py)
+    }
+
+    #[getter]
+    fn group(&self) -> &str {
+        self.inner.group()
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// One at a time, so that no lease runs while a message waits in here.
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Delivery>> {
+        if self.inner.is_closed() {
+            return Ok(None);
+        }
+        match self.wait(py, 1, None) {
+            Ok(found) => Ok(found.into_iter().next().map(|delivery| {
+                delivery.start();
+                Delivery::of(delivery, &self.inner, &self.topic)
+            })),
+            // Closed by another thread while this one waited.
+            Err(_) if self.inner.is_closed() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// An exception that is on its way is not hidden by one of closing.
+    #[pyo3(signature = (exc_type, exc, traceback))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc, traceback);
+        let closed = self.close(py);
+        if exc_type.is_some() { Ok(()) } else { closed }
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<libqueue.Consumer {:?} of {}/{}>",
+            self.inner.name(),
+            self.topic,
+            self.inner.group()
+        )
+    }
+}

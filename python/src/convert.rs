@@ -1,0 +1,73 @@
+//! Times and bytes between Python and the core.
+
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView};
+
+use crate::errors::invalid;
+
+/// How long a wait goes on before signals are looked at.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Seconds, not negative, as a duration.
+pub(crate) fn seconds(py: Python<'_>, name: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|_| {
+        invalid(
+            py,
+            format!("{name} is {value}; expected seconds, 0 or more"),
+        )
+    })
+}
+
+/// As `seconds`, where `None` waits for ever and so does infinity.
+pub(crate) fn timeout(py: Python<'_>, value: Option<f64>) -> PyResult<Option<Duration>> {
+    match value {
+        None => Ok(None),
+        Some(value) if value == f64::INFINITY => Ok(None),
+        Some(value) => seconds(py, "timeout", value).map(Some),
+    }
+}
+
+/// Bytes of anything with the buffer protocol: the object itself where it is `bytes`, which never
+/// change, else a copy.
+#[inline]
+pub(crate) fn bytes<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    match value.cast::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.clone()),
+        Err(_) => copied(name, value),
+    }
+}
+
+#[cold]
+fn copied<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let Ok(view) = PyMemoryView::from(value) else {
+        let found = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!(
+            "{name} is a {found}; expected bytes or another object with the buffer protocol"
+        )));
+    };
+    let copy = view.call_method0("tobytes")?;
+    Ok(copy.cast_into::<PyBytes>()?)
+}
+
+/// Waits in slices without the interpreter, answering signals in between: `step` waits at most as
+/// long as it is told and says whether it has anything.
+pub(crate) fn in_slices<T: Send>(
+    py: Python<'_>,
+    timeout: Option<Duration>,
+    mut step: impl FnMut(Duration) -> libqueue::Result<T> + Send,
+    done: impl Fn(&T) -> bool,
+) -> PyResult<T> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = deadline.map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
+        let found = py.detach(|| step(left.min(SLICE)));
+        let found = crate::errors::OrRaise::or_raise(found, py)?;
+        if done(&found) || left < SLICE {
+            return Ok(found);
+        }
+        py.check_signals()?;
+    }
+}

@@ -1,0 +1,257 @@
+//! Messages that were received or read.
+
+use std::sync::Arc;
+
+use libqueue::Receipt;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyMemoryView};
+
+use crate::consumer;
+use crate::convert;
+use crate::message::MessageId;
+
+/// Bytes by which a payload is known again in its file.
+const HEAD: usize = 64;
+
+static VIEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// A read-only memoryview of the payload in the mapped log, made by `libqueue._view`; of a copy where
+/// the file is gone.
+fn view<'py>(py: Python<'py>, message: &libqueue::ReadMessage) -> PyResult<Bound<'py, PyAny>> {
+    let view = VIEW.get_or_try_init(py, || {
+        let module = py.import("libqueue._view")?;
+        PyResult::Ok(module.getattr("of_payload")?.unbind())
+    })?;
+    let ((path, position), payload) = (message.place(), message.payload());
+    let head = PyBytes::new(py, &payload[..payload.len().min(HEAD)]);
+    let found = view.bind(py).call1((path, position, payload.len(), head))?;
+    if found.is_none() {
+        let copy = PyBytes::new(py, payload);
+        return Ok(PyMemoryView::from(&copy)?.into_any());
+    }
+    Ok(found)
+}
+
+fn headers<'py>(py: Python<'py>, message: &libqueue::ReadMessage) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in message.headers() {
+        dict.set_item(name, PyBytes::new(py, value))?;
+    }
+    Ok(dict)
+}
+
+fn in_seconds(ns: i64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// The getters that a delivery and a message that was read have in common.
+macro_rules! message_class {
+    ($class:ident { $($own:item)* }) => {
+        #[pymethods]
+        impl $class {
+            #[getter]
+            fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+                PyBytes::new(py, self.inner.payload())
+            }
+
+            #[getter]
+            fn view<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                view(py, &self.inner)
+            }
+
+            #[getter]
+            fn key<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+                self.inner.key().map(|key| PyBytes::new(py, key))
+            }
+
+            #[getter]
+            fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+                headers(py, &self.inner)
+            }
+
+            #[getter]
+            fn timestamp(&self) -> f64 {
+                in_seconds(self.inner.timestamp_ns())
+            }
+
+            #[getter]
+            fn timestamp_ns(&self) -> i64 {
+                self.inner.timestamp_ns()
+            }
+
+            #[getter]
+            fn topic(&self) -> &str {
+                &self.topic
+            }
+
+            #[getter]
+            fn partition(&self) -> u32 {
+                self.inner.partition()
+            }
+
+            #[getter]
+            fn offset(&self) -> u64 {
+                self.inner.offset()
+            }
+
+            #[getter]
+            fn id(&self) -> MessageId {
+                self.inner.id().into()
+            }
+
+            fn __len__(&self) -> usize {
+                self.inner.payload().len()
+            }
+
+            $($own)*
+        }
+    };
+}
+
+/// A message that a `Reader` read.
+#[pyclass(frozen, module = "libqueue")]
+pub(crate) struct ReadMessage {
+    inner: libqueue::ReadMessage,
+    topic: Arc<str>,
+}
+
+impl ReadMessage {
+    pub(crate) fn of(inner: libqueue::ReadMessage, topic: &Arc<str>) -> Self {
+        Self {
+            inner,
+            topic: topic.clone(),
+        }
+    }
+}
+
+message_class!(ReadMessage {
+    fn __repr__(&self) -> String {
+        format!(
+            "<libqueue.ReadMessage {}/{} offset {}>",
+            self.topic,
+            self.inner.partition(),
+            self.inner.offset()
+        )
+    }
+});
+
+/// A message handed to a consumer until its deadline.
+///
+/// A context manager: leaving it cleanly acknowledges the message; an exception fails it, with the
+/// exception's text, and goes on.
+#[pyclass(frozen, module = "libqueue")]
+pub(crate) struct Delivery {
+    inner: libqueue::Delivery,
+    consumer: Arc<libqueue::Consumer>,
+    topic: Arc<str>,
+}
+
+impl Delivery {
+    #[inline]
+    pub(crate) fn of(
+        inner: libqueue::Delivery,
+        consumer: &Arc<libqueue::Consumer>,
+        topic: &Arc<str>,
+    ) -> Self {
+        Self {
+            inner,
+            consumer: consumer.clone(),
+            topic: topic.clone(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn receipt(&self) -> Receipt {
+        self.inner.receipt()
+    }
+
+    fn settle(slf: &Bound<'_, Self>, one: &consumer::Settle<'_>) -> PyResult<()> {
+        let consumer = &slf.get().consumer;
+        consumer::settle(slf.py(), consumer, &[slf.as_any().clone()], one)
+    }
+}
+
+message_class!(Delivery {
+    #[getter]
+    fn attempt(&self) -> u32 {
+        self.inner.attempt()
+    }
+
+    #[getter]
+    fn deadline(&self) -> f64 {
+        in_seconds(self.inner.deadline_ns())
+    }
+
+    #[getter]
+    fn deadline_ns(&self) -> i64 {
+        self.inner.deadline_ns()
+    }
+
+    fn start(&self) {
+        self.inner.start();
+    }
+
+    fn ack(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::settle(slf, &|consumer, receipts| consumer.ack(receipts))
+    }
+
+    #[pyo3(signature = (delay=None, error=None))]
+    fn nack(slf: &Bound<'_, Self>, delay: Option<f64>, error: Option<&str>) -> PyResult<()> {
+        let seconds = |delay| convert::seconds(slf.py(), "delay", delay);
+        let delay = delay.map(seconds).transpose()?;
+        Self::settle(slf, &|consumer, receipts| {
+            consumer.nack(receipts, delay, error)
+        })
+    }
+
+    fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::settle(slf, &|consumer, receipts| consumer.release(receipts))
+    }
+
+    fn extend(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
+        let lease = convert::seconds(slf.py(), "seconds", seconds)?;
+        Self::settle(slf, &|consumer, receipts| consumer.extend(receipts, lease))
+    }
+
+    fn dead_letter(slf: &Bound<'_, Self>, reason: &str) -> PyResult<()> {
+        Self::settle(slf, &|consumer, receipts| {
+            consumer.dead_letter(receipts, reason)
+        })
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf.get().inner.start();
+        slf
+    }
+
+    #[pyo3(signature = (exc_type, exc, traceback))]
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = traceback;
+        let Some(class) = exc_type else {
+            return Self::ack(slf);
+        };
+        let name = class.getattr("__name__")?.to_string();
+        let text = exc.map(ToString::to_string).unwrap_or_default();
+        let error = format!("{name}: {text}");
+        match Self::nack(slf, None, Some(error.trim_end_matches(": "))) {
+            // The exception that is on its way says more than that the lease was lost meanwhile.
+            Err(_) | Ok(()) => Ok(()),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<libqueue.Delivery {}/{} offset {} attempt {}>",
+            self.topic,
+            self.inner.partition(),
+            self.inner.offset(),
+            self.inner.attempt()
+        )
+    }
+});

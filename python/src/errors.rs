@@ -1,0 +1,65 @@
+//! Errors of the core as Python exceptions, which `libqueue._errors` defines by number.
+
+use libqueue::Error;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+static BY_KIND: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+
+fn class<'py>(py: Python<'py>, code: i32) -> PyResult<Bound<'py, PyType>> {
+    let classes = BY_KIND.get_or_try_init(py, || -> PyResult<Py<PyDict>> {
+        let module = py.import("libqueue._errors")?;
+        Ok(module.getattr("BY_KIND")?.cast_into::<PyDict>()?.unbind())
+    })?;
+    let found = classes.bind(py).get_item(code)?;
+    let class = match found {
+        Some(class) => class,
+        None => py.import("libqueue._errors")?.getattr("Error")?,
+    };
+    Ok(class.cast_into::<PyType>()?)
+}
+
+/// The exception for an error.
+#[cold]
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    match class(py, error.kind().code()) {
+        Ok(class) => PyErr::from_type(class, (error.message().to_owned(),)),
+        Err(failed) => failed,
+    }
+}
+
+/// The exception for stale receipts: `.stale` lists the deliveries that were not settled.
+#[cold]
+pub(crate) fn raise_stale(py: Python<'_>, error: &Error, deliveries: &[Bound<'_, PyAny>]) -> PyErr {
+    let raised = raise(py, error);
+    let stale: Vec<&Bound<'_, PyAny>> = error
+        .stale_places()
+        .iter()
+        .filter_map(|place| deliveries.get(*place))
+        .collect();
+    match raised.value(py).setattr("stale", stale) {
+        Ok(()) => raised,
+        Err(failed) => failed,
+    }
+}
+
+/// Results of the core, as Python sees them.
+pub(crate) trait OrRaise<T> {
+    /// The value, or the exception for the error.
+    fn or_raise(self, py: Python<'_>) -> PyResult<T>;
+}
+
+impl<T> OrRaise<T> for libqueue::Result<T> {
+    #[inline]
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|error| raise(py, &error))
+    }
+}
+
+/// An argument that is out of range.
+#[cold]
+pub(crate) fn invalid(py: Python<'_>, message: String) -> PyErr {
+    let error = Error::new(libqueue::ErrorKind::InvalidArgument, message);
+    raise(py, &error)
+}

@@ -1,0 +1,113 @@
+//! Messages to send, and ids.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::send::Extras;
+
+/// Names a message for ever: an id is never used twice.
+///
+/// Compares and sorts by topic, partition and offset; may be a key of a dict.
+#[pyclass(frozen, eq, ord, hash, get_all, module = "libqueue")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MessageId {
+    topic_id: u64,
+    partition: u32,
+    offset: u64,
+}
+
+impl From<libqueue::MessageId> for MessageId {
+    #[inline]
+    fn from(id: libqueue::MessageId) -> Self {
+        Self {
+            topic_id: id.topic_id,
+            partition: id.partition,
+            offset: id.offset,
+        }
+    }
+}
+
+impl From<&MessageId> for libqueue::MessageId {
+    fn from(id: &MessageId) -> Self {
+        Self {
+            topic_id: id.topic_id,
+            partition: id.partition,
+            offset: id.offset,
+        }
+    }
+}
+
+#[pymethods]
+impl MessageId {
+    #[new]
+    fn new(topic_id: u64, partition: u32, offset: u64) -> Self {
+        Self {
+            topic_id,
+            partition,
+            offset,
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "MessageId(topic_id={:#x}, partition={}, offset={})",
+            self.topic_id, self.partition, self.offset
+        )
+    }
+}
+
+/// A message for `Topic.send_many`: what `Topic.send` takes, as an object.
+#[pyclass(frozen, get_all, module = "libqueue")]
+pub(crate) struct Message {
+    payload: Py<PyAny>,
+    key: Option<Py<PyAny>>,
+    headers: Option<Py<PyDict>>,
+    partition: Option<u32>,
+    timestamp: Option<f64>,
+}
+
+impl Message {
+    /// The payload, and what comes with it.
+    pub(crate) fn parts<'a, 'py>(
+        &'a self,
+        py: Python<'py>,
+    ) -> (&'a Bound<'py, PyAny>, Extras<'a, 'py>) {
+        let extras = Extras {
+            key: self.key.as_ref().map(|key| key.bind(py)),
+            headers: self.headers.as_ref().map(|headers| headers.bind(py)),
+            partition: self.partition,
+            timestamp: self.timestamp,
+        };
+        (self.payload.bind(py), extras)
+    }
+}
+
+#[pymethods]
+impl Message {
+    #[new]
+    #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None))]
+    fn new(
+        payload: Py<PyAny>,
+        key: Option<Py<PyAny>>,
+        headers: Option<Py<PyDict>>,
+        partition: Option<u32>,
+        timestamp: Option<f64>,
+    ) -> Self {
+        Self {
+            payload,
+            key,
+            headers,
+            partition,
+            timestamp,
+        }
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let payload = self.payload.bind(py).repr()?;
+        let key = match &self.key {
+            Some(key) => format!(", key={}", key.bind(py).repr()?),
+            None => String::new(),
+        };
+        Ok(format!("Message({payload}{key})"))
+    }
+}

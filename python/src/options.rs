@@ -1,0 +1,185 @@
+//! Keyword arguments as the core's options.
+
+use std::time::Duration;
+
+use libqueue::{
+    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, Ordering, Start, TopicConfig,
+    TopicOptions,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::convert::seconds;
+use crate::errors::invalid;
+
+/// A durability by name, with the interval of `interval`.
+pub(crate) fn durability(
+    py: Python<'_>,
+    name: &str,
+    sync_interval: Option<f64>,
+) -> PyResult<Durability> {
+    let interval = match sync_interval {
+        Some(value) => seconds(py, "sync_interval", value)?,
+        None => libqueue::options::SYNC_INTERVAL_DEFAULT,
+    };
+    match (name, sync_interval) {
+        ("process", None) => Ok(Durability::Process),
+        ("sync", None) => Ok(Durability::Sync),
+        ("interval", _) => Ok(Durability::Interval(interval)),
+        ("process" | "sync", Some(_)) => Err(invalid(
+            py,
+            format!("sync_interval goes with durability \"interval\", not with {name:?}"),
+        )),
+        _ => Err(invalid(
+            py,
+            format!("durability is {name:?}; expected \"process\", \"sync\" or \"interval\""),
+        )),
+    }
+}
+
+/// The options of a topic.
+pub(crate) fn topic(
+    py: Python<'_>,
+    partitions: Option<u32>,
+    named: Option<&str>,
+    sync_interval: Option<f64>,
+    max_message_bytes: Option<u64>,
+) -> PyResult<TopicOptions> {
+    if named.is_none() && sync_interval.is_some() {
+        let message = "sync_interval needs durability=\"interval\"";
+        return Err(invalid(py, message.to_owned()));
+    }
+    let durability = named.map(|name| durability(py, name, sync_interval));
+    Ok(TopicOptions {
+        partitions,
+        durability: durability.transpose()?,
+        max_message_bytes,
+    })
+}
+
+/// Where to start: `"earliest"`, `"latest"`, an offset, or a time with a `timestamp` method.
+pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
+    let py = value.py();
+    if let Ok(name) = value.cast::<PyString>() {
+        return match name.to_str()? {
+            "earliest" => Ok(Start::Earliest),
+            "latest" => Ok(Start::Latest),
+            other => Err(invalid(
+                py,
+                format!(
+                    "start is {other:?}; expected \"earliest\", \"latest\", an offset or a datetime"
+                ),
+            )),
+        };
+    }
+    if let Ok(offset) = value.extract::<u64>() {
+        return Ok(Start::Offset(offset));
+    }
+    if value.hasattr("timestamp")? {
+        let at: f64 = value.call_method0("timestamp")?.extract()?;
+        return Ok(Start::Time((at * 1e9).round() as i64));
+    }
+    let found = value.get_type().name()?;
+    Err(invalid(
+        py,
+        format!("start is a {found}; expected \"earliest\", \"latest\", an offset or a datetime"),
+    ))
+}
+
+/// The options of a group from its keyword arguments.
+pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<GroupOptions> {
+    let mut options = GroupOptions::default();
+    let Some(given) = given else {
+        return Ok(options);
+    };
+    for (name, value) in given.iter() {
+        let name = name.cast_into::<PyString>()?;
+        match name.to_str()? {
+            "ordering" => options.ordering = Some(ordering(py, &value.extract::<String>()?)?),
+            "lease" => options.lease = Some(seconds(py, "lease", value.extract()?)?),
+            "max_attempts" => options.max_attempts = Some(value.extract()?),
+            "backoff" => options.backoff = Some(backoff(py, value.extract()?)?),
+            "dead_letter_topic" => {
+                let topic: Option<String> = value.extract()?;
+                options.dead_letter_topic = Some(topic.map_or(DeadLetter::Drop, DeadLetter::Topic));
+            }
+            "start" => options.start = Some(start(&value)?),
+            "window" => options.window = Some(value.extract()?),
+            other => {
+                return Err(pyo3::exceptions::PyTypeError::new_err(format!(
+                    "unknown option {other:?} of a group; expected ordering, lease, max_attempts, \
+                     backoff, dead_letter_topic, start or window"
+                )));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn ordering(py: Python<'_>, name: &str) -> PyResult<Ordering> {
+    match name {
+        "key" => Ok(Ordering::Key),
+        "none" => Ok(Ordering::None),
+        _ => Err(invalid(
+            py,
+            format!("ordering is {name:?}; expected \"key\" or \"none\""),
+        )),
+    }
+}
+
+fn backoff(py: Python<'_>, (first, longest, factor): (f64, f64, f64)) -> PyResult<Backoff> {
+    Ok(Backoff {
+        first: seconds(py, "backoff (first)", first)?,
+        longest: seconds(py, "backoff (longest)", longest)?,
+        factor,
+    })
+}
+
+fn named_durability(durability: Durability) -> (&'static str, Option<Duration>) {
+    match durability {
+        Durability::Process => ("process", None),
+        Durability::Sync => ("sync", None),
+        Durability::Interval(every) => ("interval", Some(every)),
+    }
+}
+
+/// A topic's stored configuration as a dict of what creates it.
+pub(crate) fn topic_dict<'py>(
+    py: Python<'py>,
+    config: &TopicConfig,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("partitions", config.partitions)?;
+    let durability = config.durability.map(named_durability);
+    dict.set_item("durability", durability.map(|(name, _)| name))?;
+    let every = durability.and_then(|(_, every)| every);
+    dict.set_item("sync_interval", every.map(|every| every.as_secs_f64()))?;
+    dict.set_item("max_message_bytes", config.max_message_bytes)?;
+    Ok(dict)
+}
+
+/// A group's stored configuration as a dict of what creates it.
+pub(crate) fn group_dict<'py>(
+    py: Python<'py>,
+    config: &GroupConfig,
+    dead_letter_topic: Option<String>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let ordering = match config.ordering {
+        Ordering::Key => "key",
+        Ordering::None => "none",
+    };
+    let backoff = &config.backoff;
+    let times = (
+        backoff.first.as_secs_f64(),
+        backoff.longest.as_secs_f64(),
+        backoff.factor,
+    );
+    dict.set_item("ordering", ordering)?;
+    dict.set_item("lease", config.lease.as_secs_f64())?;
+    dict.set_item("max_attempts", config.max_attempts)?;
+    dict.set_item("backoff", times)?;
+    dict.set_item("dead_letter_topic", dead_letter_topic)?;
+    dict.set_item("window", config.window)?;
+    Ok(dict)
+}

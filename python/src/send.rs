@@ -1,0 +1,127 @@
+//! Sending from Python.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+
+use crate::convert::bytes;
+use crate::errors::{OrRaise, invalid};
+use crate::message::{Message, MessageId};
+
+/// Payloads from here on are checksummed and copied without the interpreter.
+const LARGE: usize = 64 * 1024;
+
+/// What a message borrows, kept alive while it is sent.
+struct Held<'py> {
+    payload: Bound<'py, PyBytes>,
+    key: Option<Bound<'py, PyBytes>>,
+    headers: Vec<(Bound<'py, PyString>, Bound<'py, PyBytes>)>,
+    partition: Option<u32>,
+    timestamp_ns: Option<i64>,
+}
+
+/// The keyword arguments of a send.
+#[derive(Default)]
+pub(crate) struct Extras<'a, 'py> {
+    pub(crate) key: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) headers: Option<&'a Bound<'py, PyDict>>,
+    pub(crate) partition: Option<u32>,
+    pub(crate) timestamp: Option<f64>,
+}
+
+impl<'py> Held<'py> {
+    #[inline]
+    fn of(payload: &Bound<'py, PyAny>, extras: &Extras<'_, 'py>) -> PyResult<Self> {
+        let py = payload.py();
+        let mut headers = Vec::new();
+        if let Some(given) = extras.headers {
+            for (name, value) in given.iter() {
+                headers.push((name.cast_into::<PyString>()?, bytes("a header", &value)?));
+            }
+        }
+        Ok(Self {
+            payload: bytes("payload", payload)?,
+            key: extras.key.map(|key| bytes("key", key)).transpose()?,
+            headers,
+            partition: extras.partition,
+            timestamp_ns: extras.timestamp.map(|at| nanoseconds(py, at)).transpose()?,
+        })
+    }
+
+    /// Names and values of the headers, borrowed.
+    fn named(&self) -> PyResult<Vec<(&str, &[u8])>> {
+        self.headers
+            .iter()
+            .map(|(name, value)| Ok((name.to_str()?, value.as_bytes())))
+            .collect()
+    }
+
+    #[inline]
+    fn message<'a>(&'a self, headers: &'a [(&'a str, &'a [u8])]) -> libqueue::Message<'a> {
+        libqueue::Message {
+            payload: self.payload.as_bytes(),
+            key: self.key.as_ref().map(|key| key.as_bytes()),
+            headers,
+            partition: self.partition,
+            timestamp_ns: self.timestamp_ns,
+        }
+    }
+}
+
+fn nanoseconds(py: Python<'_>, seconds: f64) -> PyResult<i64> {
+    let ns = seconds * 1e9;
+    if ns.is_finite() && ns.abs() < 9.2e18 {
+        return Ok(ns.round() as i64);
+    }
+    Err(invalid(
+        py,
+        format!("timestamp is {seconds}; expected seconds since the Unix epoch"),
+    ))
+}
+
+/// Sends one. A small message goes without letting go of the interpreter, unless it would have to
+/// wait.
+#[inline]
+pub(crate) fn one(
+    topic: &libqueue::Topic,
+    payload: &Bound<'_, PyAny>,
+    extras: &Extras<'_, '_>,
+) -> PyResult<MessageId> {
+    let py = payload.py();
+    let held = Held::of(payload, extras)?;
+    let headers = held.named()?;
+    let message = held.message(&headers);
+    if message.payload.len() < LARGE
+        && let Some(id) = topic.try_send(&message).or_raise(py)?
+    {
+        return Ok(id.into());
+    }
+    let id = py.detach(|| topic.send(&message)).or_raise(py)?;
+    Ok(id.into())
+}
+
+/// Sends all or, on an error, none.
+pub(crate) fn many(
+    py: Python<'_>,
+    topic: &libqueue::Topic,
+    messages: &Bound<'_, PyAny>,
+) -> PyResult<Vec<MessageId>> {
+    let mut held = Vec::with_capacity(messages.len().unwrap_or(0));
+    for one in messages.try_iter()? {
+        let one = one?;
+        held.push(match one.cast::<Message>() {
+            Ok(message) => {
+                let (payload, extras) = message.get().parts(py);
+                Held::of(payload, &extras)?
+            }
+            Err(_) => Held::of(&one, &Extras::default())?,
+        });
+    }
+    let headers = held.iter().map(Held::named).collect::<PyResult<Vec<_>>>()?;
+    let messages: Vec<_> = held
+        .iter()
+        .zip(&headers)
+        .map(|(held, headers)| held.message(headers))
+        .collect();
+    let ids = py.detach(|| topic.send_many(&messages)).or_raise(py)?;
+    Ok(ids.into_iter().map(MessageId::from).collect())
+}

@@ -1,0 +1,60 @@
+//! Statistics as dicts, with the core's names.
+
+use libqueue::{GroupStats, StoreStats, TopicStats};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+/// A store's numbers.
+pub(crate) fn store<'py>(py: Python<'py>, stats: &StoreStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("topics", stats.topics)?;
+    dict.set_item("members", stats.members)?;
+    dict.set_item("disk_bytes", stats.disk_bytes)?;
+    Ok(dict)
+}
+
+/// A topic's numbers, those of its partitions included.
+pub(crate) fn topic<'py>(py: Python<'py>, stats: &TopicStats) -> PyResult<Bound<'py, PyDict>> {
+    let partitions = PyList::empty(py);
+    for partition in &stats.partitions {
+        let dict = PyDict::new(py);
+        dict.set_item("earliest_offset", partition.earliest_offset)?;
+        dict.set_item("next_offset", partition.next_offset)?;
+        dict.set_item("durable_offset", partition.durable_offset)?;
+        dict.set_item("bytes", partition.bytes)?;
+        dict.set_item("segments", partition.segments)?;
+        partitions.append(dict)?;
+    }
+    let dict = PyDict::new(py);
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("segments", stats.segments)?;
+    dict.set_item("partitions", partitions)?;
+    Ok(dict)
+}
+
+/// A group's numbers.
+pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("lag_messages", stats.lag_messages)?;
+    dict.set_item("lag_bytes", stats.lag_bytes)?;
+    dict.set_item("lag_seconds", stats.lag_seconds)?;
+    for (name, value) in [
+        ("leased", stats.leased),
+        ("delayed", stats.delayed),
+        ("held", stats.held),
+        ("ready", stats.ready),
+        ("dead_lettered", stats.dead_lettered),
+        ("expired", stats.expired),
+        ("lost_messages", stats.lost_messages),
+        ("damaged", stats.damaged),
+        ("delivered", stats.delivered),
+        ("acked", stats.acked),
+        ("failed", stats.failed),
+        ("redelivered", stats.redelivered),
+        ("consumers", stats.consumers),
+    ] {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
+}

@@ -1,0 +1,145 @@
+//! Stores.
+
+use std::path::PathBuf;
+
+use libqueue::StoreOptions;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::OrRaise;
+use crate::options;
+use crate::stats;
+use crate::topic::Topic;
+
+/// A folder of topics that this process has open. Made by `libqueue.open`.
+///
+/// May be used from several threads. A context manager: leaving it closes the store.
+#[pyclass(frozen, module = "libqueue")]
+pub(crate) struct Store {
+    inner: libqueue::Store,
+}
+
+/// Opens the store in a folder, creating it where there is none.
+#[pyfunction]
+#[pyo3(signature = (
+    path, *, create=true, read_only=false, durability="process", sync_interval=None, mode=0o660,
+    lock_timeout=10.0
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+pub(crate) fn open(
+    py: Python<'_>,
+    path: PathBuf,
+    create: bool,
+    read_only: bool,
+    durability: &str,
+    sync_interval: Option<f64>,
+    mode: u32,
+    lock_timeout: f64,
+) -> PyResult<Store> {
+    let options = StoreOptions {
+        create: create && !read_only,
+        read_only,
+        durability: options::durability(py, durability, sync_interval)?,
+        mode,
+        lock_timeout: crate::convert::seconds(py, "lock_timeout", lock_timeout)?,
+    };
+    let inner = py
+        .detach(|| libqueue::Store::open(path, options))
+        .or_raise(py)?;
+    Ok(Store { inner })
+}
+
+#[pymethods]
+impl Store {
+    #[pyo3(signature = (
+        name, *, partitions=None, durability=None, sync_interval=None, max_message_bytes=None
+    ))]
+    fn topic(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        partitions: Option<u32>,
+        durability: Option<&str>,
+        sync_interval: Option<f64>,
+        max_message_bytes: Option<u64>,
+    ) -> PyResult<Topic> {
+        let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
+        let topic = py
+            .detach(|| self.inner.topic(name, &options))
+            .or_raise(py)?;
+        Ok(Topic::of(topic))
+    }
+
+    #[pyo3(signature = (
+        name, *, partitions=None, durability=None, sync_interval=None, max_message_bytes=None
+    ))]
+    fn create_topic(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        partitions: Option<u32>,
+        durability: Option<&str>,
+        sync_interval: Option<f64>,
+        max_message_bytes: Option<u64>,
+    ) -> PyResult<Topic> {
+        let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
+        let topic = py
+            .detach(|| self.inner.create_topic(name, &options))
+            .or_raise(py)?;
+        Ok(Topic::of(topic))
+    }
+
+    fn open_topic(&self, py: Python<'_>, name: &str) -> PyResult<Topic> {
+        let topic = py.detach(|| self.inner.open_topic(name)).or_raise(py)?;
+        Ok(Topic::of(topic))
+    }
+
+    fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        py.detach(|| self.inner.topics()).or_raise(py)
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let found = py.detach(|| self.inner.stats()).or_raise(py)?;
+        stats::store(py, &found)
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.sync()).or_raise(py)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.close()).or_raise(py)
+    }
+
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.inner.path().to_owned()
+    }
+
+    #[getter]
+    fn id(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| self.inner.id()).or_raise(py)
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// An exception that is on its way is not hidden by one of closing.
+    #[pyo3(signature = (exc_type, exc, traceback))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc, traceback);
+        let closed = self.close(py);
+        if exc_type.is_some() { Ok(()) } else { closed }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libqueue.Store {}>", self.inner.path().display())
+    }
+}
