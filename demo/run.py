@@ -177,12 +177,12 @@ def show(plain: Plain, checks, lags, killed: list[str], again: int) -> None:
         carriers.add_row(name, f"{flights:,}", f"{total / known:.2f}" if known else "-")
     console.print(carriers)
     plotext.clear_figure()
-    plotext.plot_size(90, 16)
+    plotext.plot_size(min(console.width, 100), 16)
     plotext.theme("clear")
     for place, name in ((1, GROUP), (2, AUDIT)):
         plotext.plot([lag[0] for lag in lags], [lag[place] for lag in lags], label=name)
     plotext.title("lag in messages over seconds")
-    console.print(plotext.build(), highlight=False, markup=False)
+    print(plotext.uncolorize(plotext.build()))
     verdicts = Table("compared with a plain pass", "", "found")
     for name, good, found in checks:
         verdicts.add_row(name, "[green]equal" if good else "[red]DIFFERENT", found)
@@ -190,7 +190,7 @@ def show(plain: Plain, checks, lags, killed: list[str], again: int) -> None:
     seconds = max(lag[0] for lag in lags)
     console.print(
         f"{plain.rows:,} flights in {seconds:.1f} s, {plain.rows / max(seconds, 0.1):,.0f} a second "
-        f"through two groups; killed: {', '.join(killed)}; delivered again: {again}"
+        f"through two groups; killed: {', '.join(killed)}; rows written twice by the kill: {again}"
     )
 
 
