@@ -152,15 +152,9 @@ impl Partition {
         if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
             return Ok(Outcome::Room(bytes));
         }
-        let now = self.env.clock.wall_ns();
-        let last = write(
-            segment,
-            position,
-            first,
-            now.max(block.last_timestamp()),
-            drafts,
-        )
-        .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        let times = (block.last_timestamp(), self.env.clock.wall_ns());
+        let last = write(segment, position, first, times, drafts)
+            .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
         // A death from here on: the records are published, `repair` walks over them.
         block.set_tail(first + drafts.len() as u64, position + bytes, last);
         Ok(Outcome::Done(first))
@@ -184,7 +178,8 @@ fn total(drafts: &[Draft<'_>]) -> u64 {
     drafts.iter().map(Draft::padded).sum()
 }
 
-/// Writes the records at a position and publishes them; the last timestamp.
+/// Writes the records at a position and publishes them; the last timestamp, which begins as the
+/// partition's and never falls.
 ///
 /// The first length word is stored last: a death before leaves nothing, a death after leaves all
 /// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or the
@@ -194,18 +189,16 @@ fn write(
     segment: &Segment,
     position: u64,
     first: u64,
-    earliest: i64,
+    (last, now): (i64, i64),
     drafts: &[Draft<'_>],
 ) -> Option<i64> {
     let map = segment.map();
-    let (mut at, mut timestamp_ns) = (position as usize, earliest);
+    let (mut at, mut timestamp_ns) = (position as usize, last);
     let mut publish = 0;
     for (number, draft) in drafts.iter().enumerate() {
         let mut header = draft.header();
         header.offset = first + number as u64;
-        timestamp_ns = draft
-            .timestamp_ns
-            .map_or(timestamp_ns, |given| given.max(timestamp_ns));
+        timestamp_ns = timestamp_ns.max(draft.timestamp_ns.unwrap_or(now));
         header.timestamp_ns = timestamp_ns;
         if number + 1 < drafts.len() {
             header.flags |= MORE;
