@@ -14,7 +14,7 @@ CC ?= cc
 CFLAGS_STRICT := -std=c99 -O2 -Wall -Wextra -Werror -pedantic
 RELEASE := $(ROOT)/target/release
 
-.PHONY: all library demo test test-rust test-c test-demo lint-rust lint bench bench-short header clean help
+.PHONY: all library demo test test-rust test-c test-demo lint-rust lint bench bench-short header install clean help
 .DEFAULT_GOAL := all
 
 include python/build.mk
@@ -24,6 +24,15 @@ all: library
 
 library:
 	$(CARGO) build --release --locked -p libqueue-ffi
+
+## install: header, libraries, pkg-config and CMake files, to PREFIX (/usr/local), below DESTDIR
+PREFIX ?= /usr/local
+install: library
+	bash cmake/install.sh $(RELEASE) $(PREFIX) $(DESTDIR)
+
+## header: writes include/libqueue.h anew from ffi/src
+header:
+	LIBQUEUE_WRITE_HEADER=1 $(CARGO) test --locked -p libqueue-ffi --test header
 
 ## demo: 336,776 flights through C and Python processes, one of them killed (INPUT=file.csv)
 INPUT ?= $(BUILD)/data/flights.csv

@@ -1,0 +1,130 @@
+/* libqueue.hpp: DIR. Handles close themselves in any order, errors are exceptions. */
+#include <libqueue.hpp>
+
+#include "check.h"
+
+#include <type_traits>
+
+using std::chrono::milliseconds;
+
+static_assert(!std::is_copy_constructible_v<lq::topic> && std::is_move_constructible_v<lq::topic>);
+static_assert(std::is_move_assignable_v<lq::batch> && !std::is_copy_assignable_v<lq::consumer>);
+
+template <typename Call> static lq::error fails(lq_status expected, const Call &call)
+{
+    try {
+        call();
+    } catch (const lq::error &error) {
+        GIVES(expected, error.status());
+        CHECK(std::string(error.what()).size() > 10);
+        return error;
+    }
+    fprintf(stderr, "no error; expected %s\n", lq_status_name(expected));
+    exit(1);
+}
+
+static void send_and_receive(const std::string &path)
+{
+    lq::store store(path);
+    lq_topic_options options = LQ_TOPIC_OPTIONS_INIT;
+    options.partitions = 2;
+    lq::topic orders = store.create_topic("orders", options);
+    CHECK(orders.name() == "orders" && orders.partitions() == 2 && orders.config().partitions == 2);
+    const lq_message_id id = orders.send({"paid", "user-1", {{"trace", "42"}, {"empty", ""}}});
+    CHECK(orders.send({{"a", ""}, {"b", std::nullopt, {}, 1}}).size() == 2);
+    CHECK(orders.send(std::vector<lq::message>{}).empty());
+    orders.sync();
+    CHECK(orders.wait_durable(id) && orders.durable_offsets().size() == 2);
+    CHECK(orders.stats().messages == 3 && orders.stats(id.partition).next_offset > id.offset);
+    fails(LQ_INVALID_ARGUMENT, [&] { orders.send({"x", std::nullopt, {}, 0xffffffffu}); });
+
+    lq::consumer billing = orders.consumer("billing");
+    CHECK(!billing.name().empty());
+    std::size_t seen = 0;
+    while (lq::batch batch = billing.receive(10, milliseconds(0))) {
+        for (const lq::delivery d : batch) {
+            if (d.payload() == "paid") {
+                CHECK(d.key() == "user-1" && d.headers().size() == 2 && d.attempt() == 1);
+                CHECK(d.headers()[0] == lq::header("trace", "42") && d.headers()[1].second == "");
+                CHECK(d.offset() == id.offset && d.partition() == id.partition);
+            } else {
+                CHECK(d.payload() == "a" ? d.key() == "" : !d.key());
+            }
+            seen++;
+        }
+        billing.ack(batch);
+        try {
+            billing.ack(batch.receipts());
+            CHECK(!"stale receipts");
+        } catch (const lq::stale_receipt &stale) {
+            CHECK(stale.places().size() == batch.size() && stale.places()[0] == 0);
+        }
+        fails(LQ_INVALID_ARGUMENT, [&] { batch[batch.size()]; });
+    }
+    CHECK(seen == 3);
+    CHECK(store.topics() == std::vector<std::string>{"orders"});
+    CHECK(orders.groups() == std::vector<std::string>{"billing"});
+    CHECK(store.path().front() == '/' && store.id().size() > 8 && store.stats().members == 1);
+    store.sync();
+    fails(LQ_BUSY, [&] { store.close(); });
+    lq::topic moved = std::move(orders);
+    fails(LQ_INVALID_ARGUMENT, [&] { orders.sync(); });
+    moved.close();
+    billing.close();
+    store.close();
+    fails(LQ_INVALID_ARGUMENT, [&] { store.sync(); });
+}
+
+static void settle(lq::topic topic)
+{
+    lq_group_options options = LQ_GROUP_OPTIONS_INIT;
+    options.max_attempts = 1;
+    options.start = LQ_START_LATEST;
+    lq::group group = topic.create_group("settling", options);
+    CHECK(group.name() == "settling" && group.config().max_attempts == 1);
+    CHECK(group.dead_letter_topic() == "orders.settling.dlq");
+    lq::consumer worker = topic.consumer("settling");
+    topic.send({"one"});
+    lq::batch batch = worker.receive();
+    worker.extend(batch[0], milliseconds(60000));
+    worker.release(batch[0]);
+    batch = worker.receive();
+    CHECK(batch.size() == 1 && batch[0].attempt() == 2 && batch[0].deadline_ns() > 0);
+    fails(LQ_INVALID_ARGUMENT, [&] { worker.nack(batch[0], "why", milliseconds(-1)); });
+    worker.nack(batch[0], "bad total");
+    topic.send({"two"});
+    batch = worker.receive();
+    worker.dead_letter(batch[0], "hopeless");
+    const lq::dead_letters dead = group.dead_letters(10);
+    CHECK(dead.size() == 2 && std::string(dead[0].error) == "bad total");
+    CHECK(dead.message(1).payload() == "two");
+    CHECK(group.stats().dead_lettered == 2);
+    /* Both handles die here, and with the caller's gone, the store's last. */
+}
+
+static void read(lq::topic &topic)
+{
+    lq::reader reader = topic.reader();
+    CHECK(reader.receive(100).size() == 3 && !reader.receive());
+    reader.seek(LQ_START_EARLIEST);
+    CHECK(reader.receive(1).size() == 1);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 2);
+    const std::string path = inside(argv[1], "wrap");
+    send_and_receive(path);
+    {
+        lq_store_options options = LQ_STORE_OPTIONS_INIT;
+        options.create = 0;
+        lq::topic orders = lq::store(path, options).open_topic("orders");
+        read(orders);
+        settle(std::move(orders));
+    }
+    const lq::error error = fails(LQ_NOT_FOUND, [&] { lq::store(path).open_topic("nowhere"); });
+    CHECK(std::string(error.name()) == "LQ_NOT_FOUND" && error.os_code() == 0);
+    /* All handles above were closed: nobody is a member but this one. */
+    CHECK(lq::store(path).stats().members == 1);
+    return 0;
+}
