@@ -4,6 +4,7 @@ mod clock;
 pub mod error;
 mod format;
 mod group;
+pub mod inspect;
 mod log;
 pub mod options;
 #[allow(unsafe_code)]
