@@ -22,6 +22,6 @@ pub use admit::Admit;
 pub use clean::checksum;
 pub use policy::Policy;
 pub use rebuild::Life;
-pub use settle::Settled;
+pub use settle::{Batches, Settled};
 pub use take::{Dying, Taken};
 pub use window::{Counter, Window};

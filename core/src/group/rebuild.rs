@@ -37,7 +37,8 @@ impl Window {
         self.set_cursor(Cursor::at_offset(self.next()));
         if life != Life::Same {
             let all = self.leases(|_| true);
-            self.return_leases(policy, &all, true, now_ms, wall_ms);
+            let started = self.started_of(&all);
+            self.return_leases(policy, &all, Some(&started), now_ms, wall_ms);
         }
     }
 

@@ -1,9 +1,14 @@
 //! Settling: what ends a hand-out.
 
+use std::collections::HashSet;
+
 use super::policy::Policy;
 use super::take::Returned;
 use super::window::{Counter, Window};
 use crate::format::window::state;
+
+/// Batches, each by its consumer and its number.
+pub type Batches = HashSet<(u16, u16)>;
 
 /// What a settle did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,18 +192,33 @@ impl Window {
     }
 
     /// The leases of a consumer that is gone come back at once, those it is charged for after the
-    /// backoff. A consumer that closed is charged for nothing; a dead one for what it had started,
-    /// or for all of a batch of which it had started none (P10).
+    /// backoff. A consumer that closed is charged for nothing; a dead one, for which `started` names
+    /// what it had begun with in all partitions, for what it had started, or for all of a batch of
+    /// which it had started none (P10).
     pub fn return_consumer(
         &self,
         policy: &Policy,
         consumer: u16,
-        died: bool,
+        started: Option<&Batches>,
         now_ms: u64,
         wall_ms: u64,
     ) -> Returned {
         let mine = self.leases(|index| self.entries.consumer(index) == consumer);
-        self.return_leases(policy, &mine, died, now_ms, wall_ms)
+        self.return_leases(policy, &mine, started, now_ms, wall_ms)
+    }
+
+    /// The batches of a consumer of which it has started something here.
+    pub fn started_batches(&self, consumer: u16) -> Batches {
+        self.started_of(&self.leases(|index| self.entries.consumer(index) == consumer))
+    }
+
+    pub(super) fn started_of(&self, leases: &[u32]) -> Batches {
+        let started = leases.iter().filter(|index| self.entries.started(**index));
+        started.map(|index| self.batch_of(*index)).collect()
+    }
+
+    fn batch_of(&self, index: u32) -> (u16, u16) {
+        (self.entries.consumer(index), self.entries.batch(index))
     }
 
     pub(super) fn leases(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
@@ -217,20 +237,15 @@ impl Window {
         &self,
         policy: &Policy,
         leases: &[u32],
-        died: bool,
+        started: Option<&Batches>,
         now_ms: u64,
         wall_ms: u64,
     ) -> Returned {
-        let batch = |index: u32| (self.entries.consumer(index), self.entries.batch(index));
-        let started: std::collections::HashSet<(u16, u16)> = leases
-            .iter()
-            .filter(|index| self.entries.started(**index))
-            .map(|index| batch(*index))
-            .collect();
         let mut dying = Vec::new();
         for index in leases {
-            let charged =
-                died && (self.entries.started(*index) || !started.contains(&batch(*index)));
+            let charged = started.is_some_and(|started| {
+                self.entries.started(*index) || !started.contains(&self.batch_of(*index))
+            });
             self.unhook(*index);
             if !charged {
                 self.make_ready(*index);

@@ -196,7 +196,8 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             }
             84..87 => {
                 let consumer = dice.next(4) as u16;
-                window.return_consumer(&policy, consumer, true, now, 1);
+                let started = window.started_batches(consumer);
+                window.return_consumer(&policy, consumer, Some(&started), now, 1);
                 model.die(consumer, now);
             }
             87..90 => {

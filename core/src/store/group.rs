@@ -14,7 +14,7 @@ use super::{Handle, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at, header};
 use crate::format::{meta, names};
-use crate::group::{Life, Policy, Window};
+use crate::group::{Batches, Life, Policy, Window};
 use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, Ordering, Start};
 use crate::shm::{Acquired, EventCount, Guarded, Owner, OwnerLock, boot_id};
 use crate::storage::replace_file;
@@ -254,12 +254,20 @@ impl GroupInner {
     /// The leases of a consumer that closed or died come back at once.
     pub(super) fn return_consumer(&self, consumer: u16, died: Option<&str>) -> Result<()> {
         let clock = &self.topic.store.env.clock;
+        // A batch may come from several partitions: what was started of it is asked in all first.
+        let mut started = died.map(|_| Batches::new());
+        if let Some(started) = &mut started {
+            for partition in &self.topic.partitions {
+                let of = |window: &mut Window| window.started_batches(consumer);
+                started.extend(self.with_window(partition.number(), of)?);
+            }
+        }
         let mut count = 0;
         for partition in &self.topic.partitions {
             let number = partition.number();
             let returned = self.with_window(number, |window| {
                 let (now, wall) = (clock.boot_ms(), clock.wall_ms());
-                window.return_consumer(&self.policy, consumer, died.is_some(), now, wall)
+                window.return_consumer(&self.policy, consumer, started.as_ref(), now, wall)
             })?;
             count += returned.count;
             let name = died.unwrap_or_default();

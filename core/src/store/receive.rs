@@ -114,10 +114,11 @@ impl Consumer {
         let topic = &self.group.topic;
         let count = topic.partitions.len();
         let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
+        let batch = self.batch.fetch_add(1, Ordering::Relaxed);
         let mut due: Option<u64> = None;
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
-            let ends = self.take_from(partition, max, found)?;
+            let ends = self.take_from(partition, batch, max, found)?;
             due = [due, ends].into_iter().flatten().min();
             if found.len() >= max {
                 break;
@@ -129,12 +130,12 @@ impl Consumer {
     fn take_from(
         &self,
         partition: &Partition,
+        batch: u16,
         max: usize,
         found: &mut Vec<Delivery>,
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
         let lease = group.config.lease;
-        let batch = self.batch.fetch_add(1, Ordering::Relaxed);
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
