@@ -28,7 +28,7 @@ library:
 ## install: header, libraries, pkg-config and CMake files, to PREFIX (/usr/local), below DESTDIR
 PREFIX ?= /usr/local
 install: library
-	bash cmake/install.sh $(RELEASE) $(PREFIX) $(DESTDIR)
+	bash cmake/install.sh "$(RELEASE)" "$(PREFIX)" "$(DESTDIR)"
 
 ## header: writes include/libqueue.h anew from ffi/src
 header:

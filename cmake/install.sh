@@ -3,6 +3,10 @@
 set -eu
 release=$1
 prefix=$2
+case $prefix in
+  /*) ;;
+  *) prefix=$PWD/$prefix ;;
+esac
 root=${3:-}$prefix
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")

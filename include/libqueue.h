@@ -41,7 +41,7 @@
  * - Structs of options and statistics, and lq_message, begin with their size: start each with its
  *   _INIT macro. Fields are only ever added at the end. NULL options are the defaults. Numbers that
  *   choose have named constants; others are refused.
- * - No call ends the process: a bug in the library is LQ_INTERNAL.
+ * - No bug of the library ends the process: it is LQ_INTERNAL. Running out of memory does.
  */
 #ifndef LIBQUEUE_H
 #define LIBQUEUE_H

@@ -27,7 +27,7 @@ static inline void check_status(lq_status found, lq_status expected, const char 
         exit(1);
     }
     if (expected != LQ_OK) {
-        check_that(lq_last_error_status() == expected, file, line, "the last error is of this call");
+        check_that(lq_last_error_status() == expected, file, line, "the error is of this call");
         check_that(strlen(lq_last_error_message()) > 10, file, line, "it has a message");
     }
 }

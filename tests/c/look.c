@@ -1,4 +1,7 @@
-/* Looking: DIR. Readers, statistics, names, durability, versions, forks and closing while waiting. */
+/*
+ * Looking: DIR. Readers, statistics, names, durability, versions; forks, and closing a consumer
+ * that waits.
+ */
 #define _DEFAULT_SOURCE
 #include "check.h"
 

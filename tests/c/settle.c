@@ -71,7 +71,8 @@ static void handed_back(void)
     CHECK(result == LQ_OK);
     lq_batch *again = receive(1);
     const lq_delivery *second = lq_batch_get(again, 0);
-    CHECK(second->attempt == 2 && second->offset == first->offset && same(second->payload, "again"));
+    CHECK(second->attempt == 2 && second->offset == first->offset);
+    CHECK(same(second->payload, "again"));
     GIVES(LQ_STALE_RECEIPT, lq_ack(consumer, &first->receipt, 1));
     OK(lq_release(consumer, &second->receipt, 1));
     OK(lq_batch_free(batch));
