@@ -189,8 +189,9 @@ def show(plain: Plain, checks, lags, killed: list[str], again: int) -> None:
     console.print(verdicts)
     seconds = max(lag[0] for lag in lags)
     console.print(
-        f"{plain.rows:,} flights in {seconds:.1f} s, {plain.rows / max(seconds, 0.1):,.0f} a second "
-        f"through two groups; killed: {', '.join(killed)}; rows written twice by the kill: {again}"
+        f"{plain.rows:,} flights in {seconds:.1f} s, "
+        f"{plain.rows / max(seconds, 0.1):,.0f} a second through two groups; "
+        f"killed: {', '.join(killed)}; rows written twice by the kill: {again}"
     )
 
 

@@ -8,6 +8,7 @@ mod convert;
 mod delivery;
 mod errors;
 mod group;
+mod inspect;
 mod message;
 mod options;
 mod reader;
@@ -29,6 +30,8 @@ mod _native {
     use crate::delivery::{Delivery, ReadMessage};
     #[pymodule_export]
     use crate::group::{DeadLetter, Group};
+    #[pymodule_export]
+    use crate::inspect::{dump, verify};
     #[pymodule_export]
     use crate::message::{Message, MessageId};
     #[pymodule_export]

@@ -45,6 +45,8 @@ impl Topic {
     /// The group, which must exist; [`ErrorKind::NotFound`] otherwise.
     pub fn group(&self, name: &str) -> Result<Group> {
         self.inner.store.check_open()?;
+        // A window is repaired and rebuilt by whoever looks at it.
+        self.inner.store.check_writable("look at a group")?;
         let inner = self.inner.group_inner(name)?;
         Ok(self.group_handle(inner))
     }

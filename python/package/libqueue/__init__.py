@@ -55,7 +55,9 @@ from libqueue._native import (
     Store,
     Topic,
     __version__,
-    open,  # noqa: A004 - `libqueue.open`, as in `gzip.open`
+    dump,
+    open,
+    verify,
 )
 
 __all__ = [
@@ -97,5 +99,7 @@ __all__ = [
     "Topic",
     "Unsupported",
     "__version__",
+    "dump",
     "open",
+    "verify",
 ]

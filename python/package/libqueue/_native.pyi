@@ -1,7 +1,7 @@
 """Stores, topics, consumers and readers of libqueue."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,9 @@ __all__ = [
     "Store",
     "Topic",
     "__version__",
+    "dump",
     "open",
+    "verify",
 ]
 
 __version__: str
@@ -74,6 +76,19 @@ class _GroupStats(TypedDict):
     redelivered: int
     consumers: int
 
+class _Damage(TypedDict):
+    file: Path
+    position: int
+    what: str
+
+class _Report(TypedDict):
+    files: int
+    bytes: int
+    topics: int
+    groups: int
+    messages: int
+    damage: list[_Damage]
+
 class _TopicConfig(TypedDict):
     partitions: int
     durability: _Durability | None
@@ -112,6 +127,24 @@ def open(
 
         with libqueue.open("queue", durability="sync") as store:
             store.topic("orders").send(b"paid")
+    """
+
+def verify(
+    path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None
+) -> _Report:
+    """Check every byte of the store in a folder, which is neither joined nor written.
+
+    `progress` is called now and then with the bytes that are done and those there are. All damage
+    is listed with its file and position; a tail that a power loss tore, and that the next open
+    cuts, is none. Raises `NotAStore` or `NotFound` where there is no store.
+    """
+
+def dump(path: str | os.PathLike[str], write: Callable[[str], object]) -> None:
+    """Decode one file of a store for a person; `write` is called with text.
+
+    Raises `InvalidArgument` for a file that is none of a store's.
+
+        libqueue.dump("queue/topics/orders/0/reserve", sys.stdout.write)
     """
 
 @final
@@ -240,7 +273,7 @@ class Topic:
                         charge(delivery.payload)
         """
     def create_group(self, name: str, **config: Unpack[_GroupOptions]) -> Group:
-        """Open the group, creating it, durably, where there is none. For `config` see `consumer`."""
+        """Open the group, creating it durably where there is none; see `consumer`."""
     def group(self, name: str) -> Group:
         """Open an existing group; raises `NotFound` if there is none."""
     def groups(self) -> list[str]:
@@ -336,7 +369,7 @@ class Consumer:
         sent; it is settled, and the next call goes on behind it.
         """
     def ack(self, deliveries: Delivery | Iterable[Delivery]) -> None:
-        """The messages are done.
+        """Acknowledge: the messages are done.
 
         Raises `StaleReceipt` whose `stale` lists those that were not settled, since they had been
         handed out again or settled before; all others are settled. So do the other settle calls.
@@ -348,7 +381,7 @@ class Consumer:
         delay: float | None = None,
         error: str | None = None,
     ) -> None:
-        """The messages failed: they come back after `delay` seconds, or the group's backoff.
+        """Fail the messages: they come back after `delay` seconds, or the group's backoff.
 
         After `max_attempts` failures they become dead letters, with `error` as the reason.
         """
@@ -460,9 +493,9 @@ class Delivery:
         of it if none was started.
         """
     def ack(self) -> None:
-        """The message is done; raises `StaleReceipt` if the lease was lost."""
+        """Acknowledge: the message is done; raises `StaleReceipt` if the lease was lost."""
     def nack(self, delay: float | None = None, error: str | None = None) -> None:
-        """The message failed: it comes back after `delay` seconds, or the group's backoff."""
+        """Fail the message: it comes back after `delay` seconds, or the group's backoff."""
     def release(self) -> None:
         """Hand the message back, uncounted; it is ready at once."""
     def extend(self, seconds: float) -> None:
@@ -517,7 +550,7 @@ class Group:
     def config(self) -> _GroupConfig:
         """The stored configuration."""
     def stats(self) -> _GroupStats:
-        """Return where the group stands: lag in messages, bytes, seconds; leased, delayed, …"""
+        """Return where the group stands: its lag, what is leased, delayed, dead-lettered."""
     def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         """Return up to `limit` dead letters of this group, oldest first."""
 

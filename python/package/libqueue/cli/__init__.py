@@ -1,0 +1,45 @@
+"""The command `libqueue`.
+
+Text for people, `--json` after the subcommand for programs. Exit status 0, 1 on failure, 2 on bad
+usage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import libqueue
+from libqueue.cli import dlq, inspect, messages, topics
+from libqueue.cli.common import app, fail
+
+__all__ = ["app", "main"]
+
+for command in (
+    messages.send,
+    messages.receive,
+    messages.tail,
+    topics.list_topics,
+    topics.create,
+    topics.stats,
+    inspect.verify,
+    inspect.dump,
+):
+    app.command(name="topics" if command is topics.list_topics else None)(command)
+app.add_typer(dlq.app, name="dlq")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app(prog_name="libqueue")
+    except (libqueue.InvalidArgument, libqueue.InvalidName) as error:
+        fail(error, status=2)
+    except (libqueue.Error, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read the output has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,5 @@
+"""`python -m libqueue.cli`."""
+
+from libqueue.cli import main
+
+main()

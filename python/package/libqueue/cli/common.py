@@ -1,0 +1,128 @@
+"""What the commands share: the store, and output for people and for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import libqueue
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A durable message queue without a server.",
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("-s", "--store", metavar="DIR", help="The store. Default: LIBQUEUE_STORE."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+@app.callback()
+def everything(
+    context: typer.Context,
+    store: StoreOption = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """A durable message queue without a server."""
+    if version:
+        print(libqueue.__version__)
+        raise typer.Exit
+    context.obj = store
+
+
+def fail(error: BaseException | str, status: int = 1) -> NoReturn:
+    """Say what went wrong and exit."""
+    errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    sys.exit(status)
+
+
+def escape(text: str) -> str:
+    """Text that rich shows as it is."""
+    return text.replace("[", "\\[")
+
+
+def folder(context: typer.Context, store: Path | None) -> Path:
+    """The store's folder: named after the subcommand, before it, or by the environment."""
+    found = store or context.find_root().obj
+    if found is None and not os.environ.get("LIBQUEUE_STORE"):
+        raise typer.BadParameter("name the store with -s DIR or in LIBQUEUE_STORE")
+    return Path(found or os.environ["LIBQUEUE_STORE"])
+
+
+def text_or_base64(name: str, value: bytes | None) -> dict[str, str | None]:
+    """Bytes as JSON: text where they are UTF-8, else in base64 under another name."""
+    if value is None:
+        return {name: None}
+    try:
+        return {name: value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(value).decode()}
+
+
+def header_value(value: bytes) -> str | dict[str, str | None]:
+    """A header's value as JSON: text, or an object with `base64`."""
+    found = text_or_base64("text", value)
+    return found["text"] or "" if "text" in found else {"base64": found["text_base64"]}
+
+
+def message_object(
+    message: libqueue.ReadMessage | libqueue.Delivery,
+) -> dict[str, object]:
+    """A message as JSON."""
+    return {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": message.timestamp,
+        **text_or_base64("key", message.key),
+        "headers": {name: header_value(value) for name, value in message.headers.items()},
+        **text_or_base64("payload", message.payload),
+    }
+
+
+def print_json(value: object) -> None:
+    """One object on a line."""
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table for people; numbers to the right."""
+    listed = [list(row) for row in rows]
+    table = Table()
+    for place, column in enumerate(columns):
+        numbers = all(isinstance(row[place], int | float) for row in listed)
+        table.add_column(column, justify="right" if numbers and listed else "left")
+    for row in listed:
+        table.add_row(*(shown(value) for value in row))
+    console.print(table)
+
+
+def shown(value: object) -> str:
+    """A value in a table."""
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return escape("" if value is None else str(value))
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Names and values for people, one on a line."""
+    wide = max(len(name) for name in fields)
+    for name, value in fields.items():
+        console.print(f"{name:<{wide}}  {shown(value)}", soft_wrap=True)

@@ -1,0 +1,218 @@
+"""`send`, `receive` and `tail`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Annotated, Literal
+
+import typer
+from rich.progress import Progress
+
+import libqueue
+from libqueue.cli.common import (
+    JsonOption,
+    StoreOption,
+    errors,
+    fail,
+    folder,
+    message_object,
+    print_json,
+)
+
+PREFETCH = 100
+KNOWN = {"payload", "payload_base64", "key", "key_base64", "headers", "partition"}
+FROM_HELP = "earliest, latest, an offset, or a time such as 2026-01-31T12:00"
+
+
+def send(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="The topic; created if there is none.")],
+    file: Annotated[Path | None, typer.Argument(help="Default: standard input.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="REGEX", help="The key: what this matches.")
+    ] = None,
+    key_field: Annotated[
+        int | None, typer.Option("--key-field", min=1, help="The key: this field, from 1.")
+    ] = None,
+    separator: Annotated[str, typer.Option(help="What is between fields.")] = ",",
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Lines are JSON objects.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Send each line of a file, or of standard input, as a message."""
+    if sum((key is not None, key_field is not None, jsonl)) > 1:
+        raise typer.BadParameter("--key, --key-field and --jsonl exclude each other")
+    key_of = key_finder(key, key_field, separator)
+    count = 0
+    with libqueue.open(folder(context, store)) as opened, source_of(file) as source:
+        target = opened.topic(topic)
+        for count, line in enumerate(progressing(source), 1):
+            try:
+                if jsonl:
+                    send_object(target, line)
+                else:
+                    target.send(line, key=key_of(line))
+            except (ValueError, KeyError, TypeError) as error:
+                fail(f"line {count}: {error}; the {count - 1:,} lines before it were sent")
+    if as_json:
+        print_json({"sent": count})
+    else:
+        errors.print(f"sent {count:,} messages")
+
+
+def source_of(file: Path | None) -> IO[bytes]:
+    """The file, or standard input, which stays open."""
+    return nullcontext(sys.stdin.buffer) if file is None else file.open("rb")  # type: ignore[return-value]
+
+
+def key_finder(
+    pattern: str | None, field: int | None, separator: str
+) -> Callable[[bytes], bytes | None]:
+    """What finds the key in a line; None is no key."""
+    if field is not None:
+        place, between = field - 1, separator.encode()
+
+        def by_field(line: bytes) -> bytes | None:
+            fields = line.split(between)
+            return fields[place] if place < len(fields) else None
+
+        return by_field
+    if pattern is None:
+        return lambda line: None
+    try:
+        regex = re.compile(pattern.encode())
+    except re.error as error:
+        raise typer.BadParameter(f"--key {pattern!r}: {error}") from None
+
+    def by_regex(line: bytes) -> bytes | None:
+        found = regex.search(line)
+        if found is None:
+            return None
+        return found.group(1) if regex.groups else found.group()
+
+    return by_regex
+
+
+def progressing(source: IO[bytes]) -> Iterator[bytes]:
+    """Lines without their ends; with a bar where a terminal watches a file of known length."""
+    status = None if not errors.is_terminal else Path(f"/dev/fd/{source.fileno()}").stat()
+    if status is None or not stat.S_ISREG(status.st_mode):
+        for line in source:
+            yield line.rstrip(b"\r\n")
+        return
+    with Progress(console=errors, transient=True) as bar:
+        task = bar.add_task("sending", total=status.st_size)
+        for line in source:
+            yield line.rstrip(b"\r\n")
+            bar.advance(task, len(line))
+
+
+def from_json(value: object) -> bytes:
+    """Text, or base64 in an object, as bytes."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and isinstance(value.get("base64"), str):
+        return base64.b64decode(value["base64"], validate=True)
+    raise ValueError(f'expected text or {{"base64": …}}, found {json.dumps(value)}')
+
+
+def send_object(topic: libqueue.Topic, line: bytes) -> None:
+    """Send what a JSON object says."""
+    given = json.loads(line)
+    if not isinstance(given, dict):
+        raise ValueError("expected a JSON object")
+    unknown = set(given) - KNOWN
+    if unknown:
+        raise ValueError(f"unknown fields {sorted(unknown)}; expected {sorted(KNOWN)}")
+
+    def either(name: str) -> bytes | None:
+        if given.get(f"{name}_base64") is not None:
+            return from_json({"base64": given[f"{name}_base64"]})
+        return None if given.get(name) is None else from_json(given[name])
+
+    payload = either("payload")
+    if payload is None:
+        raise ValueError("it has neither payload nor payload_base64")
+    headers = {name: from_json(value) for name, value in (given.get("headers") or {}).items()}
+    topic.send(payload, key=either("key"), headers=headers, partition=given.get("partition"))
+
+
+def show(message: libqueue.ReadMessage | libqueue.Delivery, as_json: bool) -> None:
+    """A payload on a line, or a message as an object."""
+    if as_json:
+        print_json(message_object(message))
+    else:
+        sys.stdout.buffer.write(message.payload + b"\n")
+
+
+def receive(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    group: Annotated[str, typer.Option("--group", "-g", help="Created if there is none.")],
+    most: Annotated[int | None, typer.Option("--max", min=1, help="So many messages.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    no_ack: Annotated[bool, typer.Option("--no-ack", help="Hand back what was shown.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Receive messages of a group, show them, and acknowledge them."""
+    with libqueue.open(folder(context, store), create=False) as opened:
+        with opened.open_topic(topic).consumer(group) as consumer:
+            left = most
+            while left is None or left > 0:
+                wanted = PREFETCH if left is None else min(left, PREFETCH)
+                batch = consumer.receive(wanted, None if follow else 0)
+                if not batch:
+                    return
+                for delivery in batch:
+                    show(delivery, as_json)
+                # Shown first, acknowledged then: a death in between shows them once more.
+                sys.stdout.flush()
+                if not no_ack:
+                    consumer.ack(batch)
+                left = None if left is None else left - len(batch)
+
+
+def tail(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help=f"{FROM_HELP}. Default: earliest, with --follow latest."),
+    ] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Show the messages of a topic without a group; nothing is settled or written."""
+    place = place_of(start or ("latest" if follow else "earliest"))
+    partitions = None if partition is None else [partition]
+    with libqueue.open(folder(context, store), read_only=True) as opened:
+        found = opened.open_topic(topic)
+        with found.reader(place, partitions, follow=follow) as reader:
+            for message in reader:
+                show(message, as_json)
+                if follow:
+                    sys.stdout.flush()
+            sys.stdout.flush()
+
+
+def place_of(text: str) -> Literal["earliest", "latest"] | int | datetime:
+    """A place in a topic from its text."""
+    if text == "earliest" or text == "latest":
+        return text
+    if text.isdecimal():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}; expected {FROM_HELP}") from None
