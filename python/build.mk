@@ -40,4 +40,6 @@ lint-python: install-python
 	  python/package $(TESTS_PYTHON) demo benches
 	cd $(BUILD) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	  --cache-dir $(BUILD)/mypy -p libqueue
+	cd $(TESTS_PYTHON) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
+	  --cache-dir $(BUILD)/mypy .
 	cd $(BUILD) && $(PYTHON) -m mypy.stubtest libqueue --mypy-config-file $(ROOT)/python/pyproject.toml

@@ -32,16 +32,24 @@ StoreOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
-@app.callback()
-def everything(
-    context: typer.Context,
-    store: StoreOption = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
-    """A durable message queue without a server."""
-    if version:
+def show_version(wanted: bool) -> None:
+    """Show the version and end."""
+    if wanted:
         print(libqueue.__version__)
         raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True),
+]
+
+
+@app.callback()
+def everything(
+    context: typer.Context, store: StoreOption = None, version: VersionOption = False
+) -> None:
+    """A durable message queue without a server."""
     context.obj = store
 
 
@@ -83,12 +91,14 @@ def header_value(value: bytes) -> str | dict[str, str | None]:
 def message_object(
     message: libqueue.ReadMessage | libqueue.Delivery,
 ) -> dict[str, object]:
-    """A message as JSON."""
+    """A message as JSON; of a delivery also its attempt."""
+    attempt = {"attempt": message.attempt} if isinstance(message, libqueue.Delivery) else {}
     return {
         "topic": message.topic,
         "partition": message.partition,
         "offset": message.offset,
         "timestamp": message.timestamp,
+        **attempt,
         **text_or_base64("key", message.key),
         "headers": {name: header_value(value) for name, value in message.headers.items()},
         **text_or_base64("payload", message.payload),

@@ -208,8 +208,10 @@ def tail(
 
 def place_of(text: str) -> Literal["earliest", "latest"] | int | datetime:
     """A place in a topic from its text."""
-    if text == "earliest" or text == "latest":
-        return text
+    if text == "earliest":
+        return "earliest"
+    if text == "latest":
+        return "latest"
     if text.isdecimal():
         return int(text)
     try:

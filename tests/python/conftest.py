@@ -1,0 +1,81 @@
+"""A store in a temporary folder, and other processes that share it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import libqueue
+import pytest
+
+WAIT = 30.0
+"""Seconds after which anything that a test waits for has gone wrong."""
+
+QUICK = (0.001, 0.001, 1.0)
+"""A backoff that does not keep a test waiting."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[libqueue.Store]:
+    with libqueue.open(path) as opened:
+        yield opened
+
+
+class Child:
+    """Another Python process with the store's path in `path`; it talks by lines."""
+
+    def __init__(self, path: Path, code: str) -> None:
+        program = "import libqueue, sys, time\npath = sys.argv[1]\n" + textwrap.dedent(code)
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-c", program, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        """The next line it says; it is killed if it says nothing for too long."""
+        assert self.process.stdout is not None
+        signal.alarm(int(WAIT))
+        try:
+            return self.process.stdout.readline().rstrip("\n")
+        finally:
+            signal.alarm(0)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(WAIT)
+
+    def end(self) -> int:
+        """Its exit status, once it ended by itself."""
+        return self.process.wait(WAIT)
+
+
+@pytest.fixture
+def spawn(path: Path) -> Iterator[Callable[[str], Child]]:
+    children: list[Child] = []
+
+    def start(code: str) -> Child:
+        children.append(Child(path, code))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.process.kill()
+        child.process.wait(WAIT)
+        for pipe in (child.process.stdin, child.process.stdout):
+            if pipe is not None:
+                pipe.close()

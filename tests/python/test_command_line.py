@@ -1,0 +1,123 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import libqueue
+
+PROGRAM = str(Path(sysconfig.get_path("scripts")) / "libqueue")
+
+
+def run(
+    path: Path, *arguments: object, given: bytes = b"", status: int = 0
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        input=given,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "LIBQUEUE_STORE": str(path), "COLUMNS": "120"},
+        check=False,
+    )
+    assert done.returncode == status, done.stderr.decode()
+    return done
+
+
+def objects(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_lines_go_in_and_come_out(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_bytes(b"u1,paid\nu2,sent\r\nu1,back")
+    run(path, "send", "orders", file, "--key-field", 1)
+    assert run(path, "tail", "orders").stdout == b"u1,paid\nu2,sent\nu1,back\n"
+    found = objects(run(path, "tail", "orders", "--json", "--from", 1))
+    assert [(one["key"], one["payload"]) for one in found] == [("u2", "u2,sent"), ("u1", "u1,back")]
+    run(path, "send", "orders", "--key", "u(\\d)", given=b"u7,x\n")
+    (last,) = objects(run(path, "tail", "orders", "--json", "--from", 3))
+    assert last["key"] == "7"
+
+
+def test_objects_go_in_and_come_out(path: Path) -> None:
+    given = [
+        {"payload": "a", "key": "k", "headers": {"h": "v", "b": {"base64": "/w=="}}},
+        {"payload_base64": "/w==", "partition": 0},
+    ]
+    lines = "\n".join(json.dumps(one) for one in given).encode()
+    assert objects(run(path, "send", "t", "--jsonl", "--json", given=lines)) == [{"sent": 2}]
+    first, second = objects(run(path, "tail", "t", "--json"))
+    assert first["headers"] == {"h": "v", "b": {"base64": "/w=="}}
+    assert (second["key"], second["payload_base64"]) == (None, "/w==")
+    bad = run(path, "send", "t", "--jsonl", given=b'{"payload": "x"}\n{"pay": 1}\n', status=1)
+    assert b"line 2" in bad.stderr
+    assert b"1 lines before it were sent" in bad.stderr
+
+
+def test_receive_acknowledges_unless_told_not_to(path: Path) -> None:
+    run(path, "send", "t", given=b"a\nb\nc\n")
+    shown = run(path, "receive", "t", "--group", "g", "--no-ack")
+    assert shown.stdout == b"a\nb\nc\n"
+    assert run(path, "receive", "t", "--group", "g", "--max", 2).stdout == b"a\nb\n"
+    (left,) = objects(run(path, "receive", "t", "-g", "g", "--json"))
+    assert (left["payload"], left["attempt"]) == ("c", 2)
+    (stats,) = objects(run(path, "stats", "t", "--json"))
+    groups = stats["groups"]
+    assert isinstance(groups, dict)
+    assert (groups["g"]["lag_messages"], groups["g"]["acked"]) == (0, 3)
+
+
+def test_topics_are_created_and_listed(path: Path) -> None:
+    run(path, "create", "orders", "--partitions", 3, "--durability", "sync")
+    assert b"orders" in run(path, "topics").stdout
+    (found,) = objects(run(path, "topics", "--json"))
+    assert (found["topic"], found["partitions"], found["groups"]) == ("orders", 3, [])
+    again = run(path, "create", "orders", status=1)
+    assert b"exists already" in again.stderr
+    assert b"orders" in run(path, "stats").stdout
+
+
+def test_dead_letters_are_listed_and_shown(path: Path) -> None:
+    with libqueue.open(path) as store:
+        topic = store.topic("t")
+        topic.send(b"bad [bold] thing", key=b"k")
+        with topic.consumer("g", name="clerk") as consumer:
+            consumer.dead_letter(consumer.receive(1, 5), "no use")
+    (dead,) = objects(run(path, "dlq", "list", "t", "g", "--json"))
+    assert (dead["id"], dead["error"], dead["consumer"]) == ("0:0", "no use", "clerk")
+    assert b"no use" in run(path, "dlq", "list", "t", "g").stdout
+    assert b"bad [bold] thing" in run(path, "dlq", "show", "t", "g", "0:0").stdout
+    assert b"9:9" in run(path, "dlq", "show", "t", "g", "9:9", status=1).stderr
+
+
+def test_verify_and_dump_tell_of_damage(path: Path) -> None:
+    run(path, "send", "t", given=b"one\ntwo\nthree\n")
+    assert b"all whole" in run(path, "verify").stdout
+    (segment,) = path.rglob("*.log")
+    assert run(path, "dump", segment).stdout.count(b"payload") == 3
+    damaged = bytearray(segment.read_bytes())
+    damaged[damaged.index(b"two")] ^= 1
+    segment.write_bytes(damaged)
+    (report,) = objects(run(path, "verify", "--json", status=1))
+    assert report["messages"] == 2
+    (one,) = report["damage"] if isinstance(report["damage"], list) else []
+    assert one["file"] == str(segment)
+    assert str(one["position"]).encode() in run(path, "verify", status=1).stdout
+    assert b"DAMAGED" in run(path, "dump", segment).stdout
+
+
+def test_bad_usage_is_2_and_failure_1(path: Path, tmp_path: Path) -> None:
+    run(path, "send", status=2)
+    run(path, "no-such-command", status=2)
+    run(path, "send", "t", "--key", "(", given=b"x\n", status=2)
+    run(path, "create", "a/b", status=2)
+    run(path, "tail", "t", "--from", "yesterday", status=2)
+    assert b"no topic" in run(path, "tail", "t", status=1).stderr
+    nowhere = run(path, "-s", tmp_path / "nowhere", "topics", status=1)
+    assert b"nowhere" in nowhere.stderr
+    assert libqueue.__version__.encode() in run(path, "--version").stdout
