@@ -13,7 +13,7 @@ mod consume;
 mod pair;
 #[expect(
     unsafe_code,
-    reason = "the limit is a bare mapping, which only unsafe code can make"
+    reason = "the limit is a bare mapping, which takes raw pointers"
 )]
 mod probe;
 mod python;

@@ -16,8 +16,8 @@ const HEAD: usize = 64;
 
 static VIEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// A read-only memoryview of the payload in the mapped log, made by `libqueue._view`; of a copy where
-/// the file is gone.
+/// A read-only memoryview of the payload in the mapped log, made by `libqueue._view`; of a copy
+/// where the file is gone.
 fn view<'py>(py: Python<'py>, message: &libqueue::ReadMessage) -> PyResult<Bound<'py, PyAny>> {
     let view = VIEW.get_or_try_init(py, || {
         let module = py.import("libqueue._view")?;

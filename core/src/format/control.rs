@@ -4,11 +4,22 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL01");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL02");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
 pub const GROWTH: u64 = 256 * 1024;
+
+/// Bytes of the file `lock`.
+pub mod lock {
+    /// Shared by all members; exclusive for whoever is alone.
+    pub const STORE_BYTE: u64 = 0;
+    /// Shared by all that only read. Not the store's: they must not keep a member from laying
+    /// `control` out, which they do not use.
+    pub const READER_BYTE: u64 = 1;
+    /// Of member slot 0; the others follow.
+    pub const MEMBER_BYTES: u64 = 16;
+}
 
 /// Words of the header, at the start of the file.
 pub mod header {

@@ -13,6 +13,12 @@ use super::{u32_at, u64_at};
 
 /// "LQINDEX1".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"LQINDEX1");
+/// `u32`: salt of the segment.
+pub const SALT: usize = 8;
+/// `u32`: number of entries.
+pub const COUNT: usize = 12;
+/// `u32`: CRC-32 of what is before it and of the entries.
+pub const CRC: usize = 16;
 /// Bytes before the entries.
 pub const HEADER: usize = 24;
 /// Bytes of an entry.
@@ -48,8 +54,8 @@ pub fn encode(salt: u32, entries: &[Entry]) -> Vec<u8> {
         bytes.extend_from_slice(&entry.timestamp_ns.to_le_bytes());
         bytes.extend_from_slice(&entry.position.to_le_bytes());
     }
-    let crc = checksum(&bytes[..16], &bytes[HEADER..]);
-    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    let crc = checksum(&bytes[..CRC], &bytes[HEADER..]);
+    bytes[CRC..CRC + 4].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
@@ -58,9 +64,9 @@ pub fn encode(salt: u32, entries: &[Entry]) -> Vec<u8> {
 pub fn decode(bytes: &[u8], salt: u32) -> Option<Vec<Entry>> {
     let entries = bytes.get(HEADER..)?;
     let whole = u64_at(bytes, 0) == MAGIC
-        && u32_at(bytes, 8) == salt
-        && u32_at(bytes, 12) as usize * ENTRY == entries.len()
-        && u32_at(bytes, 16) == checksum(&bytes[..16], entries);
+        && u32_at(bytes, SALT) == salt
+        && u32_at(bytes, COUNT) as usize * ENTRY == entries.len()
+        && u32_at(bytes, CRC) == checksum(&bytes[..CRC], entries);
     let entry = |bytes: &[u8]| Entry {
         offset: u64_at(bytes, 0),
         timestamp_ns: u64_at(bytes, 8) as i64,

@@ -4,9 +4,10 @@
 
 pub mod checksum;
 pub mod control;
+#[cfg(test)]
+mod doc_tests;
 pub mod headers;
 pub mod index;
-pub mod journal;
 pub mod meta;
 pub mod murmur2;
 pub mod names;

@@ -1,8 +1,8 @@
 //! A record of the log: 48 bytes of header, then extension, key, headers and payload.
 //!
 //! The CRC covers body, salt, header and length in this order, so that the sum of the body is taken
-//! before the partition's lock. The salt is the segment's own, and the offset is covered: bytes of an
-//! earlier life of the file never look valid.
+//! before the partition's lock. The salt is the segment's own, and the offset is covered: bytes of
+//! an earlier life of the file never look valid.
 
 use super::checksum::{crc32_from, crc32_parts};
 use super::{put, u32_at, u64_at};

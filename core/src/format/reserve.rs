@@ -13,6 +13,24 @@ pub const SLOTS: [u64; 2] = [0, 512];
 pub const FILE: u64 = 1024;
 /// First bytes of a slot.
 pub const MAGIC: [u8; 8] = *b"LQRESRV\0";
+/// `u32`: format version.
+pub const VERSION_AT: usize = 8;
+/// `u32`: 1 if the mark is the exact end and nothing was appended since.
+pub const CLEAN: usize = 12;
+/// `u64`: generation.
+pub const GENERATION: usize = 16;
+/// `u64`: no offset at or above it was handed out.
+pub const LIMIT: usize = 24;
+/// `u64`: segment of the durable mark.
+pub const MARK_SEGMENT: usize = 32;
+/// `u64`: its position.
+pub const MARK_POSITION: usize = 40;
+/// `u64`: offset of the first record behind it.
+pub const MARK_OFFSET: usize = 48;
+/// `i64`: timestamp of the last record before it.
+pub const MARK_TIMESTAMP: usize = 56;
+/// 16 bytes: id of the start of the host.
+pub const BOOT: usize = 64;
 /// Where a slot's CRC is; it covers what is before.
 pub const CRC: usize = 88;
 
@@ -43,15 +61,19 @@ impl Reserve {
     pub fn encode(&self) -> [u8; SLOT] {
         let mut bytes = [0; SLOT];
         put(&mut bytes, 0, &MAGIC);
-        put(&mut bytes, 8, &VERSION.to_le_bytes());
-        put(&mut bytes, 12, &u32::from(self.clean).to_le_bytes());
-        put(&mut bytes, 16, &self.generation.to_le_bytes());
-        put(&mut bytes, 24, &self.limit.to_le_bytes());
-        put(&mut bytes, 32, &self.mark_segment.to_le_bytes());
-        put(&mut bytes, 40, &self.mark_position.to_le_bytes());
-        put(&mut bytes, 48, &self.mark_offset.to_le_bytes());
-        put(&mut bytes, 56, &self.mark_timestamp.to_le_bytes());
-        put(&mut bytes, 64, &self.boot);
+        put(&mut bytes, VERSION_AT, &VERSION.to_le_bytes());
+        put(&mut bytes, CLEAN, &u32::from(self.clean).to_le_bytes());
+        put(&mut bytes, GENERATION, &self.generation.to_le_bytes());
+        put(&mut bytes, LIMIT, &self.limit.to_le_bytes());
+        put(&mut bytes, MARK_SEGMENT, &self.mark_segment.to_le_bytes());
+        put(&mut bytes, MARK_POSITION, &self.mark_position.to_le_bytes());
+        put(&mut bytes, MARK_OFFSET, &self.mark_offset.to_le_bytes());
+        put(
+            &mut bytes,
+            MARK_TIMESTAMP,
+            &self.mark_timestamp.to_le_bytes(),
+        );
+        put(&mut bytes, BOOT, &self.boot);
         let crc = crc32(&bytes[..CRC]);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         bytes
@@ -62,17 +84,17 @@ impl Reserve {
     pub fn decode(bytes: &[u8; SLOT]) -> Option<Self> {
         let whole = bytes[..8] == MAGIC
             && crc32(&bytes[..CRC]) == u32_at(bytes, CRC)
-            && u32_at(bytes, 8) == VERSION;
+            && u32_at(bytes, VERSION_AT) == VERSION;
         let mut boot = [0; 16];
-        boot.copy_from_slice(&bytes[64..80]);
+        boot.copy_from_slice(&bytes[BOOT..BOOT + 16]);
         whole.then(|| Self {
-            generation: u64_at(bytes, 16),
-            limit: u64_at(bytes, 24),
-            mark_segment: u64_at(bytes, 32),
-            mark_position: u64_at(bytes, 40),
-            mark_offset: u64_at(bytes, 48),
-            mark_timestamp: u64_at(bytes, 56) as i64,
-            clean: u32_at(bytes, 12) == 1,
+            generation: u64_at(bytes, GENERATION),
+            limit: u64_at(bytes, LIMIT),
+            mark_segment: u64_at(bytes, MARK_SEGMENT),
+            mark_position: u64_at(bytes, MARK_POSITION),
+            mark_offset: u64_at(bytes, MARK_OFFSET),
+            mark_timestamp: u64_at(bytes, MARK_TIMESTAMP) as i64,
+            clean: u32_at(bytes, CLEAN) == 1,
             boot,
         })
     }

@@ -1,5 +1,5 @@
-//! Deriving everything from the entries again: after a holder of the lock died, and in a new life of
-//! the store. May die anywhere and be done again.
+//! Deriving everything from the entries again: after a holder of the lock died, and in a new life
+//! of the store. May die anywhere and be done again.
 
 use super::policy::Policy;
 use super::window::{Counter, Window};
@@ -13,8 +13,8 @@ pub enum Life {
     Same,
     /// Everyone had left: all leases are void.
     New,
-    /// The host was started anew: besides, the tail of the log may be gone, and sectors of this file
-    /// may be old.
+    /// The host was started anew: besides, the tail of the log may be gone, and sectors of this
+    /// file may be old.
     NewBoot,
 }
 

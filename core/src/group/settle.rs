@@ -192,9 +192,9 @@ impl Window {
     }
 
     /// The leases of a consumer that is gone come back at once, those it is charged for after the
-    /// backoff. A consumer that closed is charged for nothing; a dead one, for which `started` names
-    /// what it had begun with in all partitions, for what it had started, or for all of a batch of
-    /// which it had started none (P10).
+    /// backoff. A consumer that closed is charged for nothing; a dead one, for which `started`
+    /// names what it had begun with in all partitions, for what it had started, or for all of a
+    /// batch of which it had started none (P10).
     pub fn return_consumer(
         &self,
         policy: &Policy,

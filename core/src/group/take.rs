@@ -149,8 +149,8 @@ impl Window {
         self.count(Counter::Dying, 1);
     }
 
-    /// Up to `most` of the messages that are on their way to the dead letters and that are wanted by
-    /// offset and by the ms of the boot clock since when they are.
+    /// Up to `most` of the messages that are on their way to the dead letters and that are wanted
+    /// by offset and by the ms of the boot clock since when they are.
     pub fn dying(&self, most: usize, wanted: impl Fn(u64, u64) -> bool) -> Vec<Dying> {
         let mut found = Vec::new();
         let mut at = self.head.get(header::DYING) as u32;

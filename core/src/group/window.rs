@@ -186,8 +186,8 @@ impl Window {
     }
 
     /// Under the lock, after `allocate_more`: doubles the ring. Entries whose place changes are
-    /// copied before the capacity is stored; a death before leaves the old ring whole, a death after
-    /// is repaired by the rebuild that follows any inherited lock.
+    /// copied before the capacity is stored; a death before leaves the old ring whole, a death
+    /// after is repaired by the rebuild that follows any inherited lock.
     pub fn double(&mut self) -> Result<()> {
         let capacity = self.mask + 1;
         if self.head.get(header::CAPACITY) != capacity || capacity >= self.parts.most as u64 {

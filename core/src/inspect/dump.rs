@@ -152,16 +152,23 @@ fn dump_reserve(file: &Path) -> Result<String> {
     } else {
         "not closed"
     };
-    Ok(format!(
-        "reserve, generation {}, {closed}\noffsets below {} may have been handed out\non disk up to \
-         offset {}, position {} of segment {}\n",
-        found.generation, found.limit, found.mark_offset, found.mark_position, found.mark_segment
-    ))
+    let mut text = format!("reserve, generation {}, {closed}\n", found.generation);
+    let _ = writeln!(
+        text,
+        "offsets below {} may have been handed out",
+        found.limit
+    );
+    let _ = writeln!(
+        text,
+        "on disk up to offset {}, position {} of segment {}",
+        found.mark_offset, found.mark_position, found.mark_segment
+    );
+    Ok(text)
 }
 
 fn dump_index(file: &Path) -> Result<String> {
     let bytes = files::head(file, usize::MAX)?;
-    let salt = crate::format::u32_at(&bytes, 8);
+    let salt = crate::format::u32_at(&bytes, index::SALT);
     let Some(entries) = index::decode(&bytes, salt) else {
         let message = format!("{}: it is not a whole index", file.display());
         return Err(Error::new(ErrorKind::Damaged, message));

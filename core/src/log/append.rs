@@ -182,8 +182,8 @@ fn total(drafts: &[Draft<'_>]) -> u64 {
 /// partition's and never falls.
 ///
 /// The first length word is stored last: a death before leaves nothing, a death after leaves all
-/// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or the
-/// rest of an abandoned longer record would be taken for the next header.
+/// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or
+/// the rest of an abandoned longer record would be taken for the next header.
 #[inline]
 fn write(
     segment: &Segment,

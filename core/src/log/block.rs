@@ -65,7 +65,8 @@ impl Block {
             .store(at::NEXT_OFFSET, next_offset, Ordering::Release);
     }
 
-    /// Position first: a walk that starts there in the old segment finds the END record and goes on.
+    /// Position first: a walk that starts there in the old segment finds the END record and goes
+    /// on.
     pub(super) fn set_segment(&self, base: u64, position: u64) {
         self.0.set(at::POSITION, position);
         self.0.set(at::SEGMENT, base);

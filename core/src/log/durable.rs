@@ -124,9 +124,10 @@ impl Partition {
         self.env.storage.sync_dir(&self.folder)
     }
 
-    /// After a failed sync nobody can tell which pages reached the disk, and the kernel will not try
-    /// them again. Everything past the durable mark becomes padding, so that "error" means "not in
-    /// the log" (P5), and the partition takes nothing until a sync of the rewritten pages succeeds.
+    /// After a failed sync nobody can tell which pages reached the disk, and the kernel will not
+    /// try them again. Everything past the durable mark becomes padding, so that "error" means "not
+    /// in the log" (P5), and the partition takes nothing until a sync of the rewritten pages
+    /// succeeds.
     fn void_unsynced(&self) -> Result<()> {
         let _held = self.lock()?;
         self.block.set_poisoned(true);
@@ -169,8 +170,8 @@ impl Partition {
         )
     }
 
-    /// By the last member that leaves: everything on disk, the exact end in the reserve, so that the
-    /// next life starts without a walk and without a gap in the offsets.
+    /// By the last member that leaves: everything on disk, the exact end in the reserve, so that
+    /// the next life starts without a walk and without a gap in the offsets.
     pub fn close_clean(&self) -> Result<()> {
         if !self.block.recovered() || self.block.limit() == 0 {
             return Ok(());

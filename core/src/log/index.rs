@@ -1,8 +1,8 @@
 //! The sparse index: where in a segment to begin looking.
 //!
 //! Of a sealed segment it is a file, made by whoever first looks for something in it; of the active
-//! one it is kept in memory and grows with it. An entry is believed only if the record that it names
-//! stands where it says.
+//! one it is kept in memory and grows with it. An entry is believed only if the record that it
+//! names stands where it says.
 
 use std::sync::PoisonError;
 

@@ -133,8 +133,8 @@ impl Partition {
         }
     }
 
-    /// The end is known: everything before it is put on disk, so that the next recovery starts here,
-    /// then the block is filled, then it counts as recovered.
+    /// The end is known: everything before it is put on disk, so that the next recovery starts
+    /// here, then the block is filled, then it counts as recovered.
     fn settle(&self, walk: &Walk, reserve: Option<Reserve>) -> Result<()> {
         let clean = reserve.is_some_and(|r| r.clean);
         if !clean {

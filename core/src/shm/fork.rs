@@ -1,9 +1,9 @@
 //! What a fork does to this library.
 //!
 //! A child inherits the parent's descriptors and with them its kernel locks: as long as the child
-//! keeps its copies open, the kernel would not tell anyone that the parent died. So the child closes
-//! them at once, in a fork handler; closing a copy does not unlock, unlocking would. Handles of the
-//! parent then see that they are older than the fork and join anew on first use (P17).
+//! keeps its copies open, the kernel would not tell anyone that the parent died. So the child
+//! closes them at once, in a fork handler; closing a copy does not unlock, unlocking would. Handles
+//! of the parent then see that they are older than the fork and join anew on first use (P17).
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};

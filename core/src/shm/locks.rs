@@ -1,8 +1,8 @@
 //! Kernel locks on bytes of a file, by open file description.
 //!
 //! They are the only witness of who lives: the kernel drops them when the last descriptor of the
-//! opening is closed, also by SIGKILL, and they hold between PID namespaces and between two openings
-//! in one process.
+//! opening is closed, also by SIGKILL, and they hold between PID namespaces and between two
+//! openings in one process.
 
 use std::fs::File;
 use std::io;

@@ -1,8 +1,8 @@
 //! A shared mapping of a file, reached only through checked, atomic or copying verbs.
 //!
 //! A mapping may reach past the end of its file, so that the file can grow without being mapped
-//! anew; `limit` says how many bytes were verified to exist, and nothing behind it is touched, since
-//! touching it would end the process with SIGBUS (P18).
+//! anew; `limit` says how many bytes were verified to exist, and nothing behind it is touched,
+//! since touching it would end the process with SIGBUS (P18).
 
 use std::fs::File;
 use std::path::Path;

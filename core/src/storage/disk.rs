@@ -136,7 +136,8 @@ impl DiskFile {
     /// For file systems without `fallocate`: zeros, written, so that every byte has its block. They
     /// are appended, wherever the end is by then: another process may have grown the file and
     /// stored something since, and that must not be overwritten. Racing calls make it longer than
-    /// asked for, which harms nobody. A stop halfway leaves it shorter, with blocks behind all of it.
+    /// asked for, which harms nobody. A stop halfway leaves it shorter, with blocks behind all of
+    /// it.
     fn append_zeros(&self, len: u64, doing: &str) -> Result<()> {
         static ZEROS: [u8; 65_536] = [0; 65_536];
         loop {

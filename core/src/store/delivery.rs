@@ -8,8 +8,8 @@ use super::message::{MessageId, Receipt};
 use crate::format::headers::Headers;
 use crate::log::Record;
 
-/// A message in the mapped log. Payload, key and headers are not copied: they stay valid for as long
-/// as this value lives, also after the store was closed.
+/// A message in the mapped log. Payload, key and headers are not copied: they stay valid for as
+/// long as this value lives, also after the store was closed.
 #[derive(Clone)]
 pub struct ReadMessage {
     pub(super) record: Record,

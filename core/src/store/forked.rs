@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::shm::fork_generation;
 
 /// A value of the process that made it. In a child of a fork `get` builds the child's own and keeps
-/// it; the parent's is not touched again, since its locks may be held by threads that the child does
-/// not have, and its membership is the parent's (P17). A grandchild's is chained on.
+/// it; the parent's is not touched again, since its locks may be held by threads that the child
+/// does not have, and its membership is the parent's (P17). A grandchild's is chained on.
 pub(crate) struct Forkable<T> {
     value: T,
     born: u64,
@@ -36,8 +36,8 @@ impl<T> Forkable<T> {
     }
 
     /// Built outside of the cell: a rebuild takes long, and a fork in the middle of it would leave
-    /// the grandchild a cell that is being filled for ever. Of two threads the slower one's value is
-    /// dropped.
+    /// the grandchild a cell that is being filled for ever. Of two threads the slower one's value
+    /// is dropped.
     #[cold]
     fn get_in_child(&self, rebuild: impl FnOnce(&T) -> Result<T>) -> Result<&T> {
         let mut last = self;

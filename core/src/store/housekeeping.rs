@@ -15,7 +15,8 @@ use crate::options::Durability;
 
 /// How often the thread looks around while nothing is leased.
 const IDLE: Duration = Duration::from_secs(1);
-/// And while anything is, or senders are busy: the leases of a dead process come back within 100 ms (P10).
+/// And while anything is, or senders are busy: the leases of a dead process come back within 100 ms
+/// (P10).
 const SOON: Duration = Duration::from_millis(50);
 /// Members are not probed again before this time has passed, by whatever process.
 const PROBE_MS: u64 = 20;
@@ -29,8 +30,8 @@ pub(crate) enum Pace {
     Soon,
 }
 
-/// A part of an opened store that housekeeping looks after. Held strongly until the store closes, so
-/// it must hold the store weakly.
+/// A part of an opened store that housekeeping looks after. Held strongly until the store closes,
+/// so it must hold the store weakly.
 pub(crate) trait Tended: Send + Sync {
     /// Routine work: prepare ahead, expire leases.
     fn tend(&self) -> Result<Pace>;
@@ -102,8 +103,8 @@ impl Housekeeper {
         Ok(Self { tasks, thread })
     }
 
-    /// Ends the thread and waits for it, unless this is the thread: the store's last handle may have
-    /// been dropped by its beat.
+    /// Ends the thread and waits for it, unless this is the thread: the store's last handle may
+    /// have been dropped by its beat.
     pub(super) fn stop(self) {
         if self.thread.thread().id() == thread::current().id() {
             return;
@@ -156,7 +157,8 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
 }
 
 impl StoreInner {
-    /// Has housekeeping look after a part from now on, in the place of an earlier one of this folder.
+    /// Has housekeeping look after a part from now on, in the place of an earlier one of this
+    /// folder.
     pub(super) fn tend(&self, folder: PathBuf, part: Arc<dyn Tended>) {
         locked(&self.tended).insert(folder, part);
         self.nudge();

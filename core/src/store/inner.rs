@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use super::control::Control;
 use super::death::Cleanup;
 use super::housekeeping::{Housekeeper, Tended};
-use super::member::{Members, STORE_BYTE};
+use super::member::Members;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::lock::STORE_BYTE;
 use crate::log::Env;
 use crate::options::StoreOptions;
 use crate::shm::{LockFile, fork_generation};
@@ -67,7 +68,8 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // The parent's list in a child of a fork: its lock may be held by a thread that is not here.
+        // The parent's list in a child of a fork: its lock may be held by a thread that is not
+        // here.
         if self.born == fork_generation() {
             locked(&self.of.open).remove(&self.number);
         }

@@ -6,15 +6,8 @@ use std::sync::atomic::Ordering;
 
 use super::control::Shared;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::member;
+use crate::format::control::{lock::MEMBER_BYTES, member};
 use crate::shm::{Liveness, LockFile, Owner, Region, process_id};
-
-/// Byte of the store's lock: shared by members, exclusive for who lays `control` out.
-pub(super) const STORE_BYTE: u64 = 0;
-/// Byte that those share who only read. Not the store's: they must not keep a member from laying
-/// `control` out, which they do not use.
-pub(super) const READER_BYTE: u64 = 1;
-const MEMBER_BYTES: u64 = 16;
 
 const IN_USE: u64 = 1 << 32;
 /// Found dead, being cleaned up after; fenced.

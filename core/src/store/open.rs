@@ -2,8 +2,8 @@
 //!
 //! A member holds the store's byte of `lock` shared for as long as it has the store open. Whoever
 //! gets it exclusively is alone: it discards `control`, lays it out afresh, says so last, and steps
-//! down to shared. One that had to wait looks whether `control` was laid out: the one that was at it
-//! may have died, and then it tries to be alone again.
+//! down to shared. One that had to wait looks whether `control` was laid out: the one that was at
+//! it may have died, and then it tries to be alone again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use super::control::{Control, Shared};
 use super::housekeeping::Housekeeper;
 use super::inner::{Parts, StoreInner, draw, locked};
-use super::member::{Members, Nobody, READER_BYTE, STORE_BYTE, too_many};
+use super::member::{Members, Nobody, too_many};
 use super::read_only::ReadOnly;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::lock::{READER_BYTE, STORE_BYTE};
 use crate::format::meta::{self, Bad};
 use crate::format::{VERSION, names};
 use crate::log::Env;
@@ -290,8 +291,8 @@ fn control_of(env: &Arc<Env>, shared: Arc<Shared>) -> Control {
     }
 }
 
-/// Opens to read: no slot, no thread, memory of its own in the place of `control`, and a file system
-/// that refuses to write.
+/// Opens to read: no slot, no thread, memory of its own in the place of `control`, and a file
+/// system that refuses to write.
 fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<Arc<StoreInner>> {
     let storage: Arc<dyn Storage> = Arc::new(ReadOnly(world.storage.clone()));
     let id = read_meta(&*storage, &path)?;

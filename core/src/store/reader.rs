@@ -23,8 +23,8 @@ pub struct Reader {
 }
 
 impl Topic {
-    /// A reader of the topic. Where it starts at an offset and the topic has several partitions, one
-    /// partition must be named.
+    /// A reader of the topic. Where it starts at an offset and the topic has several partitions,
+    /// one partition must be named.
     pub fn reader(&self, options: &ReaderOptions) -> Result<Reader> {
         self.inner.store.check_open()?;
         let all = || (0..self.partitions()).collect();
@@ -67,8 +67,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not at
-    /// all). Empty at the end. Damage is raised once, then passed over (P3).
+    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
+    /// at all). Empty at the end. Damage is raised once, then passed over (P3).
     pub fn receive(&mut self, max: usize, timeout: Option<Duration>) -> Result<Vec<ReadMessage>> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut found = Vec::new();

@@ -37,9 +37,9 @@ struct Looked {
 }
 
 impl Consumer {
-    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not at
-    /// all). Empty after the timeout. Each is leased for the group's lease from now on. Damage is
-    /// raised once, and settled (P3).
+    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
+    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Damage
+    /// is raised once, and settled (P3).
     pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
         let mut found = Vec::new();
         if max == 0 {

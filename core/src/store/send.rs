@@ -48,8 +48,9 @@ impl Topic {
         Ok(sent.map(|offset| inner.id(number, offset)))
     }
 
-    /// Sends all or, on an error, none: one lock and one publish for each partition. The ids come in
-    /// the order of the messages. Messages without key and partition go to one partition together.
+    /// Sends all or, on an error, none: one lock and one publish for each partition. The ids come
+    /// in the order of the messages. Messages without key and partition go to one partition
+    /// together.
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;

@@ -46,8 +46,8 @@ impl Store {
     ///
     /// Errors: `NotFound`, `NotAStore` (a file, or a folder with other things), `Incompatible` (a
     /// newer format), `NetworkFilesystem`, `PermissionDenied`, `ReadOnly`, `Damaged`, `Stuck`
-    /// (another process was laying it out all the time), `TooMany`. A store that cannot be opened is
-    /// not changed.
+    /// (another process was laying it out all the time), `TooMany`. A store that cannot be opened
+    /// is not changed.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
         let inner = open::open(path.as_ref(), &options, &world())?;
         let path = inner.path.clone();
@@ -120,8 +120,8 @@ impl Store {
         done
     }
 
-    /// Leaves the store, in all clones of this handle. Errors with `Busy`, naming them, while topics,
-    /// consumers or readers are open. Closing twice is fine.
+    /// Leaves the store, in all clones of this handle. Errors with `Busy`, naming them, while
+    /// topics, consumers or readers are open. Closing twice is fine.
     pub fn close(&self) -> Result<()> {
         // A child that never used its handle is no member and has nothing to leave.
         self.opened.peek().map_or(Ok(()), |inner| inner.close())

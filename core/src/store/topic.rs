@@ -369,8 +369,8 @@ impl Topic {
             .collect()
     }
 
-    /// Returns once the message is on disk. [`ErrorKind::Timeout`] after `timeout`; `None` waits for
-    /// as long as it takes.
+    /// Returns once the message is on disk. [`ErrorKind::Timeout`] after `timeout`; `None` waits
+    /// for as long as it takes.
     pub fn wait_durable(&self, id: MessageId, timeout: Option<Duration>) -> Result<()> {
         self.inner.store.check_open()?;
         if id.topic_id != self.inner.uid {

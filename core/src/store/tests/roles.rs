@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::format::control::header;
+use crate::format::control::lock::STORE_BYTE;
 use crate::format::names;
 use crate::shm::{LockFile, OwnerLock, fork_in_test};
 use crate::storage::{Access, File};
-use crate::store::member::STORE_BYTE;
 
 /// The entry of a process with a role; nothing in an ordinary run.
 #[test]

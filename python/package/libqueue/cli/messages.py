@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated, Literal
@@ -68,9 +68,14 @@ def send(
         errors.print(f"sent {count:,} messages")
 
 
-def source_of(file: Path | None) -> IO[bytes]:
+@contextmanager
+def source_of(file: Path | None) -> Iterator[IO[bytes]]:
     """The file, or standard input, which stays open."""
-    return nullcontext(sys.stdin.buffer) if file is None else file.open("rb")  # type: ignore[return-value]
+    if file is None:
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as opened:
+            yield opened
 
 
 def key_finder(

@@ -1,0 +1,214 @@
+//! `core/docs/format.md` says what the code does: every constant in its tables is compared.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const DOCUMENT: &str = include_str!("../../docs/format.md");
+
+/// Names and values, as the code has them.
+macro_rules! constants {
+    ($($constant:expr,)*) => {
+        [$((stringify!($constant), $constant as u64),)*]
+    };
+}
+
+fn in_code() -> BTreeMap<String, u64> {
+    let constants = constants![
+        segment::VERSION_AT,
+        segment::SALT,
+        segment::BASE,
+        segment::TOPIC,
+        segment::PARTITION,
+        segment::CAPACITY,
+        segment::CRC,
+        segment::RECORDS,
+        segment::SIZE_MIN,
+        segment::SIZE_MAX,
+        record::LENGTH,
+        record::CRC,
+        record::OFFSET,
+        record::TIMESTAMP,
+        record::KEY_HASH,
+        record::KIND,
+        record::FLAGS,
+        record::EXTENSION_LEN,
+        record::KEY_LEN,
+        record::HEADERS_LEN,
+        record::PAYLOAD_LEN,
+        record::HEADER,
+        record::ALIGN,
+        record::MESSAGE,
+        record::PADDING,
+        record::END,
+        record::HAS_KEY,
+        record::MORE,
+        index::SALT,
+        index::COUNT,
+        index::CRC,
+        index::HEADER,
+        index::ENTRY,
+        index::SPACING,
+        reserve::SLOTS[0],
+        reserve::SLOTS[1],
+        reserve::SLOT,
+        reserve::FILE,
+        reserve::VERSION_AT,
+        reserve::CLEAN,
+        reserve::GENERATION,
+        reserve::LIMIT,
+        reserve::MARK_SEGMENT,
+        reserve::MARK_POSITION,
+        reserve::MARK_OFFSET,
+        reserve::MARK_TIMESTAMP,
+        reserve::BOOT,
+        reserve::CRC,
+        window::HEADER,
+        window::WHEEL,
+        window::ENTRY,
+        window::CAPACITY_MIN,
+        window::header::MAGIC,
+        window::header::VERSION,
+        window::header::GROUP,
+        window::header::PARTITION,
+        window::header::LIMIT,
+        window::header::EPOCH,
+        window::header::CAPACITY,
+        window::header::FLOOR,
+        window::header::NEXT,
+        window::header::CURSOR_SEGMENT,
+        window::header::CURSOR_POSITION,
+        window::header::DYING,
+        window::header::COUNTERS,
+        window::header::BOOT,
+        window::header::CLEAN,
+        window::header::CRC,
+        window::header::DEAD_FROM,
+        window::state::FRESH,
+        window::state::READY,
+        window::state::DELAYED,
+        window::state::LEASED,
+        window::state::HELD,
+        window::state::DYING,
+        window::state::SETTLED,
+        control::lock::STORE_BYTE,
+        control::lock::READER_BYTE,
+        control::lock::MEMBER_BYTES,
+        control::header::SIGNATURE,
+        control::header::LAID_OUT,
+        control::header::BOOT,
+        control::header::ALLOCATED,
+        control::header::REGISTRY_LOCK,
+        control::header::CREATE_LOCK,
+        control::header::FIRST_BLOCK,
+        control::header::LAST_PROBE,
+        control::header::DEATH_LOCK,
+        control::header::BALLAST_AFTER,
+        control::member::AT,
+        control::member::SLOTS,
+        control::member::WORDS,
+        control::consumer::AT,
+        control::consumer::SLOTS,
+        control::consumer::WORDS,
+        control::BLOCKS,
+        control::block::NEXT,
+        control::block::ID,
+        control::block::PARTITIONS,
+        control::block::KIND,
+        control::block::EVENT,
+        control::block::TOPIC,
+        control::block::GROUPS_EVENT,
+        control::block::MOVER_LOCK,
+        control::partition::LOCK,
+        control::partition::SYNC_LOCK,
+        control::partition::SLOW_LOCK,
+        control::partition::RECOVERED,
+        control::partition::NEXT_OFFSET,
+        control::partition::SEGMENT,
+        control::partition::POSITION,
+        control::partition::LAST_TIMESTAMP,
+        control::partition::LIMIT,
+        control::partition::STEP,
+        control::partition::SYNCED,
+        control::partition::MARK_SEGMENT,
+        control::partition::MARK_POSITION,
+        control::partition::SYNC_EVENT,
+        control::partition::POISONED,
+        control::group_partition::LOCK,
+        control::group_partition::REBUILT,
+        control::group_partition::MOVED,
+    ];
+    constants
+        .into_iter()
+        .map(|(name, value)| (name.replace(' ', ""), value))
+        .chain(
+            // Where the magic bytes are is no constant: `p18_the_files_begin_with_their_magic`.
+            ["segment", "index", "reserve"].map(|file| (format!("{file}::MAGIC_AT"), 0)),
+        )
+        .collect()
+}
+
+/// Rows `| number | `constant` | meaning |`.
+fn in_document() -> BTreeMap<String, u64> {
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let value = cells.next()?.parse().ok()?;
+        let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        name.contains("::").then(|| (name.to_owned(), value))
+    };
+    let rows: Vec<(String, u64)> = DOCUMENT.lines().filter_map(row).collect();
+    let count = rows.len();
+    let map: BTreeMap<String, u64> = rows.into_iter().collect();
+    assert_eq!(map.len(), count, "a constant stands twice in the document");
+    map
+}
+
+#[test]
+fn the_documents_tables_are_the_codes_constants() {
+    assert_eq!(in_document(), in_code());
+}
+
+/// Constants of these files that are no places or values in the table of that name.
+const OTHER: [&str; 3] = ["MAGIC", "SLOTS", "COVERED"];
+
+#[test]
+fn every_place_in_a_structure_stands_in_the_document() {
+    let sources = [
+        ("record", include_str!("record.rs")),
+        ("segment", include_str!("segment.rs")),
+        ("reserve", include_str!("reserve.rs")),
+        ("index", include_str!("index.rs")),
+    ];
+    let document = in_document();
+    for (file, source) in sources {
+        let names = source
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("pub const "))
+            .filter(|rest| !rest.starts_with("fn "))
+            .filter_map(|rest| rest.split(':').next());
+        for name in names.filter(|name| !OTHER.contains(name)) {
+            let full = format!("{file}::{name}");
+            assert!(document.contains_key(&full), "{full} is not in format.md");
+        }
+    }
+}
+
+#[test]
+fn p18_the_files_begin_with_their_magic() {
+    let header = segment::SegmentHeader {
+        salt: 7,
+        base: 1,
+        topic: 2,
+        partition: 3,
+        capacity: 4096,
+    };
+    assert!(header.encode().starts_with(b"LQSEGMT\0"));
+    assert!(index::encode(7, &[]).starts_with(b"LQINDEX1"));
+    assert!(
+        reserve::Reserve::default()
+            .encode()
+            .starts_with(b"LQRESRV\0")
+    );
+    assert_eq!(window::MAGIC.to_le_bytes(), *b"LQWINDOW");
+    assert!(DOCUMENT.contains(&String::from_utf8_lossy(&control::SIGNATURE.to_le_bytes())[..]));
+}

@@ -1,1 +1,0 @@
-//! Layout constants of journal.
