@@ -81,7 +81,17 @@ pub fn segment(base: u64) -> String {
 /// The base offset of a segment's file name; `None` for any other name.
 #[must_use]
 pub fn parse_segment(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
+    parse_base(name, SEGMENT_SUFFIX)
+}
+
+/// The base offset of the segment whose sparse index has this name; `None` for any other name.
+#[must_use]
+pub fn parse_index(name: &str) -> Option<u64> {
+    parse_base(name, INDEX_SUFFIX)
+}
+
+fn parse_base(name: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_suffix(suffix)?;
     let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
@@ -90,6 +100,13 @@ pub fn parse_segment(name: &str) -> Option<u64> {
 #[must_use]
 pub fn window(partition: u32) -> String {
     format!("{partition}{WINDOW_SUFFIX}")
+}
+
+/// The partition of a delivery window's file name; `None` for any other name.
+#[must_use]
+pub fn parse_window(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(WINDOW_SUFFIX)?.parse().ok()?;
+    (window(number) == name).then_some(number)
 }
 
 /// The default dead-letter topic of a group.
@@ -106,6 +123,10 @@ mod tests {
     fn names_round_trip_and_strangers_are_not_segments() {
         assert_eq!(parse_segment(&segment(u64::MAX)), Some(u64::MAX));
         assert_eq!(parse_segment(&segment(0)), Some(0));
+        assert_eq!(parse_index(&index(7)), Some(7));
+        assert_eq!(parse_index(&segment(7)), None);
+        assert_eq!(parse_window(&window(7)), Some(7));
+        assert_eq!(parse_window("07.window"), None);
         for stranger in [
             "next",
             "1.log",

@@ -3,6 +3,8 @@
 //! Truth is the floor and, of each entry, state, hand-out, lease, key hash, first failure and
 //! position; all else is derived and rebuilt from the entries.
 
+use super::checksum::crc32_from;
+
 /// First word: "LQWINDOW".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"LQWINDOW");
 /// Entries that a new window has room for; it doubles up to the group's limit.
@@ -54,6 +56,26 @@ pub mod header {
     pub const DEAD_FROM: usize = 44;
     /// Words of the header in use.
     pub const WORDS: usize = 64;
+}
+
+/// Words of an entry. Those from `STATE` to `PLACE` are truth, the rest is derived.
+pub mod entry {
+    /// Tag 32, failures 16, unused 8, state 8: published last.
+    pub const STATE: usize = 0;
+    /// Tag 32, attempts 31, started 1.
+    pub const HAND_OUT: usize = 1;
+    /// When the lease or the wait ends, in ms of the boot clock, 48; consumer slot 16.
+    pub const LEASE: usize = 2;
+    /// Hash of the key, 0 without one.
+    pub const KEY_HASH: usize = 3;
+    /// First failure in ms since the epoch 48; batch 16.
+    pub const FAILED: usize = 4;
+    /// Next of the key + 1, 32; position in the segment 32, which alone of this word is truth.
+    pub const PLACE: usize = 5;
+    /// Next in the bucket + 1, 32; last of the key + 1 (in the first) 32.
+    pub const CHAIN: usize = 6;
+    /// Where it hangs 32; next + 1, 32.
+    pub const TIMER: usize = 7;
 }
 
 /// States of an entry.
@@ -122,4 +144,31 @@ impl Parts {
     pub fn bytes(&self, capacity: u64) -> u64 {
         self.entries as u64 + capacity * ENTRY as u64
     }
+}
+
+/// Words of the header that the checksum of a clean close covers, in this order.
+const COVERED: [usize; 5] = [
+    header::FLOOR,
+    header::NEXT,
+    header::EPOCH,
+    header::CAPACITY,
+    header::DEAD_FROM,
+];
+
+/// Begins the checksum of a clean close with the header's words.
+pub fn sum_header(word: impl Fn(usize) -> u64) -> u32 {
+    let sum = |before, at: usize| crc32_from(before, &word(at).to_le_bytes());
+    COVERED.into_iter().fold(0, sum)
+}
+
+/// Goes on with the entry of the next offset from the floor on, as far as it is truth.
+pub fn sum_entry(before: u32, word: impl Fn(usize) -> u64) -> u32 {
+    let sum = |before, at: usize| {
+        let truth = match at {
+            entry::PLACE => word(at) & 0xFFFF_FFFF,
+            _ => word(at),
+        };
+        crc32_from(before, &truth.to_le_bytes())
+    };
+    (entry::STATE..=entry::PLACE).fold(before, sum)
 }

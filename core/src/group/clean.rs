@@ -3,16 +3,17 @@
 
 use super::window::{Window, damaged};
 use crate::error::Result;
-use crate::format::window::{ENTRY_WORDS, header};
-
-/// Words of an entry that are truth; the rest is derived.
-const TRUTH: usize = 6;
+use crate::format::window::{ENTRY_WORDS, header, sum_entry, sum_header};
 
 impl Window {
-    fn checksum(&self) -> u32 {
-        checksum(&|word| self.head.get(word), &|word| {
-            self.entries.region.get(word)
-        })
+    /// CRC-32 of what is truth in the header and in the entries from floor to next.
+    pub fn checksum(&self) -> u32 {
+        let mut sum = sum_header(|word| self.head.get(word));
+        for offset in self.floor()..self.next() {
+            let first = self.index(offset) as usize * ENTRY_WORDS;
+            sum = sum_entry(sum, |word| self.entries.region.get(first + word));
+        }
+        sum
     }
 
     /// By the last member that leaves: everything on disk, the checksum after what it covers, the
@@ -38,34 +39,4 @@ impl Window {
         self.head.set(header::CLEAN, 0);
         self.file().sync()
     }
-}
-
-/// CRC-32 of floor, next, epoch, capacity and the entries between, as far as they are truth, of a
-/// window whose header and entries are read by word.
-pub fn checksum(head: &dyn Fn(usize) -> u64, entries: &dyn Fn(usize) -> u64) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    for word in [
-        header::FLOOR,
-        header::NEXT,
-        header::EPOCH,
-        header::CAPACITY,
-        header::DEAD_FROM,
-    ] {
-        crc.update(&head(word).to_le_bytes());
-    }
-    let mask = head(header::CAPACITY).wrapping_sub(1);
-    for offset in head(header::FLOOR)..head(header::NEXT) {
-        let first = (offset & mask) as usize * ENTRY_WORDS;
-        for word in first..first + TRUTH {
-            let value = entries(word);
-            // The upper half of word 5 is a link of the key's chain.
-            let truth = if word == first + 5 {
-                value & 0xFFFF_FFFF
-            } else {
-                value
-            };
-            crc.update(&truth.to_le_bytes());
-        }
-    }
-    crc.finalize()
 }

@@ -1,22 +1,13 @@
 //! One message's entry: 64 bytes, of which word 0 publishes the state and is written last.
 //!
-//! ```text
-//! 0 state      tag 32 | failures 16 | unused 8 | state 8
-//! 1 hand-out   tag 32 | attempts 31 | started 1
-//! 2 lease      due in ms of the boot clock 48 | consumer slot 16
-//! 3 key hash   0 without a key
-//! 4 failed     first failure in ms since the epoch 48 | batch 16
-//! 5 place      position in the segment 32 | next of the key + 1, 32
-//! 6 chain      last of the key + 1 (in the first) 32 | next in the bucket + 1, 32
-//! 7 timer      next + 1, 32 | where it hangs 32
-//! ```
+//! The words are laid out in `format::window::entry`.
 //!
 //! The tag is the low half of the offset: what an earlier message left in a reused entry is seen as
 //! such, also when a power loss mixed old and new sectors.
 
 use std::sync::atomic::Ordering;
 
-use crate::format::window::{ENTRY_WORDS, state};
+use crate::format::window::{ENTRY_WORDS, entry as at, state};
 use crate::shm::Region;
 
 const LOW16: u64 = 0xFFFF;
@@ -56,34 +47,37 @@ impl Entries {
     /// Whether the entry speaks of this offset.
     #[inline]
     pub(super) fn is_of(&self, index: u32, offset: u64) -> bool {
-        self.get(index, 0) >> 32 == offset & LOW32
+        self.get(index, at::STATE) >> 32 == offset & LOW32
     }
 
     #[inline]
     pub(super) fn state(&self, index: u32) -> u64 {
-        self.get(index, 0) & 0xFF
+        self.get(index, at::STATE) & 0xFF
     }
 
     /// Publishes a state, keeping the failures.
     #[inline]
     pub(super) fn set_state(&self, index: u32, state: u64) {
-        let kept = self.get(index, 0) & !0xFF;
+        let kept = self.get(index, at::STATE) & !0xFF;
         self.publish(index, kept | state);
     }
 
     #[inline]
     fn publish(&self, index: u32, word: u64) {
-        self.region
-            .store(index as usize * ENTRY_WORDS, word, Ordering::Release);
+        self.region.store(
+            index as usize * ENTRY_WORDS + at::STATE,
+            word,
+            Ordering::Release,
+        );
     }
 
     pub(super) fn failures(&self, index: u32) -> u32 {
-        (self.get(index, 0) >> 16 & LOW16) as u32
+        (self.get(index, at::STATE) >> 16 & LOW16) as u32
     }
 
     /// Publishes state and failures as one word.
     pub(super) fn set_failed(&self, index: u32, failures: u32, state: u64) {
-        let tag = self.get(index, 0) & LOW32 << 32;
+        let tag = self.get(index, at::STATE) & LOW32 << 32;
         let failures = u64::from(failures).min(LOW16);
         self.publish(index, tag | failures << 16 | state);
     }
@@ -92,27 +86,27 @@ impl Entries {
     #[inline]
     pub(super) fn fill(&self, index: u32, offset: u64, position: u32, key: u64, first: u64) {
         let tag = offset << 32;
-        self.set(index, 1, tag);
-        self.set(index, 2, 0);
-        self.set(index, 3, key);
-        self.set(index, 4, 0);
-        self.set(index, 5, u64::from(position));
-        self.set(index, 6, 0);
-        self.set(index, 7, 0);
+        self.set(index, at::HAND_OUT, tag);
+        self.set(index, at::LEASE, 0);
+        self.set(index, at::KEY_HASH, key);
+        self.set(index, at::FAILED, 0);
+        self.set(index, at::PLACE, u64::from(position));
+        self.set(index, at::CHAIN, 0);
+        self.set(index, at::TIMER, 0);
         self.publish(index, tag | first);
     }
 
     #[inline]
     pub(super) fn attempts(&self, index: u32) -> u32 {
-        (self.get(index, 1) >> 1 & 0x7FFF_FFFF) as u32
+        (self.get(index, at::HAND_OUT) >> 1 & 0x7FFF_FFFF) as u32
     }
 
     /// Counts the attempt: before the state says leased (P6).
     #[inline]
     pub(super) fn count_attempt(&self, index: u32) -> u32 {
-        let word = self.get(index, 1);
+        let word = self.get(index, at::HAND_OUT);
         let attempts = (word >> 1 & 0x7FFF_FFFF).min(0x7FFF_FFFE) + 1;
-        self.set(index, 1, word & LOW32 << 32 | attempts << 1);
+        self.set(index, at::HAND_OUT, word & LOW32 << 32 | attempts << 1);
         attempts as u32
     }
 
@@ -122,63 +116,67 @@ impl Entries {
         let word = offset << 32 | u64::from(attempt) << 1;
         let _ = self
             .region
-            .cas(index as usize * ENTRY_WORDS + 1, word, word | 1);
+            .cas(index as usize * ENTRY_WORDS + at::HAND_OUT, word, word | 1);
     }
 
     pub(super) fn started(&self, index: u32) -> bool {
-        self.get(index, 1) & 1 == 1
+        self.get(index, at::HAND_OUT) & 1 == 1
     }
 
     #[inline]
     pub(super) fn due_ms(&self, index: u32) -> u64 {
-        self.get(index, 2) >> 16
+        self.get(index, at::LEASE) >> 16
     }
 
     #[inline]
     pub(super) fn consumer(&self, index: u32) -> u16 {
-        (self.get(index, 2) & LOW16) as u16
+        (self.get(index, at::LEASE) & LOW16) as u16
     }
 
     #[inline]
     pub(super) fn set_lease(&self, index: u32, due_ms: u64, consumer: u16) {
-        self.set(index, 2, due_ms.min(MS_MAX) << 16 | u64::from(consumer));
+        self.set(
+            index,
+            at::LEASE,
+            due_ms.min(MS_MAX) << 16 | u64::from(consumer),
+        );
     }
 
     #[inline]
     pub(super) fn key_hash(&self, index: u32) -> u64 {
-        self.get(index, 3)
+        self.get(index, at::KEY_HASH)
     }
 
     pub(super) fn first_failed_ms(&self, index: u32) -> u64 {
-        self.get(index, 4) >> 16
+        self.get(index, at::FAILED) >> 16
     }
 
     pub(super) fn set_first_failed_ms(&self, index: u32, ms: u64) {
-        let batch = self.get(index, 4) & LOW16;
-        self.set(index, 4, ms.min(MS_MAX) << 16 | batch);
+        let batch = self.get(index, at::FAILED) & LOW16;
+        self.set(index, at::FAILED, ms.min(MS_MAX) << 16 | batch);
     }
 
     pub(super) fn batch(&self, index: u32) -> u16 {
-        (self.get(index, 4) & LOW16) as u16
+        (self.get(index, at::FAILED) & LOW16) as u16
     }
 
     #[inline]
     pub(super) fn set_batch(&self, index: u32, batch: u16) {
-        let failed = self.get(index, 4) & !LOW16;
-        self.set(index, 4, failed | u64::from(batch));
+        let failed = self.get(index, at::FAILED) & !LOW16;
+        self.set(index, at::FAILED, failed | u64::from(batch));
     }
 
     /// Position of the record in its segment.
     #[inline]
     pub(super) fn position(&self, index: u32) -> u32 {
-        (self.get(index, 5) & LOW32) as u32
+        (self.get(index, at::PLACE) & LOW32) as u32
     }
 
-    half!(key_next, set_key_next, 5, 32);
-    half!(key_tail, set_key_tail, 6, 0);
-    half!(hash_next, set_hash_next, 6, 32);
-    half!(timer_next, set_timer_next, 7, 0);
-    half!(timer_back, set_timer_back, 7, 32);
+    half!(key_next, set_key_next, at::PLACE, 32);
+    half!(key_tail, set_key_tail, at::CHAIN, 0);
+    half!(hash_next, set_hash_next, at::CHAIN, 32);
+    half!(timer_next, set_timer_next, at::TIMER, 0);
+    half!(timer_back, set_timer_back, at::TIMER, 32);
 
     /// Whether the state is one that is not done and not fresh.
     pub(super) fn is_open(&self, index: u32) -> bool {
@@ -187,9 +185,9 @@ impl Entries {
 
     /// Copies an entry, its state last.
     pub(super) fn copy(&self, from: u32, to: u32) {
-        for word in 1..ENTRY_WORDS {
+        for word in at::HAND_OUT..ENTRY_WORDS {
             self.set(to, word, self.get(from, word));
         }
-        self.publish(to, self.get(from, 0));
+        self.publish(to, self.get(from, at::STATE));
     }
 }

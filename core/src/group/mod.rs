@@ -19,7 +19,6 @@ mod wheel;
 mod window;
 
 pub use admit::Admit;
-pub use clean::checksum;
 pub use policy::Policy;
 pub use rebuild::Life;
 pub use settle::{Batches, Settled};

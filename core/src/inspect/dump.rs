@@ -1,255 +1,259 @@
-//! Decoding one file of a store for a person.
+//! Decoding one file of a store for a person: which kind it is, and segments.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
-use super::files;
+use super::bytes::Bytes;
+use super::clock_text::utc;
+use super::dump_small;
+use super::plan::name_of;
+use super::records::{self, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::headers::Headers;
-use crate::format::record::{self, END, HAS_KEY, HEADER, Header, MESSAGE, MORE, PADDING};
-use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
-use crate::format::window::{ENTRY_WORDS, Parts, header, state};
-use crate::format::{control, index, names, reserve, segment, u64_at, window};
-use crate::log::{Found, Segment};
+use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE};
+use crate::format::{control, index, names, reserve, segment, window};
+use crate::storage::{Disk, Storage};
 
 /// Bytes of a key or payload that are shown.
-const SHOWN: usize = 40;
+const PREVIEW: u64 = 48;
+/// More than the headers block of a sensible message has; of a larger one the names are not shown.
+const HEADERS_MAX: u64 = 1 << 20;
 
-fn failed(error: io::Error) -> Error {
-    let message = format!("cannot write what was decoded: {error}");
-    Error::new(ErrorKind::Io, message)
+/// Where the lines go. An error of the writer is one of the dump.
+pub(super) struct Lines<'a> {
+    out: &'a mut dyn Write,
+    path: &'a Path,
 }
 
-/// Writes what a file of a store says, a line for each thing in it. The kind of file is told by its
-/// first bytes and its name.
+impl Lines<'_> {
+    pub(super) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
+        let text = text.as_ref().as_bytes();
+        let written = self
+            .out
+            .write_all(text)
+            .and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|e| Error::io("write the dump of", self.path, e))
+    }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Segment,
+    Window,
+    Reserve,
+    Control,
+    Index,
+    Meta(&'static str),
+    Lock,
+    Ballast,
+    Prepared,
+}
+
+/// Decodes one file of a store as text. Damage is told in its place, and what can be found behind it
+/// follows; a file that is cut or damaged beyond that is still shown as far as it goes.
 ///
-/// Errors with [`ErrorKind::InvalidArgument`] for a file that is none of a store's, with
-/// [`ErrorKind::Damaged`] where it cannot be decoded at all; damage within a segment is a line.
-pub fn dump(file: &Path, out: &mut dyn Write) -> Result<()> {
-    let bytes = files::head(file, 64 * 1024)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let word = if bytes.len() >= 8 {
-        u64_at(&bytes, 0)
-    } else {
-        0
-    };
-    let text = if bytes.starts_with(b"libqueue ") {
-        String::from_utf8_lossy(&bytes).into_owned()
-    } else if bytes.starts_with(&segment::MAGIC) {
-        return dump_segment(file, &bytes, out);
-    } else if bytes.starts_with(&reserve::MAGIC) || name == names::RESERVE {
-        dump_reserve(file)?
-    } else if word == window::MAGIC {
-        dump_window(file)?
-    } else if word == index::MAGIC {
-        dump_index(file)?
-    } else if word == control::SIGNATURE {
-        dump_control(&bytes)
-    } else {
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] if the file is nothing of libqueue's, [`ErrorKind::NotFound`],
+/// [`ErrorKind::PermissionDenied`] and [`ErrorKind::Io`] if it cannot be read or `out` not written.
+///
+/// # Examples
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("libqueue-dump-{}", std::process::id()));
+/// # let store = libqueue::Store::open(&folder, libqueue::StoreOptions::default())?;
+/// let mut text = Vec::new();
+/// libqueue::inspect::dump(&folder.join("store.meta"), &mut text)?;
+/// assert!(String::from_utf8_lossy(&text).contains("id = "));
+/// # store.close()?;
+/// # std::fs::remove_dir_all(folder).ok();
+/// # Ok::<(), libqueue::Error>(())
+/// ```
+pub fn dump(path: &Path, out: &mut dyn Write) -> Result<()> {
+    if path.is_dir() {
         let message = format!(
-            "{} is not a file of a store that says anything: expected a segment (.log), an .index, \
-             a .window, a .meta, reserve or control",
-            file.display()
+            "{} is a folder; give one file of a store, or verify a store as a whole",
+            path.display()
         );
         return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    if !Disk.exists(path)? {
+        let message = format!(
+            "there is no file {}; give one file of a store",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    let mut bytes = Bytes::open(path)?;
+    let kind = kind_of(path, &mut bytes)?;
+    let len = bytes.len();
+    let mut lines = Lines { out, path };
+    match kind {
+        Kind::Segment => dump_segment(bytes, &mut lines),
+        Kind::Window => dump_small::window(&mut bytes, &mut lines),
+        Kind::Reserve => dump_small::reserve(path, &mut lines),
+        Kind::Control => dump_small::control(&mut bytes, &mut lines),
+        Kind::Index => dump_small::index(&mut bytes, &mut lines),
+        Kind::Meta(kind) => dump_small::meta(kind, &mut bytes, &mut lines),
+        Kind::Lock => lines.line("lock: kernel locks are taken on it, its contents mean nothing"),
+        Kind::Ballast => lines.line(format!(
+            "ballast: {len} bytes that are given up for dead letters on a full disk"
+        )),
+        Kind::Prepared => lines.line(format!(
+            "the next segment, prepared ahead: {len} bytes without records"
+        )),
+    }
+}
+
+/// By what the file begins with; by its name where that is damaged or means nothing.
+fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
+    let head = bytes.head(reserve::FILE)?;
+    let begins = |magic: &[u8]| head.starts_with(magic);
+    let second = usize::try_from(reserve::SLOTS[1]).unwrap_or(0);
+    let metas = [
+        ("store", names::STORE_META),
+        ("topic", names::TOPIC_META),
+        ("group", names::GROUP_META),
+    ];
+    let name = name_of(path);
+    let meta = metas
+        .into_iter()
+        .find(|(kind, called)| begins(format!("libqueue {kind} ").as_bytes()) || name == *called);
+    Ok(match name.as_str() {
+        names::NEXT_SEGMENT if !head.is_empty() => Kind::Prepared,
+        _ if begins(&segment::MAGIC) => Kind::Segment,
+        _ if begins(&window::MAGIC.to_le_bytes()) => Kind::Window,
+        _ if begins(&control::SIGNATURE.to_le_bytes()) => Kind::Control,
+        _ if begins(&index::MAGIC.to_le_bytes()) => Kind::Index,
+        _ if begins(&reserve::MAGIC)
+            || head
+                .get(second..)
+                .is_some_and(|b| b.starts_with(&reserve::MAGIC)) =>
+        {
+            Kind::Reserve
+        }
+        _ if names::parse_segment(&name).is_some() => Kind::Segment,
+        _ if names::parse_index(&name).is_some() => Kind::Index,
+        _ if names::parse_window(&name).is_some() => Kind::Window,
+        names::RESERVE => Kind::Reserve,
+        names::CONTROL => Kind::Control,
+        names::LOCK if head.is_empty() => Kind::Lock,
+        names::BALLAST => Kind::Ballast,
+        _ => match meta {
+            Some((kind, _)) => Kind::Meta(kind),
+            None => return Err(nothing_of_ours(path, &head)),
+        },
+    })
+}
+
+#[cold]
+fn nothing_of_ours(path: &Path, head: &[u8]) -> Error {
+    let found = match head.get(..8.min(head.len())) {
+        None | Some([]) => "it is empty".to_owned(),
+        Some(first) => format!("it begins with \"{}\"", first.escape_ascii()),
     };
-    out.write_all(text.as_bytes()).map_err(failed)
-}
-
-fn shown(bytes: &[u8]) -> String {
-    let cut = &bytes[..bytes.len().min(SHOWN)];
-    let more = if bytes.len() > SHOWN { "..." } else { "" };
-    format!("\"{}\"{more}", cut.escape_ascii())
-}
-
-fn dump_segment(file: &Path, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
-    let damaged =
-        |what: String| Error::new(ErrorKind::Damaged, format!("{}: {what}", file.display()));
-    let short = || damaged("it is shorter than a segment's header".to_owned());
-    let head = SegmentHeader::decode(bytes.get(..COVERED + 4).ok_or_else(short)?);
-    let head = head.map_err(damaged)?;
-    let (topic, number, base) = (head.topic, head.partition, head.base);
-    let segment = Segment::open(&files::disk(), file, topic, number, base)?;
-    writeln!(
-        out,
-        "segment of topic {topic:016x} partition {number}, first offset {base}, {} bytes, salt \
-         {:08x}",
-        head.capacity, head.salt
-    )
-    .map_err(failed)?;
-    let mut position = RECORDS as u64;
-    let mut offset = base;
-    loop {
-        let line = match segment.at(position) {
-            Found::Nothing => break,
-            Found::Record(header, length) if segment.whole(position, length) => {
-                let line = line_of(&segment, position, &header);
-                position += record::padded(u64::from(length));
-                offset = offset.max(header.offset);
-                line
-            }
-            _ => {
-                let at = position;
-                let Some((next, _)) = segment.resync(position, offset) else {
-                    writeln!(out, "{at:>10}  DAMAGED to the end").map_err(failed)?;
-                    return Ok(());
-                };
-                position = next;
-                format!("{at:>10}  DAMAGED, {} bytes passed over", next - at)
-            }
-        };
-        writeln!(out, "{line}").map_err(failed)?;
-    }
-    writeln!(out, "{position:>10}  nothing yet").map_err(failed)
-}
-
-fn line_of(segment: &Segment, position: u64, header: &Header) -> String {
-    let mut line = format!("{position:>10}  ");
-    match header.kind {
-        END => return line + &format!("END, goes on with offset {}", header.offset),
-        PADDING => return line + &format!("padding up to offset {}", header.offset),
-        MESSAGE => {}
-        other => return line + &format!("kind {other}"),
-    }
-    let at = position as usize + HEADER + usize::from(header.extension_len);
-    let part = |at: usize, len: u32| segment.map().bytes(at, len as usize).unwrap_or_default();
-    let key = part(at, header.key_len);
-    let headers = part(at + key.len(), header.headers_len);
-    let payload = part(at + key.len() + headers.len(), header.payload_len);
-    let _ = write!(
-        line,
-        "offset {} at {} ns",
-        header.offset, header.timestamp_ns
+    let message = format!(
+        "{} is no file of libqueue: {found}; expected a segment, index, window, reserve, control \
+         or meta file of a store",
+        path.display()
     );
-    if header.flags & HAS_KEY != 0 {
-        let _ = write!(line, " key {}", shown(key));
+    Error::new(ErrorKind::InvalidArgument, message)
+}
+
+fn dump_segment(mut bytes: Bytes, lines: &mut Lines<'_>) -> Result<()> {
+    let len = bytes.len();
+    let header = match records::header(&mut bytes)? {
+        Ok(header) => header,
+        Err((place, what)) => {
+            lines.line(format!("segment of {len} bytes"))?;
+            lines.line(format!("{place}  DAMAGED header: {what}"))?;
+            // Everything but the reserved bytes may be in order.
+            let head = bytes.head(segment::RECORDS as u64)?;
+            match segment::SegmentHeader::decode(&head) {
+                Ok(header) => header,
+                Err(_) => {
+                    let why = "without the header's salt no record's checksum can be checked";
+                    return lines.line(format!(
+                        "{}  records are not shown: {why}",
+                        segment::RECORDS
+                    ));
+                }
+            }
+        }
+    };
+    lines.line(format!(
+        "segment: topic {:016x}, partition {}, first offset {}, salt {:#010x}, {} bytes",
+        header.topic, header.partition, header.base, header.salt, header.capacity
+    ))?;
+    lines.line("position  what")?;
+    let mut records = Records::begin(bytes, &header);
+    while let Some(item) = records.next()? {
+        let text = match item {
+            Item::Record {
+                position, header, ..
+            } if header.kind == MESSAGE => message(&mut records.bytes, position, &header)?,
+            Item::Record {
+                position, header, ..
+            } if header.kind == END => {
+                format!(
+                    "{position}  end: goes on in the segment of offset {}",
+                    header.offset
+                )
+            }
+            Item::Record {
+                position,
+                header,
+                length,
+            } => format!(
+                "{position}  padding: offset {}, {length} bytes, nothing to read",
+                header.offset
+            ),
+            Item::Damaged { position, what } => format!("{position}  DAMAGED: {what}"),
+            Item::Nothing { position } => format!("{position}  nothing here yet"),
+        };
+        lines.line(text)?;
     }
-    for (name, value) in Headers::new(headers) {
-        let _ = write!(line, " {name}={}", shown(value));
-    }
+    Ok(())
+}
+
+fn message(bytes: &mut Bytes, position: u64, header: &Header) -> Result<String> {
+    let key_at = position + HEADER as u64 + u64::from(header.extension_len);
+    let headers_at = key_at + u64::from(header.key_len);
+    let payload_at = headers_at + u64::from(header.headers_len);
+    let key = if header.flags & HAS_KEY != 0 {
+        format!("key {}", preview(bytes, key_at, header.key_len)?)
+    } else {
+        "no key".to_owned()
+    };
     let more = if header.flags & MORE != 0 {
-        " (batch goes on)"
+        ", batch goes on"
     } else {
         ""
     };
-    let _ = write!(
-        line,
-        " payload {} bytes {}{more}",
-        payload.len(),
-        shown(payload)
-    );
-    line
+    Ok(format!(
+        "{position}  message: offset {}, {}, {key}, headers [{}], payload of {} bytes {}{more}",
+        header.offset,
+        utc(header.timestamp_ns),
+        header_names(bytes, headers_at, header.headers_len)?,
+        header.payload_len,
+        preview(bytes, payload_at, header.payload_len)?,
+    ))
 }
 
-fn dump_reserve(file: &Path) -> Result<String> {
-    let Some(found) = files::reserve(file)? else {
-        let message = format!("{}: neither of its two slots is whole", file.display());
-        return Err(Error::new(ErrorKind::Damaged, message));
-    };
-    let closed = if found.clean {
-        "closed cleanly"
-    } else {
-        "not closed"
-    };
-    let mut text = format!("reserve, generation {}, {closed}\n", found.generation);
-    let _ = writeln!(
-        text,
-        "offsets below {} may have been handed out",
-        found.limit
-    );
-    let _ = writeln!(
-        text,
-        "on disk up to offset {}, position {} of segment {}",
-        found.mark_offset, found.mark_position, found.mark_segment
-    );
-    Ok(text)
+/// The first bytes, escaped so that they stay on their line.
+fn preview(bytes: &mut Bytes, at: u64, len: u32) -> Result<String> {
+    let shown = u64::from(len).min(PREVIEW);
+    let first = bytes.get(at, shown)?.unwrap_or_default();
+    let dots = if u64::from(len) > shown { "..." } else { "" };
+    Ok(format!("\"{}\"{dots}", first.escape_ascii()))
 }
 
-fn dump_index(file: &Path) -> Result<String> {
-    let bytes = files::head(file, usize::MAX)?;
-    let salt = crate::format::u32_at(&bytes, index::SALT);
-    let Some(entries) = index::decode(&bytes, salt) else {
-        let message = format!("{}: it is not a whole index", file.display());
-        return Err(Error::new(ErrorKind::Damaged, message));
-    };
-    let mut text = format!("index of the segment with salt {salt:08x}\n");
-    for entry in entries {
-        let _ = writeln!(
-            text,
-            "{:>10}  offset {} at {} ns",
-            entry.position, entry.offset, entry.timestamp_ns
-        );
+fn header_names(bytes: &mut Bytes, at: u64, len: u32) -> Result<String> {
+    if u64::from(len) > HEADERS_MAX {
+        return Ok(format!("{len} bytes"));
     }
-    Ok(text)
-}
-
-fn dump_window(file: &Path) -> Result<String> {
-    let bytes = files::head(file, usize::MAX)?;
-    let head = |word: usize| u64_at(&bytes, word * 8);
-    let limit = u32::try_from(head(header::LIMIT)).unwrap_or(0);
-    let parts = Parts::of(limit.clamp(1, crate::options::WINDOW_MAX));
-    let (floor, next) = (head(header::FLOOR), head(header::NEXT));
-    let capacity = head(header::CAPACITY);
-    let mut text = format!(
-        "window of group {:016x} partition {}, offsets {floor} to {next}, {capacity} of at most \
-         {limit} entries, {}\n",
-        head(header::GROUP),
-        head(header::PARTITION),
-        if head(header::CLEAN) == 1 {
-            "closed cleanly"
-        } else {
-            "not closed"
-        }
-    );
-    let whole = capacity.is_power_of_two() && parts.bytes(capacity) <= bytes.len() as u64;
-    if !whole || next < floor || next - floor > capacity {
-        text.push_str("DAMAGED: the entries cannot be read\n");
-        return Ok(text);
-    }
-    for offset in floor..next {
-        let at = parts.entries + (offset & (capacity - 1)) as usize * ENTRY_WORDS * 8;
-        let word = |number: usize| u64_at(&bytes, at + number * 8);
-        let state = match word(0) & 0xFF {
-            state::FRESH => "fresh",
-            state::READY => "ready",
-            state::DELAYED => "delayed",
-            state::LEASED => "leased",
-            state::HELD => "held",
-            state::DYING => "dying",
-            state::SETTLED => "settled",
-            _ => "DAMAGED",
-        };
-        let _ = writeln!(
-            text,
-            "offset {offset} {state}, attempts {}, failures {}, due {} ms, consumer {}",
-            word(1) >> 1 & 0x7FFF_FFFF,
-            word(0) >> 16 & 0xFFFF,
-            word(2) >> 16,
-            word(2) & 0xFFFF
-        );
-    }
-    Ok(text)
-}
-
-fn dump_control(bytes: &[u8]) -> String {
-    let word = |number: usize| {
-        bytes
-            .get(number * 8..)
-            .map_or(0, |_| u64_at(bytes, number * 8))
-    };
-    let mut text = format!(
-        "control, laid out as {:016x}, {} bytes in use\n",
-        word(control::header::LAID_OUT),
-        word(control::header::ALLOCATED)
-    );
-    for slot in 0..control::member::SLOTS {
-        let at = control::member::AT / 8 + slot * control::member::WORDS;
-        let used = word(at + control::member::STATE);
-        if (at + control::member::WORDS) * 8 <= bytes.len() && used >> 32 != 0 {
-            let process = word(at + control::member::PROCESS);
-            let _ = writeln!(text, "member {slot}: process {process}, state {used:#x}");
-        }
-    }
-    text
+    let block = bytes.get(at, u64::from(len))?.unwrap_or_default();
+    let names: Vec<String> = Headers::new(block)
+        .map(|(name, _)| name.escape_default().to_string())
+        .collect();
+    Ok(names.join(", "))
 }

@@ -1,267 +1,229 @@
 //! Checking every byte of a store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{files, segments};
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{Header, MESSAGE};
-use crate::format::window::{CAPACITY_MIN, MAGIC, Parts, header};
-use crate::format::{names, u64_at};
-use crate::group::checksum;
-use crate::storage::Storage;
+use super::plan::{GroupPlan, Listed, Plan, TopicPlan, name_of, named};
+use super::text::{self, Fields};
+use super::window::{self, Expected};
+use super::{Report, Wrong, cached, partition};
+use crate::error::{ErrorKind, Result};
+use crate::format::names;
 
-/// Bytes that are not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub file: PathBuf,
-    /// Where in it.
-    pub position: u64,
-    /// What is wrong there.
-    pub what: String,
+const TOPIC_FIELDS: [&str; 4] = ["id", "partitions", "max_message_bytes", "durability"];
+const GROUP_FIELDS: [&str; 9] = [
+    "id",
+    "ordering",
+    "lease_us",
+    "max_attempts",
+    "backoff_first_us",
+    "backoff_longest_us",
+    "backoff_factor",
+    "dead_letter_topic",
+    "window",
+];
+
+/// Progress is told at most once for so many bytes.
+const STEP: u64 = 1 << 20;
+
+/// Checks every byte of the store in a folder, without joining it or changing anything, and lists
+/// all damage by file and position. `progress` is called now and then with how many bytes of how
+/// many are done.
+///
+/// The end that a crash left is not damage: recovery takes care of it. A store that is in use may be
+/// checked; what is sent meanwhile may or may not be looked at.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] and [`ErrorKind::NotAStore`] if there is no store,
+/// [`ErrorKind::Incompatible`] if another version wrote it, [`ErrorKind::PermissionDenied`] if a
+/// file may not be read. Damage is no error but in the report, also bytes that the disk refuses to
+/// read.
+///
+/// # Examples
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("libqueue-verify-{}", std::process::id()));
+/// # let store = libqueue::Store::open(&folder, libqueue::StoreOptions::default())?;
+/// # store.close()?;
+/// let report = libqueue::inspect::verify(&folder, &mut |done, total| {
+///     assert!(done <= total);
+/// })?;
+/// for damage in &report.damage {
+///     println!("{} at byte {}: {}", damage.file.display(), damage.position, damage.what);
+/// }
+/// assert!(report.is_intact());
+/// # std::fs::remove_dir_all(folder).ok();
+/// # Ok::<(), libqueue::Error>(())
+/// ```
+pub fn verify(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
+    let plan = Plan::of(path)?;
+    let all = plan.all();
+    let total = all.iter().map(|listed| listed.len).sum();
+    let mut run = Run {
+        report: Report {
+            files: all.len() as u64,
+            bytes: total,
+            ..Report::default()
+        },
+        progress,
+        done: 0,
+        told: 0,
+        total,
+    };
+    (run.progress)(0, total);
+    for listed in &plan.files {
+        match name_of(&listed.path).as_str() {
+            names::STORE_META => {
+                run.meta("store", listed, &["id"])?;
+            }
+            names::CONTROL => run.look_at(listed, cached::look_at_control)?,
+            _ => run.pass(listed),
+        }
+    }
+    for topic in &plan.topics {
+        run.topic(topic)?;
+    }
+    (run.progress)(total, total);
+    Ok(run.report)
 }
 
-/// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Files that were looked at.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Topics.
-    pub topics: u64,
-    /// Groups.
-    pub groups: u64,
-    /// Whole messages.
-    pub messages: u64,
-    /// All that is damaged, in order of file and position.
-    pub damage: Vec<Damage>,
-}
-
-/// The report while it is made.
-pub(super) struct Findings<'a> {
-    report: Report,
-    done: u64,
-    total: u64,
+/// A check that is under way.
+pub(super) struct Run<'a> {
+    pub(super) report: Report,
     progress: &'a mut dyn FnMut(u64, u64),
+    done: u64,
+    told: u64,
+    total: u64,
 }
 
-impl Findings<'_> {
-    pub(super) fn damage(&mut self, file: &Path, position: u64, what: String) {
-        self.report.damage.push(Damage {
-            file: file.to_owned(),
-            position,
-            what,
-        });
+impl Run<'_> {
+    /// Bytes that are done.
+    pub(super) fn done(&self) -> u64 {
+        self.done
     }
 
-    /// So many bytes more were looked at.
-    pub(super) fn advance(&mut self, bytes: u64) {
-        const STEP: u64 = 1 << 20;
-        let before = self.done;
-        self.done = (self.done + bytes).min(self.total);
-        if before / STEP != self.done / STEP {
+    /// So many bytes are done.
+    pub(super) fn at(&mut self, done: u64) {
+        self.done = done.clamp(self.done, self.total);
+        if self.done >= self.told + STEP {
+            self.told = self.done;
             (self.progress)(self.done, self.total);
         }
     }
 
-    /// A whole record.
-    pub(super) fn count(&mut self, header: &Header, length: u32) {
-        self.advance(u64::from(length));
-        self.report.messages += u64::from(header.kind == MESSAGE);
+    /// A file that began at `began` is done.
+    pub(super) fn finish(&mut self, listed: &Listed, began: u64) {
+        self.at(began + listed.len);
     }
 
-    /// Goes on after an error about one file; others, of the disk, end the check.
-    fn pass(&mut self, file: &Path, checked: Result<()>) -> Result<()> {
-        match checked {
-            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Incompatible) => {
-                self.damage(file, 0, error.message().to_owned());
-                Ok(())
-            }
-            other => other,
+    /// A file whose bytes mean nothing is done.
+    pub(super) fn pass(&mut self, listed: &Listed) {
+        self.at(self.done + listed.len);
+    }
+
+    pub(super) fn report_all(&mut self, path: &Path, wrong: Vec<Wrong>) {
+        for (place, what) in wrong {
+            self.report.damaged(path, place, what);
         }
     }
-}
 
-/// Checks every byte of the store in a folder: every checksum, and that offsets rise. `progress` is
-/// told now and then how many bytes are done, of how many.
-///
-/// The store is not joined and never written, and may be in use. A tail that a power loss tore, and
-/// that the next open cuts, is no damage. Errors with [`ErrorKind::NotAStore`] or
-/// [`ErrorKind::NotFound`] where there is no store, and with those of the disk.
-pub fn verify(folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
-    let storage = files::disk();
-    let meta = folder.join(names::STORE_META);
-    if !storage.exists(&meta)? {
-        let kind = if storage.exists(folder)? {
-            ErrorKind::NotAStore
-        } else {
-            ErrorKind::NotFound
+    /// Looks at one small file.
+    pub(super) fn look_at(
+        &mut self,
+        listed: &Listed,
+        look: impl FnOnce(&Path) -> Result<Vec<Wrong>>,
+    ) -> Result<()> {
+        let wrong = look(&listed.path);
+        self.pass(listed);
+        match wrong {
+            Ok(wrong) => self.report_all(&listed.path, wrong),
+            // Replaced or removed since it was listed, as a control file is.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) if e.kind() == ErrorKind::Io => {
+                self.report.damaged(&listed.path, 0, e.message());
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, kind: &str, listed: &Listed, needed: &[&str]) -> Result<Fields> {
+        let mut fields = Fields::new();
+        self.look_at(listed, |path| {
+            let (found, wrong) = text::look(kind, path, needed)?;
+            fields = found;
+            Ok(wrong)
+        })?;
+        Ok(fields)
+    }
+
+    fn topic(&mut self, topic: &TopicPlan) -> Result<()> {
+        let mut fields = None;
+        for listed in &topic.files {
+            if name_of(&listed.path) == names::TOPIC_META {
+                fields = Some(self.meta("topic", listed, &TOPIC_FIELDS)?);
+            } else {
+                self.pass(listed);
+            }
+        }
+        let written = topic.partitions.iter().any(|one| !one.segments.is_empty());
+        let path = topic.folder.join(names::TOPIC_META);
+        match &fields {
+            Some(fields) => {
+                self.report.topics += 1;
+                let count = text::number(fields, "partitions").unwrap_or(0);
+                for number in 0..u32::try_from(count).unwrap_or(0) {
+                    if !topic.partitions.iter().any(|one| one.number == number) {
+                        let folder = names::partition_folder(&topic.folder, number);
+                        self.report
+                            .damaged(&folder, 0, "the partition's folder is missing");
+                    }
+                }
+            }
+            // A topic whose creator died has no messages yet.
+            None if written => {
+                let what = "it is missing, but the topic has messages";
+                self.report.damaged(&path, 0, what);
+            }
+            None => {}
+        }
+        let id = fields.as_ref().and_then(text::id);
+        for one in &topic.partitions {
+            partition::look(self, one, id)?;
+        }
+        for group in &topic.groups {
+            self.group(group)?;
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, group: &GroupPlan) -> Result<()> {
+        let path = group.folder.join(names::GROUP_META);
+        let fields = match named(&group.files, names::GROUP_META) {
+            Some(listed) => {
+                self.report.groups += 1;
+                self.meta("group", listed, &GROUP_FIELDS)?
+            }
+            None => Fields::new(),
         };
-        let message = format!(
-            "{} holds no store: there is no {}; give the folder of a store",
-            folder.display(),
-            names::STORE_META
-        );
-        return Err(Error::new(kind, message));
-    }
-    let (files, total) = size(&storage, folder)?;
-    let mut found = Findings {
-        report: Report {
-            files,
-            bytes: total,
-            ..Report::default()
-        },
-        done: 0,
-        total,
-        progress,
-    };
-    let checked = files::meta("store", &meta).map(|_| ());
-    found.pass(&meta, checked)?;
-    for name in storage.list(&folder.join(names::TOPICS))? {
-        let topic = names::topic_folder(folder, &name);
-        // A creator that died before this file leaves a folder that the next one fills.
-        if storage.exists(&topic.join(names::TOPIC_META))? {
-            let checked = check_topic(&topic, &mut found);
-            found.pass(&topic.join(names::TOPIC_META), checked)?;
-        }
-    }
-    (found.progress)(total, total);
-    let mut report = found.report;
-    report
-        .damage
-        .sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
-    Ok(report)
-}
-
-fn size(storage: &dyn Storage, folder: &Path) -> Result<(u64, u64)> {
-    let (mut files, mut bytes) = (0, 0);
-    for name in storage.list(folder)? {
-        let path = folder.join(name);
-        match storage.list(&path) {
-            Ok(_) => {
-                let inside = size(storage, &path)?;
-                (files, bytes) = (files + inside.0, bytes + inside.1);
+        let mut windows = 0;
+        for listed in &group.files {
+            let name = name_of(&listed.path);
+            if let Some(partition) = names::parse_window(&name) {
+                windows += 1;
+                let expected = Expected {
+                    group: text::id(&fields),
+                    partition,
+                    limit: text::number(&fields, "window"),
+                };
+                self.look_at(listed, |path| window::look(path, &expected))?;
+            } else if name != names::GROUP_META {
+                self.pass(listed);
             }
-            Err(_) => (files, bytes) = (files + 1, bytes + files::len(&path).unwrap_or(0)),
         }
-    }
-    Ok((files, bytes))
-}
-
-fn field<T>(
-    path: &Path,
-    fields: &std::collections::BTreeMap<String, String>,
-    name: &str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<T> {
-    fields
-        .get(name)
-        .and_then(|text| parse(text))
-        .ok_or_else(|| {
-            let message = format!("{}: its {name} is missing or no number", path.display());
-            Error::new(ErrorKind::Damaged, message)
-        })
-}
-
-fn hex(text: &str) -> Option<u64> {
-    u64::from_str_radix(text, 16).ok()
-}
-
-fn check_topic(topic: &Path, found: &mut Findings<'_>) -> Result<()> {
-    let path = topic.join(names::TOPIC_META);
-    let fields = files::meta("topic", &path)?;
-    let uid = field(&path, &fields, "id", hex)?;
-    let partitions: u32 = field(&path, &fields, "partitions", |text| text.parse().ok())?;
-    found.report.topics += 1;
-    let storage = files::disk();
-    for number in 0..partitions {
-        let folder = names::partition_folder(topic, number);
-        if storage.exists(&folder)? {
-            segments::check(&folder, uid, number, found)?;
-        } else {
-            found.damage(&folder, 0, "the partition's folder is missing".to_owned());
+        // A group whose creator died has no windows yet.
+        if fields.is_empty() && windows > 0 && named(&group.files, names::GROUP_META).is_none() {
+            let what = "it is missing, but the group has windows";
+            self.report.damaged(&path, 0, what);
         }
+        Ok(())
     }
-    for name in storage.list(&topic.join(names::GROUPS))? {
-        let group = names::group_folder(topic, &name);
-        let path = group.join(names::GROUP_META);
-        if storage.exists(&path)? {
-            let checked = check_group(&group, &path, partitions, found);
-            found.pass(&path, checked)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_group(group: &Path, meta: &Path, partitions: u32, found: &mut Findings<'_>) -> Result<()> {
-    let fields = files::meta("group", meta)?;
-    let uid = field(meta, &fields, "id", hex)?;
-    let limit: u32 = field(meta, &fields, "window", |text| text.parse().ok())?;
-    found.report.groups += 1;
-    for number in 0..partitions {
-        let path = group.join(names::window(number));
-        if files::disk().exists(&path)?
-            && let Some((position, what)) = check_window(&path, uid, number, limit)?
-        {
-            found.damage(&path, position, what);
-        }
-    }
-    Ok(())
-}
-
-/// What is wrong with a window, and where.
-fn check_window(path: &Path, group: u64, number: u32, limit: u32) -> Result<Option<(u64, String)>> {
-    let bytes = files::head(path, usize::MAX)?;
-    let parts = Parts::of(limit);
-    if bytes.len() < header::WORDS * 8 || u64_at(&bytes, 0) == 0 {
-        // Its creator died before the magic word, which is the last; the next opening goes on.
-        return Ok(None);
-    }
-    let head = |word: usize| u64_at(&bytes, word * 8);
-    let wanted = [
-        ("magic", header::MAGIC, MAGIC),
-        (
-            "version",
-            header::VERSION,
-            u64::from(crate::format::VERSION),
-        ),
-        ("group", header::GROUP, group),
-        ("partition", header::PARTITION, u64::from(number)),
-        ("limit", header::LIMIT, u64::from(limit)),
-    ];
-    for (name, word, wanted) in wanted {
-        if head(word) != wanted {
-            let what = format!("its {name} is {:#x}, expected {wanted:#x}", head(word));
-            return Ok(Some((word as u64 * 8, what)));
-        }
-    }
-    let capacity = head(header::CAPACITY);
-    let fits = capacity.is_power_of_two()
-        && (CAPACITY_MIN..=parts.most as u64).contains(&capacity)
-        && bytes.len() as u64 >= parts.bytes(capacity);
-    if !fits {
-        let what = format!(
-            "a capacity of {capacity} entries does not fit its {} bytes",
-            bytes.len()
-        );
-        return Ok(Some((header::CAPACITY as u64 * 8, what)));
-    }
-    let (floor, next) = (head(header::FLOOR), head(header::NEXT));
-    if floor > next || next - floor > capacity {
-        let what = format!("it spans offsets {floor} to {next} with {capacity} entries");
-        return Ok(Some((header::FLOOR as u64 * 8, what)));
-    }
-    if head(header::CLEAN) != 0 {
-        let entries = |word: usize| u64_at(&bytes, parts.entries + word * 8);
-        let sum = u64::from(checksum(&head, &entries));
-        if sum != head(header::CRC) {
-            let what = format!(
-                "its checksum is {sum:#010x}, expected {:#010x}",
-                head(header::CRC)
-            );
-            return Ok(Some((header::CRC as u64 * 8, what)));
-        }
-    }
-    Ok(None)
 }

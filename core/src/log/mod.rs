@@ -23,7 +23,6 @@ use std::time::Duration;
 
 pub use append::Draft;
 pub use read::{Cursor, Record, Step};
-pub(crate) use segment::Found;
 pub use segment::Segment;
 
 use crate::clock::Clock;

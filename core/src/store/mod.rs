@@ -41,4 +41,3 @@ pub use topic::Topic;
 use control::{Block, ConsumerSlot};
 use death::Cleanup;
 use inner::{Handle, StoreInner};
-pub(crate) use read_only::ReadOnly;

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::shm::{LockFile, Mapping};
 use crate::storage::{Access, File, Storage};
 
-pub(crate) struct ReadOnly(pub(crate) Arc<dyn Storage>);
+pub(super) struct ReadOnly(pub(super) Arc<dyn Storage>);
 
 struct ReadOnlyFile(Arc<dyn File>);
 

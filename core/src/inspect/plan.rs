@@ -1,0 +1,208 @@
+//! Which files a store has, listed before they are looked at, so that progress has a total.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names;
+use crate::storage::{Access, Disk, Storage};
+
+const NOT_A_FOLDER: i32 = 20;
+
+/// A file and its length when it was listed.
+pub(super) struct Listed {
+    pub(super) path: PathBuf,
+    pub(super) len: u64,
+}
+
+/// What was found in the folder of a store.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Files of the store's folder, sorted by name.
+    pub(super) files: Vec<Listed>,
+    pub(super) topics: Vec<TopicPlan>,
+}
+
+/// What was found in a topic's folder.
+pub(super) struct TopicPlan {
+    pub(super) folder: PathBuf,
+    pub(super) files: Vec<Listed>,
+    /// By number.
+    pub(super) partitions: Vec<PartitionPlan>,
+    pub(super) groups: Vec<GroupPlan>,
+}
+
+/// What was found in a partition's folder.
+pub(super) struct PartitionPlan {
+    pub(super) number: u32,
+    pub(super) folder: PathBuf,
+    /// Segments by base.
+    pub(super) segments: Vec<(u64, Listed)>,
+    pub(super) indexes: Vec<Listed>,
+    pub(super) reserve: Option<Listed>,
+    /// The prepared next segment, and temporary files.
+    pub(super) others: Vec<Listed>,
+}
+
+/// What was found in a group's folder.
+pub(super) struct GroupPlan {
+    pub(super) folder: PathBuf,
+    pub(super) files: Vec<Listed>,
+}
+
+impl Plan {
+    /// Lists a store. [`ErrorKind::NotFound`] or [`ErrorKind::NotAStore`] if it is none.
+    pub(super) fn of(store: &Path) -> Result<Self> {
+        if !Disk.exists(store)? {
+            let message = format!(
+                "there is no store at {}; give the folder's path",
+                store.display()
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let not_a_store = |what: &str| {
+            let message = format!("{} is not a store: {what}", store.display());
+            Error::new(ErrorKind::NotAStore, message)
+        };
+        let names = folder_names(store)?.ok_or_else(|| {
+            not_a_store("it is a file, a store is a folder; to decode it, dump it")
+        })?;
+        if !names.iter().any(|name| name == names::STORE_META) {
+            let what = format!(
+                "it has no {}; give the folder of a store",
+                names::STORE_META
+            );
+            return Err(not_a_store(&what));
+        }
+        let mut plan = Self {
+            files: files_of(store, &names)?,
+            ..Self::default()
+        };
+        let topics = store.join(names::TOPICS);
+        for name in folder_names(&topics)?.unwrap_or_default() {
+            let folder = topics.join(name);
+            if let Some(names) = folder_names(&folder)? {
+                plan.topics.push(TopicPlan::of(folder, &names)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// All that was listed.
+    pub(super) fn all(&self) -> Vec<&Listed> {
+        let mut all: Vec<&Listed> = self.files.iter().collect();
+        for topic in &self.topics {
+            all.extend(&topic.files);
+            for partition in &topic.partitions {
+                all.extend(partition.segments.iter().map(|(_, listed)| listed));
+                all.extend(partition.indexes.iter().chain(&partition.reserve));
+                all.extend(&partition.others);
+            }
+            for group in &topic.groups {
+                all.extend(&group.files);
+            }
+        }
+        all
+    }
+}
+
+impl TopicPlan {
+    fn of(folder: PathBuf, names: &[String]) -> Result<Self> {
+        let mut partitions = Vec::new();
+        for name in names {
+            // As `names::partition_folder` writes it, so not "01".
+            let number = name.parse::<u32>().ok().filter(|n| n.to_string() == *name);
+            let inside = folder.join(name);
+            if let (Some(number), Some(names)) = (number, folder_names(&inside)?) {
+                partitions.push(PartitionPlan::of(number, inside, &names)?);
+            }
+        }
+        partitions.sort_by_key(|partition| partition.number);
+        let mut groups = Vec::new();
+        let all = folder.join(names::GROUPS);
+        for name in folder_names(&all)?.unwrap_or_default() {
+            let inside = all.join(name);
+            if let Some(names) = folder_names(&inside)? {
+                let files = files_of(&inside, &names)?;
+                groups.push(GroupPlan {
+                    folder: inside,
+                    files,
+                });
+            }
+        }
+        let files = files_of(&folder, names)?;
+        Ok(Self {
+            folder,
+            files,
+            partitions,
+            groups,
+        })
+    }
+}
+
+impl PartitionPlan {
+    fn of(number: u32, folder: PathBuf, names: &[String]) -> Result<Self> {
+        let mut plan = Self {
+            number,
+            folder: folder.clone(),
+            segments: Vec::new(),
+            indexes: Vec::new(),
+            reserve: None,
+            others: Vec::new(),
+        };
+        for listed in files_of(&folder, names)? {
+            let name = name_of(&listed.path);
+            if let Some(base) = names::parse_segment(&name) {
+                plan.segments.push((base, listed));
+            } else if names::parse_index(&name).is_some() {
+                plan.indexes.push(listed);
+            } else if name == names::RESERVE {
+                plan.reserve = Some(listed);
+            } else {
+                plan.others.push(listed);
+            }
+        }
+        plan.segments.sort_by_key(|(base, _)| *base);
+        Ok(plan)
+    }
+}
+
+/// The last part of a path.
+pub(super) fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The file of that name among these.
+pub(super) fn named<'a>(files: &'a [Listed], name: &str) -> Option<&'a Listed> {
+    files.iter().find(|listed| name_of(&listed.path) == name)
+}
+
+/// The names in a folder; `None` if it is no folder, or gone.
+fn folder_names(path: &Path) -> Result<Option<Vec<String>>> {
+    match Disk.list(path) {
+        Ok(names) => Ok(Some(names)),
+        Err(e) if e.os_code() == Some(NOT_A_FOLDER) || e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Those of the names that are files still, with their lengths.
+fn files_of(folder: &Path, names: &[String]) -> Result<Vec<Listed>> {
+    let mut files = Vec::new();
+    for name in names {
+        let path = folder.join(name);
+        if path.is_dir() {
+            continue;
+        }
+        match Disk
+            .open(&path, Access::Read, 0)
+            .and_then(|file| file.len())
+        {
+            Ok(len) => files.push(Listed { path, len }),
+            // Renamed or removed by others since it was listed.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(files)
+}

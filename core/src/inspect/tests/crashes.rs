@@ -1,0 +1,168 @@
+//! What crashes leave is not damage, and neither is what others are doing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::format::reserve::{Reserve, SLOT, SLOTS};
+
+/// Changes the slot that counts.
+fn edit_reserve(store: &Path, edit: impl Fn(&mut Reserve)) {
+    let path = partition(store).join("reserve");
+    let bytes = fs::read(&path).expect("read");
+    let slot = |at: u64| {
+        bytes[at as usize..]
+            .first_chunk::<SLOT>()
+            .and_then(Reserve::decode)
+    };
+    let newest = SLOTS
+        .into_iter()
+        .max_by_key(|at| slot(*at).map(|s| s.generation));
+    let at = newest.expect("two slots");
+    let mut changed = slot(at).expect("whole");
+    edit(&mut changed);
+    put(&path, at, &changed.encode());
+}
+
+/// Where the records of the first segment end.
+fn end(store: &Path) -> u64 {
+    let opened = super::super::records::Records::open(&first_segment(store)).expect("open");
+    let (_, mut records) = opened.expect("header");
+    while records.next().expect("read").is_some() {}
+    records.position()
+}
+
+#[test]
+fn p1_the_files_of_killed_processes_are_intact() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+    let store = fill(&live);
+    copy(&live, &dead);
+    let report = quietly(&dead);
+    assert_eq!(report.damage, []);
+    assert_eq!(report.messages, 4);
+    // Killed in the middle of an append: all of a record is there but its length.
+    put(&first_segment(&dead), end(&dead) + 4, &[0xA5; 200]);
+    // Killed while a segment, a window, a reserve were created, and between a roll's two steps.
+    fs::write(partition(&dead).join("next"), vec![0; 1 << 20]).expect("write");
+    fs::write(dead.join("topics/t/groups/g/.group.meta.new"), "half").expect("write");
+    let mut empty = fs::read(first_segment(&dead)).expect("read");
+    let topic = crate::format::u64_at(&empty, 24);
+    empty[4096..].fill(0);
+    let header = crate::format::segment::SegmentHeader {
+        salt: 9,
+        base: 4,
+        topic,
+        partition: 0,
+        capacity: empty.len() as u64,
+    };
+    let header = header.encode();
+    empty[..header.len()].copy_from_slice(&header);
+    fs::write(partition(&dead).join("00000000000000000004.log"), empty).expect("write");
+    assert_eq!(quietly(&dead).damage, []);
+    store.close().expect("close");
+}
+
+#[test]
+fn p2_what_a_power_loss_tore_behind_the_mark_is_not_damage_and_before_it_is() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+    let store = open(&live);
+    let topic = topic(&store, "t");
+    send(&topic, "key", b"on disk");
+    topic.sync().expect("sync");
+    let mark = end(&live);
+    send(&topic, "key", b"maybe not");
+    copy(&live, &dead);
+    edit_reserve(&dead, |slot| {
+        (slot.mark_segment, slot.mark_position, slot.mark_offset) = (0, mark, 1);
+    });
+    let segment = first_segment(&dead);
+    flip(&segment, mark + 50, 1);
+    let damage = quietly(&dead).damage;
+    assert_eq!(damage.len(), 1, "the host was not started anew: {damage:?}");
+    assert_eq!(damage[0].position, mark);
+    edit_reserve(&dead, |slot| slot.boot = [7; 16]);
+    assert_eq!(quietly(&dead).damage, []);
+    flip(&segment, RECORDS + 50, 1);
+    let damage = quietly(&dead).damage;
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert_eq!(damage[0].position, RECORDS);
+    drop(topic);
+    store.close().expect("close");
+}
+
+#[test]
+fn p3_a_store_in_use_verifies_clean() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(folder.path());
+    let topic = topic(&store, "t");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let options = ConsumerOptions::default();
+            let consumer = topic.consumer("g", &options).expect("consumer");
+            for number in 0..40_000_u32 {
+                let size = (number * 7919 % 500) as usize;
+                send(
+                    &topic,
+                    &format!("k{}", number % 9),
+                    &vec![number as u8; size],
+                );
+                for got in consumer.receive(9, Some(Duration::ZERO)).expect("receive") {
+                    consumer.ack(&[got.receipt()]).expect("ack");
+                }
+            }
+            consumer.close().expect("close");
+            done.store(true, Ordering::Release);
+        });
+        let mut looks = 0;
+        while !done.load(Ordering::Acquire) || looks == 0 {
+            let report = quietly(folder.path());
+            assert_eq!(report.damage, []);
+            looks += 1;
+        }
+    });
+    let report = quietly(folder.path());
+    assert_eq!((report.damage, report.messages), (Vec::new(), 40_000));
+    drop(topic);
+    store.close().expect("close");
+}
+
+#[test]
+fn p18_no_bytes_make_it_panic() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = folder.path().join("s");
+    rolled(&store);
+    small(&store);
+    let plan = super::super::plan::Plan::of(&store).expect("plan");
+    let mut state = 11_u64;
+    let mut dice = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below.max(1)
+    };
+    let mut seen = 0;
+    for _ in 0..12 {
+        for listed in plan.all() {
+            let whole = fs::read(&listed.path).expect("read");
+            let mut bytes = whole.clone();
+            for _ in 0..1 + dice(6) {
+                let near = dice(bytes.len().min(9_000) as u64) as usize;
+                if let Some(byte) = bytes.get_mut(near) {
+                    *byte = dice(256) as u8;
+                }
+            }
+            bytes.truncate((dice(3) + 1) as usize * bytes.len() / 3);
+            fs::write(&listed.path, &bytes).expect("write");
+            if let Ok(report) = verify(&store, &mut |_, _| {}) {
+                seen += report.damage.len();
+            }
+            let mut text = Vec::new();
+            let _ = super::super::dump(&listed.path, &mut text);
+            fs::write(&listed.path, whole).expect("write");
+        }
+    }
+    assert!(seen > 50, "only {seen} were seen");
+    assert_eq!(quietly(&store).damage, []);
+}

@@ -1,0 +1,140 @@
+//! A delivery window: its header, and after a clean close the checksum of its truth.
+
+use std::path::Path;
+
+use super::bytes::Bytes;
+use super::{Wrong, settled};
+use crate::error::Result;
+use crate::format::window::{ENTRY, HEADER, MAGIC, Parts, header, sum_entry, sum_header};
+use crate::format::{VERSION, u64_at};
+
+/// What the group's configuration says, as far as it could be read.
+pub(super) struct Expected {
+    pub(super) group: Option<u64>,
+    pub(super) partition: u32,
+    pub(super) limit: Option<u64>,
+}
+
+/// The header's words in use.
+pub(super) type Words = [u64; header::WORDS];
+
+/// What is wrong with a window. While somebody has it open only what then stays is looked at.
+pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
+    let (_, wrong) = settled(|| {
+        let mut bytes = Bytes::open(path)?;
+        let Some(words) = words(&mut bytes)? else {
+            // Being created: the length comes before the first word.
+            let place = bytes.not_zero(0, bytes.len())?;
+            let short = |place| (place, format!("it has {} bytes only", bytes.len()));
+            return Ok::<_, crate::error::Error>(((), place.map(short).into_iter().collect()));
+        };
+        let mut wrong = Vec::new();
+        // Being created as well: the magic word is stored last.
+        if words[header::MAGIC] != 0 {
+            check_header(&words, expected, &mut wrong);
+            if wrong.is_empty() {
+                check_rest(&mut bytes, &words, &mut wrong)?;
+            }
+        }
+        Ok(((), wrong))
+    })?;
+    Ok(wrong)
+}
+
+/// The words of the header; `None` if the file is shorter than it.
+pub(super) fn words(bytes: &mut Bytes) -> Result<Option<Words>> {
+    let head = bytes.get(0, HEADER as u64)?;
+    Ok(head.map(|head| std::array::from_fn(|word| u64_at(head, word * 8))))
+}
+
+fn check_header(words: &Words, expected: &Expected, wrong: &mut Vec<Wrong>) {
+    let mut must = |name: &str, word: usize, wanted: Option<u64>| {
+        let found = words[word];
+        if let Some(wanted) = wanted
+            && found != wanted
+        {
+            let what = format!("its {name} is {found:#x}, expected {wanted:#x}");
+            wrong.push((word as u64 * 8, what));
+        }
+    };
+    must("magic", header::MAGIC, Some(MAGIC));
+    must("version", header::VERSION, Some(u64::from(VERSION)));
+    must("group", header::GROUP, expected.group);
+    must(
+        "partition",
+        header::PARTITION,
+        Some(u64::from(expected.partition)),
+    );
+    must("limit", header::LIMIT, expected.limit);
+}
+
+/// The parts that the header's limit gives, if it can be one.
+pub(super) fn parts(words: &Words) -> Option<Parts> {
+    u32::try_from(words[header::LIMIT]).ok().map(Parts::of)
+}
+
+fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Result<()> {
+    let at = |word: usize| word as u64 * 8;
+    let Some(parts) = parts(words) else {
+        let what = format!("its limit is {}", words[header::LIMIT]);
+        wrong.push((at(header::LIMIT), what));
+        return Ok(());
+    };
+    let (capacity, most) = (words[header::CAPACITY], parts.most as u64);
+    if !capacity.is_power_of_two() || capacity > most {
+        let what = format!("its capacity is {capacity}, expected a power of two up to {most}");
+        wrong.push((at(header::CAPACITY), what));
+        return Ok(());
+    }
+    if bytes.len() < parts.bytes(capacity) {
+        let needed = parts.bytes(capacity);
+        let what = format!("the file ends here, {capacity} entries need {needed} bytes");
+        wrong.push((bytes.len(), what));
+        return Ok(());
+    }
+    let (floor, next) = (words[header::FLOOR], words[header::NEXT]);
+    if next.checked_sub(floor).is_none_or(|open| open > capacity) {
+        let what = format!("its floor is {floor}, its end {next}, its capacity {capacity}");
+        wrong.push((at(header::FLOOR), what));
+        return Ok(());
+    }
+    if let Some(place) = bytes.not_zero(at(header::WORDS), HEADER as u64)? {
+        wrong.push((place, "a reserved byte of the header is not zero".into()));
+    }
+    match words[header::CLEAN] {
+        0 => {}
+        1 => check_sum(bytes, words, &parts, wrong)?,
+        other => {
+            let what = format!("its word of a clean close is {other:#x}, expected 0 or 1");
+            wrong.push((at(header::CLEAN), what));
+        }
+    }
+    Ok(())
+}
+
+fn check_sum(
+    bytes: &mut Bytes,
+    words: &Words,
+    parts: &Parts,
+    wrong: &mut Vec<Wrong>,
+) -> Result<()> {
+    let mask = words[header::CAPACITY] - 1;
+    let mut sum = sum_header(|word| words[word]);
+    for offset in words[header::FLOOR]..words[header::NEXT] {
+        let at = parts.entries as u64 + (offset & mask) * ENTRY as u64;
+        if let Some(entry) = bytes.get(at, ENTRY as u64)? {
+            sum = sum_entry(sum, |word| u64_at(entry, word * 8));
+        }
+    }
+    // Whoever opens it clears the word before the first change.
+    bytes.forget();
+    let still = self::words(bytes)?.is_some_and(|now| now == *words);
+    let stored = words[header::CRC];
+    if still && u64::from(sum) != stored {
+        let what = format!(
+            "the checksum of floor, end, epoch and entries is {sum:#010x}, stored is {stored:#010x}"
+        );
+        wrong.push((header::CRC as u64 * 8, what));
+    }
+    Ok(())
+}
