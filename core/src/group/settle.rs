@@ -173,20 +173,12 @@ impl Window {
 
     /// These messages are in the dead letters, durably: here they are done (P12).
     pub fn settle_dead(&self, offsets: &[u64]) {
-        let dead = |index: u32| {
-            let offset = self.offset_at(index);
-            self.entries.state(index) == state::DYING && offsets.contains(&offset)
-        };
-        self.drop_dying(&dead);
-        for offset in offsets {
-            let index = self.index(*offset);
-            let inside = *offset >= self.floor() && *offset < self.next();
-            if inside
-                && self.entries.is_of(index, *offset)
-                && self.entries.state(index) == state::DYING
-            {
+        let moved: std::collections::HashSet<u64> = offsets.iter().copied().collect();
+        self.drop_dying(&|index| moved.contains(&self.offset_at(index)));
+        for offset in moved {
+            if self.is_dying(offset) {
                 self.count(Counter::DeadLettered, 1);
-                self.finish(index);
+                self.finish(self.index(offset));
             }
         }
     }

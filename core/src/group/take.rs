@@ -173,6 +173,13 @@ impl Window {
         found
     }
 
+    /// Whether this message is on its way to the dead letters.
+    pub fn is_dying(&self, offset: u64) -> bool {
+        let index = self.index(offset);
+        let inside = offset >= self.floor() && offset < self.next();
+        inside && self.entries.is_of(index, offset) && self.entries.state(index) == state::DYING
+    }
+
     /// Takes these offsets off the list of the dying.
     pub(super) fn drop_dying(&self, gone: &dyn Fn(u32) -> bool) {
         let mut at = self.head.get(header::DYING) as u32;

@@ -89,38 +89,51 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
         }
         opened => opened?,
     };
-    let half_done = &group.block.partitions[partition as usize];
-    let from = group.with_window(partition, |window| window.dead_from())?;
-    let there = if half_done.load(at::MOVED, Ordering::Acquire) == 0 {
-        already_there(&target, from, group, partition)?
-    } else {
-        Vec::new()
-    };
-    let known = |dead: &Dying| there.contains(&dead.offset);
-    let (moved, rest): (Vec<Dying>, Vec<Dying>) = dying.into_iter().partition(known);
+    let words = &group.block.partitions[partition as usize];
+    if words.load(at::MOVED, Ordering::Acquire) == 0 {
+        finish(group, partition, &target)?;
+    }
+    let still: Vec<Dying> = group.with_window(partition, |window| {
+        let still = |dead: &Dying| window.is_dying(dead.offset);
+        dying.into_iter().filter(still).collect()
+    })?;
     let careful = group.topic.durability() != Durability::Process;
     if careful {
         let window = group.with_window(partition, |window| window.syncer())?;
         window.sync()?;
     }
     // From here to the settling a death leaves some in the topic and still dying.
-    half_done.store(at::MOVED, 0, Ordering::Release);
-    append(group, partition, &target, &rest)?;
-    let log = &target.partitions[0];
-    let end = log.next_offset();
-    log.ensure_durable(end, store.env.lock_timeout)?;
-    let done: Vec<u64> = moved.iter().chain(&rest).map(|dead| dead.offset).collect();
-    let window = group.with_window(partition, |window| {
-        window.settle_dead(&done);
-        window.syncer()
-    })?;
+    words.store(at::MOVED, 0, Ordering::Release);
+    append(group, partition, &target, &still)?;
+    let done: Vec<u64> = still.iter().map(|dead| dead.offset).collect();
+    settle(group, partition, &target, &done)?;
+    words.store(at::MOVED, 1, Ordering::Release);
+    let (end, from) = (
+        target.partitions[0].next_offset(),
+        group.with_window(partition, |window| window.dead_from())?,
+    );
     if careful || end - from > LOOK_BACK {
         // The settled entries are on disk before the place to look from is beyond their letters.
+        let window = group.with_window(partition, |window| window.syncer())?;
         window.sync()?;
         group.with_window(partition, |window| window.set_dead_from(end))?;
     }
-    half_done.store(at::MOVED, 1, Ordering::Release);
     Ok(())
+}
+
+/// A mover died, or this is a new life: all that is in the topic already is settled, whoever made it
+/// dying, or the next one would append it again.
+fn finish(group: &GroupInner, partition: u32, target: &TopicInner) -> Result<()> {
+    let from = group.with_window(partition, |window| window.dead_from())?;
+    let there = already_there(target, from, group, partition)?;
+    settle(group, partition, target, &there)
+}
+
+/// Once these dead letters are on disk their messages are done.
+fn settle(group: &GroupInner, partition: u32, target: &TopicInner, done: &[u64]) -> Result<()> {
+    let log = &target.partitions[0];
+    log.ensure_durable(log.next_offset(), group.topic.store.env.lock_timeout)?;
+    group.with_window(partition, |window| window.settle_dead(done))
 }
 
 /// Source offsets of this group's messages in the dead-letter topic from an offset on.
@@ -202,4 +215,46 @@ fn headers_of(
     let mut block = Vec::new();
     headers::encode(&all, &mut block)?;
     Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConsumerOptions, Message, Store, StoreOptions};
+    use std::time::Duration;
+
+    #[test]
+    fn p12_what_a_mover_that_died_had_appended_is_settled_by_the_next_and_not_appended_again() {
+        let folder = tempfile::TempDir::new().expect("folder");
+        let store = Store::open(folder.path(), StoreOptions::default()).expect("open");
+        let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+        for payload in [&b"0"[..], b"1"] {
+            topic.send(&Message::new(payload)).expect("send");
+        }
+        let worker = topic
+            .consumer("g", &ConsumerOptions::default())
+            .expect("consumer");
+        let got = worker.receive(2, Some(Duration::ZERO)).expect("receive");
+        // A process had message 0 fail for the last time, appended it, and died before it settled.
+        let group = topic.group("g").expect("group");
+        let inner = &group.inner;
+        let clock = &inner.topic.store.env.clock;
+        let dead = inner.with_window(0, |window| {
+            window.give_up(0, 1, clock.boot_ms(), clock.wall_ms());
+            window.dying(9, |_, _| true)
+        });
+        let name = inner.dead_letter_topic().expect("a topic");
+        let created = inner.topic.store.create(&name, &TopicOptions::default());
+        assert!(created.expect("create"));
+        let target = inner.topic.store.topic_inner(&name).expect("open");
+        append(inner, 0, &target, &dead.expect("dying")).expect("append");
+        worker
+            .dead_letter(&[got[1].receipt()], "no use")
+            .expect("dead letter");
+        let stats = group.stats().expect("stats");
+        assert_eq!((stats.dead_lettered, stats.lag_messages), (2, 0));
+        let letters = group.dead_letters(9).expect("letters");
+        let offsets: Vec<u64> = letters.iter().map(|dead| dead.source_offset).collect();
+        assert_eq!(offsets, [0, 1], "each once");
+    }
 }
