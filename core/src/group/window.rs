@@ -362,7 +362,8 @@ impl Window {
 }
 
 fn capacity_of(head: &Region, parts: &Parts, path: &Path) -> Result<u64> {
-    let capacity = head.get(header::CAPACITY);
+    // Acquire: the file's length, read after it, is at least what it needs.
+    let capacity = head.load(header::CAPACITY, Ordering::Acquire);
     if capacity.is_power_of_two() && capacity >= CAPACITY_MIN && capacity <= parts.most as u64 {
         return Ok(capacity);
     }

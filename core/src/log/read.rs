@@ -233,7 +233,10 @@ impl Partition {
     /// The record with this offset, whole (its checksum is looked at here). `position` is where it
     /// was seen; anything that does not fit is damage.
     pub fn record(&self, offset: u64, position: u64) -> Result<Record> {
-        let segment = self.segment_of(offset)?;
+        let segment = match self.mapped_with(offset, position) {
+            Some(segment) => segment,
+            None => self.segment_of(offset)?,
+        };
         let Found::Record(header, length) = segment.at(position) else {
             return Err(segment.damage(position, &format!("no record of offset {offset} here")));
         };
@@ -257,23 +260,22 @@ impl Partition {
         })
     }
 
-    fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
-        let known = {
-            let segments = self
-                .segments
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let newest = segments.keys().next_back().copied();
-            let found = segments
-                .range(..=offset)
-                .next_back()
-                .map(|(_, s)| s.clone());
-            // The greatest known base is right unless a later segment is not mapped yet.
-            found.filter(|s| newest != Some(s.base()) || s.base() == self.block.segment())
-        };
-        if let Some(segment) = known {
-            return Ok(segment);
+    /// The mapped segment that has the record of this offset at this position. The one that the
+    /// offset falls into may not be mapped while an earlier and a later one are.
+    #[inline]
+    fn mapped_with(&self, offset: u64, position: u64) -> Option<Arc<Segment>> {
+        let segments = self
+            .segments
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (_, segment) = segments.range(..=offset).next_back()?;
+        match segment.at(position) {
+            Found::Record(header, _) if header.offset == offset => Some(segment.clone()),
+            _ => None,
         }
+    }
+
+    fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
         let bases = self.bases()?;
         let base = bases
             .into_iter()

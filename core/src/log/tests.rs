@@ -329,3 +329,21 @@ fn p18_p19_a_place_is_found_through_the_index_and_a_wrong_index_is_not_believed(
     std::fs::write(&index, b"nonsense").expect("write");
     look();
 }
+
+#[test]
+fn p3_a_record_is_found_though_only_segments_around_its_own_are_mapped() {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let partition = open(Arc::new(Disk), folder.path());
+    let payload = [7; 1000];
+    for _ in 0..9000 {
+        partition.append(&[draft(&payload)]).expect("append");
+    }
+    let bases = partition.bases().expect("bases");
+    assert!(bases.len() > 2, "{bases:?}");
+    let mut cursor = Cursor::at_offset(bases[1] + 5);
+    assert!(partition.resolve(&mut cursor).expect("resolve"));
+    partition.segment(bases[0]).expect("mapped");
+    partition.forget(bases[1]);
+    let record = partition.record(cursor.offset, cursor.position);
+    assert_eq!(record.expect("found").offset, cursor.offset);
+}
