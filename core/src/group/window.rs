@@ -117,8 +117,8 @@ impl Window {
         }
         check(&head, path, group, partition, limit)?;
         let capacity = capacity_of(&head, &parts, path)?;
-        // Another process may have doubled it since the file was mapped: the length is at least what
-        // the capacity, read before it, needs.
+        // Another process may have doubled it since the file was mapped: the length is at least
+        // what the capacity, read before it, needs.
         map.set_limit(usize::try_from(file.len()?).unwrap_or(usize::MAX));
         let part = |at, len| Region::new(&map, at, len).ok_or_else(none);
         let entries = Entries {

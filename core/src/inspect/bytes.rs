@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::format::checksum::crc32_from;
 use crate::storage::{Access, Disk, File, Storage};
 
-/// Bytes that are read at once.
-const PIECE: u64 = 1 << 20;
+/// Bytes that are read at once: few at first, since many files are looked at for their head alone.
+const PIECE_MIN: u64 = 16 << 10;
+const PIECE_MAX: u64 = 1 << 20;
 
 /// An opened file with the piece of it that was read last.
 pub(super) struct Bytes {
@@ -16,6 +17,7 @@ pub(super) struct Bytes {
     len: u64,
     start: u64,
     piece: Vec<u8>,
+    next_piece: u64,
 }
 
 impl Bytes {
@@ -27,6 +29,7 @@ impl Bytes {
             len,
             start: 0,
             piece: Vec::new(),
+            next_piece: PIECE_MIN,
         })
     }
 
@@ -40,13 +43,14 @@ impl Bytes {
         self.piece.clear();
     }
 
-    /// `count` bytes from `at`, at most a piece; `None` if the file ends before.
+    /// `count` bytes from `at`; `None` if the file ends before.
     pub(super) fn get(&mut self, at: u64, count: u64) -> Result<Option<&[u8]>> {
         let Some(end) = at.checked_add(count).filter(|end| *end <= self.len) else {
             return Ok(None);
         };
         if at < self.start || end > self.start + self.piece.len() as u64 {
-            let some = PIECE.max(count).min(self.len - at);
+            let some = self.next_piece.max(count).min(self.len - at);
+            self.next_piece = PIECE_MAX.min(self.next_piece * 2);
             self.piece.clear();
             self.piece.resize(some as usize, 0);
             self.start = at;
@@ -72,7 +76,7 @@ impl Bytes {
             // What is read already first, so that records are not read twice.
             let known = (self.start + self.piece.len() as u64).saturating_sub(at);
             let inside = at >= self.start && known > 0;
-            let some = left.min(if inside { known } else { PIECE });
+            let some = left.min(if inside { known } else { PIECE_MAX });
             let Some(bytes) = self.get(at, some)? else {
                 return Ok(None);
             };
@@ -86,7 +90,7 @@ impl Bytes {
     pub(super) fn not_zero(&mut self, from: u64, to: u64) -> Result<Option<u64>> {
         let (mut at, to) = (from, to.min(self.len));
         while at < to {
-            let some = PIECE.min(to - at);
+            let some = PIECE_MIN.min(to - at);
             let bytes = self.get(at, some)?.unwrap_or_default();
             if let Some(place) = bytes.iter().position(|byte| *byte != 0) {
                 return Ok(Some(at + place as u64));

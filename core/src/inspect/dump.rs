@@ -50,8 +50,8 @@ enum Kind {
     Prepared,
 }
 
-/// Decodes one file of a store as text. Damage is told in its place, and what can be found behind it
-/// follows; a file that is cut or damaged beyond that is still shown as far as it goes.
+/// Decodes one file of a store as text. Damage is told in its place, and what can be found behind
+/// it follows; a file that is cut or damaged beyond that is still shown as far as it goes.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] if the file is nothing of libqueue's, [`ErrorKind::NotFound`],

@@ -2,8 +2,8 @@
 //! person.
 //!
 //! Nothing here writes, locks or maps. Files are read with plain reads, so that one that is cut
-//! while it is looked at is an error and not a signal. A store that others have in use may be looked
-//! at: what looks wrong is read again before it is called damage.
+//! while it is looked at is an error and not a signal. A store that others have in use may be
+//! looked at: what looks wrong is read again before it is called damage.
 
 mod bytes;
 mod cached;

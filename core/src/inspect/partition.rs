@@ -195,8 +195,8 @@ impl Partition<'_> {
         }
     }
 
-    /// Each segment must end with a record that names the next one that holds anything. An empty one
-    /// behind an open one is left of a roll that was interrupted.
+    /// Each segment must end with a record that names the next one that holds anything. An empty
+    /// one behind an open one is left of a roll that was interrupted.
     fn check_chain(&self, run: &mut Run<'_>, seen: &[Seen]) {
         for (place, segment) in seen.iter().enumerate() {
             let later = &seen[place + 1..];

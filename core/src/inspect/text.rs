@@ -17,8 +17,8 @@ const LAST_LINE: usize = 13;
 /// The fields of a meta file.
 pub(super) type Fields = BTreeMap<String, String>;
 
-/// Reads a meta file and what is wrong with it. [`ErrorKind::Incompatible`] if another version wrote
-/// it: then nothing of the store can be judged.
+/// Reads a meta file and what is wrong with it. [`ErrorKind::Incompatible`] if another version
+/// wrote it: then nothing of the store can be judged.
 pub(super) fn look(kind: &str, path: &Path, needed: &[&str]) -> Result<(Fields, Vec<Wrong>)> {
     settled(|| {
         let bytes = Bytes::open(path)?.head(META_MAX)?;

@@ -29,8 +29,8 @@ const STEP: u64 = 1 << 20;
 /// all damage by file and position. `progress` is called now and then with how many bytes of how
 /// many are done.
 ///
-/// The end that a crash left is not damage: recovery takes care of it. A store that is in use may be
-/// checked; what is sent meanwhile may or may not be looked at.
+/// The end that a crash left is not damage: recovery takes care of it. A store that is in use may
+/// be checked; what is sent meanwhile may or may not be looked at.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] and [`ErrorKind::NotAStore`] if there is no store,

@@ -196,31 +196,12 @@ impl Block {
     }
 }
 
-/// A registered consumer's place in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ConsumerSlot(pub(crate) u16);
-
-/// What a table entry says of a consumer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ConsumerEntry {
-    /// Its place.
-    pub(crate) slot: ConsumerSlot,
-    /// Position of its group's block; 0 if its member died before it was filled in.
-    pub(crate) group: u64,
-    /// Its name, for people.
-    pub(crate) name: String,
-}
-
 /// `control`, as a member uses it.
 pub(crate) struct Control {
     pub(super) shared: Arc<Shared>,
     pub(super) me: Owner,
     pub(super) live: Arc<dyn Liveness>,
     pub(super) timeout: Duration,
-}
-
-fn member_word(owner: Owner) -> u64 {
-    u64::from(owner.generation) << 16 | (u64::from(owner.slot) + 1)
 }
 
 impl Control {
@@ -362,99 +343,6 @@ impl Control {
         self.header()
             .store(header::FIRST_BLOCK, at as u64, Ordering::Release);
         Ok(self.block(at as u64)?.1)
-    }
-
-    /// Enters a consumer of this member into the table. Its slot goes into leases; when the member
-    /// dies, whoever finds that walks the table and returns the leases (P10).
-    pub(crate) fn register_consumer(&self, group: &Block, name: &str) -> Result<ConsumerSlot> {
-        let table = &self.shared.consumers;
-        for slot in 0..consumer::SLOTS {
-            let word = slot * consumer::WORDS;
-            let free = table.get(word + consumer::MEMBER) == 0;
-            if free
-                && table
-                    .cas(word + consumer::MEMBER, 0, member_word(self.me))
-                    .is_ok()
-            {
-                self.set_name(word + consumer::NAME, name);
-                // Group last: a death before it leaves an entry without leases, which is freed.
-                table.store(word + consumer::GROUP, group.at(), Ordering::Release);
-                return Ok(ConsumerSlot(slot as u16));
-            }
-        }
-        Err(Error::new(
-            ErrorKind::TooMany,
-            format!(
-                "all {} consumers of the store are taken; close some",
-                consumer::SLOTS
-            ),
-        ))
-    }
-
-    fn set_name(&self, word: usize, name: &str) {
-        let mut bytes = [0_u8; consumer::NAME_BYTES];
-        let mut end = name.len().min(bytes.len());
-        while !name.is_char_boundary(end) {
-            end -= 1;
-        }
-        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
-        for place in 0..consumer::NAME_BYTES / 8 {
-            let eight = crate::format::u64_at(&bytes, place * 8);
-            self.shared.consumers.set(word + place, eight);
-        }
-    }
-
-    /// Takes a consumer off the table, after its leases were returned.
-    pub(crate) fn free_consumer(&self, slot: ConsumerSlot) {
-        let word = usize::from(slot.0) * consumer::WORDS;
-        // Group first: a death between the two leaves an entry that has nothing to return.
-        self.shared
-            .consumers
-            .store(word + consumer::GROUP, 0, Ordering::Release);
-        self.shared
-            .consumers
-            .store(word + consumer::MEMBER, 0, Ordering::Release);
-    }
-
-    /// The name a consumer registered with.
-    pub(crate) fn consumer_name(&self, slot: ConsumerSlot) -> String {
-        let word = usize::from(slot.0) * consumer::WORDS + consumer::NAME;
-        let words = (0..consumer::NAME_BYTES / 8).map(|at| self.shared.consumers.get(word + at));
-        let bytes: Vec<u8> = words
-            .flat_map(u64::to_le_bytes)
-            .take_while(|b| *b != 0)
-            .collect();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// The consumers of a member, alive or dead.
-    pub(crate) fn consumers_of_member(&self, owner: Owner) -> Vec<ConsumerEntry> {
-        self.consumers(|found, _| found == member_word(owner))
-    }
-
-    /// The consumers of a group, in all processes.
-    pub(crate) fn consumers_of_group(&self, group: &Block) -> Vec<ConsumerEntry> {
-        self.consumers(|found, at| found != 0 && at == group.at())
-    }
-
-    fn consumers(&self, wanted: impl Fn(u64, u64) -> bool) -> Vec<ConsumerEntry> {
-        let table = &self.shared.consumers;
-        let slots = 0..consumer::SLOTS;
-        let entry = |slot: usize| {
-            let word = slot * consumer::WORDS;
-            let group = table.load(word + consumer::GROUP, Ordering::Acquire);
-            let slot = ConsumerSlot(slot as u16);
-            wanted(
-                table.load(word + consumer::MEMBER, Ordering::Acquire),
-                group,
-            )
-            .then(|| ConsumerEntry {
-                slot,
-                group,
-                name: self.consumer_name(slot),
-            })
-        };
-        slots.filter_map(entry).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::control::ConsumerEntry;
+use super::consumer_table::ConsumerEntry;
 use super::inner::StoreInner;
 use crate::error::{ErrorKind, Result};
 use crate::format::control::header;

@@ -121,8 +121,8 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
     Ok(())
 }
 
-/// A mover died, or this is a new life: all that is in the topic already is settled, whoever made it
-/// dying, or the next one would append it again.
+/// A mover died, or this is a new life: all that is in the topic already is settled, whoever made
+/// it dying, or the next one would append it again.
 fn finish(group: &GroupInner, partition: u32, target: &TopicInner) -> Result<()> {
     let from = group.with_window(partition, |window| window.dead_from())?;
     let there = already_there(target, from, group, partition)?;

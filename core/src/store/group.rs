@@ -1,21 +1,21 @@
 //! Groups: creating, opening, and the windows of a group as this process has them mapped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use super::Block;
-use super::control::ConsumerEntry;
+use super::consumer_table::ConsumerEntry;
 use super::dying;
-use super::topic::{Topic, TopicInner, damaged_meta, folder_mode, read_text, unique_id};
+use super::group_meta::{read_meta, write_meta};
+use super::topic::{Topic, TopicInner, folder_mode, unique_id};
 use super::{Handle, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at, header};
-use crate::format::{meta, names};
+use crate::format::names;
 use crate::group::{Batches, Life, Policy, Window};
-use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, Ordering, Start};
+use crate::options::{DeadLetter, GroupConfig, GroupOptions, Start};
 use crate::shm::{Acquired, EventCount, Guarded, Owner, OwnerLock, boot_id};
 use crate::storage::replace_file;
 
@@ -350,105 +350,6 @@ impl StoreInner {
         }
         Ok(None)
     }
-}
-
-fn write_meta(uid: u64, config: &GroupConfig, starts: &[String]) -> String {
-    let backoff = &config.backoff;
-    let micros = |time: Duration| time.as_micros().to_string();
-    let dead = match &config.dead_letter_topic {
-        DeadLetter::Default => "default".to_owned(),
-        DeadLetter::Drop => "drop".to_owned(),
-        DeadLetter::Topic(name) => format!("topic {name}"),
-    };
-    let ordering = if config.ordering == Ordering::Key {
-        "key"
-    } else {
-        "none"
-    };
-    meta::encode(
-        "group",
-        &[
-            ("id", format!("{uid:016x}")),
-            ("ordering", ordering.to_owned()),
-            ("lease_us", micros(config.lease)),
-            ("max_attempts", config.max_attempts.to_string()),
-            ("backoff_first_us", micros(backoff.first)),
-            ("backoff_longest_us", micros(backoff.longest)),
-            ("backoff_factor", backoff.factor.to_string()),
-            ("dead_letter_topic", dead),
-            ("window", config.window.to_string()),
-            ("starts", starts.join(" ")),
-        ],
-    )
-}
-
-fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupConfig, Vec<u64>)> {
-    let fields = read_text(store, "group", path)?;
-    let bad = |key: &str| damaged_meta(path, &format!("its {key} is missing or out of range"));
-    let config = parse(&fields).map_err(bad)?;
-    let options = GroupOptions {
-        ordering: Some(config.ordering),
-        lease: Some(config.lease),
-        max_attempts: Some(config.max_attempts),
-        backoff: Some(config.backoff),
-        dead_letter_topic: Some(config.dead_letter_topic.clone()),
-        start: None,
-        window: Some(config.window),
-    };
-    options
-        .check()
-        .map_err(|e| damaged_meta(path, e.message()))?;
-    let uid = fields
-        .get("id")
-        .and_then(|id| u64::from_str_radix(id, 16).ok());
-    let starts = fields.get("starts").map(|text| {
-        text.split_whitespace()
-            .map(str::parse)
-            .collect::<std::result::Result<Vec<u64>, _>>()
-    });
-    let starts = starts
-        .and_then(std::result::Result::ok)
-        .ok_or_else(|| bad("starts"))?;
-    Ok((uid.ok_or_else(|| bad("id"))?, config, starts))
-}
-
-fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<GroupConfig, &'static str> {
-    fn number<T: std::str::FromStr>(
-        fields: &BTreeMap<String, String>,
-        key: &'static str,
-    ) -> std::result::Result<T, &'static str> {
-        fields
-            .get(key)
-            .and_then(|text| text.parse().ok())
-            .ok_or(key)
-    }
-    let time = |key| number(fields, key).map(Duration::from_micros);
-    let ordering = match fields.get("ordering").map(String::as_str) {
-        Some("key") => Ordering::Key,
-        Some("none") => Ordering::None,
-        _ => return Err("ordering"),
-    };
-    let dead_letter_topic = match fields.get("dead_letter_topic").map(String::as_str) {
-        Some("default") => DeadLetter::Default,
-        Some("drop") => DeadLetter::Drop,
-        Some(other) => match other.strip_prefix("topic ") {
-            Some(name) => DeadLetter::Topic(name.to_owned()),
-            None => return Err("dead_letter_topic"),
-        },
-        None => return Err("dead_letter_topic"),
-    };
-    Ok(GroupConfig {
-        ordering,
-        lease: time("lease_us")?,
-        max_attempts: number(fields, "max_attempts")?,
-        backoff: Backoff {
-            first: time("backoff_first_us")?,
-            longest: time("backoff_longest_us")?,
-            factor: number(fields, "backoff_factor")?,
-        },
-        dead_letter_topic,
-        window: number(fields, "window")?,
-    })
 }
 
 impl Group {

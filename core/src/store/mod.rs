@@ -2,6 +2,7 @@
 
 mod ballast;
 mod consumer;
+mod consumer_table;
 mod control;
 mod dead_letter;
 mod death;
@@ -9,6 +10,7 @@ mod delivery;
 mod dying;
 mod forked;
 mod group;
+mod group_meta;
 mod housekeeping;
 mod inner;
 mod member;
@@ -38,6 +40,7 @@ pub use store::{Store, StoreStats};
 pub use topic::Topic;
 
 // What the topics, groups and readers of a store build on.
-use control::{Block, ConsumerSlot};
+use consumer_table::ConsumerSlot;
+use control::Block;
 use death::Cleanup;
 use inner::{Handle, StoreInner};

@@ -73,7 +73,8 @@ fn p3_every_byte_of_records_and_segment_header_is_guarded() {
                 assert_eq!(damage, [], "nobody reads byte {at}");
                 continue;
             }
-            // A record is named by where it begins; reserved bytes of the header page by themselves.
+            // A record is named by where it begins; reserved bytes of the header page by
+            // themselves.
             let expected = match record {
                 Some((from, _)) => *from,
                 None if at >= end => end,

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::*;
 use crate::format::control::header;
 use crate::shm::{Acquired, Owner, OwnerLock};
-use crate::store::control::ConsumerEntry;
+use crate::store::consumer_table::ConsumerEntry;
 use crate::store::death::Cleanup;
 
 fn owner(said: &str) -> Owner {
