@@ -1,0 +1,124 @@
+//! A disk that is really full: a small memory file system of this test's own (P5).
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use libqueue::{
+    ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, Store, StoreOptions, TopicOptions,
+};
+use tempfile::TempDir;
+
+const CHILD: &str = "LIBQUEUE_TEST_SMALL_DISK";
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// Runs a test of this program again in a mount namespace with a file system of a few MiB. False
+/// where the machine lets nobody have one.
+fn on_a_small_disk(test: &str, mebibytes: u32) -> bool {
+    let folder = TempDir::new().unwrap();
+    let script = r#"mount -t tmpfs -o size="$1"m none "$2" || exit 77
+        exec env "$3=$2" "$4" --exact "$5" --nocapture --test-threads 1"#;
+    let program = std::env::current_exe().unwrap();
+    let status = Command::new("unshare")
+        .args(["-rm", "sh", "-c", script, "sh", &mebibytes.to_string()])
+        .args([
+            folder.path().as_os_str(),
+            CHILD.as_ref(),
+            program.as_os_str(),
+        ])
+        .arg(test)
+        .status();
+    match status.map(|status| status.code()) {
+        Ok(Some(0)) => true,
+        Ok(Some(1 | 77)) | Err(_) if !may_mount(folder.path()) => false,
+        other => panic!("{test} on a small disk: {other:?}"),
+    }
+}
+
+fn may_mount(folder: &Path) -> bool {
+    let script = r#"mount -t tmpfs none "$1""#;
+    let tried = Command::new("unshare")
+        .args(["-rm", "sh", "-c", script, "sh"])
+        .arg(folder)
+        .output();
+    tried.is_ok_and(|done| done.status.success())
+}
+
+fn options() -> ConsumerOptions {
+    ConsumerOptions {
+        group: GroupOptions {
+            max_attempts: Some(1),
+            ..GroupOptions::default()
+        },
+        name: None,
+    }
+}
+
+#[test]
+fn p5_on_a_full_disk_consumers_settle_dead_letter_and_drain_and_sending_goes_on_with_room() {
+    let Ok(folder) = std::env::var(CHILD) else {
+        let test = "p5_on_a_full_disk_consumers_settle_dead_letter_and_drain_and_sending_goes_on_\
+                    with_room";
+        if !on_a_small_disk(test, 24) {
+            println!("this machine lets nobody mount a small disk; the twin's test stands alone");
+        }
+        return;
+    };
+    let folder = Path::new(&folder);
+    let store = Store::open(folder.join("store"), StoreOptions::default()).unwrap();
+    let topic = store.topic("t", &TopicOptions::default()).unwrap();
+    let consumer = topic.consumer("g", &options()).unwrap();
+    // The ballast is laid in by housekeeping.
+    let ballast = folder.join("store/ballast");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !ballast.exists() {
+        assert!(std::time::Instant::now() < deadline, "no ballast");
+        std::thread::yield_now();
+    }
+    let payload = [7; 10_000];
+    let mut sent = 0_u64;
+    let full = loop {
+        match topic.send(&Message::new(&payload)) {
+            Ok(_) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::DiskFull, "{full}");
+    assert!(full.message().contains("topics/t/0"), "{full}");
+    assert!(sent > 500, "only {sent}");
+    // To the last byte.
+    let filler = folder.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    assert_eq!(
+        topic.stats().unwrap().messages,
+        sent,
+        "an error is not in the log"
+    );
+    let mut seen = 0;
+    loop {
+        let batch = consumer.receive(100, NOW).unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        let receipts: Vec<_> = batch.iter().map(Delivery::receipt).collect();
+        let (bad, good) = receipts.split_at(2);
+        consumer.dead_letter(bad, "no use").unwrap();
+        consumer.ack(good).unwrap();
+        seen += batch.len() as u64;
+    }
+    assert_eq!(seen, sent);
+    let group = topic.group("g").unwrap();
+    let stats = group.stats().unwrap();
+    assert_eq!(stats.lag_messages, 0);
+    let dead = group.dead_letters(usize::MAX).unwrap();
+    assert_eq!(dead.len() as u64, stats.dead_lettered);
+    assert!(!dead.is_empty());
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    topic.send(&Message::new(b"room again")).unwrap();
+    let last = consumer.receive(1, NOW).unwrap();
+    assert_eq!(last[0].payload(), b"room again");
+}
