@@ -106,7 +106,8 @@ impl Window {
         self.unhook(index);
         if late {
             let due = now_ms.saturating_add(delay_ms.unwrap_or(0));
-            self.entries.set_lease(index, due, 0);
+            self.entries
+                .set_lease(index, due, self.entries.consumer(index));
             self.entries.set_state(index, state::DELAYED);
             self.count(Counter::Delayed, 1);
             self.wheel.insert(&self.entries, index, due);
@@ -199,9 +200,19 @@ impl Window {
         self.return_leases(policy, &mine, started, now_ms, wall_ms)
     }
 
-    /// The batches of a consumer of which it has started something here.
+    /// The batches of a consumer of which it has started something here, what it has settled since
+    /// included, as far as the window still remembers it.
     pub fn started_batches(&self, consumer: u16) -> Batches {
-        self.started_of(&self.leases(|index| self.entries.consumer(index) == consumer))
+        let remembered = (self.mask + 1) - (self.next() - self.floor());
+        (self.floor().saturating_sub(remembered)..self.next())
+            .map(|offset| (offset, self.index(offset)))
+            .filter(|(offset, index)| {
+                self.entries.is_of(*index, *offset)
+                    && self.entries.started(*index)
+                    && self.entries.consumer(*index) == consumer
+            })
+            .map(|(_, index)| self.batch_of(index))
+            .collect()
     }
 
     pub(super) fn started_of(&self, leases: &[u32]) -> Batches {

@@ -124,12 +124,11 @@ impl Window {
             return true;
         }
         let wait = delay_ms.unwrap_or_else(|| policy.wait_ms(failures, self.offset_at(index)));
-        self.entries
-            .set_lease(index, now_ms.saturating_add(wait), 0);
+        let (due, consumer) = (now_ms.saturating_add(wait), self.entries.consumer(index));
+        self.entries.set_lease(index, due, consumer);
         self.entries.set_failed(index, failures, state::DELAYED);
         self.count(Counter::Delayed, 1);
-        self.wheel
-            .insert(&self.entries, index, now_ms.saturating_add(wait));
+        self.wheel.insert(&self.entries, index, due);
         false
     }
 

@@ -1,6 +1,6 @@
 //! The window against the simplest model of the contract, over random histories.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::*;
@@ -11,12 +11,7 @@ use crate::storage::Twin;
 enum State {
     Waiting,
     Delayed(u64),
-    Leased {
-        due: u64,
-        consumer: u16,
-        batch: u16,
-        started: bool,
-    },
+    Leased { due: u64, consumer: u16 },
     Dying,
     Settled,
 }
@@ -27,6 +22,8 @@ struct Message {
     state: State,
     attempts: u32,
     failures: u32,
+    /// The last hand-out, also after it was settled: consumer, batch, whether it was started.
+    held: (u16, u16, bool),
 }
 
 struct Model {
@@ -76,26 +73,25 @@ impl Model {
     }
 
     fn die(&mut self, consumer: u16, now: u64) {
-        let mut started: HashMap<u16, bool> = HashMap::new();
-        let mut mine = Vec::new();
-        for (offset, message) in &self.messages {
-            if let State::Leased {
-                consumer: holder,
-                batch,
-                started: one,
-                ..
-            } = message.state
-                && holder == consumer
-            {
-                *started.entry(batch).or_default() |= one;
-                mine.push((*offset, batch, one));
+        let held = self.messages.values().map(|message| message.held);
+        let started: HashSet<u16> = held
+            .filter(|(holder, _, started)| *holder == consumer && *started)
+            .map(|(_, batch, _)| batch)
+            .collect();
+        let offsets: Vec<u64> = self.messages.keys().copied().collect();
+        for offset in offsets {
+            let message = self.messages.get_mut(&offset).expect("known");
+            match message.state {
+                State::Leased {
+                    consumer: holder, ..
+                } if holder == consumer => {}
+                _ => continue,
             }
-        }
-        for (offset, batch, one) in mine {
-            if one || !started[&batch] {
+            let (_, batch, one) = message.held;
+            if one || !started.contains(&batch) {
                 self.fail(offset, None, now);
             } else {
-                self.messages.get_mut(&offset).expect("known").state = State::Waiting;
+                message.state = State::Waiting;
             }
         }
     }
@@ -167,12 +163,8 @@ fn history(seed: u64, by_key: bool, steps: u32) {
                     let message = model.messages.get_mut(&taken.offset).expect("known");
                     message.attempts += 1;
                     assert_eq!(message.attempts, taken.attempt, "{place}");
-                    message.state = State::Leased {
-                        due,
-                        consumer,
-                        batch,
-                        started: false,
-                    };
+                    message.state = State::Leased { due, consumer };
+                    message.held = (consumer, batch, false);
                     receipts.push((taken.offset, taken.attempt));
                     if dice.next(3) == 0 {
                         break;
@@ -188,11 +180,7 @@ fn history(seed: u64, by_key: bool, steps: u32) {
                 let (offset, attempt) = receipts[dice.next(receipts.len() as u64) as usize];
                 window.start(offset, attempt);
                 let message = model.messages.get_mut(&offset).expect("known");
-                if message.attempts == attempt
-                    && let State::Leased { started, .. } = &mut message.state
-                {
-                    *started = true;
-                }
+                message.held.2 |= message.attempts == attempt;
             }
             84..87 => {
                 let consumer = dice.next(4) as u16;
@@ -255,6 +243,7 @@ fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, by_key: bool) 
                         state,
                         attempts: 0,
                         failures: 0,
+                        held: (u16::MAX, 0, false),
                     },
                 );
                 return;
@@ -402,34 +391,4 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
             );
         }
     }
-}
-
-#[test]
-fn cost_of_admit_take_and_ack_is_printed() {
-    let folder = tempfile::tempdir().expect("folder");
-    let disk = crate::storage::Disk;
-    let path = folder.path().join("w");
-    let mut window = Window::open(&disk, &path, 0o660, 1, 0, 65_536, 0).expect("open");
-    let policy = policy(true);
-    window.rebuild(&policy, Life::New, 0, 1, &|_, _| true);
-    let (rounds, mut taken) = (2_000_u64, Vec::new());
-    let began = std::time::Instant::now();
-    for round in 0..rounds {
-        for offset in round * 100..round * 100 + 100 {
-            let key = Some(offset % 5_000 + 1);
-            let Admit::Ready(index) = window.admit(&policy, offset, 8, key) else {
-                panic!()
-            };
-            window.set_cursor(Cursor {
-                offset: offset + 1,
-                ..window.cursor()
-            });
-            taken.push(window.lease(index, 1_000, 1, round as u16));
-        }
-        for one in taken.drain(..) {
-            assert_eq!(window.ack(one.offset, one.attempt), Settled::Done);
-        }
-    }
-    let each = began.elapsed().as_nanos() as u64 / (rounds * 100);
-    println!("admit, lease and ack: {each} ns a message");
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Handle;
 use super::group::GroupInner;
-use super::topic::Topic;
+use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::GroupOptions;
 
@@ -43,7 +43,8 @@ impl Topic {
             group: inner,
             slot: slot.0,
             name,
-            batch: AtomicU16::new(0),
+            // Drawn, so that a batch is not taken for one of who had the slot before.
+            batch: AtomicU16::new(unique_id() as u16),
             turn: AtomicU16::new(slot.0),
             pending: Mutex::new(None),
             closed: AtomicBool::new(false),
