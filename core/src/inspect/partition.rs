@@ -164,7 +164,9 @@ impl Partition<'_> {
                     if header.kind == END {
                         Ending::Sealed(position, header.offset)
                     } else {
-                        self.next = self.next.max(header.offset.saturating_add(1));
+                        if header.kind == MESSAGE {
+                            self.next = self.next.max(header.offset.saturating_add(1));
+                        }
                         Ending::Open(records.position())
                     }
                 }

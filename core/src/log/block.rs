@@ -43,7 +43,7 @@ impl Block {
 
     #[inline]
     pub(super) fn segment(&self) -> u64 {
-        self.0.get(at::SEGMENT)
+        self.0.load(at::SEGMENT, Ordering::Acquire)
     }
 
     #[inline]
@@ -66,10 +66,10 @@ impl Block {
     }
 
     /// Position first: a walk that starts there in the old segment finds the END record and goes
-    /// on.
+    /// on. The segment with release: who sees it sees the END record of the one before.
     pub(super) fn set_segment(&self, base: u64, position: u64) {
         self.0.set(at::POSITION, position);
-        self.0.set(at::SEGMENT, base);
+        self.0.store(at::SEGMENT, base, Ordering::Release);
     }
 
     #[inline]

@@ -12,6 +12,8 @@ mod read;
 mod recover;
 mod reserve;
 mod roll;
+#[cfg(test)]
+mod roll_tests;
 mod segment;
 #[cfg(test)]
 mod tests;

@@ -124,6 +124,11 @@ impl Partition {
                 return Step::NotMapped;
             };
             match step_in(&segment, cursor) {
+                Some(Step::End) if self.is_closed(&segment) => {
+                    if let Some(step) = look_again(&segment, cursor) {
+                        return step;
+                    }
+                }
                 Some(step) => return step,
                 None => continue,
             }
@@ -144,7 +149,11 @@ impl Partition {
                     held.insert(mapped)
                 }
             };
-            match step_in(segment, cursor) {
+            let mut found = step_in(segment, cursor);
+            if matches!(found, Some(Step::End)) && self.is_closed(segment) {
+                found = look_again(segment, cursor);
+            }
+            match found {
                 Some(step) => {
                     let next = if let Step::Record { next, .. } = &step {
                         Some(*next)
@@ -160,6 +169,13 @@ impl Partition {
                 None => continue,
             }
         }
+    }
+
+    /// Whether the log goes on in a later segment.
+    #[inline]
+    fn is_closed(&self, segment: &Segment) -> bool {
+        let active = self.block.segment();
+        active != NONE && segment.base() < active
     }
 
     /// Maps what the cursor needs, finding its segment and position if they are not known.
@@ -335,6 +351,13 @@ impl Partition {
         }
         Ok(Cursor::at_offset(self.next_offset()))
     }
+}
+
+/// Nothing was seen at the cursor, and then the segment was closed: `None` if the END record is
+/// seen now, or what was appended before it. A closed segment with nothing there is damaged (P3).
+#[cold]
+fn look_again(segment: &Segment, cursor: &Cursor) -> Option<Step> {
+    matches!(segment.at(cursor.position), Found::Nothing).then_some(Step::Damaged)
 }
 
 /// One step within a segment; `None` when the cursor moved and the caller should look again.

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::roll::mark;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::Result;
@@ -79,10 +80,37 @@ impl Partition {
             let Some(segment) = self.open_for_walk(walk.segment, lost)? else {
                 return Ok(());
             };
-            if !walk_segment(&segment, walk, lost) {
+            if !walk_segment(&segment, walk, lost) && (lost || !self.pass_on(&segment, walk)?) {
                 return Ok(());
             }
         }
+    }
+
+    /// The records of a segment ended without an END record, and no power loss took it: whether
+    /// there is a later segment, in which the walk goes on.
+    ///
+    /// Either a roller died after it had named the new segment and before it closed this one; its
+    /// roll is finished. Or something before the END record, or it, is damaged; if the walk ended
+    /// there, the offsets behind it would be used again (P4).
+    fn pass_on(&self, segment: &Segment, walk: &mut Walk) -> Result<bool> {
+        let later = |base: &u64| *base > walk.segment && *base >= walk.offset;
+        let Some(next) = self.bases()?.into_iter().find(later) else {
+            return Ok(false);
+        };
+        let nothing = matches!(segment.at(walk.position), Found::Nothing);
+        if nothing && next == walk.offset {
+            let last = walk.timestamp_ns;
+            if mark(segment, walk.position, END, next, last).is_err() {
+                // A store that is only read is left as it is, and ends here.
+                return Ok(false);
+            }
+        } else if nothing && let Some((at, _)) = segment.resync(walk.position, walk.offset) {
+            walk.position = at;
+            return Ok(true);
+        }
+        (walk.segment, walk.position) = (next, RECORDS as u64);
+        walk.offset = walk.offset.max(next);
+        Ok(true)
     }
 
     fn open_for_walk(&self, base: u64, lost: bool) -> Result<Option<Arc<Segment>>> {

@@ -7,7 +7,7 @@ use super::{NONE, Partition, Segment};
 use crate::error::Result;
 use crate::format::checksum::crc32;
 use crate::format::names;
-use crate::format::record::{ALIGN, END, HEADER, Header};
+use crate::format::record::{ALIGN, END, HEADER, Header, PADDING};
 use crate::format::segment::{RECORDS, SIZE_MAX, SIZE_MIN, SegmentHeader};
 use crate::shm::OwnerLock;
 use crate::storage::{Access, File};
@@ -16,8 +16,8 @@ impl Partition {
     /// Makes room for `bytes`: seals the active segment and goes on in a new one.
     ///
     /// Everything slow happens under the slow lock alone. Its holder may die anywhere: a `next`
-    /// left behind is used or replaced; a segment that got its name but was not made active is
-    /// replaced by the next roller, since nothing can be in it.
+    /// left behind is used or replaced; the roll of a segment that got its name but was not made
+    /// active is finished by whoever repairs (`pass_on`).
     pub(super) fn roll(&self, bytes: u64) -> Result<()> {
         let env = &*self.env;
         let slow = self.block.slow_lock();
@@ -29,6 +29,10 @@ impl Partition {
         let path = self.folder.join(names::NEXT_SEGMENT);
         let mut held = self.lock()?;
         env.check_fence()?;
+        let old = self.block.segment();
+        if old == self.block.next_offset() {
+            self.give_up_offset(old)?;
+        }
         let base = self.block.next_offset();
         let header = SegmentHeader {
             salt: salt(base),
@@ -40,16 +44,12 @@ impl Partition {
         // Header before name, name before END, END before the block: each step can be told done.
         file.write_at(&header.encode(), 0)?;
         let named = self.folder.join(names::segment(base));
-        let old = self.block.segment();
-        if old == base {
-            // Nothing was ever appended to the active segment: it is replaced as a whole.
-            self.forget(base);
-        }
         env.storage.rename(&path, &named)?;
         let segment = Segment::of(file, header, &named)?;
         self.remember(&segment);
-        if old != base {
-            self.end(old, base)?;
+        if let Some(old) = self.segment(old)? {
+            let at = self.block.position();
+            mark(&old, at, END, base, self.block.last_timestamp())?;
         }
         self.block.set_segment(base, RECORDS as u64);
         self.local.with(&mut held).active = Some(segment);
@@ -64,25 +64,23 @@ impl Partition {
         Ok(active.is_some_and(|segment| end <= segment.capacity()))
     }
 
-    /// Closes the active segment with an END record that names the next one.
-    fn end(&self, active: u64, next: u64) -> Result<()> {
+    /// Nothing was appended to the active segment, and it is too small. Its file cannot be replaced
+    /// under its name: others have it mapped and would append to a file that nobody finds. So one
+    /// offset is passed over, and the next segment has a name of its own.
+    fn give_up_offset(&self, active: u64) -> Result<()> {
         let Some(segment) = self.segment(active)? else {
             return Ok(());
         };
-        let at = self.block.position() as usize;
-        let timestamp_ns = self.block.last_timestamp();
-        let header = Header {
-            offset: next,
-            timestamp_ns,
-            kind: END,
-            ..Header::default()
-        };
-        let bytes = header.encode(HEADER as u32, segment.salt(), crc32(b""));
-        let map = segment.map();
-        let written = map
-            .copy_in(at + 4, &bytes[4..])
-            .and_then(|()| map.store_u32(at, HEADER as u32, Ordering::Release));
-        written.ok_or_else(|| segment.damage(at as u64, "no room for the END record"))
+        let (at, last) = (self.block.position(), self.block.last_timestamp());
+        let behind = usize::try_from(at)
+            .unwrap_or(usize::MAX)
+            .saturating_add(HEADER);
+        // Before it is published: what an append that died left would be taken for a header.
+        segment.map().store_u32(behind, 0, Ordering::Relaxed);
+        mark(&segment, at, PADDING, active, last)?;
+        // A death from here on: `repair` walks over the record.
+        self.block.set_tail(active + 1, at + HEADER as u64, last);
+        Ok(())
     }
 
     /// The prepared file if it is large enough, else a new one with real blocks (P5: a full disk is
@@ -140,6 +138,29 @@ impl Partition {
         map.populate(0, capacity as usize);
         Ok(true)
     }
+}
+
+/// Publishes a record without a body: END, which closes the segment and names the next one, or
+/// PADDING.
+pub(super) fn mark(
+    segment: &Segment,
+    position: u64,
+    kind: u8,
+    offset: u64,
+    timestamp_ns: i64,
+) -> Result<()> {
+    let header = Header {
+        offset,
+        timestamp_ns,
+        kind,
+        ..Header::default()
+    };
+    let bytes = header.encode(HEADER as u32, segment.salt(), crc32(b""));
+    let (map, at) = (segment.map(), position as usize);
+    let written = map
+        .copy_in(at + 4, &bytes[4..])
+        .and_then(|()| map.store_u32(at, HEADER as u32, Ordering::Release));
+    written.ok_or_else(|| segment.damage(position, "no room here to close the segment"))
 }
 
 /// A number that no earlier life of the file had, as far as chance goes.

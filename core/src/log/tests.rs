@@ -23,7 +23,18 @@ impl Liveness for Alone {
     }
 }
 
-fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
+pub(super) fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
+    let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
+    let block = Region::new(&control, 0, WORDS * 8).expect("block");
+    open_with(storage, folder, block)
+}
+
+/// The same partition, as another process has it open.
+pub(super) fn open_beside(partition: &Partition, folder: &Path) -> Arc<Partition> {
+    open_with(Arc::new(Disk), folder, partition.block.0.clone())
+}
+
+fn open_with(storage: Arc<dyn Storage>, folder: &Path, block: Region) -> Arc<Partition> {
     storage.create_dir(folder, 0o770).expect("folder");
     let env = Env {
         storage,
@@ -37,8 +48,6 @@ fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
         mode: 0o660,
         fence: None,
     };
-    let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
-    let block = Region::new(&control, 0, WORDS * 8).expect("block");
     Partition::open(
         Arc::new(env),
         folder.to_owned(),
@@ -50,7 +59,7 @@ fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
     .expect("open")
 }
 
-fn draft(payload: &[u8]) -> Draft<'_> {
+pub(super) fn draft(payload: &[u8]) -> Draft<'_> {
     let body_crc = body_crc(b"", b"", payload);
     Draft {
         key: None,
@@ -62,7 +71,7 @@ fn draft(payload: &[u8]) -> Draft<'_> {
     }
 }
 
-fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
+pub(super) fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
     let mut cursor = partition.seek(Start::Earliest).expect("seek");
     let mut found = Vec::new();
     loop {

@@ -320,6 +320,11 @@ fn fill(
             taken.len() < wanted
         }
         Step::End => false,
+        // The end of a segment may be the end of a gap as well.
+        Step::NotMapped | Step::Damaged if !window.settle_gap(at.offset) => {
+            need = Need::Room;
+            false
+        }
         Step::NotMapped => {
             window.set_cursor(at);
             need = Need::Map(at);

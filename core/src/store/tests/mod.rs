@@ -3,6 +3,7 @@
 
 mod deaths;
 mod forks;
+mod gaps;
 mod opening;
 mod roles;
 
