@@ -136,7 +136,10 @@ def gather(folder: Path) -> tuple[Plain, int]:
     lines = []
     for output in folder.glob("worker-*.csv"):
         for line in output.read_text().splitlines():
-            lines.append(line.split(","))
+            fields = line.split(",")
+            # A worker that was killed while it wrote left a torn line, and had not acknowledged it.
+            if len(fields) == 6 and fields[-1] == ".":
+                lines.append(fields[:-1])
     lines.sort(key=lambda line: int(line[0]))
     done, seen = Plain(), set()
     for _, row, carrier, tail, delay in lines:

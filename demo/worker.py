@@ -1,8 +1,9 @@
 """One worker of the group "delays": STORE TOPIC OUTPUT STOP COLUMNS.
 
 Takes flights and appends what it did with each to OUTPUT before it acknowledges, one write a
-batch: the time, the row, the carrier, the plane and the arrival delay. A flight without an arrival
-time is refused, and becomes a dead letter after the group's attempts.
+batch: the time, the row, the carrier, the plane, the arrival delay, and a mark that the line is
+whole. A flight without an arrival time is refused, and becomes a dead letter after the group's
+attempts.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import libqueue
 
 MISSING = ("", "NA")
+END = "."
 GROUP = "delays"
 GROUP_CONFIG = {"max_attempts": 5, "backoff": (0.005, 0.02, 2.0)}
 
@@ -23,6 +25,8 @@ def main() -> None:
     carrier, tail = place["carrier"], place["tailnum"]
     arrived, delay = place["arr_time"], place["arr_delay"]
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o660)
+    # An earlier life may have been killed in the middle of a line.
+    os.write(log, b"\n")
     with libqueue.open(path) as store:
         with store.topic(topic_name).consumer(GROUP, **GROUP_CONFIG) as consumer:
             while True:
@@ -38,7 +42,7 @@ def main() -> None:
                         continue
                     late = "" if fields[delay] in MISSING else fields[delay]
                     now = time.monotonic_ns()
-                    lines.append(f"{now},{row},{fields[carrier]},{fields[tail]},{late}\n")
+                    lines.append(f"{now},{row},{fields[carrier]},{fields[tail]},{late},{END}\n")
                     done.append(delivery)
                 os.write(log, "".join(lines).encode())
                 settle(consumer.ack, done)
