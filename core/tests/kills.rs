@@ -69,7 +69,9 @@ fn the_other_process() {
         // Says each message once its send has returned.
         "send" => {
             for number in 0_u64.. {
-                let payload = format!("{name} {number}");
+                // Now and then one that is copied outside the lock.
+                let rest = if number % 7 == 3 { 100_000 } else { 0 };
+                let payload = format!("{name} {number} {}", "x".repeat(rest));
                 let message = Message::new(payload.as_bytes()).key(name.as_bytes());
                 if number % 3 == 0 {
                     topic.send_many(&[message]).unwrap();
@@ -112,7 +114,8 @@ fn killed_after(mut child: Child, things: usize) -> Vec<String> {
 }
 
 fn split(text: &str) -> (String, u64) {
-    let (name, number) = text.split_once(' ').unwrap();
+    let mut parts = text.split(' ');
+    let (name, number) = (parts.next().unwrap(), parts.next().unwrap());
     (name.to_owned(), number.parse().unwrap())
 }
 

@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL02");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL03");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -136,6 +136,18 @@ pub mod partition {
     pub const SYNC_EVENT: usize = 13;
     /// 1 after a failed sync.
     pub const POISONED: usize = 14;
+    /// Which of the two tails that follow is whole: 0 or 1.
+    pub const TAIL: usize = 15;
+    /// The two tails: segment, position, offset, timestamp of each.
+    pub const TAILS: usize = 16;
+    /// Lock of the one who copies a large batch outside the append lock.
+    pub const LARGE_LOCK: usize = 24;
+    /// Where that is: position, stored last and cleared first; 0 for none.
+    pub const LARGE_POSITION: usize = 25;
+    /// Segment.
+    pub const LARGE_SEGMENT: usize = 26;
+    /// First offset.
+    pub const LARGE_OFFSET: usize = 27;
     /// Words of the block.
     pub const WORDS: usize = 32;
 }

@@ -41,6 +41,9 @@ pub const PADDING: u8 = 2;
 /// Kind: the end of the segment; its offset is the base of the next one.
 pub const END: u8 = 3;
 
+/// Kind: a large batch that is being copied; its payload length is the number of its records.
+pub const RESERVED: u8 = 4;
+
 /// Flag: has a key, which may be empty.
 pub const HAS_KEY: u8 = 1;
 /// Flag: more records of the same batch follow; recovery keeps a batch whole or not at all.
@@ -131,7 +134,7 @@ impl Header {
         match self.kind {
             MESSAGE => self.len() == u64::from(length),
             END => length as usize == HEADER,
-            PADDING => length as usize >= HEADER,
+            PADDING | RESERVED => length as usize >= HEADER,
             _ => false,
         }
     }

@@ -10,7 +10,7 @@ use super::plan::name_of;
 use super::records::{self, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::headers::Headers;
-use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE};
+use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::{control, index, names, reserve, segment, window};
 use crate::storage::{Disk, Storage};
 
@@ -199,6 +199,12 @@ fn dump_segment(mut bytes: Bytes, lines: &mut Lines<'_>) -> Result<()> {
                     header.offset
                 )
             }
+            Item::Record {
+                position, header, ..
+            } if header.kind == RESERVED => format!(
+                "{position}  being copied: {} messages from offset {}",
+                header.payload_len, header.offset
+            ),
             Item::Record {
                 position,
                 header,

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::bytes::Bytes;
 use crate::error::Result;
-use crate::format::record::{self, ALIGN, CRC, END, HEADER, Header, LENGTH, MESSAGE, PADDING};
+use crate::format::record::{
+    self, ALIGN, CRC, END, HEADER, Header, LENGTH, MESSAGE, PADDING, RESERVED,
+};
 use crate::format::segment::{COVERED, CRC as HEADER_CRC, RECORDS, SegmentHeader};
 use crate::format::u32_at;
 
@@ -114,6 +116,7 @@ impl Records {
                 self.done = header.kind == END;
                 let next = match header.kind {
                     END => header.offset,
+                    RESERVED => header.offset + u64::from(header.payload_len).max(1),
                     _ => header.offset.saturating_add(1),
                 };
                 self.offset = self.offset.max(next);

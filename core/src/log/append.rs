@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::large::LARGE;
 use super::{Partition, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, HAS_KEY, HEADER, Header, MESSAGE, MORE};
-use crate::shm::Held;
+use crate::shm::{Held, Mapping};
 
 /// A message on its way into the log, its body's checksum taken already.
 #[derive(Clone, Copy)]
@@ -39,6 +40,18 @@ impl Draft<'_> {
         }
     }
 
+    /// Copies key, headers and payload to a position.
+    #[inline]
+    pub(super) fn copy_body(&self, map: &Mapping, mut at: usize) -> Option<()> {
+        for part in [self.key.unwrap_or_default(), self.headers, self.payload] {
+            if !part.is_empty() {
+                map.copy_in(at, part)?;
+                at += part.len();
+            }
+        }
+        Some(())
+    }
+
     /// Bytes in the log.
     #[inline]
     fn padded(&self) -> u64 {
@@ -47,8 +60,26 @@ impl Draft<'_> {
     }
 }
 
+/// Where records go, and the times they go by.
+pub(super) struct Place {
+    pub(super) position: u64,
+    pub(super) first: u64,
+    /// Timestamp of the record before.
+    pub(super) last: i64,
+    pub(super) now: i64,
+}
+
+impl Place {
+    /// The last record's timestamp: they begin as the partition's and never fall.
+    pub(super) fn last_timestamp(&self, drafts: &[Draft<'_>]) -> i64 {
+        drafts.iter().fold(self.last, |last, draft| {
+            last.max(draft.timestamp_ns.unwrap_or(self.now))
+        })
+    }
+}
+
 /// Why an append could not be done under the lock alone.
-enum Outcome {
+pub(super) enum Outcome {
     Done(u64),
     Room(u64),
     Offsets,
@@ -60,6 +91,9 @@ impl Partition {
     /// (P1), since they are in the kernel's pages and published.
     #[inline]
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<u64> {
+        if total(drafts) > LARGE {
+            return self.append_large(drafts);
+        }
         loop {
             let mut held = self.lock()?;
             let outcome = self.attempt(&mut held, drafts)?;
@@ -77,7 +111,7 @@ impl Partition {
     /// As `append`, but `None` instead of waiting for a lock, the disk or a new segment.
     #[inline]
     pub fn try_append(&self, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
-        if !self.block.recovered() {
+        if !self.block.recovered() || total(drafts) > LARGE {
             return Ok(None);
         }
         let lock = self.block.lock();
@@ -107,7 +141,7 @@ impl Partition {
     }
 
     #[cold]
-    fn make_way(&self, outcome: &Outcome, drafts: &[Draft<'_>]) -> Result<()> {
+    pub(super) fn make_way(&self, outcome: &Outcome, drafts: &[Draft<'_>]) -> Result<()> {
         match *outcome {
             Outcome::Done(_) => Ok(()),
             Outcome::Room(bytes) => self.roll(bytes),
@@ -128,6 +162,28 @@ impl Partition {
 
     #[inline]
     fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
+        let (segment, place) = match self.place(held, drafts)? {
+            Ok(found) => found,
+            Err(outcome) => return Ok(outcome),
+        };
+        let (first, position) = (place.first, place.position);
+        let last = write(segment, &place, drafts)
+            .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        let bytes = total(drafts);
+        // A death from here on: the records are published, `repair` walks over them.
+        let next = first + drafts.len() as u64;
+        self.block
+            .set_tail(segment.base(), next, position + bytes, last);
+        Ok(Outcome::Done(first))
+    }
+
+    /// Where these drafts go, if there is room for them now.
+    #[inline]
+    pub(super) fn place<'a>(
+        &'a self,
+        held: &'a mut Held<'_>,
+        drafts: &[Draft<'_>],
+    ) -> Result<std::result::Result<(&'a Arc<Segment>, Place), Outcome>> {
         self.env.check_fence()?;
         let block = &self.block;
         if block.poisoned() {
@@ -135,33 +191,37 @@ impl Partition {
         }
         let first = block.next_offset();
         if first + drafts.len() as u64 > block.limit() {
-            return Ok(Outcome::Offsets);
+            return Ok(Err(Outcome::Offsets));
         }
         let local = self.local.with(held);
         let base = block.segment();
-        let segment: &Arc<Segment> = match &mut local.active {
-            Some(active) if active.base() == base => active,
-            active => match self.mapped(base) {
-                Some(mapped) => active.insert(mapped),
-                None if base == super::NONE => return Ok(Outcome::Room(total(drafts))),
-                None => return Ok(Outcome::Map(base)),
-            },
+        if local.active.as_ref().is_none_or(|one| one.base() != base) {
+            local.active = self.mapped(base);
+        }
+        let Some(segment) = &local.active else {
+            let first = base == super::NONE;
+            return Ok(Err(if first {
+                Outcome::Room(total(drafts))
+            } else {
+                Outcome::Map(base)
+            }));
         };
         let (position, bytes) = (block.position(), total(drafts));
-        // Room for the record, the next length word, and the END record that closes the segment.
+        // Room for the records, the next length word, and the END record that closes the segment.
         if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
-            return Ok(Outcome::Room(bytes));
+            return Ok(Err(Outcome::Room(bytes)));
         }
-        let times = (block.last_timestamp(), self.env.clock.wall_ns());
-        let last = write(segment, position, first, times, drafts)
-            .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
-        // A death from here on: the records are published, `repair` walks over them.
-        block.set_tail(first + drafts.len() as u64, position + bytes, last);
-        Ok(Outcome::Done(first))
+        let place = Place {
+            position,
+            first,
+            last: block.last_timestamp(),
+            now: self.env.clock.wall_ns(),
+        };
+        Ok(Ok((segment, place)))
     }
 
     #[cold]
-    fn poisoned(&self) -> Error {
+    pub(super) fn poisoned(&self) -> Error {
         Error::new(
             ErrorKind::Poisoned,
             format!(
@@ -174,7 +234,7 @@ impl Partition {
 }
 
 #[inline]
-fn total(drafts: &[Draft<'_>]) -> u64 {
+pub(super) fn total(drafts: &[Draft<'_>]) -> u64 {
     drafts.iter().map(Draft::padded).sum()
 }
 
@@ -185,43 +245,44 @@ fn total(drafts: &[Draft<'_>]) -> u64 {
 /// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or
 /// the rest of an abandoned longer record would be taken for the next header.
 #[inline]
-fn write(
-    segment: &Segment,
-    position: u64,
-    first: u64,
-    (last, now): (i64, i64),
-    drafts: &[Draft<'_>],
-) -> Option<i64> {
+fn write(segment: &Segment, place: &Place, drafts: &[Draft<'_>]) -> Option<i64> {
     let map = segment.map();
-    let (mut at, mut timestamp_ns) = (position as usize, last);
+    let (mut at, mut timestamp_ns) = (place.position as usize, place.last);
     let mut publish = 0;
     for (number, draft) in drafts.iter().enumerate() {
-        let mut header = draft.header();
-        header.offset = first + number as u64;
-        timestamp_ns = timestamp_ns.max(draft.timestamp_ns.unwrap_or(now));
-        header.timestamp_ns = timestamp_ns;
-        if number + 1 < drafts.len() {
-            header.flags |= MORE;
-        }
+        timestamp_ns = timestamp_ns.max(draft.timestamp_ns.unwrap_or(place.now));
+        let offset = place.first + number as u64;
+        let header = record_header(draft, offset, timestamp_ns, number + 1 < drafts.len());
         let length = header.len() as u32;
         let bytes = header.encode(length, segment.salt(), draft.body_crc);
-        let mut body = at + HEADER;
         if number == 0 {
             publish = length;
             map.copy_in(at + 4, &bytes[4..])?;
         } else {
             map.copy_in(at, &bytes)?;
         }
-        for part in [draft.key.unwrap_or_default(), draft.headers, draft.payload] {
-            if !part.is_empty() {
-                map.copy_in(body, part)?;
-                body += part.len();
-            }
-        }
+        draft.copy_body(map, at + HEADER)?;
         at += record::padded(u64::from(length)) as usize;
     }
     map.store_u32(at, 0, Ordering::Relaxed)?;
     // Release pairs with the acquire in `Segment::at`.
-    map.store_u32(position as usize, publish, Ordering::Release)?;
+    map.store_u32(place.position as usize, publish, Ordering::Release)?;
     Some(timestamp_ns)
+}
+
+/// A draft's header in its place; `more` of its batch follow.
+#[inline]
+pub(super) fn record_header(
+    draft: &Draft<'_>,
+    offset: u64,
+    timestamp_ns: i64,
+    more: bool,
+) -> Header {
+    let mut header = draft.header();
+    header.offset = offset;
+    header.timestamp_ns = timestamp_ns;
+    if more {
+        header.flags |= MORE;
+    }
+    header
 }

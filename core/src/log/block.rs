@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::format::control::partition as at;
 use crate::shm::Region;
 
+const TAIL_WORDS: usize = 4;
+
 /// Typed access. Words that only the append lock's holder writes are stored relaxed; those that
 /// others read without the lock are stored with release and loaded with acquire.
 pub(super) struct Block(pub(super) Region);
@@ -56,13 +58,57 @@ impl Block {
         self.0.get(at::LAST_TIMESTAMP) as i64
     }
 
-    /// After publishing; a death in between is repaired by walking from the old position.
+    /// After publishing. The tail that is not the whole one is overwritten and becomes it with one
+    /// word, so that a death anywhere leaves one from which `repair` walks on.
     #[inline]
-    pub(super) fn set_tail(&self, next_offset: u64, position: u64, timestamp: i64) {
+    pub(super) fn set_tail(&self, segment: u64, next_offset: u64, position: u64, timestamp: i64) {
+        let other = 1 - (self.0.get(at::TAIL) & 1) as usize;
+        let first = at::TAILS + other * TAIL_WORDS;
+        self.0.set(first, segment);
+        self.0.set(first + 1, position);
+        self.0.set(first + 2, next_offset);
+        self.0.set(first + 3, timestamp as u64);
+        self.0.store(at::TAIL, other as u64, Ordering::Release);
         self.0.set(at::POSITION, position);
         self.0.set(at::LAST_TIMESTAMP, timestamp as u64);
         self.0
             .store(at::NEXT_OFFSET, next_offset, Ordering::Release);
+    }
+
+    /// The last whole tail: segment, position, offset, timestamp.
+    pub(super) fn tail(&self) -> (u64, u64, u64, i64) {
+        let which = (self.0.load(at::TAIL, Ordering::Acquire) & 1) as usize;
+        let first = at::TAILS + which * TAIL_WORDS;
+        let word = |number| self.0.get(first + number);
+        (word(0), word(1), word(2), word(3) as i64)
+    }
+
+    pub(super) fn large_lock(&self) -> &AtomicU32 {
+        self.0.word32(at::LARGE_LOCK)
+    }
+
+    /// The large batch that is being copied: segment, position, first offset.
+    pub(super) fn large(&self) -> Option<(u64, u64, u64)> {
+        let position = self.0.load(at::LARGE_POSITION, Ordering::Acquire);
+        (position != 0).then(|| {
+            (
+                self.0.get(at::LARGE_SEGMENT),
+                position,
+                self.0.get(at::LARGE_OFFSET),
+            )
+        })
+    }
+
+    /// The position last: who sees it sees the rest.
+    pub(super) fn set_large(&self, segment: u64, position: u64, offset: u64) {
+        self.0.set(at::LARGE_SEGMENT, segment);
+        self.0.set(at::LARGE_OFFSET, offset);
+        self.0
+            .store(at::LARGE_POSITION, position, Ordering::Release);
+    }
+
+    pub(super) fn clear_large(&self) {
+        self.0.store(at::LARGE_POSITION, 0, Ordering::Release);
     }
 
     /// Position first: a walk that starts there in the old segment finds the END record and goes

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::checksum::crc32;
-use crate::format::record::{self, Header, PADDING};
+use crate::format::record::{self, PADDING, RESERVED};
 use crate::shm::{EventCount, OwnerLock};
 
 const BEAT: Duration = Duration::from_millis(50);
@@ -31,7 +30,9 @@ impl Partition {
                 drop(held);
                 EventCount::notify(self.block.sync_event(), u32::MAX);
                 done?;
-                continue;
+                if self.block.large().is_none() {
+                    continue;
+                }
             }
             let token = EventCount::prepare(self.block.sync_event());
             if self.block.synced() >= offset {
@@ -50,6 +51,7 @@ impl Partition {
                 );
                 return Err(Error::new(ErrorKind::Timeout, message));
             }
+            self.tend_large()?;
             self.inherit_sync(left)?;
         }
         Ok(())
@@ -79,13 +81,15 @@ impl Partition {
 
     /// With the sync lock held.
     fn sync_all(&self) -> Result<()> {
-        let (base, position, offset) = {
+        let (base, (marked, position, offset)) = {
             let _held = self.lock()?;
-            (
+            let tail = (
                 self.block.segment(),
                 self.block.position(),
                 self.block.next_offset(),
-            )
+            );
+            // What is being copied is not on disk after the sync, whatever stands behind it.
+            (tail.0, self.block.large().unwrap_or(tail))
         };
         if base == NONE || (self.block.synced() == offset && !self.block.poisoned()) {
             return Ok(());
@@ -93,7 +97,7 @@ impl Partition {
         match self.sync_segments(base) {
             Ok(()) => {
                 // Mark after sync: a death in between costs a second sync, never a false mark.
-                self.block.set_synced(base, position, offset);
+                self.block.set_synced(marked, position, offset);
                 self.block.set_poisoned(false);
                 Ok(())
             }
@@ -142,14 +146,11 @@ impl Partition {
                 match header.kind {
                     record::END => next = header.offset,
                     PADDING => {}
-                    _ => {
-                        let empty = Header {
-                            kind: PADDING,
-                            ..header
-                        };
-                        let bytes = empty.encode(length, segment.salt(), crc32(b""));
-                        segment.map().copy_in(position as usize + 4, &bytes[4..]);
+                    RESERVED => {
+                        let last = header.offset + u64::from(header.payload_len).max(1) - 1;
+                        segment.pad(position, &header, length, last);
                     }
+                    _ => segment.pad(position, &header, length, header.offset),
                 }
                 position += record::padded(u64::from(length));
             }
@@ -176,6 +177,7 @@ impl Partition {
         if !self.block.recovered() || self.block.limit() == 0 {
             return Ok(());
         }
+        self.tend_large()?;
         self.sync()?;
         self.write_reserve(self.block.next_offset(), true)
     }

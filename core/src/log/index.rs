@@ -11,7 +11,7 @@ use super::segment::{Found, Segment};
 use crate::error::Result;
 use crate::format::index::{self, Entry, SPACING};
 use crate::format::names;
-use crate::format::record::{self, END, MESSAGE};
+use crate::format::record::{self, END, MESSAGE, RESERVED};
 use crate::format::segment::RECORDS;
 use crate::storage::{Access, replace_file};
 
@@ -84,6 +84,9 @@ fn grow(segment: &Segment, entries: &mut Vec<Entry>) -> Option<usize> {
     while let Found::Record(header, length) = segment.at(position) {
         if header.kind == END {
             return Some(entries.len() - before);
+        }
+        if header.kind == RESERVED {
+            return None;
         }
         if header.kind == MESSAGE && position >= due {
             entries.push(Entry {

@@ -8,6 +8,7 @@ mod append;
 mod block;
 mod durable;
 mod index;
+mod large;
 mod read;
 mod recover;
 mod reserve;

@@ -7,7 +7,7 @@ use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::headers::Headers;
-use crate::format::record::{self, END, HAS_KEY, HEADER, MESSAGE};
+use crate::format::record::{self, END, HAS_KEY, HEADER, MESSAGE, RESERVED};
 use crate::format::segment::RECORDS;
 use crate::options::Start;
 
@@ -395,6 +395,8 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
             };
             None
         }
+        // Being copied: nothing yet.
+        Found::Record(header, _) if header.kind == RESERVED => Some(Step::End),
         Found::Record(_, length) => {
             cursor.position += record::padded(u64::from(length));
             None

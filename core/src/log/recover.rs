@@ -17,7 +17,7 @@ use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::Result;
 use crate::format::names;
-use crate::format::record::{self, END, HEADER, MESSAGE, MORE, PADDING};
+use crate::format::record::{self, END, HEADER, MESSAGE, MORE, PADDING, RESERVED};
 use crate::format::reserve::Reserve;
 use crate::format::segment::RECORDS;
 use crate::shm::{Held, boot_id};
@@ -31,6 +31,8 @@ struct Walk {
     timestamp_ns: i64,
     /// Where the batch began of which the walk has seen a part only.
     batch: Option<(u64, u64)>,
+    /// Whether nobody else uses the store: then a batch that was being copied has no writer.
+    alone: bool,
 }
 
 impl Partition {
@@ -57,6 +59,7 @@ impl Partition {
                 offset: r.mark_offset,
                 timestamp_ns,
                 batch: None,
+                alone: true,
             },
             _ => {
                 let segment = bases.first().copied().unwrap_or(NONE);
@@ -69,6 +72,7 @@ impl Partition {
                     offset: offset.max(empty),
                     timestamp_ns,
                     batch: None,
+                    alone: true,
                 }
             }
         }
@@ -185,7 +189,8 @@ impl Partition {
         }
         let block = &self.block;
         block.set_segment(walk.segment, walk.position);
-        block.set_tail(walk.offset, walk.position, walk.timestamp_ns);
+        block.set_tail(walk.segment, walk.offset, walk.position, walk.timestamp_ns);
+        block.clear_large();
         block.set_synced(walk.segment, walk.position, walk.offset);
         block.set_limit(0);
         block.set_recovered();
@@ -195,18 +200,20 @@ impl Partition {
     /// The last holder of the append lock died: the records it published are there, the block may
     /// not know. Only reads what is published and sets derived words, so it may die as well.
     pub(super) fn repair(&self) -> Result<()> {
+        let segment = self.block.segment();
+        let (known, position, offset, timestamp_ns) = self.block.tail();
         let mut walk = Walk {
-            segment: self.block.segment(),
-            position: self.block.position(),
-            offset: self.block.next_offset(),
-            timestamp_ns: self.block.last_timestamp(),
+            segment,
+            position,
+            offset,
+            timestamp_ns,
             batch: None,
+            alone: false,
         };
-        // A death between the words of `set_tail` leaves the position ahead of the offset: the walk
-        // starts at the last position that both agree on, the start of the segment at worst.
-        if walk.segment != NONE {
+        if known != segment {
+            // Nothing was appended to this segment yet that a tail speaks of.
             walk.position = RECORDS as u64;
-            walk.offset = walk.segment;
+            walk.offset = if segment == NONE { offset } else { segment };
         }
         self.walk(&mut walk, false)?;
         walk.offset = walk.offset.max(self.block.next_offset());
@@ -218,7 +225,7 @@ impl Partition {
         }
         self.block.set_segment(walk.segment, walk.position);
         self.block
-            .set_tail(walk.offset, walk.position, walk.timestamp_ns);
+            .set_tail(walk.segment, walk.offset, walk.position, walk.timestamp_ns);
         Ok(())
     }
 }
@@ -260,6 +267,13 @@ fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> bool {
                 walk.batch = (header.flags & MORE != 0).then_some(started);
                 walk.offset = header.offset + 1;
                 walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
+            }
+            RESERVED => {
+                walk.offset = header.offset + u64::from(header.payload_len);
+                walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
+                if walk.alone {
+                    segment.pad(walk.position, &header, length, walk.offset - 1);
+                }
             }
             _ => walk.offset = walk.offset.max(header.offset + 1),
         }

@@ -79,7 +79,8 @@ impl Partition {
         segment.map().store_u32(behind, 0, Ordering::Relaxed);
         mark(&segment, at, PADDING, active, last)?;
         // A death from here on: `repair` walks over the record.
-        self.block.set_tail(active + 1, at + HEADER as u64, last);
+        self.block
+            .set_tail(active, active + 1, at + HEADER as u64, last);
         Ok(())
     }
 
@@ -121,6 +122,7 @@ impl Partition {
         let Some(active) = self.mapped(base) else {
             return Ok(false);
         };
+        self.tend_large()?;
         let ahead = self.raise_ahead()?;
         let path = self.folder.join(names::NEXT_SEGMENT);
         if base == NONE

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{self, HEADER, Header};
+use crate::format::checksum::crc32;
+use crate::format::record::{self, HEADER, Header, KIND, PADDING, RESERVED};
 use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
+use crate::format::u32_at;
 use crate::shm::Mapping;
 use crate::storage::{Access, File, Storage};
 
@@ -133,11 +135,24 @@ impl Segment {
         if length == 0 {
             return Found::Nothing;
         }
+        // Acquire pairs with the release of the kind in `publish_large`: who does not see RESERVED
+        // sees the header that took its place, and its length.
+        let Some(kind) = self.map.load_u32(at + KIND, Ordering::Acquire) else {
+            return Found::Bad;
+        };
+        let length = match kind as u8 {
+            RESERVED => length,
+            _ => self.map.load_u32(at, Ordering::Acquire).unwrap_or(length),
+        };
         let header = self
             .map
             .bytes(at, HEADER)
             .and_then(<[u8]>::first_chunk)
-            .map(Header::decode);
+            .map(Header::decode)
+            .map(|header| Header {
+                kind: kind as u8,
+                ..header
+            });
         match header {
             Some(header)
                 if header.plausible(length) && self.map.bytes(at, length as usize).is_some() =>
@@ -152,6 +167,28 @@ impl Segment {
     pub(crate) fn whole(&self, position: u64, length: u32) -> bool {
         let bytes = self.map.bytes(position as usize, length as usize);
         bytes.is_some_and(|bytes| record::verify(bytes, self.header.salt))
+    }
+
+    /// Makes padding of a record, up to and including an offset. The kind last: whoever sees it
+    /// sees the rest; a death before leaves what it was.
+    pub(super) fn pad(&self, position: u64, header: &Header, length: u32, last: u64) {
+        let padding = Header {
+            offset: last,
+            timestamp_ns: header.timestamp_ns,
+            kind: PADDING,
+            ..Header::default()
+        };
+        let bytes = padding.encode(length, self.salt(), crc32(b""));
+        let at = position as usize;
+        self.map.copy_in(at + 4, &bytes[4..KIND]);
+        self.map.copy_in(at + KIND + 4, &bytes[KIND + 4..]);
+        self.store_kind(at, &bytes);
+    }
+
+    /// The word that holds the kind, with release.
+    pub(super) fn store_kind(&self, at: usize, header: &[u8; HEADER]) {
+        let word = u32_at(header, KIND);
+        self.map.store_u32(at + KIND, word, Ordering::Release);
     }
 
     /// The first position behind `from` at which a whole record stands whose offset is at least

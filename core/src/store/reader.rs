@@ -84,6 +84,9 @@ impl Reader {
             if self.pending.is_some() {
                 continue;
             }
+            for (number, _) in &self.cursors {
+                self.topic.inner.partition(*number)?.tend_large()?;
+            }
             let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(found);

@@ -58,6 +58,9 @@ impl Consumer {
                 return Err(error);
             }
             store.find_dead(PROBE_MS)?;
+            for partition in &self.group.topic.partitions {
+                partition.tend_large()?;
+            }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(found);
             }
