@@ -80,6 +80,11 @@ impl Consumer {
 
 #[pymethods]
 impl Consumer {
+    /// Return up to `max_messages`, waiting for the first at most `timeout` seconds.
+    ///
+    /// `None` waits for ever, 0 does not wait; empty after the timeout. Each message is leased from
+    /// now on. Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was
+    /// sent; it is settled, and the next call goes on behind it.
     #[pyo3(signature = (max_messages=1, timeout=None))]
     fn receive(
         &self,
@@ -93,10 +98,17 @@ impl Consumer {
         Ok(found.into_iter().map(wrap).collect())
     }
 
+    /// Acknowledge: the messages are done.
+    ///
+    /// Raises `StaleReceipt` whose `stale` lists those that were not settled, since they had been
+    /// handed out again or settled before; all others are settled. So do the other settle calls.
     fn ack(&self, deliveries: &Bound<'_, PyAny>) -> PyResult<()> {
         self.settle(deliveries, &|consumer, receipts| consumer.ack(receipts))
     }
 
+    /// Fail the messages: they come back after `delay` seconds, or the group's backoff.
+    ///
+    /// After `max_attempts` failures they become dead letters, with `error` as the reason.
     #[pyo3(signature = (deliveries, *, delay=None, error=None))]
     fn nack(
         &self,
@@ -113,10 +125,12 @@ impl Consumer {
         })
     }
 
+    /// Hand the messages back, uncounted; they are ready at once.
     fn release(&self, deliveries: &Bound<'_, PyAny>) -> PyResult<()> {
         self.settle(deliveries, &|consumer, receipts| consumer.release(receipts))
     }
 
+    /// Let the leases end so many seconds from now.
     fn extend(&self, deliveries: &Bound<'_, PyAny>, seconds: f64) -> PyResult<()> {
         let lease = convert::seconds(deliveries.py(), "seconds", seconds)?;
         self.settle(deliveries, &|consumer, receipts| {
@@ -124,21 +138,25 @@ impl Consumer {
         })
     }
 
+    /// Give up on the messages now: they become dead letters.
     fn dead_letter(&self, deliveries: &Bound<'_, PyAny>, reason: &str) -> PyResult<()> {
         self.settle(deliveries, &|consumer, receipts| {
             consumer.dead_letter(receipts, reason)
         })
     }
 
+    /// Hand all leases back, uncounted. Closing twice is fine.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.close()).or_raise(py)
     }
 
+    /// The group's name.
     #[getter]
     fn group(&self) -> &str {
         self.inner.group()
     }
 
+    /// The consumer's name.
     #[getter]
     fn name(&self) -> &str {
         self.inner.name()

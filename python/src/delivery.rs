@@ -50,51 +50,61 @@ macro_rules! message_class {
     ($class:ident { $($own:item)* }) => {
         #[pymethods]
         impl $class {
+            /// The payload, copied.
             #[getter]
             fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
                 PyBytes::new(py, self.inner.payload())
             }
 
+            /// The payload in the mapped log, not copied and read-only; may outlive the store.
             #[getter]
             fn view<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
                 view(py, &self.inner)
             }
 
+            /// The key, or None.
             #[getter]
             fn key<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
                 self.inner.key().map(|key| PyBytes::new(py, key))
             }
 
+            /// The headers; of a name that comes twice the last value.
             #[getter]
             fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
                 headers(py, &self.inner)
             }
 
+            /// Seconds since the epoch; never falls within a partition.
             #[getter]
             fn timestamp(&self) -> f64 {
                 in_seconds(self.inner.timestamp_ns())
             }
 
+            /// Nanoseconds since the epoch.
             #[getter]
             fn timestamp_ns(&self) -> i64 {
                 self.inner.timestamp_ns()
             }
 
+            /// The topic's name.
             #[getter]
             fn topic(&self) -> &str {
                 &self.topic
             }
 
+            /// The partition.
             #[getter]
             fn partition(&self) -> u32 {
                 self.inner.partition()
             }
 
+            /// The number in the partition.
             #[getter]
             fn offset(&self) -> u64 {
                 self.inner.offset()
             }
 
+            /// The message's id.
             #[getter]
             fn id(&self) -> MessageId {
                 self.inner.id().into()
@@ -173,29 +183,38 @@ impl Delivery {
 }
 
 message_class!(Delivery {
+    /// The number of this hand-out, from 1; counts released ones too.
     #[getter]
     fn attempt(&self) -> u32 {
         self.inner.attempt()
     }
 
+    /// When the lease ends, in seconds since the epoch, if the wall clock does not jump.
     #[getter]
     fn deadline(&self) -> f64 {
         in_seconds(self.inner.deadline_ns())
     }
 
+    /// When the lease ends, in nanoseconds since the epoch.
     #[getter]
     fn deadline_ns(&self) -> i64 {
         self.inner.deadline_ns()
     }
 
+    /// Say that work on it begins; iterating and `with` do so.
+    ///
+    /// If this process dies, only started deliveries of a batch are charged with a failure, or all
+    /// of it if none was started.
     fn start(&self) {
         self.inner.start();
     }
 
+    /// Acknowledge: the message is done; raises `StaleReceipt` if the lease was lost.
     fn ack(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(slf, &|consumer, receipts| consumer.ack(receipts))
     }
 
+    /// Fail the message: it comes back after `delay` seconds, or the group's backoff.
     #[pyo3(signature = (delay=None, error=None))]
     fn nack(slf: &Bound<'_, Self>, delay: Option<f64>, error: Option<&str>) -> PyResult<()> {
         let seconds = |delay| convert::seconds(slf.py(), "delay", delay);
@@ -205,15 +224,18 @@ message_class!(Delivery {
         })
     }
 
+    /// Hand the message back, uncounted; it is ready at once.
     fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(slf, &|consumer, receipts| consumer.release(receipts))
     }
 
+    /// Let the lease end so many seconds from now.
     fn extend(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let lease = convert::seconds(slf.py(), "seconds", seconds)?;
         Self::settle(slf, &|consumer, receipts| consumer.extend(receipts, lease))
     }
 
+    /// Give up on the message now: it becomes a dead letter.
     fn dead_letter(slf: &Bound<'_, Self>, reason: &str) -> PyResult<()> {
         Self::settle(slf, &|consumer, receipts| {
             consumer.dead_letter(receipts, reason)

@@ -25,12 +25,19 @@ impl Group {
 /// A dead letter of a group: the message, and its story.
 #[pyclass(frozen, get_all, module = "libqueue")]
 pub(crate) struct DeadLetter {
+    /// The dead letter itself, with its id in the dead-letter topic.
     message: Py<ReadMessage>,
+    /// The partition it was in.
     source_partition: u32,
+    /// The offset it had.
     source_offset: u64,
+    /// How often it was handed out.
     attempts: u32,
+    /// How many of those failed.
     failures: u32,
+    /// The last error.
     error: String,
+    /// The last consumer.
     consumer: String,
 }
 
@@ -46,11 +53,13 @@ impl DeadLetter {
 
 #[pymethods]
 impl Group {
+    /// Return where the group stands: its lag, what is leased, delayed, dead-lettered.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let found = py.detach(|| self.inner.stats()).or_raise(py)?;
         stats::group(py, &found)
     }
 
+    /// Return up to `limit` dead letters of this group, oldest first.
     #[pyo3(signature = (limit=None))]
     fn dead_letters(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Vec<DeadLetter>> {
         let limit = limit.unwrap_or(usize::MAX);
@@ -72,11 +81,13 @@ impl Group {
             .collect()
     }
 
+    /// The group's name.
     #[getter]
     fn name(&self) -> &str {
         self.inner.name()
     }
 
+    /// The stored configuration.
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let config = self.inner.config();

@@ -31,7 +31,11 @@ impl Progress {
     }
 }
 
-/// Check every byte of the store in a folder.
+/// Check every byte of the store in a folder, which is neither joined nor written.
+///
+/// `progress` is called now and then with the bytes that are done and those there are. All damage
+/// is listed with its file and position; a tail that a power loss tore, and that the next open
+/// cuts, is none. Raises `NotAStore` or `NotFound` where there is no store.
 #[pyfunction]
 #[pyo3(signature = (path, progress=None))]
 pub(crate) fn verify<'py>(
@@ -94,7 +98,11 @@ impl Write for Writer {
     }
 }
 
-/// Decode one file of a store for a person.
+/// Decode one file of a store for a person; `write` is called with text.
+///
+/// Raises `InvalidArgument` for a file that is none of a store's.
+///
+///     libqueue.dump("queue/topics/orders/0/reserve", sys.stdout.write)
 #[pyfunction]
 pub(crate) fn dump(py: Python<'_>, path: PathBuf, write: Py<PyAny>) -> PyResult<()> {
     let inner = Writer {

@@ -11,8 +11,11 @@ use crate::send::Extras;
 #[pyclass(frozen, eq, ord, hash, get_all, module = "libqueue")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MessageId {
+    /// The id of the topic.
     topic_id: u64,
+    /// The partition of the topic.
     partition: u32,
+    /// The number of the message in its partition.
     offset: u64,
 }
 
@@ -59,10 +62,15 @@ impl MessageId {
 /// A message for `Topic.send_many`: what `Topic.send` takes, as an object.
 #[pyclass(frozen, get_all, module = "libqueue")]
 pub(crate) struct Message {
+    /// The payload.
     payload: Py<PyAny>,
+    /// The key, or None.
     key: Option<Py<PyAny>>,
+    /// The headers, or None.
     headers: Option<Py<PyDict>>,
+    /// The partition, or None for the key's or each in turn.
     partition: Option<u32>,
+    /// Seconds since the epoch, or None for now.
     timestamp: Option<f64>,
 }
 

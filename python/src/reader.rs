@@ -48,6 +48,10 @@ impl Reader {
 
 #[pymethods]
 impl Reader {
+    /// Return up to `max_messages`, waiting for the first at most `timeout` seconds.
+    ///
+    /// `None` waits for ever, 0 does not wait; empty at the end. Answers Ctrl-C. Raises `Damaged`
+    /// once for a record whose bytes are not what was sent, and goes on behind it.
     #[pyo3(signature = (max_messages=1, timeout=None))]
     fn receive(
         &self,
@@ -62,6 +66,7 @@ impl Reader {
         Ok(found.into_iter().map(wrap).collect())
     }
 
+    /// Move to the earliest or latest message, an offset (of one partition), or a time.
     fn seek(&self, start: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = start.py();
         let start = options::start(start)?;
@@ -69,6 +74,7 @@ impl Reader {
             .or_raise(py)
     }
 
+    /// End the reader. Closing twice is fine.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,20 @@ pub(crate) struct Store {
     inner: libqueue::Store,
 }
 
-/// Opens the store in a folder, creating it where there is none.
+/// Open the store in a folder, creating it where there is none.
+///
+/// `durability` says what a power loss may cost once `send` has returned: with `"process"` what the
+/// kernel had not written back, with `"interval"` at most the last `sync_interval` (seconds, 0.01
+/// by default), with `"sync"` nothing. A killed process never costs a message. `read_only` writes
+/// nothing at all; `mode` are the permission bits of created files; `lock_timeout` is how long (in
+/// seconds) to wait for a lock that a live process holds.
+///
+/// Raises `NotFound`, `NotAStore`, `Incompatible`, `NetworkFilesystem`, `PermissionDenied`,
+/// `ReadOnly`, `Damaged`, `InvalidArgument` or `Stuck`; a store that cannot be opened is not
+/// changed.
+///
+///     with libqueue.open("queue", durability="sync") as store:
+///         store.topic("orders").send(b"paid")
 #[pyfunction]
 #[pyo3(signature = (
     path, *, create=true, read_only=false, durability="process", sync_interval=None, mode=0o660,
@@ -51,6 +64,12 @@ pub(crate) fn open(
 
 #[pymethods]
 impl Store {
+    /// Open the topic, creating it where there is none.
+    ///
+    /// `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
+    /// `max_message_bytes` limits key, headers and payload of a message (1 GiB by default). An
+    /// existing topic keeps its stored configuration: an argument that contradicts it raises
+    /// `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
     #[pyo3(signature = (
         name, *, partitions=None, durability=None, sync_interval=None, max_message_bytes=None
     ))]
@@ -70,6 +89,7 @@ impl Store {
         Ok(Topic::of(topic))
     }
 
+    /// Create the topic; as `topic`, but raises `AlreadyExists` if there is one.
     #[pyo3(signature = (
         name, *, partitions=None, durability=None, sync_interval=None, max_message_bytes=None
     ))]
@@ -89,33 +109,43 @@ impl Store {
         Ok(Topic::of(topic))
     }
 
+    /// Open an existing topic; raises `NotFound` if there is none.
     fn open_topic(&self, py: Python<'_>, name: &str) -> PyResult<Topic> {
         let topic = py.detach(|| self.inner.open_topic(name)).or_raise(py)?;
         Ok(Topic::of(topic))
     }
 
+    /// Return the names of the topics, sorted.
     fn topics(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         py.detach(|| self.inner.topics()).or_raise(py)
     }
 
+    /// Return the numbers of the store: topics, members (openings), bytes on disk.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let found = py.detach(|| self.inner.stats()).or_raise(py)?;
         stats::store(py, &found)
     }
 
+    /// Put on disk all that was sent to the topics that this process has open.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.sync()).or_raise(py)
     }
 
+    /// Leave the store. Closing twice is fine.
+    ///
+    /// Raises `Busy`, naming them, while consumers or readers are open. Topics and groups need not
+    /// be closed; used afterwards they raise `Closed`.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.close()).or_raise(py)
     }
 
+    /// The store's folder, absolute.
     #[getter]
     fn path(&self) -> PathBuf {
         self.inner.path().to_owned()
     }
 
+    /// The store's id, which stays the same wherever its folder is moved.
     #[getter]
     fn id(&self, py: Python<'_>) -> PyResult<String> {
         py.detach(|| self.inner.id()).or_raise(py)

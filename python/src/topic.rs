@@ -33,6 +33,17 @@ impl Topic {
 
 #[pymethods]
 impl Topic {
+    /// Send one message; return its id once it survives `kill -9` of any process.
+    ///
+    /// What a power loss may cost is the topic's durability. Messages of one `key` keep their order
+    /// and go to one partition (murmur2, as Apache Kafka's); without a key the partitions take
+    /// turns. `timestamp` is in seconds since the epoch, now by default, and is raised to that of
+    /// the partition's last message if it is below.
+    ///
+    /// Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
+    /// partition), `Stuck` or `Closed`; then the message is not in the log.
+    ///
+    ///     topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"})
     #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None))]
     fn send(
         &self,
@@ -51,14 +62,19 @@ impl Topic {
         send::one(&self.inner, payload, &extras)
     }
 
+    /// Send all or, on an error, none: one lock and one publish for each partition.
+    ///
+    /// topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
     fn send_many(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Vec<MessageId>> {
         send::many(py, &self.inner, messages)
     }
 
+    /// Return for each partition the first offset that a power loss may take.
     fn durable_offsets(&self) -> Vec<u64> {
         self.inner.durable_offsets()
     }
 
+    /// Return once the message is on disk; raises `Timeout` after `timeout` seconds.
     #[pyo3(signature = (id, timeout=None))]
     fn wait_durable(&self, py: Python<'_>, id: &MessageId, timeout: Option<f64>) -> PyResult<()> {
         let id = libqueue::MessageId::from(id);
@@ -67,10 +83,26 @@ impl Topic {
             .or_raise(py)
     }
 
+    /// Put everything sent to the topic on disk.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.sync()).or_raise(py)
     }
 
+    /// Open a consumer of a group, which is created where there is none.
+    ///
+    /// `name` is shown in dead letters. The configuration of the group: `ordering` is `"key"` (a
+    /// message waits for the earlier ones of its key) or `"none"`; `lease` in seconds (30) is how
+    /// long a message is handed out for; `max_attempts` (5) is after how many failures it becomes a
+    /// dead letter; `backoff` (1.0, 300.0, 2.0) is the first wait, the longest, and the factor;
+    /// `dead_letter_topic` is `TOPIC.GROUP.dlq` by default and `None` drops; `start` is where a new
+    /// group begins (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest
+    /// unsettled message. An existing group keeps its stored configuration: an argument that
+    /// contradicts it raises `ConfigMismatch`.
+    ///
+    ///     with topic.consumer("billing", lease=60.0) as consumer:
+    ///         for delivery in consumer:
+    ///             with delivery:
+    ///                 charge(delivery.payload)
     #[pyo3(signature = (group, *, name=None, **config))]
     fn consumer(
         &self,
@@ -89,6 +121,7 @@ impl Topic {
         Ok(Consumer::of(Arc::new(consumer), self.inner.name()))
     }
 
+    /// Open the group, creating it durably where there is none; see `consumer`.
     #[pyo3(signature = (name, **config))]
     fn create_group(
         &self,
@@ -103,15 +136,21 @@ impl Topic {
         Ok(Group::of(group))
     }
 
+    /// Open an existing group; raises `NotFound` if there is none.
     fn group(&self, py: Python<'_>, name: &str) -> PyResult<Group> {
         let group = py.detach(|| self.inner.group(name)).or_raise(py)?;
         Ok(Group::of(group))
     }
 
+    /// Return the names of the topic's groups, sorted.
     fn groups(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         py.detach(|| self.inner.groups()).or_raise(py)
     }
 
+    /// Open a reader, at the earliest message by default.
+    ///
+    /// A `start` that is an offset needs one partition to be named. With `follow` iteration waits
+    /// at the end for more.
     #[pyo3(signature = (start=None, partitions=None, *, follow=false))]
     fn reader(
         &self,
@@ -130,21 +169,25 @@ impl Topic {
         Ok(Reader::of(reader, self.inner.name(), follow))
     }
 
+    /// Return what the topic holds: messages, bytes, segments, and the same by partition.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let found = py.detach(|| self.inner.stats()).or_raise(py)?;
         stats::topic(py, &found)
     }
 
+    /// The stored configuration.
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         options::topic_dict(py, &self.inner.config())
     }
 
+    /// The topic's name.
     #[getter]
     fn name(&self) -> &str {
         self.inner.name()
     }
 
+    /// The number of partitions.
     #[getter]
     fn partitions(&self) -> u32 {
         self.inner.partitions()
