@@ -105,11 +105,7 @@ impl Storage for Disk {
 
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         let found = statfs(path).map_err(|e| Error::io("look at", path, e.into()))?;
-        let magic = found.f_type as u64 & 0xFFFF_FFFF;
-        Ok(NETWORK_KINDS
-            .iter()
-            .find(|(known, _)| *known == magic)
-            .map(|(_, name)| *name))
+        Ok(network_name(found.f_type as u64 & 0xFFFF_FFFF))
     }
 
     fn lock_file(&self, path: &Path, read_only: bool, mode: u32) -> Result<LockFile> {
@@ -121,6 +117,12 @@ impl Storage for Disk {
         // The standard library opens with close-on-exec.
         LockFile::open(path, || options(access, mode).open(path))
     }
+}
+
+/// The network file system that has this magic number.
+fn network_name(magic: u64) -> Option<&'static str> {
+    let known = NETWORK_KINDS.iter().find(|(known, _)| *known == magic);
+    known.map(|(_, name)| *name)
 }
 
 struct DiskFile {
@@ -262,6 +264,16 @@ mod tests {
         let mut read = [0; 4];
         file.read_at(&mut read, 10_000).expect("read");
         assert_eq!(&read, b"kept");
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers_and_local_ones_are_none() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xFF53_4D42), Some("CIFS"));
+        for local in [0xEF53, 0x0102_1994, 0x9123_683E, 0x5846_5342] {
+            assert_eq!(network_name(local), None);
+        }
+        assert_eq!(Disk.network_kind(Path::new("/proc")).expect("look"), None);
     }
 
     #[test]

@@ -241,3 +241,30 @@ fn blocks_are_found_by_every_member_and_outgrow_the_first_size() {
         .expect_err("outside, P18");
     assert_eq!(error.kind(), ErrorKind::Damaged);
 }
+
+#[test]
+fn a_network_file_system_is_refused_and_left_as_it_was() {
+    let folder = tempfile::tempdir().expect("folder");
+    let place = folder.path().join("store");
+    let world = World {
+        storage: Arc::new(roles::Dying {
+            network: Some("NFS"),
+            ..roles::Dying::default()
+        }),
+        clock: Arc::new(SystemClock),
+    };
+    for read_only in [false, true] {
+        let options = StoreOptions {
+            read_only,
+            ..options()
+        };
+        if read_only {
+            // What is there already is refused as well.
+            drop(enter(&place).expect("made on a local disk"));
+        }
+        let error = open(&place, &options, &world).err().expect("refused");
+        assert_eq!(error.kind(), ErrorKind::NetworkFilesystem);
+        assert!(error.message().contains("NFS"), "{error}");
+        assert_eq!(place.exists(), read_only);
+    }
+}

@@ -77,6 +77,7 @@ fn laying_out(place: &Path) {
 fn dies_at(place: &Path, step: u32) {
     let storage = Arc::new(Dying {
         left: AtomicU32::new(step),
+        ..Dying::default()
     });
     let world = World {
         storage,
@@ -87,9 +88,11 @@ fn dies_at(place: &Path, step: u32) {
     std::process::exit(0);
 }
 
-/// The disk under a process that dies before its n-th step.
-struct Dying {
-    left: AtomicU32,
+/// The disk under a process that dies before its n-th step, or never; it may say that it is remote.
+#[derive(Default)]
+pub(super) struct Dying {
+    pub(super) left: AtomicU32,
+    pub(super) network: Option<&'static str>,
 }
 
 impl Dying {
@@ -130,7 +133,10 @@ impl Storage for Dying {
         Disk.sync_dir(folder)
     }
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
-        Disk.network_kind(path)
+        match self.network {
+            Some(kind) => Ok(Some(kind)),
+            None => Disk.network_kind(path),
+        }
     }
     fn lock_file(&self, path: &Path, read_only: bool, mode: u32) -> Result<LockFile> {
         self.step();

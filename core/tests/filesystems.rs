@@ -1,4 +1,4 @@
-//! A disk that is really full: a small memory file system of this test's own (P5).
+//! Real file systems of these tests' own: one that is full (P5), one that is read-only.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use libqueue::{
-    ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, Store, StoreOptions, TopicOptions,
+    ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, ReaderOptions, Store,
+    StoreOptions, TopicOptions,
 };
 use tempfile::TempDir;
 
@@ -121,4 +122,40 @@ fn p5_on_a_full_disk_consumers_settle_dead_letter_and_drain_and_sending_goes_on_
     topic.send(&Message::new(b"room again")).unwrap();
     let last = consumer.receive(1, NOW).unwrap();
     assert_eq!(last[0].payload(), b"room again");
+}
+
+#[test]
+fn a_read_only_file_system_is_its_own_error_and_can_be_read() {
+    let Ok(folder) = std::env::var(CHILD) else {
+        let test = "a_read_only_file_system_is_its_own_error_and_can_be_read";
+        if !on_a_small_disk(test, 24) {
+            println!("this machine lets nobody mount a file system");
+        }
+        return;
+    };
+    let path = Path::new(&folder).join("store");
+    let store = Store::open(&path, StoreOptions::default()).unwrap();
+    let topic = store.topic("t", &TopicOptions::default()).unwrap();
+    topic.send(&Message::new(b"there")).unwrap();
+    drop(topic);
+    store.close().unwrap();
+    // What is mapped to be written keeps the kernel from it.
+    drop(store);
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro", &folder])
+        .status();
+    assert!(remounted.unwrap().success());
+    let error = Store::open(&path, StoreOptions::default()).expect_err("cannot be joined");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+    assert!(error.message().contains(&folder), "{error}");
+    let to_read = StoreOptions {
+        read_only: true,
+        create: false,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&path, to_read).unwrap();
+    let topic = store.open_topic("t").unwrap();
+    let mut reader = topic.reader(&ReaderOptions::default()).unwrap();
+    let read = reader.receive(10, NOW).unwrap();
+    assert_eq!(read[0].payload(), b"there");
 }
