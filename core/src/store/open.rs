@@ -36,7 +36,7 @@ pub(super) struct World {
 }
 
 /// Permission bits of a folder: who may read or write a file may search the folder too.
-pub(crate) fn folder_mode(mode: u32) -> u32 {
+pub(super) fn folder_mode(mode: u32) -> u32 {
     mode | (mode & 0o444) >> 2
 }
 

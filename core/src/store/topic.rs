@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Block;
 use super::group::GroupInner;
 use super::message::MessageId;
+use super::open::folder_mode;
 use super::{Cleanup, Handle, Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
@@ -167,11 +168,6 @@ impl StoreInner {
         storage.sync_dir(&self.path.join(names::TOPICS))?;
         Ok(true)
     }
-}
-
-/// Search bits wherever there are read bits.
-pub(super) fn folder_mode(mode: u32) -> u32 {
-    mode | (mode & 0o444) >> 2
 }
 
 /// A number that nothing else has, as far as chance goes.
