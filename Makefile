@@ -73,6 +73,7 @@ lint: lint-rust lint-python
 lint-rust:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps -p libqueue
 
 ## bench: the workloads beside the machine's limits, as one table of ratios
 bench: install-python

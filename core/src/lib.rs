@@ -1,4 +1,32 @@
 //! A durable message queue without a server.
+//!
+//! Processes of one host open the same folder and share topics, consumer groups, acknowledgements
+//! and dead letters. Nothing that [`Topic::send`] returned for is lost when a process is killed at
+//! any instruction; what a power loss may cost is the [`Durability`].
+//!
+//! ```
+//! use libqueue::{ConsumerOptions, Message, Store, StoreOptions, TopicOptions};
+//! use std::time::Duration;
+//!
+//! # let folder = tempfile::TempDir::new().unwrap();
+//! # let path = folder.path().join("queue");
+//! let store = Store::open(&path, StoreOptions::default())?;
+//! let orders = store.topic("orders", &TopicOptions::default())?;
+//! orders.send(&Message::new(b"paid").key(b"user-12345"))?;
+//!
+//! let billing = orders.consumer("billing", &ConsumerOptions::default())?;
+//! for delivery in billing.receive(100, Some(Duration::from_secs(1)))? {
+//!     delivery.start(); // if this process dies now, the message is charged with a failure
+//!     assert_eq!(delivery.payload(), b"paid");
+//!     billing.ack(&[delivery.receipt()])?;
+//! }
+//! # Ok::<(), libqueue::Error>(())
+//! ```
+//!
+//! A [`Store`], a [`Topic`], a [`Group`] and a [`Consumer`] may be used from several threads at
+//! once; a [`Reader`] by one at a time. After a fork the child's [`Store`] joins by itself, all
+//! other handles say that they are the parent's ([`ErrorKind::Forked`]). Linux on x86-64 and
+//! aarch64.
 #![deny(unsafe_code)]
 mod clock;
 pub mod error;
