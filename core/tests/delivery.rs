@@ -1,6 +1,8 @@
-//! Delivery through the public surface: groups, settling, deaths, dead letters, reopening.
+//! Delivery through the public surface: groups, settling, deaths, reopening.
 
 #![allow(clippy::unwrap_used)]
+
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,63 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use common::{NOW, WAIT, consumer, number, open, receipts, send_numbers, topic};
 use libqueue::{
-    Backoff, Consumer, ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, Ordering,
-    ReaderOptions, Receipt, Store, StoreOptions, Topic, TopicOptions,
+    Consumer, Delivery, ErrorKind, Message, Ordering, ReaderOptions, Receipt, Store, StoreOptions,
 };
 use tempfile::TempDir;
 
-const WAIT: Option<Duration> = Some(Duration::from_secs(20));
-const NOW: Option<Duration> = Some(Duration::ZERO);
 const CHILD: &str = "LIBQUEUE_TEST_CHILD";
-
-fn open(folder: &Path) -> Store {
-    Store::open(folder, StoreOptions::default()).expect("open")
-}
-
-fn topic(store: &Store, partitions: u32) -> Topic {
-    let partitions = Some(partitions);
-    let options = TopicOptions {
-        partitions,
-        ..TopicOptions::default()
-    };
-    store.topic("orders", &options).expect("topic")
-}
-
-/// A consumer whose failures come back at once.
-fn consumer(topic: &Topic, group: &str, ordering: Ordering, max_attempts: u32) -> Consumer {
-    let quick = Backoff {
-        first: Duration::from_millis(1),
-        longest: Duration::from_millis(1),
-        factor: 1.0,
-    };
-    let group_options = GroupOptions {
-        ordering: Some(ordering),
-        max_attempts: Some(max_attempts),
-        backoff: Some(quick),
-        ..GroupOptions::default()
-    };
-    let options = ConsumerOptions {
-        group: group_options,
-        name: None,
-    };
-    topic.consumer(group, &options).expect("consumer")
-}
-
-fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
-    batch.iter().map(Delivery::receipt).collect()
-}
-
-fn number(payload: &[u8]) -> u64 {
-    std::str::from_utf8(payload).unwrap().parse().unwrap()
-}
-
-fn send_numbers(topic: &Topic, numbers: std::ops::Range<u64>) {
-    for number in numbers {
-        let payload = number.to_string();
-        topic.send(&Message::new(payload.as_bytes())).expect("send");
-    }
-}
 
 #[test]
 fn p6_p13_each_group_gets_every_message_once_and_a_late_receipt_is_stale() {
@@ -170,46 +122,6 @@ fn p11_many_threads_and_failures_keep_every_keys_order() {
         let expected: Vec<u64> = (first..total).step_by(37).collect();
         assert_eq!(values, expected, "key {}", String::from_utf8_lossy(&key));
     }
-}
-
-#[test]
-fn p12_after_max_attempts_a_message_is_one_dead_letter_with_its_story() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    let topic = topic(&store, 2);
-    let headers: &[(&str, &[u8])] = &[("trace", b"42")];
-    let sent = topic
-        .send(&Message::new(b"bad").key(b"k").headers(headers))
-        .unwrap();
-    let worker = consumer(&topic, "g", Ordering::Key, 3);
-    for attempt in 1..=3 {
-        let batch = worker.receive(10, WAIT).unwrap();
-        assert_eq!(batch.len(), 1);
-        assert_eq!(batch[0].attempt(), attempt);
-        worker
-            .nack(&receipts(&batch), None, Some("no such plane"))
-            .unwrap();
-    }
-    assert!(worker.receive(1, NOW).unwrap().is_empty());
-    let group = topic.group("g").unwrap();
-    let dead = group.dead_letters(10).unwrap();
-    assert_eq!(dead.len(), 1);
-    let only = &dead[0];
-    assert_eq!(only.message.payload(), b"bad");
-    assert_eq!(only.message.key(), Some(&b"k"[..]));
-    assert_eq!(
-        (only.source_partition, only.source_offset),
-        (sent.partition, sent.offset)
-    );
-    assert_eq!((only.attempts, only.failures), (3, 3));
-    assert_eq!(only.error, "no such plane");
-    assert!(only.consumer.starts_with("delivery-"), "{}", only.consumer);
-    let kept: BTreeMap<&str, &[u8]> = only.message.headers().collect();
-    assert_eq!(kept["trace"], b"42");
-    assert_eq!(kept["lq-source-topic"], b"orders");
-    let stats = group.stats().unwrap();
-    assert_eq!((stats.dead_lettered, stats.lag_messages), (1, 0));
-    assert!(store.topics().unwrap().contains(&"orders.g.dlq".to_owned()));
 }
 
 #[test]
@@ -438,4 +350,21 @@ fn p12_a_process_that_cannot_know_the_reason_still_moves_the_dead_letter() {
     assert!(dead.error.contains("lease"), "{}", dead.error);
     assert_eq!(dead.consumer, worker.name());
     assert_eq!(group.stats().unwrap().lag_messages, 0);
+}
+
+#[test]
+fn p2_with_an_interval_what_was_sent_reaches_the_disk_by_itself() {
+    let folder = TempDir::new().unwrap();
+    let options = StoreOptions {
+        durability: libqueue::Durability::Interval(Duration::from_millis(2)),
+        ..StoreOptions::default()
+    };
+    let store = Store::open(folder.path(), options).unwrap();
+    let topic = topic(&store, 1);
+    send_numbers(&topic, 0..10);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while topic.durable_offsets() != [10] {
+        assert!(Instant::now() < deadline, "{:?}", topic.durable_offsets());
+        std::thread::yield_now();
+    }
 }

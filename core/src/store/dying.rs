@@ -210,7 +210,11 @@ fn headers_of(
         ),
         ("lq-last-failed", now.to_string()),
     ];
-    let mut all: Vec<(&str, &[u8])> = record.headers().collect();
+    // A dead letter that dies again tells of its last death.
+    let mut all: Vec<(&str, &[u8])> = record
+        .headers()
+        .filter(|(name, _)| own.iter().all(|(ours, _)| ours != name))
+        .collect();
     all.extend(own.iter().map(|(name, value)| (*name, value.as_bytes())));
     let mut block = Vec::new();
     headers::encode(&all, &mut block)?;

@@ -109,9 +109,20 @@ impl TopicInner {
     fn create_group(&self, name: &str, options: &GroupOptions, path: &Path) -> Result<()> {
         let (env, storage) = (&*self.store.env, &*self.store.env.storage);
         let config = GroupConfig::from_options(options);
-        if config.dead_letter_topic == DeadLetter::Default {
-            let dead = names::dead_letter_topic(&self.name, name);
-            names::check("default dead-letter topic", &dead)?;
+        match &config.dead_letter_topic {
+            DeadLetter::Default => {
+                let dead = names::dead_letter_topic(&self.name, name);
+                names::check("default dead-letter topic", &dead)?;
+            }
+            DeadLetter::Topic(dead) if *dead == self.name => {
+                let message = format!(
+                    "dead_letter_topic is {dead:?}, the topic itself, where what failed would come \
+                     again; name another topic"
+                );
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
+            }
+            DeadLetter::Topic(dead) => names::check("dead-letter topic", dead)?,
+            DeadLetter::Drop => {}
         }
         let lock = self.store.control.header().word32(header::CREATE_LOCK);
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
