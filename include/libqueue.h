@@ -406,7 +406,10 @@ typedef struct lq_receipt {
     lq_message_id id;
     /** The hand-out's number, from 1. */
     uint32_t attempt;
-    /** Raised whenever the group starts anew somewhere else; older receipts are stale then. */
+    /**
+     * Which group handed it out. Changes when the group starts anew somewhere else; older receipts
+     * are stale then.
+     */
     uint32_t epoch;
 } lq_receipt;
 

@@ -155,7 +155,8 @@ impl Error {
     pub fn stale(places: Vec<usize>, of: usize) -> Self {
         let message = format!(
             "{} of {of} receipts are stale: their messages were settled, handed out again or \
-             sought away; the other receipts were settled; drop the stale ones",
+             sought away, or another group's; the other receipts were settled; drop the stale \
+             ones",
             places.len()
         );
         let kind = ErrorKind::StaleReceipt;

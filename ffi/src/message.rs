@@ -76,7 +76,8 @@ pub struct lq_receipt {
     pub id: lq_message_id,
     /// The hand-out's number, from 1.
     pub attempt: u32,
-    /// Raised whenever the group starts anew somewhere else; older receipts are stale then.
+    /// Which group handed it out. Changes when the group starts anew somewhere else; older receipts
+    /// are stale then.
     pub epoch: u32,
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use libqueue::inspect;
+use libqueue::{Error, ErrorKind, inspect};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -16,10 +16,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn tell(&mut self, done: u64, total: u64) {
-        if self.raised.is_some() {
-            return;
-        }
+    fn tell(&mut self, done: u64, total: u64) -> libqueue::Result<()> {
         let told = Python::attach(|py| -> PyResult<()> {
             py.check_signals()?;
             match &self.call {
@@ -27,7 +24,10 @@ impl Progress {
                 None => Ok(()),
             }
         });
-        self.raised = told.err();
+        told.map_err(|raised| {
+            self.raised = Some(raised);
+            Error::new(ErrorKind::Internal, "progress raised")
+        })
     }
 }
 

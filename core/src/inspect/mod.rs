@@ -24,7 +24,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use dump::dump;
-pub use verify::verify;
+pub use verify::{Progress, verify};
 
 /// A place in a file whose bytes are not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ pub(super) fn look(run: &mut Run<'_>, plan: &PartitionPlan, topic: Option<u64>) 
             .last()
             .is_some_and(|last: &Seen| last.ending == Ending::Torn)
         {
-            run.pass(listed);
+            run.pass(listed)?;
             continue;
         }
         seen.push(partition.segment(run, *base, listed)?);
@@ -75,8 +75,7 @@ pub(super) fn look(run: &mut Run<'_>, plan: &PartitionPlan, topic: Option<u64>) 
     for listed in &plan.indexes {
         run.look_at(listed, super::cached::look_at_index)?;
     }
-    plan.others.iter().for_each(|listed| run.pass(listed));
-    Ok(())
+    plan.others.iter().try_for_each(|listed| run.pass(listed))
 }
 
 /// The slot that counts. Damage is reported the first time.
@@ -90,7 +89,9 @@ fn look_at_reserve(
         Ok((slots, wrong)) => {
             if first {
                 run.report_all(&path, wrong);
-                plan.reserve.iter().for_each(|listed| run.pass(listed));
+                if let Some(listed) = &plan.reserve {
+                    run.pass(listed)?;
+                }
             }
             Ok(reserve::newest(&slots))
         }
@@ -117,7 +118,10 @@ impl Partition<'_> {
     fn segment(&mut self, run: &mut Run<'_>, base: u64, listed: &Listed) -> Result<Seen> {
         let began = run.done();
         let looked = self.records(run, base, &listed.path);
-        run.finish(listed, began);
+        if run.stopped() {
+            return looked;
+        }
+        run.finish(listed, began)?;
         let ending = |ending| Seen {
             base,
             records: 0,
@@ -154,7 +158,7 @@ impl Partition<'_> {
         self.check_identity(run, base, path, &header);
         let began = run.done();
         while let Some(item) = records.next()? {
-            run.at(began + records.position());
+            run.at(began + records.position())?;
             seen.ending = match item {
                 Item::Record {
                     position, header, ..

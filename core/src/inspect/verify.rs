@@ -27,7 +27,7 @@ const STEP: u64 = 1 << 20;
 
 /// Checks every byte of the store in a folder, without joining it or changing anything, and lists
 /// all damage by file and position. `progress` is called now and then with how many bytes of how
-/// many are done.
+/// many are done; an error that it returns ends the check and is returned.
 ///
 /// The end that a crash left is not damage: recovery takes care of it. A store that is in use may
 /// be checked; what is sent meanwhile may or may not be looked at.
@@ -45,6 +45,7 @@ const STEP: u64 = 1 << 20;
 /// # store.close()?;
 /// let report = libqueue::inspect::verify(&folder, &mut |done, total| {
 ///     assert!(done <= total);
+///     Ok(())
 /// })?;
 /// for damage in &report.damage {
 ///     println!("{} at byte {}: {}", damage.file.display(), damage.position, damage.what);
@@ -53,7 +54,7 @@ const STEP: u64 = 1 << 20;
 /// # std::fs::remove_dir_all(folder).ok();
 /// # Ok::<(), libqueue::Error>(())
 /// ```
-pub fn verify(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
+pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     let plan = Plan::of(path)?;
     let all = plan.all();
     let total = all.iter().map(|listed| listed.len).sum();
@@ -67,31 +68,36 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report>
         done: 0,
         told: 0,
         total,
+        stopped: false,
     };
-    (run.progress)(0, total);
+    (run.progress)(0, total)?;
     for listed in &plan.files {
         match name_of(&listed.path).as_str() {
             names::STORE_META => {
                 run.meta("store", listed, &["id"])?;
             }
             names::CONTROL => run.look_at(listed, cached::look_at_control)?,
-            _ => run.pass(listed),
+            _ => run.pass(listed)?,
         }
     }
     for topic in &plan.topics {
         run.topic(topic)?;
     }
-    (run.progress)(total, total);
+    (run.progress)(total, total)?;
     Ok(run.report)
 }
+
+/// Is told how many bytes of how many are done; an error ends the check.
+pub type Progress<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
 
 /// A check that is under way.
 pub(super) struct Run<'a> {
     pub(super) report: Report,
-    progress: &'a mut dyn FnMut(u64, u64),
+    progress: &'a mut Progress<'a>,
     done: u64,
     told: u64,
     total: u64,
+    stopped: bool,
 }
 
 impl Run<'_> {
@@ -100,23 +106,31 @@ impl Run<'_> {
         self.done
     }
 
+    /// Whether `progress` ended the check.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// So many bytes are done.
-    pub(super) fn at(&mut self, done: u64) {
+    pub(super) fn at(&mut self, done: u64) -> Result<()> {
         self.done = done.clamp(self.done, self.total);
         if self.done >= self.told + STEP {
             self.told = self.done;
-            (self.progress)(self.done, self.total);
+            let told = (self.progress)(self.done, self.total);
+            self.stopped = told.is_err();
+            return told;
         }
+        Ok(())
     }
 
     /// A file that began at `began` is done.
-    pub(super) fn finish(&mut self, listed: &Listed, began: u64) {
-        self.at(began + listed.len);
+    pub(super) fn finish(&mut self, listed: &Listed, began: u64) -> Result<()> {
+        self.at(began + listed.len)
     }
 
     /// A file whose bytes mean nothing is done.
-    pub(super) fn pass(&mut self, listed: &Listed) {
-        self.at(self.done + listed.len);
+    pub(super) fn pass(&mut self, listed: &Listed) -> Result<()> {
+        self.at(self.done + listed.len)
     }
 
     pub(super) fn report_all(&mut self, path: &Path, wrong: Vec<Wrong>) {
@@ -132,7 +146,7 @@ impl Run<'_> {
         look: impl FnOnce(&Path) -> Result<Vec<Wrong>>,
     ) -> Result<()> {
         let wrong = look(&listed.path);
-        self.pass(listed);
+        self.pass(listed)?;
         match wrong {
             Ok(wrong) => self.report_all(&listed.path, wrong),
             // Replaced or removed since it was listed, as a control file is.
@@ -161,7 +175,7 @@ impl Run<'_> {
             if name_of(&listed.path) == names::TOPIC_META {
                 fields = Some(self.meta("topic", listed, &TOPIC_FIELDS)?);
             } else {
-                self.pass(listed);
+                self.pass(listed)?;
             }
         }
         let written = topic.partitions.iter().any(|one| !one.segments.is_empty());
@@ -216,7 +230,7 @@ impl Run<'_> {
                 };
                 self.look_at(listed, |path| window::look(path, &expected))?;
             } else if name != names::GROUP_META {
-                self.pass(listed);
+                self.pass(listed)?;
             }
         }
         // A group whose creator died has no windows yet.

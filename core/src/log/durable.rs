@@ -19,7 +19,8 @@ impl Partition {
     /// syncs. Errors with [`ErrorKind::Timeout`] after `timeout`, with [`ErrorKind::Poisoned`] when
     /// the sync failed.
     pub fn ensure_durable(&self, offset: u64, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
+        // A time beyond all clocks is for ever.
+        let deadline = Instant::now().checked_add(timeout);
         let lock = self.block.sync_lock();
         while self.block.synced() < offset {
             if self.block.poisoned() {
@@ -41,11 +42,11 @@ impl Partition {
             if EventCount::wait(self.block.sync_event(), token, BEAT) {
                 continue;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 let message = format!(
-                    "{}: offset {offset} is not on disk after {timeout:?}, the durable offset is \
-                     {}; it is in the log and will follow",
+                    "{}: offset {offset} is not on disk in time, the durable offset is {}; it is \
+                     in the log and will follow",
                     self.folder.display(),
                     self.block.synced()
                 );

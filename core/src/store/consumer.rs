@@ -7,6 +7,7 @@ use super::Handle;
 use super::group::GroupInner;
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::consumer::NAME_BYTES;
 use crate::options::GroupOptions;
 
 /// How a consumer is opened.
@@ -14,7 +15,8 @@ use crate::options::GroupOptions;
 pub struct ConsumerOptions {
     /// The group's configuration; see [`GroupOptions`].
     pub group: GroupOptions,
-    /// Shown in statistics and dead letters. Default: the program's name and process id.
+    /// Shown in statistics and dead letters: 1 to 96 bytes without control characters. Default: the
+    /// program's name and process id.
     pub name: Option<String>,
 }
 
@@ -35,8 +37,9 @@ impl Topic {
     /// A consumer of the group, which is created where there is none.
     pub fn consumer(&self, group: &str, options: &ConsumerOptions) -> Result<Consumer> {
         let store = &self.inner.store;
-        let inner = self.inner.open_group(group, &options.group)?;
         let name = options.name.clone().unwrap_or_else(default_name);
+        check_name(&name)?;
+        let inner = self.inner.open_group(group, &options.group)?;
         let slot = store.control.register_consumer(&inner.block, &name)?;
         let named = format!("consumer {name:?} of group {group:?}");
         Ok(Consumer {
@@ -53,12 +56,24 @@ impl Topic {
     }
 }
 
+/// The table of consumers has room for so many bytes, and a longer name would be cut silently.
+fn check_name(name: &str) -> Result<()> {
+    if (1..=NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control) {
+        return Ok(());
+    }
+    let message = format!(
+        "consumer name {name:?} has {} bytes; expected 1 to {NAME_BYTES}, no control characters",
+        name.len()
+    );
+    Err(Error::new(ErrorKind::InvalidName, message))
+}
+
 fn default_name() -> String {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = std::path::Path::new(&program)
         .file_name()
         .unwrap_or_default();
-    let mut name = program.to_string_lossy().into_owned();
+    let mut name = program.to_string_lossy().replace(char::is_control, "_");
     let short = (0..=60).rev().find(|at| name.is_char_boundary(*at));
     name.truncate(short.unwrap_or(0));
     format!("{name}-{}", std::process::id())

@@ -89,7 +89,7 @@ impl Group {
         let store = &group.topic.store;
         store.check_open()?;
         let mut found = Vec::new();
-        let Some(name) = group.dead_letter_topic() else {
+        let Some(name) = group.dead_letter_topic().filter(|_| most > 0) else {
             return Ok(found);
         };
         let target: Arc<TopicInner> = match store.topic_inner(&name) {

@@ -203,6 +203,13 @@ impl TopicInner {
 }
 
 impl GroupInner {
+    /// What receipts carry as their epoch: the window's, told apart from those of other groups of
+    /// the topic, whose offsets and attempts are the same.
+    #[inline]
+    pub(super) fn mark(&self, epoch: u32) -> u32 {
+        epoch ^ self.block.id() as u32
+    }
+
     /// Runs `work` on a partition's window with its lock held, repaired if its last holder died.
     #[inline]
     pub(super) fn with_window<T>(

@@ -78,6 +78,6 @@ pub struct Receipt {
     pub id: MessageId,
     /// The hand-out's number, from 1.
     pub attempt: u32,
-    /// Raised by each seek of the group.
+    /// Which group handed it out, and since which of its seeks.
     pub epoch: u32,
 }

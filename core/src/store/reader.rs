@@ -70,7 +70,7 @@ impl Reader {
     /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
     /// at all). Empty at the end. Damage is raised once, then passed over (P3).
     pub fn receive(&mut self, max: usize, timeout: Option<Duration>) -> Result<Vec<ReadMessage>> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut found = Vec::new();
         loop {
             self.topic.inner.store.check_open()?;

@@ -46,7 +46,7 @@ impl Consumer {
             let message = "max is 0; expected at least 1";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let store = &self.group.topic.store;
         loop {
             self.check()?;
@@ -154,7 +154,7 @@ impl Consumer {
                     need,
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
-                    epoch: window.epoch(),
+                    epoch: group.mark(window.epoch()),
                     next_due: window.next_due(),
                 }
             })?;

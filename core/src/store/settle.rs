@@ -134,7 +134,7 @@ fn settle_in<'a>(
     let mut dying = Vec::new();
     let ready = group.with_window(partition, |window| {
         for (place, receipt) in receipts {
-            let current = receipt.epoch == window.epoch();
+            let current = receipt.epoch == group.mark(window.epoch());
             match if current {
                 one(window, receipt)
             } else {

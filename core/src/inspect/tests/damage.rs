@@ -38,7 +38,11 @@ fn p3_an_intact_store_verifies_clean_and_is_counted() {
     rolled(&path);
     small(&path);
     let mut told = Vec::new();
-    let report = verify(&path, &mut |done, total| told.push((done, total))).expect("a store");
+    let report = verify(&path, &mut |done, total| {
+        told.push((done, total));
+        Ok(())
+    })
+    .expect("a store");
     assert_eq!(report.damage, []);
     assert_eq!((report.topics, report.groups, report.messages), (1, 1, 44));
     assert!(report.files >= 8, "{report:?}");
@@ -154,7 +158,7 @@ fn p3_every_byte_of_meta_files_and_reserve_is_guarded() {
         for at in 0..fs::read(&file).expect("read").len() as u64 {
             let old = flip(&file, at, 1 << (at % 7));
             // A digit of the version says that another version wrote it.
-            match verify(folder.path(), &mut |_, _| {}) {
+            match verify(folder.path(), &mut |_, _| Ok(())) {
                 Ok(report) => assert!(
                     report.damage.iter().any(|d| d.file == file),
                     "byte {at} of {}: {:?}",
@@ -278,7 +282,11 @@ fn p3_missing_configuration_and_folders_are_damage_once_there_are_messages() {
 #[test]
 fn what_is_no_store_is_an_error_that_says_so() {
     let folder = tempfile::tempdir().expect("folder");
-    let kind = |path: &Path| verify(path, &mut |_, _| {}).expect_err("no store").kind();
+    let kind = |path: &Path| {
+        verify(path, &mut |_, _| Ok(()))
+            .expect_err("no store")
+            .kind()
+    };
     assert_eq!(kind(&folder.path().join("none")), ErrorKind::NotFound);
     assert_eq!(kind(folder.path()), ErrorKind::NotAStore);
     let file = folder.path().join("file");
@@ -314,4 +322,22 @@ fn verify_changes_nothing() {
     fs::set_permissions(&segment, fs::Permissions::from_mode(0o440)).expect("read-only");
     assert_eq!(quietly(folder.path()).damage, []);
     assert_eq!(look(), before);
+}
+
+#[test]
+fn a_check_ends_where_progress_says_so() {
+    let folder = tempfile::tempdir().expect("folder");
+    rolled(folder.path());
+    for wanted in [ErrorKind::Io, ErrorKind::NotFound, ErrorKind::Internal] {
+        let mut told = 0;
+        let ended = verify(folder.path(), &mut |done, _| {
+            told += 1;
+            if done == 0 {
+                return Ok(());
+            }
+            Err(crate::Error::new(wanted, "enough"))
+        });
+        let error = ended.expect_err("it was ended in the middle of a file");
+        assert_eq!((error.kind(), error.message(), told), (wanted, "enough", 2));
+    }
 }
