@@ -42,5 +42,5 @@ lint-python: install-python
 	  --cache-dir $(BUILD)/mypy -p libqueue
 	cd $(TESTS_PYTHON) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	  --cache-dir $(BUILD)/mypy .
-	cd $(BUILD) && $(PYTHON) -m mypy.stubtest libqueue._native libqueue._errors libqueue._view \
+	cd $(BUILD) && $(PYTHON) -m mypy.stubtest libqueue \
 	  --mypy-config-file $(ROOT)/python/pyproject.toml

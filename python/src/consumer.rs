@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libqueue::Receipt;
+use libqueue::{Error, ErrorKind, Receipt};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -26,19 +26,40 @@ pub(crate) struct Consumer {
 pub(crate) type Settle<'a> =
     dyn Fn(&libqueue::Consumer, &[Receipt]) -> libqueue::Result<()> + Send + Sync + 'a;
 
-/// Settles the deliveries of one call; those that are stale are named by the exception.
+/// Does something to the deliveries of one call; those that are stale are named by the exception.
+pub(crate) fn call(
+    py: Python<'_>,
+    consumer: &libqueue::Consumer,
+    deliveries: &[Bound<'_, PyAny>],
+    one: &Settle<'_>,
+) -> PyResult<()> {
+    let receipts = receipts(deliveries)?;
+    let done = py.detach(|| one(consumer, &receipts));
+    done.map_err(|error| raise_stale(py, &error, deliveries))
+}
+
+/// As `call`, for what settles: afterwards nothing is left for the end of a `with`, which tells
+/// nobody again of stale ones either.
 pub(crate) fn settle(
     py: Python<'_>,
     consumer: &libqueue::Consumer,
     deliveries: &[Bound<'_, PyAny>],
     one: &Settle<'_>,
 ) -> PyResult<()> {
-    let receipts = deliveries
-        .iter()
-        .map(|delivery| Ok(delivery.cast::<Delivery>()?.get().receipt()))
-        .collect::<PyResult<Vec<_>>>()?;
-    let settled = py.detach(|| one(consumer, &receipts));
-    settled.map_err(|error| raise_stale(py, &error, deliveries))
+    let receipts = receipts(deliveries)?;
+    let done = py.detach(|| one(consumer, &receipts));
+    let stale = |error: &Error| error.kind() == ErrorKind::StaleReceipt;
+    if done.as_ref().err().is_none_or(stale) {
+        for delivery in deliveries {
+            delivery.cast::<Delivery>()?.get().set_settled();
+        }
+    }
+    done.map_err(|error| raise_stale(py, &error, deliveries))
+}
+
+fn receipts(deliveries: &[Bound<'_, PyAny>]) -> PyResult<Vec<Receipt>> {
+    let receipt = |delivery: &Bound<'_, PyAny>| Ok(delivery.cast::<Delivery>()?.get().receipt());
+    deliveries.iter().map(receipt).collect()
 }
 
 fn listed<'py>(given: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
@@ -89,7 +110,7 @@ impl Consumer {
     fn receive(
         &self,
         py: Python<'_>,
-        max_messages: usize,
+        #[pyo3(from_py_with = convert::whole)] max_messages: usize,
         timeout: Option<f64>,
     ) -> PyResult<Vec<Delivery>> {
         let timeout = convert::timeout(py, timeout)?;
@@ -132,10 +153,14 @@ impl Consumer {
 
     /// Let the leases end so many seconds from now.
     fn extend(&self, deliveries: &Bound<'_, PyAny>, seconds: f64) -> PyResult<()> {
-        let lease = convert::seconds(deliveries.py(), "seconds", seconds)?;
-        self.settle(deliveries, &|consumer, receipts| {
-            consumer.extend(receipts, lease)
-        })
+        let py = deliveries.py();
+        let lease = convert::seconds(py, "seconds", seconds)?;
+        call(
+            py,
+            &self.inner,
+            &listed(deliveries)?,
+            &|consumer, receipts| consumer.extend(receipts, lease),
+        )
     }
 
     /// Give up on the messages now: they become dead letters.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
@@ -28,6 +28,29 @@ pub(crate) fn timeout(py: Python<'_>, value: Option<f64>) -> PyResult<Option<Dur
         Some(value) if value == f64::INFINITY => Ok(None),
         Some(value) => seconds(py, "timeout", value).map(Some),
     }
+}
+
+/// An argument that is a whole number, not negative and not too large.
+pub(crate) fn whole<T: TryFrom<u64>>(value: &Bound<'_, PyAny>) -> PyResult<T> {
+    named_whole("the number", value)
+}
+
+/// As `whole`, where an error cannot tell the argument's name by itself.
+pub(crate) fn named_whole<T: TryFrom<u64>>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<T> {
+    let py = value.py();
+    let found = match value.extract::<u64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(py) => None,
+        extracted => T::try_from(extracted?).ok(),
+    };
+    found.ok_or_else(|| {
+        let most = u64::MAX >> (64 - 8 * size_of::<T>());
+        invalid(py, format!("{name} is {value}; expected 0 to {most}"))
+    })
+}
+
+/// As `whole`, or `None`.
+pub(crate) fn whole_or_none<T: TryFrom<u64>>(value: &Bound<'_, PyAny>) -> PyResult<Option<T>> {
+    (!value.is_none()).then(|| whole(value)).transpose()
 }
 
 /// Bytes of anything with the buffer protocol: the object itself where it is `bytes`, which never
@@ -60,7 +83,8 @@ pub(crate) fn in_slices<T: Send>(
     mut step: impl FnMut(Duration) -> libqueue::Result<T> + Send,
     done: impl Fn(&T) -> bool,
 ) -> PyResult<T> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    // A time beyond all clocks is for ever.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let left = deadline.map_or(SLICE, |at| at.saturating_duration_since(Instant::now()));
         let found = py.detach(|| step(left.min(SLICE)));

@@ -1,6 +1,7 @@
 //! Messages that were received or read.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libqueue::Receipt;
 use pyo3::prelude::*;
@@ -149,12 +150,13 @@ message_class!(ReadMessage {
 /// A message handed to a consumer until its deadline.
 ///
 /// A context manager: leaving it cleanly acknowledges the message; an exception fails it, with the
-/// exception's text, and goes on.
+/// exception's text, and goes on. A message that was settled inside is left as it is.
 #[pyclass(frozen, module = "libqueue")]
 pub(crate) struct Delivery {
     inner: libqueue::Delivery,
     consumer: Arc<libqueue::Consumer>,
     topic: Arc<str>,
+    settled: AtomicBool,
 }
 
 impl Delivery {
@@ -168,12 +170,19 @@ impl Delivery {
             inner,
             consumer: consumer.clone(),
             topic: topic.clone(),
+            settled: AtomicBool::new(false),
         }
     }
 
     #[inline]
     pub(crate) fn receipt(&self) -> Receipt {
         self.inner.receipt()
+    }
+
+    /// Says that somebody settled it by this object.
+    #[inline]
+    pub(crate) fn set_settled(&self) {
+        self.settled.store(true, Ordering::Relaxed);
     }
 
     fn settle(slf: &Bound<'_, Self>, one: &consumer::Settle<'_>) -> PyResult<()> {
@@ -232,7 +241,10 @@ message_class!(Delivery {
     /// Let the lease end so many seconds from now.
     fn extend(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let lease = convert::seconds(slf.py(), "seconds", seconds)?;
-        Self::settle(slf, &|consumer, receipts| consumer.extend(receipts, lease))
+        let (consumer, this) = (&slf.get().consumer, [slf.as_any().clone()]);
+        consumer::call(slf.py(), consumer, &this, &|consumer, receipts| {
+            consumer.extend(receipts, lease)
+        })
     }
 
     /// Give up on the message now: it becomes a dead letter.
@@ -255,6 +267,9 @@ message_class!(Delivery {
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let _ = traceback;
+        if slf.get().settled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let Some(class) = exc_type else {
             return Self::ack(slf);
         };

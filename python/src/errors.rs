@@ -1,6 +1,7 @@
 //! Errors of the core as Python exceptions, which `libqueue._errors` defines by number.
 
 use libqueue::Error;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
@@ -23,8 +24,18 @@ fn class<'py>(py: Python<'py>, code: i32) -> PyResult<Bound<'py, PyType>> {
 /// The exception for an error.
 #[cold]
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    match class(py, error.kind().code()) {
+    let raised = match class(py, error.kind().code()) {
         Ok(class) => PyErr::from_type(class, (error.message().to_owned(),)),
+        Err(failed) => return failed,
+    };
+    let Some(code) = error
+        .os_code()
+        .filter(|_| raised.is_instance_of::<PyOSError>(py))
+    else {
+        return raised;
+    };
+    match raised.value(py).setattr("errno", code) {
+        Ok(()) => raised,
         Err(failed) => failed,
     }
 }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::convert;
 use crate::delivery::ReadMessage;
 use crate::errors::OrRaise;
 use crate::options;
@@ -61,7 +62,11 @@ impl Group {
 
     /// Return up to `limit` dead letters of this group, oldest first.
     #[pyo3(signature = (limit=None))]
-    fn dead_letters(&self, py: Python<'_>, limit: Option<usize>) -> PyResult<Vec<DeadLetter>> {
+    fn dead_letters(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = convert::whole_or_none)] limit: Option<usize>,
+    ) -> PyResult<Vec<DeadLetter>> {
         let limit = limit.unwrap_or(usize::MAX);
         let found = py.detach(|| self.inner.dead_letters(limit)).or_raise(py)?;
         let topic = self.inner.dead_letter_topic().unwrap_or_default().into();

@@ -1,8 +1,8 @@
 //! Messages to send, and ids.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
+use crate::convert;
 use crate::send::Extras;
 
 /// Names a message for ever: an id is never used twice.
@@ -67,7 +67,7 @@ pub(crate) struct Message {
     /// The key, or None.
     key: Option<Py<PyAny>>,
     /// The headers, or None.
-    headers: Option<Py<PyDict>>,
+    headers: Option<Py<PyAny>>,
     /// The partition, or None for the key's or each in turn.
     partition: Option<u32>,
     /// Seconds since the epoch, or None for now.
@@ -97,8 +97,8 @@ impl Message {
     fn new(
         payload: Py<PyAny>,
         key: Option<Py<PyAny>>,
-        headers: Option<Py<PyDict>>,
-        partition: Option<u32>,
+        headers: Option<Py<PyAny>>,
+        #[pyo3(from_py_with = convert::whole_or_none)] partition: Option<u32>,
         timestamp: Option<f64>,
     ) -> Self {
         Self {

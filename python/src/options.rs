@@ -7,9 +7,9 @@ use libqueue::{
     TopicOptions,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyInt, PyString};
 
-use crate::convert::seconds;
+use crate::convert::{named_whole, seconds};
 use crate::errors::invalid;
 
 /// A durability by name, with the interval of `interval`.
@@ -72,8 +72,8 @@ pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
             )),
         };
     }
-    if let Ok(offset) = value.extract::<u64>() {
-        return Ok(Start::Offset(offset));
+    if value.is_instance_of::<PyInt>() {
+        return Ok(Start::Offset(named_whole("start", value)?));
     }
     if value.hasattr("timestamp")? {
         let at: f64 = value.call_method0("timestamp")?.extract()?;
@@ -97,14 +97,14 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
         match name.to_str()? {
             "ordering" => options.ordering = Some(ordering(py, &value.extract::<String>()?)?),
             "lease" => options.lease = Some(seconds(py, "lease", value.extract()?)?),
-            "max_attempts" => options.max_attempts = Some(value.extract()?),
+            "max_attempts" => options.max_attempts = Some(named_whole("max_attempts", &value)?),
             "backoff" => options.backoff = Some(backoff(py, value.extract()?)?),
             "dead_letter_topic" => {
                 let topic: Option<String> = value.extract()?;
                 options.dead_letter_topic = Some(topic.map_or(DeadLetter::Drop, DeadLetter::Topic));
             }
             "start" => options.start = Some(start(&value)?),
-            "window" => options.window = Some(value.extract()?),
+            "window" => options.window = Some(named_whole("window", &value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a group; expected ordering, lease, max_attempts, \

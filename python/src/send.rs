@@ -1,7 +1,7 @@
 //! Sending from Python.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
 
 use crate::convert::bytes;
 use crate::errors::{OrRaise, invalid};
@@ -10,11 +10,14 @@ use crate::message::{Message, MessageId};
 /// Payloads from here on are checksummed and copied without the interpreter.
 const LARGE: usize = 64 * 1024;
 
+/// Names and values.
+type Headers<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyBytes>)>;
+
 /// What a message borrows, kept alive while it is sent.
 struct Held<'py> {
     payload: Bound<'py, PyBytes>,
     key: Option<Bound<'py, PyBytes>>,
-    headers: Vec<(Bound<'py, PyString>, Bound<'py, PyBytes>)>,
+    headers: Headers<'py>,
     partition: Option<u32>,
     timestamp_ns: Option<i64>,
 }
@@ -23,7 +26,7 @@ struct Held<'py> {
 #[derive(Default)]
 pub(crate) struct Extras<'a, 'py> {
     pub(crate) key: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) headers: Option<&'a Bound<'py, PyDict>>,
+    pub(crate) headers: Option<&'a Bound<'py, PyAny>>,
     pub(crate) partition: Option<u32>,
     pub(crate) timestamp: Option<f64>,
 }
@@ -32,16 +35,11 @@ impl<'py> Held<'py> {
     #[inline]
     fn of(payload: &Bound<'py, PyAny>, extras: &Extras<'_, 'py>) -> PyResult<Self> {
         let py = payload.py();
-        let mut headers = Vec::new();
-        if let Some(given) = extras.headers {
-            for (name, value) in given.iter() {
-                headers.push((name.cast_into::<PyString>()?, bytes("a header", &value)?));
-            }
-        }
+        let headers = extras.headers.map(headers).transpose()?;
         Ok(Self {
             payload: bytes("payload", payload)?,
             key: extras.key.map(|key| bytes("key", key)).transpose()?,
-            headers,
+            headers: headers.unwrap_or_default(),
             partition: extras.partition,
             timestamp_ns: extras.timestamp.map(|at| nanoseconds(py, at)).transpose()?,
         })
@@ -65,6 +63,22 @@ impl<'py> Held<'py> {
             timestamp_ns: self.timestamp_ns,
         }
     }
+}
+
+/// The headers of a dict or another mapping.
+fn headers<'py>(given: &Bound<'py, PyAny>) -> PyResult<Headers<'py>> {
+    let one = |name: Bound<'py, PyAny>, value: Bound<'py, PyAny>| {
+        Ok((name.cast_into::<PyString>()?, bytes("a header", &value)?))
+    };
+    if let Ok(dict) = given.cast::<PyDict>() {
+        return dict.iter().map(|(name, value)| one(name, value)).collect();
+    }
+    let mut headers = Vec::new();
+    for item in given.cast::<PyMapping>()?.items()? {
+        let (name, value) = item.extract()?;
+        headers.push(one(name, value)?);
+    }
+    Ok(headers)
 }
 
 fn nanoseconds(py: Python<'_>, seconds: f64) -> PyResult<i64> {

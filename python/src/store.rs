@@ -6,6 +6,7 @@ use libqueue::StoreOptions;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::convert;
 use crate::errors::OrRaise;
 use crate::options;
 use crate::stats;
@@ -46,7 +47,7 @@ pub(crate) fn open(
     read_only: bool,
     durability: &str,
     sync_interval: Option<f64>,
-    mode: u32,
+    #[pyo3(from_py_with = convert::whole)] mode: u32,
     lock_timeout: f64,
 ) -> PyResult<Store> {
     let options = StoreOptions {
@@ -54,7 +55,7 @@ pub(crate) fn open(
         read_only,
         durability: options::durability(py, durability, sync_interval)?,
         mode,
-        lock_timeout: crate::convert::seconds(py, "lock_timeout", lock_timeout)?,
+        lock_timeout: convert::seconds(py, "lock_timeout", lock_timeout)?,
     };
     let inner = py
         .detach(|| libqueue::Store::open(path, options))
@@ -77,10 +78,10 @@ impl Store {
         &self,
         py: Python<'_>,
         name: &str,
-        partitions: Option<u32>,
+        #[pyo3(from_py_with = convert::whole_or_none)] partitions: Option<u32>,
         durability: Option<&str>,
         sync_interval: Option<f64>,
-        max_message_bytes: Option<u64>,
+        #[pyo3(from_py_with = convert::whole_or_none)] max_message_bytes: Option<u64>,
     ) -> PyResult<Topic> {
         let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
         let topic = py
@@ -97,10 +98,10 @@ impl Store {
         &self,
         py: Python<'_>,
         name: &str,
-        partitions: Option<u32>,
+        #[pyo3(from_py_with = convert::whole_or_none)] partitions: Option<u32>,
         durability: Option<&str>,
         sync_interval: Option<f64>,
-        max_message_bytes: Option<u64>,
+        #[pyo3(from_py_with = convert::whole_or_none)] max_message_bytes: Option<u64>,
     ) -> PyResult<Topic> {
         let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
         let topic = py

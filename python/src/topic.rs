@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use libqueue::{ConsumerOptions, ReaderOptions};
+use libqueue::{ConsumerOptions, ErrorKind, ReaderOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -49,8 +49,8 @@ impl Topic {
         &self,
         payload: &Bound<'_, PyAny>,
         key: Option<&Bound<'_, PyAny>>,
-        headers: Option<&Bound<'_, PyDict>>,
-        partition: Option<u32>,
+        headers: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = convert::whole_or_none)] partition: Option<u32>,
         timestamp: Option<f64>,
     ) -> PyResult<MessageId> {
         let extras = Extras {
@@ -75,12 +75,18 @@ impl Topic {
     }
 
     /// Return once the message is on disk; raises `Timeout` after `timeout` seconds.
+    ///
+    /// `None` waits for ever; answers Ctrl-C. Raises `NotFound` for an id that was never sent,
+    /// `InvalidArgument` for one of another topic, and `Poisoned` when the disk refuses.
     #[pyo3(signature = (id, timeout=None))]
     fn wait_durable(&self, py: Python<'_>, id: &MessageId, timeout: Option<f64>) -> PyResult<()> {
         let id = libqueue::MessageId::from(id);
         let timeout = convert::timeout(py, timeout)?;
-        py.detach(|| self.inner.wait_durable(id, timeout))
-            .or_raise(py)
+        let step = |slice| match self.inner.wait_durable(id, Some(slice)) {
+            Err(error) if error.kind() == ErrorKind::Timeout => Ok(Err(error)),
+            waited => waited.map(Ok),
+        };
+        convert::in_slices(py, timeout, step, Result::is_ok)?.or_raise(py)
     }
 
     /// Put everything sent to the topic on disk.

@@ -32,15 +32,11 @@ def store(path: Path) -> Iterator[libqueue.Store]:
 
 
 class Child:
-    """Another Python process with the store's path in `path`; it talks by lines."""
+    """Another process; it talks by lines."""
 
-    def __init__(self, path: Path, code: str) -> None:
-        program = "import libqueue, sys, time\npath = sys.argv[1]\n" + textwrap.dedent(code)
+    def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", program, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def line(self) -> str:
@@ -65,11 +61,12 @@ class Child:
 
 
 @pytest.fixture
-def spawn(path: Path) -> Iterator[Callable[[str], Child]]:
+def launch() -> Iterator[Callable[[list[str]], Child]]:
+    """Start processes that do not outlive the test."""
     children: list[Child] = []
 
-    def start(code: str) -> Child:
-        children.append(Child(path, code))
+    def start(command: list[str]) -> Child:
+        children.append(Child(command))
         return children[-1]
 
     yield start
@@ -79,3 +76,14 @@ def spawn(path: Path) -> Iterator[Callable[[str], Child]]:
         for pipe in (child.process.stdin, child.process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+@pytest.fixture
+def spawn(path: Path, launch: Callable[[list[str]], Child]) -> Callable[[str], Child]:
+    """Start Python processes with the store's path in `path`."""
+
+    def start(code: str) -> Child:
+        program = "import libqueue, sys, time\npath = sys.argv[1]\n" + textwrap.dedent(code)
+        return launch([sys.executable, "-u", "-c", program, str(path)])
+
+    return start

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import libqueue
+import pytest
+from conftest import WAIT, Child
 
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "libqueue")
 
@@ -93,6 +97,62 @@ def test_dead_letters_are_listed_and_shown(path: Path) -> None:
     assert b"no use" in run(path, "dlq", "list", "t", "g").stdout
     assert b"bad [bold] thing" in run(path, "dlq", "show", "t", "g", "0:0").stdout
     assert b"9:9" in run(path, "dlq", "show", "t", "g", "9:9", status=1).stderr
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is(path: Path) -> None:
+    with libqueue.open(path) as store:
+        topic = store.topic("t")
+        topic.send(b"\\[/bold] :x: [red]\x1b[2J")
+        with topic.consumer("g") as consumer:
+            consumer.dead_letter(consumer.receive(1, 5), "\\[/x] :x:")
+    shown = run(path, "dlq", "show", "t", "g", "0:0").stdout
+    assert b"\\[/bold] :x: [red]\\x1b[2J\n" in shown
+    assert b"\\[/x] :x:" in shown
+    assert b"\\[/x] :x:" in run(path, "dlq", "list", "t", "g").stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(path: Path) -> None:
+    run(path, "send", "t", given=b"".join(b"%d\n" % n for n in range(50_000)))
+    with subprocess.Popen(
+        [PROGRAM, "tail", "t", "-s", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert tail.stdout.readline() == b"0\n"
+        tail.stdout.close()
+        assert tail.stderr.read() == b""
+        assert tail.wait(WAIT) == 0
+
+
+def test_what_could_not_be_shown_is_not_acknowledged(path: Path) -> None:
+    run(path, "send", "t", given=b"x\n")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [PROGRAM, "receive", "t", "-g", "g", "-s", str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert run(path, "receive", "t", "-g", "g").stdout == b"x\n"
+
+
+@pytest.mark.parametrize("command", [["receive", "t", "-g", "g"], ["tail", "t"]])
+def test_following_shows_what_others_send_and_ends_by_ctrl_c(
+    path: Path, launch: Callable[[list[str]], Child], command: list[str]
+) -> None:
+    with libqueue.open(path) as store:
+        topic = store.topic("t")
+        topic.send(b"first")
+        start = ["--from", "earliest"] if command[0] == "tail" else []
+        child = launch([PROGRAM, *command, *start, "--follow", "-s", str(path)])
+        assert child.line() == "first"
+        topic.send(b"second")
+        assert child.line() == "second"
+        child.signal(signal.SIGINT)
+        assert child.end() == 130
 
 
 def test_verify_and_dump_tell_of_damage(path: Path) -> None:

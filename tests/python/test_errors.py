@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import libqueue
@@ -77,7 +79,7 @@ def test_messages_that_cannot_be_sent(store: libqueue.Store) -> None:
         topic.send(b"x", headers={"h": "text"})  # type: ignore[dict-item]
     with pytest.raises(libqueue.InvalidArgument, match="partition 1"):
         topic.send(b"x", partition=1)
-    with pytest.raises(OverflowError):
+    with pytest.raises(libqueue.InvalidArgument, match="-1; expected 0 to 4294967295"):
         topic.send(b"x", partition=-1)
     with pytest.raises(libqueue.InvalidArgument, match="timestamp"):
         topic.send(b"x", timestamp=float("inf"))
@@ -99,6 +101,57 @@ def test_unknown_things(store: libqueue.Store) -> None:
             consumer.receive(0)
         with pytest.raises(libqueue.InvalidArgument):
             consumer.receive(1, timeout=-1)
+
+
+def test_numbers_out_of_range_and_times_beyond_all_clocks(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    sent = topic.send(b"x")
+    wrong: list[Callable[[], object]] = [
+        lambda: store.topic("u", partitions=-1),
+        lambda: store.topic("u", max_message_bytes=2**64),
+        lambda: topic.consumer("g", max_attempts=2**32),
+        lambda: topic.consumer("g", window=-1),
+        lambda: topic.consumer("g", lease=1e19),
+        lambda: topic.reader(-1),
+        lambda: topic.send_many([libqueue.Message(b"x", partition=2**32)]),
+    ]
+    for call in wrong:
+        with pytest.raises(libqueue.InvalidArgument, match="expected"):
+            call()
+    with topic.consumer("g") as consumer, topic.reader() as reader:
+        with pytest.raises(libqueue.InvalidArgument, match="expected"):
+            consumer.receive(-1)
+        assert len(consumer.receive(2**62, timeout=1e19)) == 1
+        assert len(reader.receive(1, timeout=1e19)) == 1
+    topic.wait_durable(sent, timeout=1e19)
+    with pytest.raises(libqueue.InvalidName, match="1 to 96"):
+        topic.consumer("g", name="x" * 97)
+    assert store.topics() == ["t"]
+
+
+def test_an_error_of_the_system_carries_its_number(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300)
+    with pytest.raises(libqueue.InvalidArgument, match="File name too long"):
+        libqueue.open(long)
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(libqueue.IoError, match="loop") as raised:
+        libqueue.open(loop)
+    assert raised.value.errno == errno.ELOOP
+
+
+def test_verify_ends_with_what_its_callback_raises(path: Path) -> None:
+    with libqueue.open(path) as store:
+        store.topic("t").send(b"x" * 3_000_000)
+
+    def stop(done: int, total: int) -> None:
+        assert 0 <= done <= total
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        libqueue.verify(path, stop)
+    assert libqueue.verify(path)["damage"] == []
 
 
 def test_closing_names_what_is_open_and_closed_things_say_so(path: Path) -> None:

@@ -52,6 +52,41 @@ def test_a_delivery_acks_itself_or_fails_with_the_exception(store: libqueue.Stor
     assert topic.group("g").stats()["lag_messages"] == 0
 
 
+def test_what_was_settled_inside_a_with_is_left_as_it_is(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    send(topic, 5)
+    with topic.consumer("g", ordering="none") as consumer:
+        dead, acked, nacked, released, extended = consumer.receive(5, WAIT)
+        with dead:
+            dead.dead_letter("no use")
+        with acked:
+            consumer.ack([acked])
+        with nacked:
+            nacked.nack(delay=3600)
+        with released:
+            released.release()
+        with extended:
+            extended.extend(60)
+        stats = topic.group("g").stats()
+        assert (stats["dead_lettered"], stats["acked"], stats["delayed"]) == (1, 2, 1)
+        (again,) = consumer.receive(5, 0)
+        assert again.offset == released.offset
+        with pytest.raises(libqueue.StaleReceipt), again:
+            released.ack()
+
+
+def test_p9_receipts_of_another_group_settle_nothing(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    topic.send(b"x")
+    with topic.consumer("a") as a, topic.consumer("b") as b:
+        (mine,), (other,) = a.receive(1, WAIT), b.receive(1, WAIT)
+        with pytest.raises(libqueue.StaleReceipt) as raised:
+            b.ack([mine])
+        assert raised.value.stale == [mine]
+        mine.ack()
+        other.ack()
+
+
 def test_p12_a_dead_letter_carries_its_story(store: libqueue.Store) -> None:
     topic = store.topic("t")
     topic.send(b"before")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import MappingProxyType
 
 import libqueue
 import pytest
@@ -34,6 +35,16 @@ def test_a_payload_is_anything_with_the_buffer_protocol(
     topic.send(payload, key=payload, headers={"h": payload})
     (read,) = topic.reader().receive(1)
     assert (read.payload, read.key, read.headers) == (b"x", b"x", {"h": b"x"})
+
+
+def test_headers_are_any_mapping(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    headers = MappingProxyType({"a": b"1", "b": b"2"})
+    topic.send(b"x", headers=headers)
+    topic.send_many([libqueue.Message(b"y", headers=headers)])
+    assert [read.headers for read in topic.reader()] == [{"a": b"1", "b": b"2"}] * 2
+    with pytest.raises(TypeError, match="Mapping"):
+        topic.send(b"x", headers=[("a", b"1")])  # type: ignore[arg-type]
 
 
 def test_the_empty_key_is_a_key_and_none_is_not(store: libqueue.Store) -> None:

@@ -250,7 +250,11 @@ class Topic:
     def durable_offsets(self) -> list[int]:
         """Return for each partition the first offset that a power loss may take."""
     def wait_durable(self, id: MessageId, timeout: float | None = None) -> None:
-        """Return once the message is on disk; raises `Timeout` after `timeout` seconds."""
+        """Return once the message is on disk; raises `Timeout` after `timeout` seconds.
+
+        `None` waits for ever; answers Ctrl-C. Raises `NotFound` for an id that was never sent,
+        `InvalidArgument` for one of another topic, and `Poisoned` when the disk refuses.
+        """
     def sync(self) -> None:
         """Put everything sent to the topic on disk."""
     def consumer(
@@ -302,7 +306,7 @@ class Message:
         payload: Buffer,
         *,
         key: Buffer | None = None,
-        headers: dict[str, Buffer] | None = None,
+        headers: Mapping[str, Buffer] | None = None,
         partition: int | None = None,
         timestamp: float | None = None,
     ) -> Self: ...
@@ -313,7 +317,7 @@ class Message:
     def key(self) -> Buffer | None:
         """The key, or None."""
     @property
-    def headers(self) -> dict[str, Buffer] | None:
+    def headers(self) -> Mapping[str, Buffer] | None:
         """The headers, or None."""
     @property
     def partition(self) -> int | None:
@@ -444,7 +448,7 @@ class Delivery:
     """A message handed to a consumer until its deadline.
 
     A context manager: leaving it cleanly acknowledges the message; an exception fails it, with the
-    exception's text, and goes on.
+    exception's text, and goes on. A message that was settled inside is left as it is.
     """
 
     @property

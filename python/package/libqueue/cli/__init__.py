@@ -6,12 +6,8 @@ usage.
 
 from __future__ import annotations
 
-import os
-import sys
-
-import libqueue
 from libqueue.cli import dlq, inspect, messages, topics
-from libqueue.cli.common import app, fail
+from libqueue.cli.common import app
 
 __all__ = ["app", "main"]
 
@@ -31,15 +27,4 @@ app.add_typer(dlq.app, name="dlq")
 
 def main() -> None:
     """Run the command line and exit."""
-    try:
-        app(prog_name="libqueue")
-    except (libqueue.InvalidArgument, libqueue.InvalidName) as error:
-        fail(error, status=2)
-    except (libqueue.Error, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read the output has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    app(prog_name="libqueue")

@@ -8,15 +8,39 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
 
 import libqueue
 
+
+class Commands(TyperGroup):
+    """The commands, with the exit status of what goes wrong in them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            done = super().invoke(ctx)
+            # Here, where an error still has a status.
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the output has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
+        except (libqueue.InvalidArgument, libqueue.InvalidName) as error:
+            fail(error, status=2)
+        except (libqueue.Error, OSError) as error:
+            fail(error)
+        return done
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,11 +49,10 @@ app = typer.Typer(
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-StoreOption = Annotated[
-    Path | None,
-    typer.Option("-s", "--store", metavar="DIR", help="The store. Default: LIBQUEUE_STORE."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+# For `Annotated[Path | None, STORE]` and so on: an alias of the whole would hide the type from
+# stubtest.
+STORE = typer.Option("-s", "--store", metavar="DIR", help="The store. Default: LIBQUEUE_STORE.")
+JSON = typer.Option("--json", help="One JSON object a line.")
 
 
 def show_version(wanted: bool) -> None:
@@ -39,15 +62,14 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-VersionOption = Annotated[
-    bool,
-    typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True),
-]
+VERSION = typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
 
 
 @app.callback()
 def everything(
-    context: typer.Context, store: StoreOption = None, version: VersionOption = False
+    context: typer.Context,
+    store: Annotated[Path | None, STORE] = None,
+    version: Annotated[bool, VERSION] = False,
 ) -> None:
     """A durable message queue without a server."""
     context.obj = store
@@ -55,13 +77,20 @@ def everything(
 
 def fail(error: BaseException | str, status: int = 1) -> NoReturn:
     """Say what went wrong and exit."""
-    errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    errors.print(Text.assemble(("error: ", "bold red"), printable(str(error))), soft_wrap=True)
     sys.exit(status)
 
 
-def escape(text: str) -> str:
-    """Text that rich shows as it is."""
-    return text.replace("[", "\\[")
+def printable(text: str) -> str:
+    """Text without what a terminal takes for a command."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def show_text(text: str) -> None:
+    """Text for people as it is: no markup, no folding."""
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def folder(context: typer.Context, store: Path | None) -> Path:
@@ -118,7 +147,7 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Non
         numbers = all(isinstance(row[place], int | float) for row in listed)
         table.add_column(column, justify="right" if numbers and listed else "left")
     for row in listed:
-        table.add_row(*(shown(value) for value in row))
+        table.add_row(*(Text(shown(value)) for value in row))
     console.print(table)
 
 
@@ -128,11 +157,13 @@ def shown(value: object) -> str:
         return f"{value:,.1f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return escape("" if value is None else str(value))
+    if isinstance(value, bytes):
+        return printable(value.decode(errors="backslashreplace"))
+    return "" if value is None else printable(str(value))
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
     """Names and values for people, one on a line."""
     wide = max(len(name) for name in fields)
     for name, value in fields.items():
-        console.print(f"{name:<{wide}}  {shown(value)}", soft_wrap=True)
+        show_text(f"{name:<{wide}}  {shown(value)}")

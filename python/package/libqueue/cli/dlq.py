@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import libqueue
 from libqueue.cli.common import (
-    JsonOption,
-    StoreOption,
-    console,
-    escape,
+    JSON,
+    STORE,
     fail,
     folder,
     message_object,
     print_fields,
     print_json,
     print_table,
+    show_text,
+    shown,
 )
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters of a group.")
-TopicArgument = Annotated[str, typer.Argument(help="The topic.")]
-GroupArgument = Annotated[str, typer.Argument(help="The group.")]
 
 
 def id_of(dead: libqueue.DeadLetter) -> str:
@@ -47,11 +46,11 @@ def as_object(dead: libqueue.DeadLetter) -> dict[str, object]:
 @app.command("list")
 def list_dead(
     context: typer.Context,
-    topic: TopicArgument,
-    group: GroupArgument,
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    group: Annotated[str, typer.Argument(help="The group.")],
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """List the dead letters of a group, oldest first."""
     with libqueue.open(folder(context, store), create=False) as opened:
@@ -67,19 +66,18 @@ def list_dead(
 def row(dead: libqueue.DeadLetter) -> tuple[object, ...]:
     """A dead letter in a table."""
     place = f"{dead.source_partition}:{dead.source_offset}"
-    payload = dead.message.payload[:40].decode(errors="backslashreplace")
     numbers = (dead.attempts, dead.failures)
-    return (id_of(dead), place, *numbers, dead.error, dead.consumer, payload)
+    return (id_of(dead), place, *numbers, dead.error, dead.consumer, dead.message.payload[:40])
 
 
 @app.command("show")
 def show(
     context: typer.Context,
-    topic: TopicArgument,
-    group: GroupArgument,
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    group: Annotated[str, typer.Argument(help="The group.")],
     wanted: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` shows it.")],
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Show one dead letter whole."""
     with libqueue.open(folder(context, store), create=False) as opened:
@@ -93,4 +91,4 @@ def show(
     fields = as_object(dead)
     del fields["message"]
     print_fields({**fields, "key": dead.message.key, **dead.message.headers})
-    console.print(escape(dead.message.payload.decode(errors="backslashreplace")), soft_wrap=True)
+    show_text(shown(dead.message.payload))

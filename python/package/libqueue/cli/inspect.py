@@ -8,20 +8,25 @@ from typing import Annotated
 
 import typer
 from rich.progress import Progress
+from rich.text import Text
 
 import libqueue
 from libqueue.cli.common import (
-    JsonOption,
-    StoreOption,
+    JSON,
+    STORE,
     console,
     errors,
-    escape,
     folder,
     print_json,
+    printable,
 )
 
 
-def verify(context: typer.Context, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def verify(
+    context: typer.Context,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
     """Check every byte of the store; report damage by file and position."""
     path = folder(context, store)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -34,7 +39,8 @@ def verify(context: typer.Context, as_json: JsonOption = False, store: StoreOpti
     else:
         for one in report["damage"]:
             place = f"{one['file']} at byte {one['position']}: {one['what']}"
-            console.print(f"[red]damaged[/] {escape(place)}", soft_wrap=True)
+            damaged = Text.assemble(("damaged ", "red"), printable(place))
+            console.print(damaged, soft_wrap=True)
         console.print(
             f"{report['messages']:,} messages, {report['topics']:,} topics, "
             f"{report['groups']:,} groups in {report['files']:,} files, {report['bytes']:,} bytes: "

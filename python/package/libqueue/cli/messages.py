@@ -18,8 +18,8 @@ from rich.progress import Progress
 
 import libqueue
 from libqueue.cli.common import (
-    JsonOption,
-    StoreOption,
+    JSON,
+    STORE,
     errors,
     fail,
     folder,
@@ -44,8 +44,8 @@ def send(
     ] = None,
     separator: Annotated[str, typer.Option(help="What is between fields.")] = ",",
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Lines are JSON objects.")] = False,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Send each line of a file, or of standard input, as a message."""
     if sum((key is not None, key_field is not None, jsonl)) > 1:
@@ -165,8 +165,8 @@ def receive(
     most: Annotated[int | None, typer.Option("--max", min=1, help="So many messages.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
     no_ack: Annotated[bool, typer.Option("--no-ack", help="Hand back what was shown.")] = False,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Receive messages of a group, show them, and acknowledge them."""
     with libqueue.open(folder(context, store), create=False) as opened:
@@ -195,8 +195,8 @@ def tail(
     ] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Show the messages of a topic without a group; nothing is settled or written."""
     place = place_of(start or ("latest" if follow else "earliest"))

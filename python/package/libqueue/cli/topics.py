@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import libqueue
 from libqueue.cli.common import (
-    JsonOption,
-    StoreOption,
+    JSON,
+    STORE,
     console,
     folder,
     print_fields,
@@ -38,7 +39,9 @@ GROUP_NUMBERS = (
 
 
 def list_topics(
-    context: typer.Context, as_json: JsonOption = False, store: StoreOption = None
+    context: typer.Context,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """List the topics with what they hold."""
     with libqueue.open(folder(context, store), read_only=True) as opened:
@@ -73,8 +76,8 @@ def create(
     ] = None,
     sync_interval: Annotated[float | None, typer.Option(help="Seconds, with interval.")] = None,
     max_message_bytes: Annotated[int | None, typer.Option(help="Key, headers, payload.")] = None,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Create a topic, and the store if there is none."""
     with libqueue.open(folder(context, store)) as opened:
@@ -94,8 +97,8 @@ def create(
 def stats(
     context: typer.Context,
     topic: Annotated[str | None, typer.Argument(help="Default: all topics.")] = None,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Show what the topics hold and where their groups stand."""
     with libqueue.open(folder(context, store), create=False) as opened:
