@@ -106,6 +106,8 @@ def test_an_offset_means_one_partition(store: libqueue.Store) -> None:
     topic.send(b"x", partition=1)
     with pytest.raises(libqueue.InvalidArgument, match="partition"):
         topic.reader(0)
+    with pytest.raises(libqueue.InvalidArgument, match="twice"):
+        topic.reader(partitions=[1, 1])
     assert next(topic.reader(0, [1])).payload == b"x"
 
 

@@ -32,6 +32,10 @@ impl Topic {
         let mut cursors = Vec::new();
         for number in numbers {
             self.inner.partition(number)?;
+            if cursors.iter().any(|(named, _)| *named == number) {
+                let message = format!("partition {number} is named twice; name each once");
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
+            }
             cursors.push((number, Cursor::at_offset(0)));
         }
         let handle = self
