@@ -148,7 +148,7 @@ impl Partition {
                     record::END => next = header.offset,
                     PADDING => {}
                     RESERVED => {
-                        let last = header.offset + u64::from(header.payload_len).max(1) - 1;
+                        let last = segment.behind_reserved(position, &header, length) - 1;
                         segment.pad(position, &header, length, last);
                     }
                     _ => segment.pad(position, &header, length, header.offset),

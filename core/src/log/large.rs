@@ -155,7 +155,7 @@ impl Partition {
             && header.kind == RESERVED
             && header.offset == first
         {
-            let last = first + u64::from(header.payload_len).max(1) - 1;
+            let last = segment.behind_reserved(position, &header, length) - 1;
             segment.pad(position, &header, length, last);
         }
         self.block.clear_large();
@@ -164,17 +164,17 @@ impl Partition {
         Ok(())
     }
 
-    /// By those who wait: if a large batch stands there whose writer died, it becomes padding.
-    /// Costs a load while there is none.
-    pub fn tend_large(&self) -> Result<()> {
+    /// By those who wait: if a large batch stands there whose writer died, it becomes padding;
+    /// whether it did, so that what is behind it can be read now. Costs a load while there is none.
+    pub fn tend_large(&self) -> Result<bool> {
         if self.block.large().is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let env = &*self.env;
         match OwnerLock::hold(self.block.large_lock(), env.me, &*env.live, GLANCE) {
-            Ok((_held, _)) => self.pad_abandoned(),
+            Ok((_held, _)) => self.pad_abandoned().map(|()| true),
             // Its writer lives and copies.
-            Err(error) if error.kind() == ErrorKind::Stuck => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Stuck => Ok(false),
             Err(error) => Err(error),
         }
     }

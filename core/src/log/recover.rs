@@ -269,7 +269,7 @@ fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> bool {
                 walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
             }
             RESERVED => {
-                walk.offset = header.offset + u64::from(header.payload_len);
+                walk.offset = segment.behind_reserved(walk.position, &header, length);
                 walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
                 if walk.alone {
                     segment.pad(walk.position, &header, length, walk.offset - 1);

@@ -169,6 +169,18 @@ impl Segment {
         bytes.is_some_and(|bytes| record::verify(bytes, self.header.salt))
     }
 
+    /// The offset behind a RESERVED record. Its count may be half overwritten by who died while
+    /// publishing, so what stands behind it decides; else what can fit at most.
+    pub(super) fn behind_reserved(&self, position: u64, header: &Header, length: u32) -> u64 {
+        let most = (u64::from(length) / HEADER as u64).min(u64::from(header.payload_len));
+        let counted = header.offset + most.max(1);
+        match self.at(position + record::padded(u64::from(length))) {
+            Found::Record(next, _) if next.kind == PADDING => counted.min(next.offset),
+            Found::Record(next, _) => next.offset,
+            _ => counted,
+        }
+    }
+
     /// Makes padding of a record, up to and including an offset. The kind last: whoever sees it
     /// sees the rest; a death before leaves what it was.
     pub(super) fn pad(&self, position: u64, header: &Header, length: u32, last: u64) {

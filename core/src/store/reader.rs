@@ -88,8 +88,12 @@ impl Reader {
             if self.pending.is_some() {
                 continue;
             }
+            let mut freed = false;
             for (number, _) in &self.cursors {
-                self.topic.inner.partition(*number)?.tend_large()?;
+                freed |= self.topic.inner.partition(*number)?.tend_large()?;
+            }
+            if freed {
+                continue;
             }
             let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {

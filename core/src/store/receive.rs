@@ -58,8 +58,12 @@ impl Consumer {
                 return Err(error);
             }
             store.find_dead(PROBE_MS)?;
+            let mut freed = false;
             for partition in &self.group.topic.partitions {
-                partition.tend_large()?;
+                freed |= partition.tend_large()?;
+            }
+            if freed {
+                continue;
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(found);
