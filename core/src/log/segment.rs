@@ -135,7 +135,7 @@ impl Segment {
         if length == 0 {
             return Found::Nothing;
         }
-        // Acquire pairs with the release of the kind in `publish_large`: who does not see RESERVED
+        // Acquire pairs with the release of the kind in `large.rs`: who does not see RESERVED
         // sees the header that took its place, and its length.
         let Some(kind) = self.map.load_u32(at + KIND, Ordering::Acquire) else {
             return Found::Bad;
