@@ -18,8 +18,8 @@ impl Window {
 
     /// By the last member that leaves: everything on disk, the checksum after what it covers, the
     /// word that says so last. A death in between leaves a window that is taken as not closed. One
-    /// that nobody used, or whose checksum was wrong, keeps the checksum that it has: a new one would
-    /// make whole what is damaged.
+    /// that nobody used, or whose checksum was wrong, keeps the one it has: a new one would make
+    /// whole what is damaged.
     pub fn close_clean(&self) -> Result<()> {
         if self.head.get(header::CLEAN) != 0 {
             return Ok(());
