@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libqueue::{
-    ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, ReaderOptions, Store,
+    Consumer, ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, ReaderOptions, Store,
     StoreOptions, TopicOptions,
 };
 use tempfile::TempDir;
@@ -57,6 +59,22 @@ fn options() -> ConsumerOptions {
     }
 }
 
+/// Receives and settles all there is, two of each batch as dead letters; how many there were.
+fn drain(consumer: &Consumer) -> u64 {
+    let mut seen = 0;
+    loop {
+        let batch = consumer.receive(100, NOW).unwrap();
+        if batch.is_empty() {
+            return seen;
+        }
+        let receipts: Vec<_> = batch.iter().map(Delivery::receipt).collect();
+        let (bad, good) = receipts.split_at(receipts.len().min(2));
+        consumer.dead_letter(bad, "no use").unwrap();
+        consumer.ack(good).unwrap();
+        seen += batch.len() as u64;
+    }
+}
+
 #[test]
 fn p5_on_a_full_disk_consumers_settle_dead_letter_and_drain_and_sending_goes_on_with_room() {
     let Ok(folder) = std::env::var(CHILD) else {
@@ -98,19 +116,26 @@ fn p5_on_a_full_disk_consumers_settle_dead_letter_and_drain_and_sending_goes_on_
         sent,
         "an error is not in the log"
     );
-    let mut seen = 0;
-    loop {
-        let batch = consumer.receive(100, NOW).unwrap();
-        if batch.is_empty() {
-            break;
-        }
-        let receipts: Vec<_> = batch.iter().map(Delivery::receipt).collect();
-        let (bad, good) = receipts.split_at(2);
-        consumer.dead_letter(bad, "no use").unwrap();
-        consumer.ack(good).unwrap();
-        seen += batch.len() as u64;
-    }
-    assert_eq!(seen, sent);
+    // A sender that tries again and again takes nothing of the room that dead letters are given; a
+    // segment that was prepared for it before it may fill.
+    let drained = AtomicBool::new(false);
+    let (mut seen, more) = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut more = 0;
+            while !drained.load(Ordering::SeqCst) {
+                match topic.send(&Message::new(&payload)) {
+                    Ok(_) => more += 1,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}"),
+                }
+            }
+            more
+        });
+        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| drain(&consumer)));
+        drained.store(true, Ordering::SeqCst);
+        (seen.unwrap(), sender.join().unwrap())
+    });
+    seen += drain(&consumer);
+    assert_eq!(seen, sent + more);
     let group = topic.group("g").unwrap();
     let stats = group.stats().unwrap();
     assert_eq!(stats.lag_messages, 0);

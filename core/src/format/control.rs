@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL03");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL04");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -41,8 +41,10 @@ pub mod header {
     pub const LAST_PROBE: usize = 8;
     /// Lock of the search for dead members.
     pub const DEATH_LOCK: usize = 9;
-    /// The ballast is not laid in again before this time, in ms of the boot clock.
-    pub const BALLAST_AFTER: usize = 10;
+    /// 1 once the ballast was given up in this life of `control`.
+    pub const BALLAST_GIVEN_UP: usize = 10;
+    /// Lock of the one for whom it is given up, or who lays it in.
+    pub const BALLAST_LOCK: usize = 11;
     /// Words of the header.
     pub const WORDS: usize = 64;
 }
@@ -148,6 +150,16 @@ pub mod partition {
     pub const LARGE_SEGMENT: usize = 26;
     /// First offset.
     pub const LARGE_OFFSET: usize = 27;
+    /// The durabilities it was opened with: `PROMISED_INTERVAL`, `PROMISED_SYNC`.
+    pub const PROMISED: usize = 28;
+    /// The segment that was closed last.
+    pub const SEALED_SEGMENT: usize = 29;
+    /// Where its END record is.
+    pub const SEALED_POSITION: usize = 30;
+    /// Somebody sends with durability `interval`.
+    pub const PROMISED_INTERVAL: u64 = 1;
+    /// Somebody sends with durability `sync`.
+    pub const PROMISED_SYNC: u64 = 2;
     /// Words of the block.
     pub const WORDS: usize = 32;
 }

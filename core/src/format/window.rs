@@ -54,6 +54,8 @@ pub mod header {
     pub const CRC: usize = 43;
     /// Offset of the dead-letter topic from which a search for moved messages begins.
     pub const DEAD_FROM: usize = 44;
+    /// Entries that may be in use: `CAPACITY` once that is on disk.
+    pub const USABLE: usize = 45;
     /// Words of the header in use.
     pub const WORDS: usize = 64;
 }

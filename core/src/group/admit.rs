@@ -20,7 +20,7 @@ impl Window {
     /// that nobody looks at; it was never handed out, so it is taken in again.
     #[inline]
     pub fn admit(&self, policy: &Policy, offset: u64, position: u64, key: Option<u64>) -> Admit {
-        if offset - self.floor() > self.mask || self.is_full(offset) {
+        if offset - self.floor() >= self.usable() || self.is_full(offset) {
             return Admit::Full;
         }
         let index = self.index(offset);
@@ -63,7 +63,7 @@ impl Window {
             self.head.set(header::FLOOR, to.max(from));
             return true;
         }
-        if to > from && (to - 1 - self.floor() > self.mask) {
+        if to > from && (to - self.floor() > self.usable()) {
             return false;
         }
         for offset in from..to {

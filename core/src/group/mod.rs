@@ -8,8 +8,11 @@ mod admit;
 mod bitmap;
 mod clean;
 mod entry;
+mod grow;
 mod keys;
 mod policy;
+#[cfg(test)]
+mod power_tests;
 mod rebuild;
 mod settle;
 mod take;

@@ -29,6 +29,9 @@ impl Window {
         wall_ms: u64,
         exists: &dyn Fn(u64, u64) -> bool,
     ) {
+        if life == Life::NewBoot {
+            self.skip_settled_rounds();
+        }
         self.trim(life, exists);
         self.wheel.reset(now_ms);
         self.derive();
@@ -39,6 +42,24 @@ impl Window {
             let all = self.leases(|_| true);
             let started = self.started_of(&all);
             self.return_leases(policy, &all, Some(&started), now_ms, wall_ms);
+        }
+    }
+
+    /// An entry is given to an offset one round later only when the floor is past the earlier one.
+    /// So where a power loss kept the later entry and took the floor back, all up to there is
+    /// settled: taken for lost instead, dead letters would be delivered again (P12).
+    fn skip_settled_rounds(&self) {
+        let ring = self.mask + 1;
+        let later = |offset: &u64| {
+            self.entries
+                .is_of_later_round(self.index(*offset), *offset, ring)
+        };
+        if let Some(last) = (self.floor()..self.next()).rev().find(later) {
+            self.head.store(
+                header::FLOOR,
+                last + 1,
+                std::sync::atomic::Ordering::Release,
+            );
         }
     }
 

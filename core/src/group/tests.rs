@@ -97,10 +97,10 @@ impl Model {
     }
 }
 
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -109,7 +109,7 @@ impl Dice {
     }
 }
 
-fn policy(by_key: bool) -> Policy {
+pub(super) fn policy(by_key: bool) -> Policy {
     let ordering = if by_key {
         Ordering::Key
     } else {
@@ -129,7 +129,7 @@ fn policy(by_key: bool) -> Policy {
     Policy::of(&config)
 }
 
-fn open(twin: &Twin) -> Window {
+pub(super) fn open(twin: &Twin) -> Window {
     Window::open(twin, Path::new("/w"), 0o660, 1, 0, 4096, 0).expect("open")
 }
 
@@ -220,10 +220,16 @@ fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, by_key: bool) 
     loop {
         match window.admit(&model.policy, offset, offset * 8, key) {
             Admit::Full => {
-                if !window.grower().allocate_more().expect("allocate") {
+                let Some(grower) = window.grower() else {
                     return;
+                };
+                grower.allocate().expect("allocate");
+                window.double(&grower).expect("double");
+                if dice.next(4) > 0 {
+                    // Else who doubled it died before it was on disk.
+                    grower.sync().expect("sync");
+                    window.allow(&grower);
                 }
-                window.double().expect("double");
             }
             admitted => {
                 let next = Cursor {

@@ -55,25 +55,9 @@ pub struct Window {
     pub(super) ready: Bitmap,
     pub(super) keys: Keys,
     pub(super) mask: u64,
-    parts: Parts,
-    map: Arc<Mapping>,
-    file: Arc<dyn File>,
-}
-
-/// Makes room in the file of a window.
-pub struct Grower {
-    file: Arc<dyn File>,
-    len: Option<u64>,
-}
-
-impl Grower {
-    /// Allocates real blocks. False if the group's limit is reached.
-    pub fn allocate_more(&self) -> Result<bool> {
-        match self.len {
-            Some(len) => self.file.allocate(len).map(|()| true),
-            None => Ok(false),
-        }
-    }
+    pub(super) parts: Parts,
+    pub(super) map: Arc<Mapping>,
+    pub(super) file: Arc<dyn File>,
 }
 
 impl Window {
@@ -105,6 +89,7 @@ impl Window {
                 (header::PARTITION, u64::from(partition)),
                 (header::LIMIT, u64::from(limit)),
                 (header::CAPACITY, CAPACITY_MIN),
+                (header::USABLE, CAPACITY_MIN),
                 (header::FLOOR, start),
                 (header::NEXT, start),
                 (header::CURSOR_SEGMENT, u64::MAX),
@@ -114,6 +99,9 @@ impl Window {
                 .for_each(|(word, value)| head.set(*word, *value));
             head.store(header::MAGIC, MAGIC, Ordering::Release);
             file.sync()?;
+            if let Some(folder) = path.parent() {
+                storage.sync_dir(folder)?;
+            }
         }
         check(&head, path, group, partition, limit)?;
         let capacity = capacity_of(&head, &parts, path)?;
@@ -170,54 +158,6 @@ impl Window {
             region: region.ok_or_else(short)?,
         };
         self.mask = capacity - 1;
-        Ok(())
-    }
-
-    /// Entries there is room for now.
-    pub fn capacity(&self) -> u64 {
-        self.head.get(header::CAPACITY)
-    }
-
-    /// What makes room for twice the entries, to be used outside the lock.
-    pub fn grower(&self) -> Grower {
-        let capacity = self.capacity();
-        let room = capacity < self.parts.most as u64;
-        Grower {
-            file: self.file.clone(),
-            len: room.then(|| self.parts.bytes(capacity * 2)),
-        }
-    }
-
-    /// Under the lock, after `allocate_more`: doubles the ring. Entries whose place changes are
-    /// copied before the capacity is stored; a death before leaves the old ring whole, a death
-    /// after is repaired by the rebuild that follows any inherited lock.
-    pub fn double(&mut self) -> Result<()> {
-        let capacity = self.mask + 1;
-        if self.head.get(header::CAPACITY) != capacity || capacity >= self.parts.most as u64 {
-            return self.refresh();
-        }
-        let len = self.file.len()?;
-        if len < self.parts.bytes(capacity * 2) {
-            return Ok(());
-        }
-        self.map
-            .set_limit(usize::try_from(len).unwrap_or(usize::MAX));
-        let bytes = capacity as usize * 2 * ENTRY;
-        let Some(region) = Region::new(&self.map, self.parts.entries, bytes) else {
-            return Ok(());
-        };
-        self.entries = Entries { region };
-        let wider = capacity * 2 - 1;
-        for offset in self.floor()..self.next() {
-            let (from, to) = ((offset & self.mask) as u32, (offset & wider) as u32);
-            if from != to && self.entries.is_of(from, offset) {
-                self.entries.copy(from, to);
-            }
-        }
-        self.head
-            .store(header::CAPACITY, capacity * 2, Ordering::Release);
-        self.mask = wider;
-        self.derive();
         Ok(())
     }
 
@@ -325,6 +265,20 @@ impl Window {
         }
     }
 
+    /// With the lock held, before the entries are walked: whether floor and end can be true (P18).
+    pub fn check_span(&self) -> Result<()> {
+        let (floor, next) = (self.floor(), self.next());
+        if next
+            .checked_sub(floor)
+            .is_some_and(|open| open <= self.mask + 1)
+        {
+            return Ok(());
+        }
+        let capacity = self.mask + 1;
+        let what = format!("its floor is {floor}, its end {next}, its capacity {capacity}");
+        Err(damaged(self.file.path(), what))
+    }
+
     /// The start of the host in which the window was last rebuilt.
     pub fn boot(&self) -> [u8; 16] {
         let mut boot = [0; 16];
@@ -388,9 +342,6 @@ fn check(head: &Region, path: &Path, group: u64, partition: u32, limit: u32) -> 
                 format!("its {name} is {found:#x}, expected {wanted:#x}"),
             ));
         }
-    }
-    if head.get(header::FLOOR) > head.get(header::NEXT) {
-        return Err(damaged(path, "its floor is behind its end".into()));
     }
     Ok(())
 }

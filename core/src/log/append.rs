@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::large::LARGE;
-use super::{Partition, Segment};
+use super::{Partition, Room, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, HAS_KEY, HEADER, Header, MESSAGE, MORE};
 use crate::shm::{Held, Mapping};
@@ -91,8 +91,14 @@ impl Partition {
     /// (P1), since they are in the kernel's pages and published.
     #[inline]
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<u64> {
+        self.append_in(drafts, Room::Ordinary)
+    }
+
+    /// As `append`, from whose room if it has to be made.
+    #[inline]
+    pub fn append_in(&self, drafts: &[Draft<'_>], room: Room) -> Result<u64> {
         if total(drafts) > LARGE {
-            return self.append_large(drafts);
+            return self.append_large(drafts, room);
         }
         loop {
             let mut held = self.lock()?;
@@ -103,7 +109,7 @@ impl Partition {
                     (self.on_publish)(drafts.len() as u32);
                     return Ok(first);
                 }
-                other => self.make_way(&other, drafts)?,
+                other => self.make_way(&other, drafts, room)?,
             }
         }
     }
@@ -133,7 +139,7 @@ impl Partition {
     /// here.
     pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {
         self.env.check_fence()?;
-        self.roll(total(drafts))?;
+        self.roll(total(drafts), Room::Ordinary)?;
         if self.block.next_offset() + drafts.len() as u64 > self.block.limit() {
             self.raise_reserve(drafts.len() as u64)?;
         }
@@ -141,10 +147,15 @@ impl Partition {
     }
 
     #[cold]
-    pub(super) fn make_way(&self, outcome: &Outcome, drafts: &[Draft<'_>]) -> Result<()> {
+    pub(super) fn make_way(
+        &self,
+        outcome: &Outcome,
+        drafts: &[Draft<'_>],
+        room: Room,
+    ) -> Result<()> {
         match *outcome {
             Outcome::Done(_) => Ok(()),
-            Outcome::Room(bytes) => self.roll(bytes),
+            Outcome::Room(bytes) => self.roll(bytes, room),
             Outcome::Offsets => self.raise_reserve(drafts.len() as u64),
             Outcome::Map(base) => match self.segment(base)? {
                 Some(_) => Ok(()),

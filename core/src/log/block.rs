@@ -118,6 +118,17 @@ impl Block {
         self.0.store(at::SEGMENT, base, Ordering::Release);
     }
 
+    /// The segment that was closed last and where its END record is, or is about to be.
+    pub(super) fn sealed(&self) -> (u64, u64) {
+        let segment = self.0.load(at::SEALED_SEGMENT, Ordering::Acquire);
+        (segment, self.0.get(at::SEALED_POSITION))
+    }
+
+    pub(super) fn set_sealed(&self, segment: u64, end: u64) {
+        self.0.set(at::SEALED_POSITION, end);
+        self.0.store(at::SEALED_SEGMENT, segment, Ordering::Release);
+    }
+
     #[inline]
     pub(super) fn limit(&self) -> u64 {
         self.0.load(at::LIMIT, Ordering::Acquire)
@@ -149,6 +160,21 @@ impl Block {
         self.0.set(at::MARK_SEGMENT, segment);
         self.0.set(at::MARK_POSITION, position);
         self.0.store(at::SYNCED, offset, Ordering::Release);
+    }
+
+    /// The durabilities that this partition was opened with in this life of `control`, by whomever.
+    pub(super) fn promised(&self) -> u64 {
+        self.0.load(at::PROMISED, Ordering::Acquire)
+    }
+
+    pub(super) fn add_promised(&self, bits: u64) {
+        let mut seen = self.promised();
+        while seen | bits != seen {
+            match self.0.cas(at::PROMISED, seen, seen | bits) {
+                Ok(_) => return,
+                Err(found) => seen = found,
+            }
+        }
     }
 
     #[inline]

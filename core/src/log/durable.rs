@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{self, PADDING, RESERVED};
+use crate::format::control::partition::PROMISED_SYNC;
+use crate::format::record::{self, END, PADDING, RESERVED};
+use crate::format::segment::RECORDS;
 use crate::shm::{EventCount, OwnerLock};
 
 const BEAT: Duration = Duration::from_millis(50);
@@ -102,25 +105,42 @@ impl Partition {
                 self.block.set_poisoned(false);
                 Ok(())
             }
-            Err(error) => {
-                self.void_unsynced()?;
-                Err(error.context("the messages that were not on disk yet are taken back"))
-            }
+            Err(error) => Err(self.after_failed_sync(error)?),
         }
     }
 
-    /// All segments from the durable mark to the active one, and the folder if there are new ones.
-    fn sync_segments(&self, active: u64) -> Result<()> {
+    /// Nobody can tell which pages reached the disk, and the kernel will not try them again. The
+    /// partition takes nothing until a sync of rewritten pages succeeds.
+    ///
+    /// Where somebody sends with durability `sync`, what is not on disk is taken back, so that
+    /// "error" means "not in the log" (P5). Where nobody does, senders were told that it is there,
+    /// and it is (P1): it is kept.
+    #[cold]
+    fn after_failed_sync(&self, error: Error) -> Result<Error> {
+        let _held = self.lock()?;
+        self.block.set_poisoned(true);
+        if self.block.promised() & PROMISED_SYNC != 0 {
+            self.for_each_unsynced(|segment, from, _| void(segment, from))?;
+            return Ok(error.context("the messages that were not on disk yet are taken back"));
+        }
+        self.for_each_unsynced(|segment, from, to| {
+            segment.map().dirty(from as usize, (to - from) as usize);
+        })?;
+        Ok(error.context("what was sent is kept, and is put on disk by the next sync"))
+    }
+
+    /// All segments from the durable mark to this one, and the folder if there are new ones.
+    fn sync_segments(&self, last: u64) -> Result<()> {
         let (marked, _) = self.block.mark();
-        if marked == active {
-            return match self.segment(active)? {
+        if marked == last && last == self.block.segment() {
+            return match self.segment(last)? {
                 Some(segment) => segment.file().sync(),
                 None => Ok(()),
             };
         }
         for base in self.bases()? {
             if (marked == NONE || base >= marked)
-                && base <= active
+                && base <= last
                 && let Some(segment) = self.segment(base)?
             {
                 segment.file().sync()?;
@@ -129,44 +149,93 @@ impl Partition {
         self.env.storage.sync_dir(&self.folder)
     }
 
-    /// After a failed sync nobody can tell which pages reached the disk, and the kernel will not
-    /// try them again. Everything past the durable mark becomes padding, so that "error" means "not
-    /// in the log" (P5), and the partition takes nothing until a sync of the rewritten pages
-    /// succeeds.
-    fn void_unsynced(&self) -> Result<()> {
-        let _held = self.lock()?;
-        self.block.set_poisoned(true);
-        let (mut base, mut position) = self.block.mark();
-        if base == NONE {
-            base = self.bases()?.first().copied().unwrap_or(NONE);
-            position = crate::format::segment::RECORDS as u64;
-        }
-        while let Some(segment) = self.segment(base)? {
-            let mut next = NONE;
-            while let super::segment::Found::Record(header, length) = segment.at(position) {
-                match header.kind {
-                    record::END => next = header.offset,
-                    PADDING => {}
-                    RESERVED => {
-                        let last = segment.behind_reserved(position, &header, length) - 1;
-                        segment.pad(position, &header, length, last);
-                    }
-                    _ => segment.pad(position, &header, length, header.offset),
-                }
-                position += record::padded(u64::from(length));
+    /// Shows each segment that has anything behind the durable mark, from where to where. With the
+    /// append lock held.
+    fn for_each_unsynced(&self, mut each: impl FnMut(&Segment, u64, u64)) -> Result<()> {
+        let (marked, mut position) = self.block.mark();
+        for base in self.bases()? {
+            if marked != NONE && base < marked {
+                continue;
             }
-            (base, position) = (next, crate::format::segment::RECORDS as u64);
+            if base != marked {
+                position = RECORDS as u64;
+            }
+            if let Some(segment) = self.segment(base)? {
+                let active = base == self.block.segment();
+                let end = if active {
+                    self.block.position()
+                } else {
+                    segment.capacity()
+                };
+                each(&segment, position, end.max(position));
+            }
         }
         Ok(())
     }
 
+    /// The segment before the active one and where its END record is, unless something is still
+    /// being copied there or the mark is behind it already. With the sync lock held.
+    fn last_sealed(&self, active: u64) -> Result<Option<(u64, u64)>> {
+        let (sealed, end) = self.block.sealed();
+        let copying = self.block.large().is_some_and(|(base, _, _)| base < active);
+        if copying || sealed >= active || self.block.synced() >= active {
+            return Ok(None);
+        }
+        let Some(segment) = self.segment(sealed)? else {
+            return Ok(None);
+        };
+        // Words of a roller that died, or of no roll yet, name no END record.
+        let closes = matches!(
+            segment.at(end),
+            Found::Record(header, _) if header.kind == END && header.offset == active
+        );
+        Ok(closes.then_some((sealed, end)))
+    }
+
+    /// Housekeeping: what was sealed is put on disk and the mark moved behind it, also in the file,
+    /// so that a recovery never walks further back than the last roll (P19). A failed sync of an
+    /// earlier time is tried again, with pages that were written anew.
+    pub fn sync_sealed(&self) -> Result<()> {
+        if !self.block.recovered() || self.block.limit() == 0 {
+            return Ok(());
+        }
+        if self.block.poisoned() {
+            return self.sync();
+        }
+        let active = self.block.segment();
+        if active == NONE || self.block.synced() >= active {
+            return Ok(());
+        }
+        let env = &*self.env;
+        let Some(held) = OwnerLock::try_hold(self.block.sync_lock(), env.me) else {
+            return Ok(());
+        };
+        let Some((sealed, end)) = self.last_sealed(active)? else {
+            return Ok(());
+        };
+        if let Err(error) = self.sync_segments(sealed) {
+            return Err(self.after_failed_sync(error)?);
+        }
+        // Mark after sync, at the END record: that the next segment is whole is not known yet.
+        self.block.set_synced(sealed, end, active);
+        drop(held);
+        EventCount::notify(self.block.sync_event(), u32::MAX);
+        let slow = self.block.slow_lock();
+        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        self.write_reserve(self.block.limit(), false)
+    }
+
     #[cold]
     fn lost_sync(&self, offset: u64) -> Error {
+        let what = if self.block.promised() & PROMISED_SYNC != 0 {
+            "the message is not in the log; check the disk, call sync(), then send again"
+        } else {
+            "it is in the log, but not on disk; check the disk, then call sync()"
+        };
         Error::new(
             ErrorKind::Poisoned,
             format!(
-                "{}: the sync that should have put offset {offset} on disk failed; the message is \
-                 not in the log; check the disk, call sync(), then send again",
+                "{}: the sync that should have put offset {offset} on disk failed; {what}",
                 self.folder.display()
             ),
         )
@@ -181,5 +250,20 @@ impl Partition {
         self.tend_large()?;
         self.sync()?;
         self.write_reserve(self.block.next_offset(), true)
+    }
+}
+
+/// Everything from a position on becomes padding.
+fn void(segment: &Segment, mut position: u64) {
+    while let Found::Record(header, length) = segment.at(position) {
+        match header.kind {
+            END | PADDING => {}
+            RESERVED => {
+                let last = segment.behind_reserved(position, &header, length) - 1;
+                segment.pad(position, &header, length, last);
+            }
+            _ => segment.pad(position, &header, length, header.offset),
+        }
+        position += record::padded(u64::from(length));
     }
 }

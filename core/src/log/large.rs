@@ -9,9 +9,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Partition;
 use super::append::{Draft, Place, record_header, total};
 use super::segment::{Found, Segment};
+use super::{Partition, Room};
 use crate::error::{ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::record::{self, HEADER, Header, KIND, RESERVED};
@@ -31,12 +31,12 @@ struct Taken {
 
 impl Partition {
     /// As `append`, for much.
-    pub(super) fn append_large(&self, drafts: &[Draft<'_>]) -> Result<u64> {
+    pub(super) fn append_large(&self, drafts: &[Draft<'_>], room: Room) -> Result<u64> {
         let env = &*self.env;
         let lock = self.block.large_lock();
         let (_large, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         self.pad_abandoned()?;
-        let taken = self.take_place(drafts)?;
+        let taken = self.take_place(drafts, room)?;
         let header = self.copy(&taken, drafts);
         let published = match header {
             Some(header) => self.publish(&taken, &header, drafts.len()),
@@ -52,14 +52,14 @@ impl Partition {
     }
 
     /// Puts RESERVED where the batch will be.
-    fn take_place(&self, drafts: &[Draft<'_>]) -> Result<Taken> {
+    fn take_place(&self, drafts: &[Draft<'_>], room: Room) -> Result<Taken> {
         loop {
             let mut held = self.lock()?;
             let (segment, place) = match self.place(&mut held, drafts)? {
                 Ok((segment, place)) => (segment.clone(), place),
                 Err(outcome) => {
                     drop(held);
-                    self.make_way(&outcome, drafts)?;
+                    self.make_way(&outcome, drafts, room)?;
                     continue;
                 }
             };
@@ -215,7 +215,7 @@ mod tests {
             .make_room(&[draft(&big), draft(&big)])
             .expect("room");
         partition
-            .take_place(&[draft(&big), draft(&big)])
+            .take_place(&[draft(&big), draft(&big)], Room::Ordinary)
             .expect("place");
         assert_eq!(partition.append(&[draft(b"behind")]).expect("append"), 3);
         let seen = |partition: &Partition| -> Vec<u64> {
@@ -249,7 +249,9 @@ mod tests {
         let big = vec![7; 100_000];
         partition.append(&[draft(b"before")]).expect("append");
         partition.make_room(&[draft(&big)]).expect("room");
-        partition.take_place(&[draft(&big)]).expect("place");
+        partition
+            .take_place(&[draft(&big)], Room::Ordinary)
+            .expect("place");
         partition.append(&[draft(b"behind")]).expect("append");
         drop(partition);
         let partition = open(Arc::new(Disk), folder.path());
@@ -266,7 +268,9 @@ mod tests {
         partition.make_room(&[draft(&big)]).expect("room");
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
-        let taken = partition.take_place(&[draft(&big)]).expect("place");
+        let taken = partition
+            .take_place(&[draft(&big)], Room::Ordinary)
+            .expect("place");
         partition.append(&[draft(b"behind")]).expect("append");
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| partition.ensure_durable(3, Duration::from_secs(20)));

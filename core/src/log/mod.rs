@@ -9,6 +9,8 @@ mod block;
 mod durable;
 mod index;
 mod large;
+#[cfg(test)]
+mod power_tests;
 mod read;
 mod recover;
 mod reserve;
@@ -30,7 +32,9 @@ pub use segment::Segment;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::partition::{PROMISED_INTERVAL, PROMISED_SYNC};
 use crate::format::names;
+use crate::options::Durability;
 use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region};
 use crate::storage::Storage;
 use block::Block;
@@ -40,6 +44,9 @@ pub(crate) const NONE: u64 = u64::MAX;
 
 /// Segments that a process keeps mapped without anyone looking at them.
 const MAPPED_MAX: usize = 64;
+
+/// Whether an ordinary segment may be allocated; see [`Env::may_take_room`].
+pub type MayTakeRoom = Box<dyn Fn(&dyn Storage) -> Result<()> + Send + Sync>;
 
 /// What a partition needs of the process that opened the store.
 pub struct Env {
@@ -58,6 +65,18 @@ pub struct Env {
     /// This member's word in the member table and what it must hold; a member that was taken for
     /// dead finds another value there and may not write any more.
     pub fence: Option<(Region, u64)>,
+    /// Asked before an ordinary segment is allocated: errors with [`ErrorKind::DiskFull`] while the
+    /// room there is must be left to dead letters.
+    pub may_take_room: MayTakeRoom,
+}
+
+/// Whose room a segment is allocated from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Everyone's.
+    Ordinary,
+    /// That which is kept for what must not fail on a full disk.
+    Kept,
 }
 
 impl Env {
@@ -95,6 +114,7 @@ pub struct Partition {
     folder: PathBuf,
     topic: u64,
     number: u32,
+    durability: Durability,
     block: Block,
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
@@ -109,8 +129,8 @@ impl Partition {
         env: Arc<Env>,
         folder: PathBuf,
         block: Region,
-        topic: u64,
-        number: u32,
+        (topic, number): (u64, u32),
+        durability: Durability,
         on_publish: OnPublish,
     ) -> Result<Arc<Self>> {
         let block = Block(block);
@@ -121,12 +141,18 @@ impl Partition {
             folder,
             topic,
             number,
+            durability,
             block,
             local,
             segments,
             index: Mutex::default(),
             on_publish,
         };
+        partition.block.add_promised(match durability {
+            Durability::Process => 0,
+            Durability::Interval(_) => PROMISED_INTERVAL,
+            Durability::Sync => PROMISED_SYNC,
+        });
         let held = partition.lock()?;
         drop(held);
         Ok(Arc::new(partition))
@@ -160,6 +186,11 @@ impl Partition {
     #[inline]
     pub fn next_offset(&self) -> u64 {
         self.block.next_offset()
+    }
+
+    /// What a power loss may cost once this process's appends have returned.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// The partition's number.

@@ -31,8 +31,18 @@ struct Walk {
     timestamp_ns: i64,
     /// Where the batch began of which the walk has seen a part only.
     batch: Option<(u64, u64)>,
+    /// Whether the durable mark is in the segment in which the walk began.
+    marked: bool,
     /// Whether nobody else uses the store: then a batch that was being copied has no writer.
     alone: bool,
+}
+
+/// How a segment ended for a walk.
+enum Ended {
+    /// Where the walk is: nothing stands there, or nothing whole.
+    Here,
+    /// With an END record, where the walk is, that names the next segment.
+    Closed(u64),
 }
 
 impl Partition {
@@ -59,6 +69,7 @@ impl Partition {
                 offset: r.mark_offset,
                 timestamp_ns,
                 batch: None,
+                marked: true,
                 alone: true,
             },
             _ => {
@@ -72,6 +83,7 @@ impl Partition {
                     offset: offset.max(empty),
                     timestamp_ns,
                     batch: None,
+                    marked: false,
                     alone: true,
                 }
             }
@@ -80,13 +92,41 @@ impl Partition {
 
     /// Goes on until nothing stands, or, after a power loss, until something is not whole.
     fn walk(&self, walk: &mut Walk, lost: bool) -> Result<()> {
+        let Some(mut segment) = self.begin_walk(walk, lost)? else {
+            return Ok(());
+        };
         loop {
-            let Some(segment) = self.open_for_walk(walk.segment, lost)? else {
-                return Ok(());
-            };
-            if !walk_segment(&segment, walk, lost) && (lost || !self.pass_on(&segment, walk)?) {
-                return Ok(());
+            match walk_segment(&segment, walk, lost) {
+                Ended::Closed(next) => {
+                    let opened = self.segment(next);
+                    if lost && !matches!(opened, Ok(Some(_))) {
+                        // Its name or its header never reached the disk, so nothing in it was ever
+                        // durable. The END record is cut: the segment before is the active one
+                        // again, or readers would look for the next one for ever.
+                        return Ok(());
+                    }
+                    (walk.segment, walk.position) = (next, RECORDS as u64);
+                    walk.offset = walk.offset.max(next);
+                    match opened? {
+                        Some(opened) => segment = opened,
+                        None => return Ok(()),
+                    }
+                }
+                Ended::Here if lost || !self.pass_on(&segment, walk)? => return Ok(()),
+                Ended::Here => match self.segment(walk.segment)? {
+                    Some(opened) => segment = opened,
+                    None => return Ok(()),
+                },
             }
+        }
+    }
+
+    /// The segment in which a walk begins. After a power loss one that has no mark may be damaged:
+    /// nothing in it was ever durable; with a mark that is an error (P3).
+    fn begin_walk(&self, walk: &Walk, lost: bool) -> Result<Option<Arc<Segment>>> {
+        match self.segment(walk.segment) {
+            Err(_) if lost && !walk.marked => Ok(None),
+            opened => opened,
         }
     }
 
@@ -104,6 +144,7 @@ impl Partition {
         let nothing = matches!(segment.at(walk.position), Found::Nothing);
         if nothing && next == walk.offset {
             let last = walk.timestamp_ns;
+            self.block.set_sealed(walk.segment, walk.position);
             if mark(segment, walk.position, END, next, last).is_err() {
                 // A store that is only read is left as it is, and ends here.
                 return Ok(false);
@@ -115,14 +156,6 @@ impl Partition {
         (walk.segment, walk.position) = (next, RECORDS as u64);
         walk.offset = walk.offset.max(next);
         Ok(true)
-    }
-
-    fn open_for_walk(&self, base: u64, lost: bool) -> Result<Option<Arc<Segment>>> {
-        match self.segment(base) {
-            // Its header never reached the disk, so nothing in it was ever durable.
-            Err(_) if lost => Ok(None),
-            opened => opened,
-        }
     }
 
     /// After a power loss: what is behind the walk is gone for good. Segments are removed from the
@@ -146,7 +179,7 @@ impl Partition {
         if removed {
             self.env.storage.sync_dir(&self.folder)?;
         }
-        match self.open_for_walk(walk.segment, true)? {
+        match self.begin_walk(walk, true)? {
             Some(segment) => {
                 segment
                     .map()
@@ -208,6 +241,7 @@ impl Partition {
             offset,
             timestamp_ns,
             batch: None,
+            marked: true,
             alone: false,
         };
         if known != segment {
@@ -230,17 +264,17 @@ impl Partition {
     }
 }
 
-/// Walks one segment; whether to go on in the next one.
-fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> bool {
+/// Walks one segment.
+fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> Ended {
     loop {
         let (header, length) = match segment.at(walk.position) {
-            Found::Nothing => return false,
+            Found::Nothing => return Ended::Here,
             Found::Record(header, length)
                 if header.kind == PADDING || header.offset >= walk.offset || header.kind == END =>
             {
                 (header, length)
             }
-            Found::Record(..) | Found::Bad if lost => return false,
+            Found::Record(..) | Found::Bad if lost => return Ended::Here,
             _ => match segment.resync(walk.position, walk.offset) {
                 Some((position, _)) => {
                     walk.position = position;
@@ -249,19 +283,16 @@ fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> bool {
                 None => {
                     // Damage up to the end: the next append goes into a new segment.
                     walk.position = segment.capacity() - HEADER as u64;
-                    return false;
+                    return Ended::Here;
                 }
             },
         };
-        if lost && !segment.whole(walk.position, length) {
-            return false;
+        // What was being copied is not whole either, and all behind it would be behind a hole.
+        if lost && (header.kind == RESERVED || !segment.whole(walk.position, length)) {
+            return Ended::Here;
         }
         match header.kind {
-            END => {
-                (walk.segment, walk.position) = (header.offset, RECORDS as u64);
-                walk.offset = walk.offset.max(header.offset);
-                return true;
-            }
+            END => return Ended::Closed(header.offset),
             MESSAGE => {
                 let started = walk.batch.unwrap_or((walk.segment, walk.position));
                 walk.batch = (header.flags & MORE != 0).then_some(started);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{NONE, Partition, Segment};
+use super::{NONE, Partition, Room, Segment};
 use crate::error::Result;
 use crate::format::checksum::crc32;
 use crate::format::names;
@@ -18,14 +18,14 @@ impl Partition {
     /// Everything slow happens under the slow lock alone. Its holder may die anywhere: a `next`
     /// left behind is used or replaced; the roll of a segment that got its name but was not made
     /// active is finished by whoever repairs (`pass_on`).
-    pub(super) fn roll(&self, bytes: u64) -> Result<()> {
+    pub(super) fn roll(&self, bytes: u64, room: Room) -> Result<()> {
         let env = &*self.env;
         let slow = self.block.slow_lock();
         let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
         if self.has_room(bytes)? {
             return Ok(());
         }
-        let (capacity, file) = self.next_file(bytes)?;
+        let (capacity, file) = self.next_file(bytes, room)?;
         let path = self.folder.join(names::NEXT_SEGMENT);
         let mut held = self.lock()?;
         env.check_fence()?;
@@ -49,6 +49,7 @@ impl Partition {
         self.remember(&segment);
         if let Some(old) = self.segment(old)? {
             let at = self.block.position();
+            self.block.set_sealed(old.base(), at);
             mark(&old, at, END, base, self.block.last_timestamp())?;
         }
         self.block.set_segment(base, RECORDS as u64);
@@ -86,7 +87,7 @@ impl Partition {
 
     /// The prepared file if it is large enough, else a new one with real blocks (P5: a full disk is
     /// met here, before anything relies on the space).
-    fn next_file(&self, bytes: u64) -> Result<(u64, Arc<dyn File>)> {
+    fn next_file(&self, bytes: u64, room: Room) -> Result<(u64, Arc<dyn File>)> {
         let storage = &*self.env.storage;
         let path = self.folder.join(names::NEXT_SEGMENT);
         let least = (RECORDS as u64 + bytes + (HEADER + ALIGN) as u64).next_multiple_of(4096);
@@ -97,6 +98,9 @@ impl Partition {
                 return Ok((len, file));
             }
             storage.unlink(&path)?;
+        }
+        if room == Room::Ordinary {
+            (self.env.may_take_room)(storage)?;
         }
         let active = self
             .segment(self.block.segment())?
@@ -135,7 +139,7 @@ impl Partition {
         let Some(_slow) = OwnerLock::try_hold(self.block.slow_lock(), env.me) else {
             return Ok(ahead);
         };
-        let (capacity, file) = self.next_file(0)?;
+        let (capacity, file) = self.next_file(0, Room::Ordinary)?;
         let map = file.map(capacity as usize, true)?;
         map.populate(0, capacity as usize);
         Ok(true)

@@ -85,7 +85,7 @@ fn p1_an_empty_segment_that_is_too_small_is_not_replaced_under_those_who_have_it
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("0");
     let one = open(Arc::new(Disk), &path);
-    one.roll(10).expect("roll");
+    one.roll(10, Room::Ordinary).expect("roll");
     assert_eq!(one.bases().expect("list"), [0]);
     let other = open_beside(&one, &path);
     let large = vec![7; 3 << 20];

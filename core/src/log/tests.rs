@@ -29,15 +29,36 @@ impl Liveness for Alone {
 pub(super) fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
     let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
     let block = Region::new(&control, 0, WORDS * 8).expect("block");
-    open_with(storage, folder, block)
+    open_with(storage, folder, block, Durability::Process).expect("open")
+}
+
+/// With this block of `control`; it may fail.
+pub(super) fn try_open(
+    storage: Arc<dyn Storage>,
+    folder: &Path,
+    block: Region,
+) -> Result<Arc<Partition>> {
+    open_with(storage, folder, block, Durability::Process)
+}
+
+pub(super) fn open_to_sync(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
+    let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
+    let block = Region::new(&control, 0, WORDS * 8).expect("block");
+    open_with(storage, folder, block, Durability::Sync).expect("open")
 }
 
 /// The same partition, as another process has it open.
 pub(super) fn open_beside(partition: &Partition, folder: &Path) -> Arc<Partition> {
-    open_with(Arc::new(Disk), folder, partition.block.0.clone())
+    let block = partition.block.0.clone();
+    open_with(Arc::new(Disk), folder, block, Durability::Process).expect("open")
 }
 
-fn open_with(storage: Arc<dyn Storage>, folder: &Path, block: Region) -> Arc<Partition> {
+fn open_with(
+    storage: Arc<dyn Storage>,
+    folder: &Path,
+    block: Region,
+    durability: Durability,
+) -> Result<Arc<Partition>> {
     storage.create_dir(folder, 0o770).expect("folder");
     let env = Env {
         storage,
@@ -50,16 +71,11 @@ fn open_with(storage: Arc<dyn Storage>, folder: &Path, block: Region) -> Arc<Par
         lock_timeout: Duration::from_secs(5),
         mode: 0o660,
         fence: None,
+        may_take_room: Box::new(|_| Ok(())),
     };
-    Partition::open(
-        Arc::new(env),
-        folder.to_owned(),
-        block,
-        7,
-        0,
-        Arc::new(|_| ()),
-    )
-    .expect("open")
+    let (env, folder) = (Arc::new(env), folder.to_owned());
+    let published = Arc::new(|_| ());
+    Partition::open(env, folder, block, (7, 0), durability, published)
 }
 
 pub(super) fn draft(payload: &[u8]) -> Draft<'_> {
@@ -167,7 +183,7 @@ fn p2_p4_synced_records_survive_power_loss_as_a_prefix_and_offsets_are_not_used_
 }
 
 /// Makes the reserve look as if it was written before the host was started anew.
-fn unboot(twin: &Twin, folder: &Path) {
+pub(super) fn unboot(twin: &Twin, folder: &Path) {
     use crate::format::reserve::{Reserve, SLOT, SLOTS};
     let path = folder.join(names::RESERVE);
     let Ok(file) = twin.open(&path, crate::storage::Access::ReadWrite, 0) else {
@@ -237,7 +253,7 @@ fn p5_a_full_disk_is_an_error_that_leaves_nothing_and_work_goes_on_with_room() {
 #[test]
 fn p5_after_a_failed_sync_error_means_not_in_the_log() {
     let twin = Twin::new();
-    let partition = open(Arc::new(twin.clone()), Path::new("/p"));
+    let partition = open_to_sync(Arc::new(twin.clone()), Path::new("/p"));
     partition.append(&[draft(b"kept")]).expect("append");
     partition.sync().expect("sync");
     let offset = partition.append(&[draft(b"lost")]).expect("append");

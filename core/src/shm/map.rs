@@ -193,6 +193,21 @@ impl Mapping {
         Some(())
     }
 
+    /// Makes the kernel take these pages for written, though no byte changes: after a failed sync
+    /// it believes that the disk has them. Others may store into them meanwhile.
+    pub fn dirty(&self, at: usize, len: usize) {
+        let mut word = at / 4 * 4;
+        while word < at.saturating_add(len) {
+            if let Some(word) = self.word32(word) {
+                // A swap of a value for itself: a load and a store would lose what came in between.
+                let seen = word.load(Ordering::Relaxed);
+                let _ = word.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            self.tell(word, 4);
+            word = (word / 4096 + 1) * 4096;
+        }
+    }
+
     /// Makes the kernel allocate and map these pages for writing now, where it can.
     pub fn populate(&self, at: usize, len: usize) {
         let page = 4096;

@@ -1,54 +1,105 @@
-//! Room that is kept for dead letters: a file that is given up when the disk is full, so that
+//! Room that is kept for what must not fail on a full disk: a file that is given up for it, so that
 //! consumers can go on settling (P5), and laid in again when there is room.
+//!
+//! Once it was given up, what room there is belongs to dead letters: no ordinary segment is
+//! allocated before the ballast is back. Else a sender that tries again and again, or a next
+//! segment that is prepared ahead, would take what was given up for others.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::inner::StoreInner;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::header;
 use crate::format::names;
-use crate::log::Env;
-use crate::shm::Region;
-use crate::storage::Access;
+use crate::log::{Env, MayTakeRoom};
+use crate::shm::{Owner, OwnerLock, Region};
+use crate::storage::{Access, Storage};
 
 const BYTES: u64 = 4 << 20;
-/// So long the room that was given up is left to those it was given up for.
-const PAUSE_MS: u64 = 10_000;
-/// Others may be quicker at taking what was given up.
-const TRIES: usize = 3;
 
-/// Lays the ballast in unless it is there or was given up just now. Without room there is none: the
-/// next look tries again. A death in the middle leaves a smaller file, which is given up as well.
-pub(super) fn lay_in(env: &Env, store: &std::path::Path, header: &Region) -> Result<()> {
-    let path = store.join(names::BALLAST);
-    if env.clock.boot_ms() < header.get(header::BALLAST_AFTER) || env.storage.exists(&path)? {
-        return Ok(());
+/// What is needed to look after the ballast.
+#[derive(Clone)]
+pub(super) struct Ballast {
+    path: PathBuf,
+    header: Region,
+    me: Owner,
+    mode: u32,
+}
+
+impl Ballast {
+    pub(super) fn of(store: &Path, header: Region, me: Owner, mode: u32) -> Self {
+        Self {
+            path: store.join(names::BALLAST),
+            header,
+            me,
+            mode,
+        }
     }
-    let file = env.storage.open(&path, Access::Create, env.mode)?;
-    if file.allocate(BYTES).is_err() {
-        env.storage.unlink(&path)?;
+
+    /// Lays the ballast in unless it is there; whether it is there now. Nobody waits here for the
+    /// one whom it is being given up for. A death in the middle leaves a smaller file, which is
+    /// given up as well.
+    pub(super) fn lay_in(&self, storage: &dyn Storage) -> Result<bool> {
+        if storage.exists(&self.path)? {
+            return Ok(true);
+        }
+        let lock = self.header.word32(header::BALLAST_LOCK);
+        let Some(_held) = OwnerLock::try_hold(lock, self.me) else {
+            return Ok(false);
+        };
+        let file = storage.open(&self.path, Access::Create, self.mode)?;
+        match file.allocate(BYTES) {
+            Ok(()) => Ok(true),
+            Err(_) => storage.unlink(&self.path).map(|()| false),
+        }
     }
-    Ok(())
+
+    /// What `log::Env` asks before it allocates an ordinary segment.
+    pub(super) fn guard(self) -> MayTakeRoom {
+        Box::new(move |storage| {
+            let given_up = self
+                .header
+                .load(header::BALLAST_GIVEN_UP, Ordering::Acquire)
+                != 0;
+            if !given_up || self.lay_in(storage)? {
+                return Ok(());
+            }
+            Err(self.full())
+        })
+    }
+
+    #[cold]
+    fn full(&self) -> Error {
+        let message = format!(
+            "the disk was full, and the room that is left is kept for dead letters until {} has \
+             its {} MiB again; make room, then try again: nothing was stored",
+            self.path.display(),
+            BYTES >> 20
+        );
+        Error::new(ErrorKind::DiskFull, message)
+    }
 }
 
 impl StoreInner {
     /// Does work that must not fail on a full disk; gives the ballast up for it if need be.
     pub(super) fn with_ballast<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
-        let mut tries = TRIES;
-        loop {
-            match work() {
-                Err(error) if error.kind() == ErrorKind::DiskFull && tries > 0 => {
-                    tries -= 1;
-                    let until = self.env.clock.boot_ms() + PAUSE_MS;
-                    let header = self.control.header();
-                    header.store(header::BALLAST_AFTER, until, Ordering::Relaxed);
-                    match self.env.storage.unlink(&self.path.join(names::BALLAST)) {
-                        Err(gone) if gone.kind() == ErrorKind::NotFound => return Err(error),
-                        given_up => given_up?,
-                    }
-                }
-                done => return done,
-            }
+        match work() {
+            Err(error) if error.kind() == ErrorKind::DiskFull => {}
+            done => return done,
         }
+        let (env, header): (&Arc<Env>, _) = (&self.env, self.control.header());
+        let lock = header.word32(header::BALLAST_LOCK);
+        // Held until the work is done, so that nobody lays in anew what was given up for it. A
+        // holder that dies leaves nothing to repair.
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        // Said before it is done: a death in between costs others one look at the file.
+        header.store(header::BALLAST_GIVEN_UP, 1, Ordering::Release);
+        match env.storage.unlink(&self.path.join(names::BALLAST)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        work()
     }
 }

@@ -232,6 +232,19 @@ impl Control {
         Ok(groups)
     }
 
+    /// Ids of the topics of which a partition was opened with one of these durabilities.
+    pub(crate) fn topics_with(&self, promised: u64) -> Result<Vec<u64>> {
+        let mut topics = Vec::new();
+        self.walk(|kind, found| {
+            let of = |part: &Region| part.load(partition::PROMISED, Ordering::Acquire) & promised;
+            if kind == TOPIC && found.partitions.iter().any(|part| of(part) != 0) {
+                topics.push(found.id());
+            }
+            false
+        })?;
+        Ok(topics)
+    }
+
     /// The group's block at a position that a consumer's entry names.
     pub(crate) fn group_at(&self, at: u64) -> Result<Block> {
         let (kind, found, _) = self.block(at)?;

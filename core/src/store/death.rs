@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::cleanup::Groups;
 use super::consumer_table::ConsumerEntry;
 use super::inner::StoreInner;
 use crate::error::{ErrorKind, Result};
@@ -18,8 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 pub(crate) trait Cleanup: Send + Sync {
     /// Returns the leases of a dead member's consumer; `group` is its group's block.
     fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()>;
-    /// Finishes what the member left in the journal.
-    fn member_died(&self, store: &Arc<StoreInner>, dead: Owner) -> Result<()>;
+    /// Puts on disk what a member that synced at intervals can sync no more.
+    fn member_died(&self, store: &Arc<StoreInner>) -> Result<()>;
 }
 
 impl StoreInner {
@@ -47,31 +48,36 @@ impl StoreInner {
             Err(error) if error.kind() == ErrorKind::Stuck => return Ok(0),
             held => held?,
         };
+        // One that cannot be cleaned up after does not keep the others from it.
+        let mut done = Ok(());
         for owner in &dead {
-            self.returned(*owner)?;
+            done = done.and(self.returned(*owner));
         }
         drop(held);
-        Ok(dead.len())
+        done.map(|()| dead.len())
     }
 
     /// Gives back everything of a dead member, its slot last: if this process dies in the middle,
-    /// the member is found again.
+    /// the member is found again. So it is if something fails, except for what is damaged: leases
+    /// of a window that cannot be read come back when it is repaired, with all others.
     fn returned(self: &Arc<Self>, dead: Owner) -> Result<()> {
-        let (Some(members), cleanup) = (&self.members, self.cleanup.get()) else {
+        let Some(members) = &self.members else {
             return Ok(());
         };
+        let cleanup = self.cleanup.get_or_init(|| Arc::new(Groups));
+        let mut done = Ok(());
         for consumer in self.control.consumers_of_member(dead) {
+            let mut returned = Ok(());
             if consumer.group != 0 {
-                let Some(cleanup) = cleanup else {
-                    return Ok(());
-                };
-                cleanup.consumer_died(self, &consumer)?;
+                returned = cleanup.consumer_died(self, &consumer);
             }
-            self.control.free_consumer(consumer.slot);
+            match returned {
+                Err(error) if error.kind() != ErrorKind::Damaged => done = done.and(Err(error)),
+                _ => self.control.free_consumer(consumer.slot),
+            }
         }
-        if let Some(cleanup) = cleanup {
-            cleanup.member_died(self, dead)?;
-        }
+        done?;
+        cleanup.member_died(self)?;
         members.bury(dead);
         Ok(())
     }

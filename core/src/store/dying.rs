@@ -7,8 +7,8 @@
 //! and only settles those. The window keeps, on disk, the offset from which it has to look. So a
 //! death between any two steps loses nothing and doubles nothing.
 //!
-//! A power loss may take the window back to before the message died. Unless the topic's durability
-//! is `process`, the window is therefore put on disk before the append.
+//! A power loss may take the window back to what was last synced. It is therefore put on disk, with
+//! the messages dying in it, before the append.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -21,8 +21,8 @@ use crate::format::control::{block as words, group_partition as at};
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
 use crate::group::Dying;
-use crate::log::{Draft, Record};
-use crate::options::{Durability, TopicOptions};
+use crate::log::{Draft, Record, Room};
+use crate::options::TopicOptions;
 use crate::shm::OwnerLock;
 
 const BATCH: usize = 256;
@@ -97,11 +97,8 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
         let still = |dead: &Dying| window.is_dying(dead.offset);
         dying.into_iter().filter(still).collect()
     })?;
-    let careful = group.topic.durability() != Durability::Process;
-    if careful {
-        let window = group.with_window(partition, |window| window.syncer())?;
-        window.sync()?;
-    }
+    let window = group.with_window(partition, |window| window.syncer())?;
+    window.sync()?;
     // From here to the settling a death leaves some in the topic and still dying.
     words.store(at::MOVED, 0, Ordering::Release);
     append(group, partition, &target, &still)?;
@@ -112,9 +109,8 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
         target.partitions[0].next_offset(),
         group.with_window(partition, |window| window.dead_from())?,
     );
-    if careful || end - from > LOOK_BACK {
+    if end - from > LOOK_BACK {
         // The settled entries are on disk before the place to look from is beyond their letters.
-        let window = group.with_window(partition, |window| window.syncer())?;
         window.sync()?;
         group.with_window(partition, |window| window.set_dead_from(end))?;
     }
@@ -175,7 +171,7 @@ fn append(group: &GroupInner, partition: u32, target: &TopicInner, dying: &[Dyin
             key_hash: key.map_or(0, murmur2::key_hash),
         };
         let store = &group.topic.store;
-        store.with_ballast(|| target.partitions[0].append(&[draft]))?;
+        store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
     }
     Ok(())
 }

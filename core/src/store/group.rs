@@ -6,18 +6,17 @@ use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Block;
-use super::consumer_table::ConsumerEntry;
+use super::Handle;
 use super::dying;
 use super::group_meta::{read_meta, write_meta};
 use super::open::folder_mode;
 use super::topic::{Topic, TopicInner, unique_id};
-use super::{Handle, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at, header};
 use crate::format::names;
 use crate::group::{Batches, Life, Policy, Window};
 use crate::options::{DeadLetter, GroupConfig, GroupOptions, Start};
-use crate::shm::{Acquired, EventCount, Guarded, Owner, OwnerLock, boot_id};
+use crate::shm::{Acquired, EventCount, Guarded, OwnerLock, boot_id};
 use crate::storage::replace_file;
 
 /// Why a message failed, and whose hands it was in.
@@ -245,6 +244,7 @@ impl GroupInner {
         if life != Life::Same {
             window.open_clean()?;
         }
+        window.check_span()?;
         let log = &self.topic.partitions[partition as usize];
         let exists = |offset, position| log.record(offset, position).is_ok();
         window.rebuild(&self.policy, life, now, wall, &exists);
@@ -325,49 +325,6 @@ impl GroupInner {
     pub(super) fn remember_reason(&self, partition: u32, offset: u64, reason: Reason) {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         reasons.insert((partition, offset), reason);
-    }
-}
-
-/// What the groups do after a dead member.
-pub(super) struct Groups;
-
-impl super::Cleanup for Groups {
-    /// The leases come back, charged as P10 says. May be done again after a death in between: they
-    /// come back once.
-    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
-        match store.open_group_at(consumer.group)? {
-            Some(group) => group.return_consumer(consumer.slot.0, Some(&consumer.name)),
-            None => Ok(()),
-        }
-    }
-
-    /// A half done move to the dead letters is finished by the next mover of its group.
-    fn member_died(&self, _store: &Arc<StoreInner>, _dead: Owner) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl StoreInner {
-    /// The group whose block is at this place of `control`, opened if this process had not.
-    fn open_group_at(self: &Arc<Self>, at: u64) -> Result<Option<Arc<GroupInner>>> {
-        let block = self.control.group_at(at)?;
-        for name in self.env.storage.list(&self.path.join(names::TOPICS))? {
-            let topic = match self.topic_inner(&name) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                opened => opened?,
-            };
-            if topic.uid != block.topic() {
-                continue;
-            }
-            for name in self.env.storage.list(&topic.folder.join(names::GROUPS))? {
-                match topic.group_inner(&name) {
-                    Ok(group) if group.block.at() == at => return Ok(Some(group)),
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-        }
-        Ok(None)
     }
 }
 

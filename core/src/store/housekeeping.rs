@@ -49,31 +49,29 @@ pub(crate) trait Tended: Send + Sync {
     }
 }
 
-struct TendedPartition {
-    partition: Arc<Partition>,
-    durability: Durability,
-}
+struct TendedPartition(Arc<Partition>);
 
 impl Tended for TendedPartition {
     fn tend(&self) -> Result<Pace> {
         // Who filled half a segment may fill the other half before the idle beat.
-        let busy = self.partition.prepare_ahead()?;
+        let busy = self.0.prepare_ahead()?;
+        self.0.sync_sealed()?;
         Ok(if busy { Pace::Soon } else { Pace::Idle })
     }
 
     fn sync_interval(&self) -> Option<Duration> {
-        match self.durability {
+        match self.0.durability() {
             Durability::Interval(interval) => Some(interval),
             Durability::Process | Durability::Sync => None,
         }
     }
 
     fn sync(&self) -> Result<()> {
-        self.partition.sync()
+        self.0.sync()
     }
 
     fn close_clean(&self) -> Result<()> {
-        self.partition.close_clean()
+        self.0.close_clean()
     }
 }
 
@@ -165,17 +163,8 @@ impl StoreInner {
     }
 
     /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.
-    pub(super) fn tend_partition(
-        &self,
-        folder: PathBuf,
-        partition: Arc<Partition>,
-        durability: Durability,
-    ) {
-        let part = TendedPartition {
-            partition,
-            durability,
-        };
-        self.tend(folder, Arc::new(part));
+    pub(super) fn tend_partition(&self, folder: PathBuf, partition: Arc<Partition>) {
+        self.tend(folder, Arc::new(TendedPartition(partition)));
     }
 
     /// Has housekeeping look around now rather than at its next beat; never waits.

@@ -41,7 +41,7 @@ pub(crate) struct StoreInner {
     pub(crate) control: Control,
     /// Topics of this process by id; each entry is the topic's own type.
     pub(crate) topics: Mutex<HashMap<u64, Weak<dyn Any + Send + Sync>>>,
-    /// What to do after a dead member; set once by the topics.
+    /// What to do after a dead member; tests set their own.
     pub(crate) cleanup: OnceLock<Arc<dyn Cleanup>>,
     /// `None` in a store that is only read.
     pub(super) members: Option<Arc<Members>>,
@@ -204,6 +204,14 @@ impl StoreInner {
         if !fenced && lock.try_exclusive(STORE_BYTE)? {
             for part in tended.values() {
                 done = done.and(part.close_clean());
+            }
+        } else if !fenced {
+            // Those who stay may not have these topics open, and nobody would sync them (P2).
+            for part in tended
+                .values()
+                .filter(|part| part.sync_interval().is_some())
+            {
+                done = done.and(part.sync());
             }
         }
         done.and(members.leave()).and(lock.unlock(STORE_BYTE))

@@ -1,6 +1,7 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
 mod ballast;
+mod cleanup;
 mod consumer;
 mod consumer_table;
 mod control;

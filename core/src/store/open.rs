@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::ballast::Ballast;
 use super::control::{Control, Shared};
 use super::housekeeping::Housekeeper;
 use super::inner::{Parts, StoreInner, draw, locked};
@@ -266,6 +267,8 @@ fn join(
         lock_timeout: options.lock_timeout,
         mode: options.mode,
         fence: members.fence(),
+        may_take_room: Ballast::of(&path, shared.header.clone(), members.me(), options.mode)
+            .guard(),
     });
     let control = control_of(&env, shared);
     let (options, lock, members) = (options.clone(), Some(lock), Some(members));
@@ -317,6 +320,7 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         lock_timeout: options.lock_timeout,
         mode: options.mode,
         fence: None,
+        may_take_room: Box::new(|_| Ok(())),
     });
     let control = control_of(&env, Arc::new(Shared::private()?));
     let options = options.clone();

@@ -29,6 +29,10 @@ impl Topic {
         self.inner.store.check_open()?;
         let all = || (0..self.partitions()).collect();
         let numbers: Vec<u32> = options.partitions.clone().unwrap_or_else(all);
+        if numbers.is_empty() {
+            let message = "partitions is empty; name at least one, or leave it out for all";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
         let mut cursors = Vec::new();
         for number in numbers {
             self.inner.partition(number)?;
@@ -74,6 +78,10 @@ impl Reader {
     /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
     /// at all). Empty at the end. Damage is raised once, then passed over (P3).
     pub fn receive(&mut self, max: usize, timeout: Option<Duration>) -> Result<Vec<ReadMessage>> {
+        if max == 0 {
+            let message = "max is 0; expected at least 1";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut found = Vec::new();
         loop {

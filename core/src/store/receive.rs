@@ -57,7 +57,8 @@ impl Consumer {
             if let Some(error) = self.pending() {
                 return Err(error);
             }
-            store.find_dead(PROBE_MS)?;
+            // What went wrong with another group's dead is not this one's to tell (P13).
+            let _ = store.find_dead(PROBE_MS);
             let mut freed = false;
             for partition in &self.group.topic.partitions {
                 freed |= partition.tend_large()?;
@@ -175,7 +176,11 @@ impl Consumer {
                 Need::Nothing => false,
                 Need::Map(cursor) => self.map(partition, cursor)?,
                 Need::Damage(cursor) => self.pass_damage(partition, cursor)?,
-                Need::Room => self.grow(number)?,
+                Need::Room => match self.grow(number) {
+                    // What was found can be settled, and then there is room (P5).
+                    Err(error) if error.kind() == ErrorKind::DiskFull && !found.is_empty() => false,
+                    grown => grown?,
+                },
             };
             if !more || found.len() >= max {
                 return Ok(looked.next_due);
@@ -194,7 +199,7 @@ impl Consumer {
         found: &mut Vec<Delivery>,
     ) -> Result<()> {
         let (topic, number) = (&self.group.topic, partition.number());
-        for one in taken {
+        for (place, one) in taken.iter().enumerate() {
             match partition.record(one.offset, one.position) {
                 Ok(record) => {
                     let message = ReadMessage {
@@ -217,7 +222,16 @@ impl Consumer {
                     })?;
                     self.keep_pending(error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // It may be readable another time; nobody was handed it, nor those behind it.
+                    self.group.with_window(number, |window| {
+                        for one in &taken[place..] {
+                            window.release(one.offset, one.attempt);
+                        }
+                    })?;
+                    self.keep_pending(error);
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -257,23 +271,14 @@ impl Consumer {
 
     /// Room for more unsettled messages, if the group's limit allows.
     fn grow(&self, partition: u32) -> Result<bool> {
-        let before = self
-            .group
-            .with_window(partition, |window| window.capacity())?;
-        let allocated = self
-            .group
-            .with_window(partition, |window| window.grower())?
-            .allocate_more()?;
-        if !allocated {
+        let group = &*self.group;
+        let Some(grower) = group.with_window(partition, |window| window.grower())? else {
             return Ok(false);
-        }
-        self.group.with_window(partition, |window| {
-            if window.capacity() == before {
-                window.double()
-            } else {
-                Ok(())
-            }
-        })??;
+        };
+        group.topic.store.with_ballast(|| grower.allocate())?;
+        group.with_window(partition, |window| window.double(&grower))??;
+        grower.sync()?;
+        group.with_window(partition, |window| window.allow(&grower))?;
         Ok(true)
     }
 }

@@ -3,19 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ballast;
+use super::ballast::Ballast;
 use super::group::GroupInner;
 use super::housekeeping::{Pace, Tended};
 use crate::error::Result;
 use crate::format::names;
 use crate::group::Window;
 use crate::log::Env;
-use crate::shm::Region;
 
 struct TendedGroup {
     env: Arc<Env>,
-    header: Region,
-    store: PathBuf,
+    ballast: Ballast,
     folder: PathBuf,
     uid: u64,
     limit: u32,
@@ -28,8 +26,12 @@ impl GroupInner {
         let store = &self.topic.store;
         Arc::new(TendedGroup {
             env: store.env.clone(),
-            header: store.control.header().clone(),
-            store: store.path.clone(),
+            ballast: Ballast::of(
+                &store.path,
+                store.control.header().clone(),
+                store.env.me,
+                store.env.mode,
+            ),
             folder,
             uid,
             limit: self.config.window,
@@ -40,7 +42,7 @@ impl GroupInner {
 
 impl Tended for TendedGroup {
     fn tend(&self) -> Result<Pace> {
-        ballast::lay_in(&self.env, &self.store, &self.header)?;
+        self.ballast.lay_in(&*self.env.storage)?;
         Ok(Pace::Idle)
     }
 

@@ -10,7 +10,7 @@ use super::Block;
 use super::group::GroupInner;
 use super::message::MessageId;
 use super::open::folder_mode;
-use super::{Cleanup, Handle, Store, StoreInner};
+use super::{Handle, Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
 use crate::format::{meta, names};
@@ -109,8 +109,6 @@ impl StoreInner {
         if let Some(inner) = open.and_then(|any| any.downcast::<TopicInner>().ok()) {
             return Ok(inner);
         }
-        self.cleanup
-            .get_or_init(|| Arc::new(super::group::Groups) as Arc<dyn Cleanup>);
         let block = self.control.topic_block(uid, config.partitions)?;
         let on_publish = notifier(self, &block, uid);
         let mut partitions = Vec::new();
@@ -119,9 +117,11 @@ impl StoreInner {
             let words = block.partitions[number as usize].clone();
             let env = self.env.clone();
             let publish = on_publish.clone();
-            let partition = Partition::open(env, folder.clone(), words, uid, number, publish)?;
             let durability = config.durability.unwrap_or(self.options.durability);
-            self.tend_partition(folder, partition.clone(), durability);
+            let place = (uid, number);
+            let partition =
+                Partition::open(env, folder.clone(), words, place, durability, publish)?;
+            self.tend_partition(folder, partition.clone());
             partitions.push(partition);
         }
         let inner = Arc::new(TopicInner {

@@ -108,7 +108,7 @@ impl Cleanup for Seen {
         self.consumers.lock().expect("lock").push(consumer.clone());
         Ok(())
     }
-    fn member_died(&self, _: &Arc<StoreInner>, _: Owner) -> Result<()> {
+    fn member_died(&self, _: &Arc<StoreInner>) -> Result<()> {
         Ok(())
     }
 }

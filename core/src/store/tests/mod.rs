@@ -4,6 +4,7 @@
 mod deaths;
 mod forks;
 mod gaps;
+mod legacy;
 mod opening;
 mod roles;
 

@@ -23,6 +23,8 @@ fn role() {
         ("laying-out", _) => laying_out(&place),
         ("dies-at", step) => dies_at(&place, step.parse().expect("step")),
         ("forks", _) => forks(&place),
+        ("sends-at-intervals", _) => sends_at_intervals(&place),
+        ("leases", _) => leases(&place),
         _ => panic!("no role {role:?}"),
     }
 }
@@ -57,6 +59,24 @@ fn consumer(place: &Path) {
         .register_consumer(&group, "worker-1")
         .expect("register");
     say(&format!("{} {}", slot.0, group.at()));
+    wait_for_go();
+}
+
+fn sends_at_intervals(place: &Path) {
+    let store = Store::open(place, super::legacy::at_intervals()).expect("open");
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    topic.send(&crate::Message::new(b"x")).expect("send");
+    say("sent");
+    wait_for_go();
+}
+
+fn leases(place: &Path) {
+    let store = Store::open(place, options()).expect("open");
+    let topic = store.open_topic("z").expect("topic");
+    let worker = topic.consumer("g", &Default::default()).expect("consumer");
+    let got = worker.receive(1, Some(BOUND)).expect("receive");
+    assert_eq!(got.len(), 1);
+    say("leased");
     wait_for_go();
 }
 

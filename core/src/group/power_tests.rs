@@ -1,0 +1,140 @@
+//! Windows whose file a power loss took back, sector by sector.
+
+use std::path::Path;
+
+use super::tests::{Dice, open, policy};
+use super::*;
+use crate::log::Cursor;
+use crate::storage::{Storage, Twin};
+
+/// Takes messages in until the window is full or `count` are in; says whether there was room.
+fn admit(window: &mut Window, policy: &Policy, count: u64) {
+    for _ in 0..count {
+        let offset = window.next();
+        let Admit::Ready(index) = window.admit(policy, offset, offset * 8, None) else {
+            return;
+        };
+        window.set_cursor(Cursor {
+            offset: offset + 1,
+            ..window.cursor()
+        });
+        window.make_ready(index);
+    }
+}
+
+/// Doubles the ring; with `dies` the one who does dies before the ring is on disk.
+fn grow(window: &mut Window, dies: bool) {
+    let grower = window.grower().expect("below the limit");
+    grower.allocate().expect("allocate");
+    window.double(&grower).expect("double");
+    if !dies {
+        grower.sync().expect("sync");
+        window.allow(&grower);
+    }
+}
+
+fn begin(twin: &Twin, policy: &Policy) -> Window {
+    let mut window = open(twin);
+    window.rebuild(policy, Life::New, 0, 1, &|_, _| true);
+    window
+}
+
+fn after_loss(twin: &Twin, policy: &Policy, seed: u64) -> Window {
+    let after = twin.power_loss(seed).expect("image");
+    let mut window = open(&after);
+    window.check_span().expect("whole");
+    window.rebuild(policy, Life::NewBoot, 0, 1, &|_, _| true);
+    window
+}
+
+#[test]
+fn p12_what_was_dying_on_disk_never_comes_back_however_often_the_ring_goes_round() {
+    for seed in 1..80 {
+        let (twin, policy, mut dice) = (Twin::new(), policy(false), Dice(seed));
+        let mut window = begin(&twin, &policy);
+        let (mut dead, mut now) = (Vec::new(), 0);
+        for _ in 0..dice.next(12) + 6 {
+            admit(&mut window, &policy, 300 + dice.next(600));
+            if dice.next(4) == 0 && window.grower().is_some() {
+                grow(&mut window, dice.next(2) == 0);
+            }
+            for _ in 0..3 {
+                now += 1_000;
+                window.expire(&policy, now, 1);
+                while let Some(taken) = window.take_ready(now + 10, 0, 0) {
+                    if taken.offset % 2503 == 5 {
+                        window.give_up(taken.offset, taken.attempt, 1, 1);
+                        if dice.next(4) > 0 {
+                            // As the mover does before it appends to the dead letters.
+                            window.syncer().sync().expect("sync");
+                            let dying = window.dying(usize::MAX, |_, _| true);
+                            let dying: Vec<u64> = dying.iter().map(|one| one.offset).collect();
+                            window.settle_dead(&dying);
+                            dead.extend(dying);
+                        }
+                    } else if dice.next(20) > 0 {
+                        window.ack(taken.offset, taken.attempt);
+                    }
+                }
+            }
+        }
+        let window = after_loss(&twin, &policy, seed * 7 + 1);
+        for offset in dead {
+            let mine = |(open, _): &(u64, u64)| *open == offset;
+            let open = window.unsettled().iter().any(mine) && !window.is_dying(offset);
+            assert!(
+                !open && offset < window.next(),
+                "seed {seed}: {offset} is back"
+            );
+        }
+    }
+}
+
+#[test]
+fn p6_a_ring_that_was_doubled_but_not_on_disk_hides_no_message_after_a_power_loss() {
+    for seed in 1..200 {
+        let (twin, policy, mut dice) = (Twin::new(), policy(false), Dice(seed));
+        let mut window = begin(&twin, &policy);
+        let mut receipts = Vec::new();
+        let mut ack = |window: &Window, to: u64| {
+            while let Some(taken) = window.take_ready(1_000_000, 0, 0) {
+                receipts.push((taken.offset, taken.attempt));
+            }
+            receipts.retain(|(offset, attempt)| {
+                *offset >= to || window.ack(*offset, *attempt) != Settled::Done
+            });
+        };
+        // Some stand in the places that they leave when the ring is doubled.
+        admit(&mut window, &policy, 600);
+        let settled = 400 + dice.next(200);
+        ack(&window, settled);
+        admit(&mut window, &policy, 800);
+        grow(&mut window, true);
+        ack(&window, 1024);
+        admit(&mut window, &policy, 4_000);
+        let (end, floor) = (window.next(), window.floor());
+        let window = after_loss(&twin, &policy, seed * 13 + 5);
+        let open = window.unsettled();
+        for offset in floor..end.min(window.next()) {
+            let known = open.iter().any(|(open, _)| *open == offset);
+            assert!(
+                known,
+                "seed {seed}: {offset} of {floor} to {end} was skipped"
+            );
+        }
+    }
+}
+
+#[test]
+fn p18_a_floor_and_an_end_that_cannot_be_are_an_error_and_not_a_walk_for_ever() {
+    let (twin, policy) = (Twin::new(), policy(false));
+    begin(&twin, &policy);
+    let file = twin
+        .open(Path::new("/w"), crate::storage::Access::ReadWrite, 0)
+        .expect("open");
+    let at = crate::format::window::header::NEXT as u64 * 8;
+    file.write_at(&(u64::MAX - 1).to_le_bytes(), at)
+        .expect("write");
+    let error = open(&twin).check_span().expect_err("no window is so wide");
+    assert!(error.message().contains("/w"), "{error}");
+}

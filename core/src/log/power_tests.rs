@@ -1,0 +1,179 @@
+//! Power losses and failed syncs around the change from one segment to the next.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tests::{draft, open, open_to_sync, payloads, unboot};
+use super::*;
+use crate::storage::{Access, Fault, Twin};
+
+const FOLDER: &str = "/p";
+
+/// A payload that tells its number and is as long as it likes.
+fn payload(number: u64, len: usize) -> Vec<u8> {
+    let mut payload = vec![number as u8; len.max(8)];
+    payload[..8].copy_from_slice(&number.to_le_bytes());
+    payload
+}
+
+fn dice(state: &mut u64, below: u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 11) % below
+}
+
+/// What is there after a power loss: a prefix, whole, with all that was synced.
+fn check(partition: &Partition, place: &str, synced: u64, sent: &[(u64, usize)]) {
+    let found = payloads(partition);
+    assert!(
+        found.len() as u64 >= synced,
+        "{place}: {} of {synced}",
+        found.len()
+    );
+    for (got, (offset, len)) in found.iter().zip(sent) {
+        assert_eq!(got.0, *offset, "{place}: a hole");
+        assert_eq!(got.1, payload(*offset, *len), "{place}: other bytes");
+    }
+}
+
+#[test]
+fn p2_p4_p19_a_power_loss_around_a_roll_leaves_a_prefix_that_goes_on() {
+    let path = Path::new(FOLDER);
+    for seed in 1..120_u64 {
+        let twin = Twin::new();
+        let partition = open(Arc::new(twin.clone()), path);
+        let (mut state, mut synced, mut sent) = (seed * 77 + 3, 0, Vec::new());
+        for _ in 0..4 + dice(&mut state, 14) {
+            let len = [100, 30_000, 200_000, 400_000][dice(&mut state, 4) as usize];
+            let offset = partition.next_offset();
+            let body = payload(offset, len);
+            assert_eq!(partition.append(&[draft(&body)]).expect("append"), offset);
+            sent.push((offset, len.max(8)));
+            match dice(&mut state, 8) {
+                0 => partition.sync().expect("sync"),
+                1 | 2 => partition.sync_sealed().expect("sync"),
+                _ => {}
+            }
+            synced = partition.durable_offset();
+        }
+        let mut after = twin.power_loss(seed * 31 + 1).expect("image");
+        for crash in 0..3 {
+            unboot(&after, path);
+            let again = open(Arc::new(after.clone()), path);
+            let place = format!("seed {seed} crash {crash}");
+            check(&again, &place, synced, &sent);
+            let next = again.next_offset();
+            assert!(
+                next >= sent.len() as u64,
+                "{place}: an offset is used twice"
+            );
+            if crash == 1 {
+                // The log goes on, and into further segments.
+                for _ in 0..4 {
+                    again
+                        .append(&[draft(&payload(next, 900_000))])
+                        .expect("append");
+                }
+                let found = payloads(&again);
+                assert!(
+                    found.len() >= 4 && found[found.len() - 4].0 == next,
+                    "{place}"
+                );
+            }
+            after = after.power_loss(seed * 91 + crash).expect("image");
+        }
+    }
+}
+
+#[test]
+fn p19_what_is_sealed_is_synced_and_no_recovery_walks_it_again() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open(Arc::new(twin.clone()), path);
+    while partition.bases().expect("bases").len() < 4 {
+        partition.append(&[draft(&[1; 30_000])]).expect("append");
+    }
+    partition.sync_sealed().expect("sync");
+    let bases = partition.bases().expect("bases");
+    assert_eq!(partition.durable_offset(), bases[3]);
+    let reserve = partition.read_reserve().expect("read").expect("there");
+    assert_eq!(
+        (reserve.mark_segment, reserve.mark_offset),
+        (bases[2], bases[3])
+    );
+    let count = partition.next_offset();
+    drop(partition);
+    // Not one byte of the first segment's records is looked at.
+    let first = twin
+        .open(&path.join(names::segment(bases[0])), Access::ReadWrite, 0)
+        .expect("open");
+    first.write_at(&[0xFF; 4096], 4096).expect("write");
+    let again = open(Arc::new(twin.clone()), path);
+    assert_eq!(again.next_offset(), count);
+}
+
+#[test]
+fn p3_after_a_power_loss_a_damaged_segment_that_was_synced_is_an_error_and_stays() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open(Arc::new(twin.clone()), path);
+    partition.append(&[draft(b"kept")]).expect("append");
+    partition.sync().expect("sync");
+    partition.write_reserve(4096, false).expect("write");
+    drop(partition);
+    let after = twin.power_loss(1).expect("image");
+    unboot(&after, path);
+    let name = path.join(names::segment(0));
+    let file = after.open(&name, Access::ReadWrite, 0).expect("open");
+    file.write_at(b"!", 16).expect("write");
+    let control = Arc::new(crate::shm::Mapping::anonymous(4096).expect("memory"));
+    let block = Region::new(&control, 0, crate::format::control::partition::WORDS * 8);
+    let opened = super::tests::try_open(Arc::new(after.clone()), path, block.expect("block"));
+    let error = opened.err().expect("damaged");
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(
+        after.exists(&name).expect("look"),
+        "a damaged file was removed"
+    );
+}
+
+#[test]
+fn p1_p5_a_failed_sync_takes_nothing_back_that_was_sent_with_durability_process() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open(Arc::new(twin.clone()), path);
+    partition.append(&[draft(b"0")]).expect("append");
+    partition.sync().expect("sync");
+    partition.append(&[draft(b"1")]).expect("append");
+    twin.fail(Fault::Sync, 1);
+    let error = partition.sync().expect_err("the disk failed");
+    assert!(error.message().contains("kept"), "{error}");
+    let error = partition
+        .append(&[draft(b"refused")])
+        .expect_err("poisoned");
+    assert_eq!(error.kind(), ErrorKind::Poisoned);
+    twin.heal();
+    // As housekeeping does at its next look.
+    partition.sync_sealed().expect("the disk is back");
+    assert_eq!(partition.durable_offset(), 2);
+    assert_eq!(partition.append(&[draft(b"2")]).expect("append"), 2);
+    assert_eq!(payloads(&partition).len(), 3);
+}
+
+#[test]
+fn p5_where_anyone_sends_with_sync_a_failed_sync_takes_back_what_is_not_on_disk() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open_to_sync(Arc::new(twin.clone()), path);
+    for _ in 0..6 {
+        partition.append(&[draft(&[1; 300_000])]).expect("append");
+    }
+    assert!(partition.bases().expect("bases").len() > 1, "no roll");
+    twin.fail(Fault::Sync, 1);
+    partition
+        .ensure_durable(6, Duration::from_secs(1))
+        .expect_err("the disk failed");
+    assert!(payloads(&partition).is_empty());
+    twin.heal();
+    partition.sync().expect("the disk is back");
+    assert_eq!(partition.append(&[draft(b"x")]).expect("append"), 6);
+    assert_eq!(payloads(&partition), [(6, b"x".to_vec())]);
+}
