@@ -45,6 +45,8 @@ pub mod header {
     pub const BALLAST_GIVEN_UP: usize = 10;
     /// Lock of the one for whom it is given up, or who lays it in.
     pub const BALLAST_LOCK: usize = 11;
+    /// All locks of the header.
+    pub const LOCKS: [usize; 4] = [REGISTRY_LOCK, CREATE_LOCK, DEATH_LOCK, BALLAST_LOCK];
     /// Words of the header.
     pub const WORDS: usize = 64;
 }
@@ -102,6 +104,8 @@ pub mod block {
     pub const GROUPS_EVENT: usize = 6;
     /// Of a group: lock of the one who moves messages to the dead letters.
     pub const MOVER_LOCK: usize = 8;
+    /// Of a group: lock of the one who rebuilds its windows in a new life.
+    pub const LIFE_LOCK: usize = 9;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
 }
@@ -130,13 +134,13 @@ pub mod partition {
     pub const STEP: usize = 9;
     /// Offsets below are on disk.
     pub const SYNCED: usize = 10;
-    /// Where they end: segment.
-    pub const MARK_SEGMENT: usize = 11;
-    /// Where they end: position.
-    pub const MARK_POSITION: usize = 12;
+    /// How often the mark was set; its lowest bit says which of the two marks is whole.
+    pub const MARK: usize = 11;
+    /// How often what was not on disk was taken back.
+    pub const VOIDS: usize = 12;
     /// Event word of those who wait for a sync.
     pub const SYNC_EVENT: usize = 13;
-    /// 1 after a failed sync.
+    /// After a failed sync: `REWRITE` until its pages were written anew, `REWRITTEN` from then on.
     pub const POISONED: usize = 14;
     /// Which of the two tails that follow is whole: 0 or 1.
     pub const TAIL: usize = 15;
@@ -156,12 +160,18 @@ pub mod partition {
     pub const SEALED_SEGMENT: usize = 29;
     /// Where its END record is.
     pub const SEALED_POSITION: usize = 30;
+    /// The two marks: where what is on disk ends, as segment, position, offset of each, one unused.
+    pub const MARKS: usize = 32;
+    /// Value of `POISONED`.
+    pub const REWRITTEN: u64 = 1;
+    /// Value of `POISONED`.
+    pub const REWRITE: u64 = 2;
     /// Somebody sends with durability `interval`.
     pub const PROMISED_INTERVAL: u64 = 1;
     /// Somebody sends with durability `sync`.
     pub const PROMISED_SYNC: u64 = 2;
     /// Words of the block.
-    pub const WORDS: usize = 32;
+    pub const WORDS: usize = 40;
 }
 
 /// A group's partition.

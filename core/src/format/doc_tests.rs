@@ -129,6 +129,7 @@ fn in_code() -> BTreeMap<String, u64> {
         control::block::TOPIC,
         control::block::GROUPS_EVENT,
         control::block::MOVER_LOCK,
+        control::block::LIFE_LOCK,
         control::partition::LOCK,
         control::partition::SYNC_LOCK,
         control::partition::SLOW_LOCK,
@@ -140,8 +141,8 @@ fn in_code() -> BTreeMap<String, u64> {
         control::partition::LIMIT,
         control::partition::STEP,
         control::partition::SYNCED,
-        control::partition::MARK_SEGMENT,
-        control::partition::MARK_POSITION,
+        control::partition::MARK,
+        control::partition::VOIDS,
         control::partition::SYNC_EVENT,
         control::partition::POISONED,
         control::partition::TAIL,
@@ -153,6 +154,9 @@ fn in_code() -> BTreeMap<String, u64> {
         control::partition::PROMISED,
         control::partition::SEALED_SEGMENT,
         control::partition::SEALED_POSITION,
+        control::partition::MARKS,
+        control::partition::REWRITTEN,
+        control::partition::REWRITE,
         control::partition::PROMISED_INTERVAL,
         control::partition::PROMISED_SYNC,
         record::RESERVED,
@@ -193,7 +197,8 @@ fn the_documents_tables_are_the_codes_constants() {
 /// Constants that are no places or values in the table of that name.
 const OTHER: [&str; 3] = ["MAGIC", "SLOTS", "COVERED"];
 /// Sizes in words and of what is inside, which the text around the tables says.
-const IN_WORDS: [&str; 15] = [
+const IN_WORDS: [&str; 16] = [
+    "control::header::LOCKS",
     "window::ENTRY_WORDS",
     "window::header::WORDS",
     "control::MAPPED",

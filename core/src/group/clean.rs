@@ -24,6 +24,7 @@ impl Window {
         if self.head.get(header::CLEAN) != 0 {
             return Ok(());
         }
+        self.check_span()?;
         self.file().sync()?;
         self.head.set(header::CRC, u64::from(self.checksum()));
         self.head.set(header::CLEAN, 1);

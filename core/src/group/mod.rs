@@ -10,6 +10,7 @@ mod clean;
 mod entry;
 mod grow;
 mod keys;
+mod make;
 mod policy;
 #[cfg(test)]
 mod power_tests;

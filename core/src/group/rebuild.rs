@@ -2,6 +2,7 @@
 //! of the store. May die anywhere and be done again.
 
 use super::policy::Policy;
+use super::settle::Batches;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
 use crate::log::Cursor;
@@ -19,14 +20,15 @@ pub enum Life {
 }
 
 impl Window {
-    /// Rebuilds. `exists` says whether the log has this offset at this position; it is asked only
-    /// after a new start of the host.
+    /// Rebuilds. In a new life leases come back, and what `started` names is charged as P10 says.
+    /// `exists` says whether the log has this offset at this position; it is asked only after a new
+    /// start of the host.
     pub fn rebuild(
         &mut self,
         policy: &Policy,
         life: Life,
-        now_ms: u64,
-        wall_ms: u64,
+        started: &Batches,
+        (now_ms, wall_ms): (u64, u64),
         exists: &dyn Fn(u64, u64) -> bool,
     ) {
         if life == Life::NewBoot {
@@ -40,8 +42,7 @@ impl Window {
         self.set_cursor(Cursor::at_offset(self.next()));
         if life != Life::Same {
             let all = self.leases(|_| true);
-            let started = self.started_of(&all);
-            self.return_leases(policy, &all, Some(&started), now_ms, wall_ms);
+            self.return_leases(policy, &all, Some(started), now_ms, wall_ms);
         }
     }
 

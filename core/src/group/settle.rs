@@ -167,6 +167,15 @@ impl Window {
         Settled::Done
     }
 
+    /// As `settle_damaged`, of a message on its way to the dead letters.
+    pub fn settle_damaged_dying(&self, offset: u64) {
+        if self.is_dying(offset) {
+            self.drop_dying(&|index| self.offset_at(index) == offset);
+            self.count(Counter::Damaged, 1);
+            self.finish(self.index(offset));
+        }
+    }
+
     /// Counts damage that no message's number is known of.
     pub fn count_damage(&self) {
         self.count(Counter::Damaged, 1);
@@ -200,24 +209,19 @@ impl Window {
         self.return_leases(policy, &mine, started, now_ms, wall_ms)
     }
 
-    /// The batches of a consumer of which it has started something here, what it has settled since
+    /// The batches of these consumers of which something was started here, what was settled since
     /// included, as far as the window still remembers it.
-    pub fn started_batches(&self, consumer: u16) -> Batches {
+    pub fn started_batches(&self, of: impl Fn(u16) -> bool) -> Batches {
         let remembered = (self.mask + 1) - (self.next() - self.floor());
         (self.floor().saturating_sub(remembered)..self.next())
             .map(|offset| (offset, self.index(offset)))
             .filter(|(offset, index)| {
                 self.entries.is_of(*index, *offset)
                     && self.entries.started(*index)
-                    && self.entries.consumer(*index) == consumer
+                    && of(self.entries.consumer(*index))
             })
             .map(|(_, index)| self.batch_of(index))
             .collect()
-    }
-
-    pub(super) fn started_of(&self, leases: &[u32]) -> Batches {
-        let started = leases.iter().filter(|index| self.entries.started(**index));
-        started.map(|index| self.batch_of(*index)).collect()
     }
 
     fn batch_of(&self, index: u32) -> (u16, u16) {

@@ -149,11 +149,12 @@ impl Window {
     }
 
     /// Up to `most` of the messages that are on their way to the dead letters and that are wanted
-    /// by offset and by the ms of the boot clock since when they are.
+    /// by offset and by the ms of the boot clock since when they are; those with the lowest offsets
+    /// first.
     pub fn dying(&self, most: usize, wanted: impl Fn(u64, u64) -> bool) -> Vec<Dying> {
         let mut found = Vec::new();
         let mut at = self.head.get(header::DYING) as u32;
-        while at != 0 && found.len() < most {
+        while at != 0 {
             let index = at - 1;
             at = self.entries.timer_next(index);
             let offset = self.offset_at(index);
@@ -169,6 +170,8 @@ impl Window {
                 consumer: self.entries.consumer(index),
             });
         }
+        found.sort_unstable_by_key(|dead| dead.offset);
+        found.truncate(most);
         found
     }
 

@@ -130,7 +130,12 @@ pub(super) fn policy(by_key: bool) -> Policy {
 }
 
 pub(super) fn open(twin: &Twin) -> Window {
-    Window::open(twin, Path::new("/w"), 0o660, 1, 0, 4096, 0).expect("open")
+    let path = Path::new("/w");
+    Window::make(twin, path, 0o660, (1, 0), 4096, 0).expect("make");
+    crate::storage::Storage::sync_dir(twin, Path::new("/")).expect("sync");
+    Window::open(twin, path, (1, 0), 4096)
+        .expect("open")
+        .expect("made")
 }
 
 /// One random history; P6, P9, P10, P11 and P12 hold at each step.
@@ -143,7 +148,7 @@ fn history(seed: u64, by_key: bool, steps: u32) {
         policy,
     };
     let (mut dice, mut now) = (Dice(seed), 1_000_u64);
-    window.rebuild(&policy, Life::New, now, 1, &|_, _| true);
+    window.rebuild(&policy, Life::New, &Batches::new(), (now, 1), &|_, _| true);
     let mut receipts: Vec<(u64, u32)> = Vec::new();
     let mut batch = 0;
     for step in 0..steps {
@@ -184,7 +189,7 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             }
             84..87 => {
                 let consumer = dice.next(4) as u16;
-                let started = window.started_batches(consumer);
+                let started = window.started_batches(|of| of == consumer);
                 window.return_consumer(&policy, consumer, Some(&started), now, 1);
                 model.die(consumer, now);
             }
@@ -204,7 +209,7 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             90..93 => {
                 drop(window);
                 window = open(&twin);
-                window.rebuild(&policy, Life::Same, now, 1, &|_, _| true);
+                window.rebuild(&policy, Life::Same, &Batches::new(), (now, 1), &|_, _| true);
             }
             _ => now += dice.next(60),
         }
@@ -366,7 +371,7 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         let mut window = open(&twin);
         window.syncer().sync().expect("sync");
         crate::storage::Storage::sync_dir(&twin, Path::new("/")).expect("sync");
-        window.rebuild(&policy, Life::New, 0, 1, &|_, _| true);
+        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &|_, _| true);
         let mut dice = Dice(seed);
         let mut model = Model {
             messages: BTreeMap::new(),
@@ -384,7 +389,9 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         }
         let after = twin.power_loss(seed).expect("image");
         let mut window = open(&after);
-        window.rebuild(&policy, Life::NewBoot, 0, 1, &|_, _| true);
+        window.rebuild(&policy, Life::NewBoot, &Batches::new(), (0, 1), &|_, _| {
+            true
+        });
         let mut seen: Vec<u64> = (window.next()..200).collect();
         window.expire(&policy, 10_000_000, 1);
         while let Some(taken) = window.take_ready(20_000_000, 1, 1) {

@@ -61,47 +61,26 @@ pub struct Window {
 }
 
 impl Window {
-    /// Opens the window file, or creates it to begin at `start`. A file that is being created by
-    /// somebody who died is finished: the magic word is written last.
+    /// Opens the window file; `None` if it is not made yet.
     pub fn open(
         storage: &dyn Storage,
         path: &Path,
-        mode: u32,
-        group: u64,
-        partition: u32,
+        (group, partition): (u64, u32),
         limit: u32,
-        start: u64,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let parts = Parts::of(limit);
-        let file = storage.open(path, Access::Create, mode)?;
-        let fresh = file.len()? < parts.bytes(CAPACITY_MIN);
-        if fresh {
-            file.allocate(parts.bytes(CAPACITY_MIN))?;
-        }
+        let file = match storage.open(path, Access::ReadWrite, 0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
         let most = usize::try_from(parts.bytes(parts.most as u64)).unwrap_or(usize::MAX);
         let map = file.map(most, true)?;
         let none = || damaged(path, "it is shorter than its header says".into());
-        let head = Region::new(&map, 0, header::WORDS * 8).ok_or_else(none)?;
+        let Some(head) = Region::new(&map, 0, header::WORDS * 8) else {
+            return Ok(None);
+        };
         if head.load(header::MAGIC, Ordering::Acquire) == 0 {
-            let words = [
-                (header::VERSION, u64::from(VERSION)),
-                (header::GROUP, group),
-                (header::PARTITION, u64::from(partition)),
-                (header::LIMIT, u64::from(limit)),
-                (header::CAPACITY, CAPACITY_MIN),
-                (header::USABLE, CAPACITY_MIN),
-                (header::FLOOR, start),
-                (header::NEXT, start),
-                (header::CURSOR_SEGMENT, u64::MAX),
-            ];
-            words
-                .iter()
-                .for_each(|(word, value)| head.set(*word, *value));
-            head.store(header::MAGIC, MAGIC, Ordering::Release);
-            file.sync()?;
-            if let Some(folder) = path.parent() {
-                storage.sync_dir(folder)?;
-            }
+            return Ok(None);
         }
         check(&head, path, group, partition, limit)?;
         let capacity = capacity_of(&head, &parts, path)?;
@@ -123,7 +102,7 @@ impl Window {
             buckets: parts.buckets,
         };
         let mask = capacity - 1;
-        Ok(Self {
+        Ok(Some(Self {
             head,
             entries,
             wheel,
@@ -133,7 +112,7 @@ impl Window {
             parts,
             map,
             file,
-        })
+        }))
     }
 
     /// After taking the lock: follows what another process grew.
@@ -263,6 +242,16 @@ impl Window {
         if floor != from {
             self.head.store(header::FLOOR, floor, Ordering::Release);
         }
+    }
+
+    /// The error of a panic over what stands in the file.
+    #[cold]
+    pub fn damage_by(&self, panic: &(dyn std::any::Any + Send)) -> Error {
+        let text = panic.downcast_ref::<String>().map_or("", String::as_str);
+        damaged(
+            self.file.path(),
+            format!("its entries do not fit together ({text})"),
+        )
     }
 
     /// With the lock held, before the entries are walked: whether floor and end can be true (P18).

@@ -8,6 +8,7 @@ use super::window::{self, Expected};
 use super::{Report, Wrong, cached, partition};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
+use crate::storage::{Disk, Storage};
 
 const TOPIC_FIELDS: [&str; 4] = ["id", "partitions", "max_message_bytes", "durability"];
 const GROUP_FIELDS: [&str; 9] = [
@@ -200,16 +201,17 @@ impl Run<'_> {
             None => {}
         }
         let id = fields.as_ref().and_then(text::id);
+        let partitions = fields.as_ref().and_then(|f| text::number(f, "partitions"));
         for one in &topic.partitions {
             partition::look(self, one, id)?;
         }
         for group in &topic.groups {
-            self.group(group)?;
+            self.group(group, partitions)?;
         }
         Ok(())
     }
 
-    fn group(&mut self, group: &GroupPlan) -> Result<()> {
+    fn group(&mut self, group: &GroupPlan, partitions: Option<u64>) -> Result<()> {
         let path = group.folder.join(names::GROUP_META);
         let fields = match named(&group.files, names::GROUP_META) {
             Some(listed) => {
@@ -218,11 +220,11 @@ impl Run<'_> {
             }
             None => Fields::new(),
         };
-        let mut windows = 0;
+        let mut used = false;
         for listed in &group.files {
             let name = name_of(&listed.path);
             if let Some(partition) = names::parse_window(&name) {
-                windows += 1;
+                used |= window::was_used(&listed.path)?;
                 let expected = Expected {
                     group: text::id(&fields),
                     partition,
@@ -233,10 +235,19 @@ impl Run<'_> {
                 self.pass(listed)?;
             }
         }
-        // A group whose creator died has no windows yet.
-        if fields.is_empty() && windows > 0 && named(&group.files, names::GROUP_META).is_none() {
-            let what = "it is missing, but the group has windows";
+        let named = named(&group.files, names::GROUP_META).is_some();
+        // A group whose creator is at it, or died, has windows that nobody used.
+        if used && !named && !Disk.exists(&path)? {
+            let what = "it is missing, but the group has windows that were in use";
             self.report.damaged(&path, 0, what);
+        }
+        // Windows are made before `group.meta`; those of a group just being made may not be listed.
+        for number in 0..partitions.filter(|_| named).unwrap_or(0) {
+            let window = group.folder.join(names::window(number as u32));
+            if !Disk.exists(&window)? {
+                let what = "it is missing, and with it the group's position";
+                self.report.damaged(&window, 0, what);
+            }
         }
         Ok(())
     }

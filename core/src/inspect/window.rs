@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::bytes::Bytes;
 use super::{Wrong, settled};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::window::{ENTRY, HEADER, MAGIC, Parts, header, sum_entry, sum_header};
 use crate::format::{VERSION, u64_at};
 
@@ -39,6 +39,20 @@ pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
         Ok(((), wrong))
     })?;
     Ok(wrong)
+}
+
+/// Whether anything was handed out, or passed over, through this window.
+pub(super) fn was_used(path: &Path) -> Result<bool> {
+    let words = match Bytes::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        opened => words(&mut opened?)?,
+    };
+    Ok(words.is_some_and(|words| {
+        let counted = words[header::COUNTERS..header::BOOT]
+            .iter()
+            .any(|word| *word != 0);
+        counted || words[header::NEXT] != words[header::FLOOR]
+    }))
 }
 
 /// The words of the header; `None` if the file is shorter than it.

@@ -139,11 +139,12 @@ impl Partition {
     /// here.
     pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {
         self.env.check_fence()?;
-        self.roll(total(drafts), Room::Ordinary)?;
+        drop(self.lock()?);
+        // First: what is in a segment that no reserve speaks of is not recovered.
         if self.block.next_offset() + drafts.len() as u64 > self.block.limit() {
             self.raise_reserve(drafts.len() as u64)?;
         }
-        Ok(())
+        self.roll(total(drafts), Room::Ordinary)
     }
 
     #[cold]

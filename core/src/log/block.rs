@@ -151,15 +151,47 @@ impl Block {
         self.0.load(at::SYNCED, Ordering::Acquire)
     }
 
-    pub(super) fn mark(&self) -> (u64, u64) {
-        (self.0.get(at::MARK_SEGMENT), self.0.get(at::MARK_POSITION))
+    /// Where what is on disk ends: segment, position, offset. Read without a lock: the count says
+    /// whether the mark was overwritten meanwhile, which takes two more of them.
+    pub(super) fn mark(&self) -> (u64, u64, u64) {
+        loop {
+            let count = self.0.load(at::MARK, Ordering::Acquire);
+            let first = at::MARKS + (count & 1) as usize * TAIL_WORDS;
+            let word = |number| self.0.load(first + number, Ordering::Acquire);
+            let mark = (word(0), word(1), word(2));
+            if self.0.load(at::MARK, Ordering::Acquire) == count {
+                return mark;
+            }
+        }
     }
 
-    /// The offset last: who sees it sees the rest.
+    /// By the holder of the sync lock. The mark that is not the whole one is overwritten and
+    /// becomes it with one word: a death anywhere leaves the other. SYNCED, by which waiters go,
+    /// last.
     pub(super) fn set_synced(&self, segment: u64, position: u64, offset: u64) {
-        self.0.set(at::MARK_SEGMENT, segment);
-        self.0.set(at::MARK_POSITION, position);
+        let count = self.0.get(at::MARK) + 1;
+        let first = at::MARKS + (count & 1) as usize * TAIL_WORDS;
+        self.0.store(first, segment, Ordering::Release);
+        self.0.store(first + 1, position, Ordering::Release);
+        self.0.store(first + 2, offset, Ordering::Release);
+        self.0.store(at::MARK, count, Ordering::Release);
         self.0.store(at::SYNCED, offset, Ordering::Release);
+    }
+
+    /// As one that dies before its mark is whole.
+    #[cfg(test)]
+    pub(super) fn begin_mark_in_test(&self) {
+        let first = at::MARKS + ((self.0.get(at::MARK) + 1) & 1) as usize * TAIL_WORDS;
+        self.0.store(first, 1, Ordering::Release);
+    }
+
+    /// How often what was not on disk was taken back.
+    pub(super) fn voids(&self) -> u64 {
+        self.0.load(at::VOIDS, Ordering::Acquire)
+    }
+
+    pub(super) fn count_void(&self) {
+        self.0.store(at::VOIDS, self.voids() + 1, Ordering::Release);
     }
 
     /// The durabilities that this partition was opened with in this life of `control`, by whomever.
@@ -182,8 +214,12 @@ impl Block {
         self.0.load(at::POISONED, Ordering::Acquire) != 0
     }
 
-    pub(super) fn set_poisoned(&self, poisoned: bool) {
-        self.0
-            .store(at::POISONED, u64::from(poisoned), Ordering::Release);
+    /// Whether pages that a failed sync left are still to be written anew.
+    pub(super) fn needs_rewrite(&self) -> bool {
+        self.0.load(at::POISONED, Ordering::Acquire) == at::REWRITE
+    }
+
+    pub(super) fn set_poisoned(&self, state: u64) {
+        self.0.store(at::POISONED, state, Ordering::Release);
     }
 }

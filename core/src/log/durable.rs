@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::segment::{Found, Segment};
-use super::{NONE, Partition};
+use super::append::Draft;
+use super::{NONE, Partition, Room};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::partition::PROMISED_SYNC;
-use crate::format::record::{self, END, PADDING, RESERVED};
-use crate::format::segment::RECORDS;
+use crate::format::control::partition::{PROMISED_SYNC, REWRITE};
+use crate::format::record::END;
 use crate::shm::{EventCount, OwnerLock};
+
+use super::segment::Found;
 
 const BEAT: Duration = Duration::from_millis(50);
 
@@ -16,6 +17,37 @@ impl Partition {
     /// The first offset that a power loss may take.
     pub fn durable_offset(&self) -> u64 {
         self.block.synced()
+    }
+
+    /// As `append_in`, and returns once what was appended is on disk. Errors with
+    /// [`ErrorKind::Timeout`] after `timeout`, and when a sync failed; then, where anyone sends
+    /// with durability `sync`, nothing of it is in the log (P5).
+    pub fn append_durably(
+        &self,
+        drafts: &[Draft<'_>],
+        room: Room,
+        timeout: Duration,
+    ) -> Result<u64> {
+        let voids = self.voids();
+        let first = self.append_in(drafts, room)?;
+        self.ensure_durable_since(first + drafts.len() as u64, voids, timeout)?;
+        Ok(first)
+    }
+
+    /// How often what was not on disk was taken back, to be asked before an append and shown to
+    /// `ensure_durable_since`.
+    pub fn voids(&self) -> u64 {
+        self.block.voids()
+    }
+
+    /// As `ensure_durable` of what was appended since `voids` was asked for. What was taken back
+    /// after a failed sync is not taken for durable when a later sync passes its offset.
+    pub fn ensure_durable_since(&self, end: u64, voids: u64, timeout: Duration) -> Result<()> {
+        self.ensure_durable(end, timeout)?;
+        if self.block.voids() != voids && !self.has(end.saturating_sub(1))? {
+            return Err(self.lost_sync(end));
+        }
+        Ok(())
     }
 
     /// Returns once all records below `offset` are on disk, by syncing or by waiting for whoever
@@ -30,7 +62,7 @@ impl Partition {
                 return Err(self.lost_sync(offset));
             }
             if let Some(held) = OwnerLock::try_hold(lock, self.env.me) {
-                let done = self.sync_all();
+                let done = self.env.check_fence().and_then(|()| self.sync_all());
                 drop(held);
                 EventCount::notify(self.block.sync_event(), u32::MAX);
                 done?;
@@ -74,10 +106,19 @@ impl Partition {
 
     /// Puts everything that is published now on disk. Also the way out of a failed sync.
     pub fn sync(&self) -> Result<()> {
+        self.sync_if(|| self.env.check_fence())
+    }
+
+    /// As `sync`, by the thread that leaves, when all others of its member are kept out.
+    pub fn sync_leaving(&self) -> Result<()> {
+        self.sync_if(|| Ok(()))
+    }
+
+    fn sync_if(&self, allowed: impl FnOnce() -> Result<()>) -> Result<()> {
         let env = &*self.env;
         let lock = self.block.sync_lock();
         let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        let done = self.sync_all();
+        let done = allowed().and_then(|()| self.sync_all());
         drop(held);
         EventCount::notify(self.block.sync_event(), u32::MAX);
         done
@@ -85,6 +126,9 @@ impl Partition {
 
     /// With the sync lock held.
     fn sync_all(&self) -> Result<()> {
+        if self.block.poisoned() {
+            self.rewrite_unsynced()?;
+        }
         let (base, (marked, position, offset)) = {
             let _held = self.lock()?;
             let tail = (
@@ -102,36 +146,16 @@ impl Partition {
             Ok(()) => {
                 // Mark after sync: a death in between costs a second sync, never a false mark.
                 self.block.set_synced(marked, position, offset);
-                self.block.set_poisoned(false);
+                self.block.set_poisoned(0);
                 Ok(())
             }
             Err(error) => Err(self.after_failed_sync(error)?),
         }
     }
 
-    /// Nobody can tell which pages reached the disk, and the kernel will not try them again. The
-    /// partition takes nothing until a sync of rewritten pages succeeds.
-    ///
-    /// Where somebody sends with durability `sync`, what is not on disk is taken back, so that
-    /// "error" means "not in the log" (P5). Where nobody does, senders were told that it is there,
-    /// and it is (P1): it is kept.
-    #[cold]
-    fn after_failed_sync(&self, error: Error) -> Result<Error> {
-        let _held = self.lock()?;
-        self.block.set_poisoned(true);
-        if self.block.promised() & PROMISED_SYNC != 0 {
-            self.for_each_unsynced(|segment, from, _| void(segment, from))?;
-            return Ok(error.context("the messages that were not on disk yet are taken back"));
-        }
-        self.for_each_unsynced(|segment, from, to| {
-            segment.map().dirty(from as usize, (to - from) as usize);
-        })?;
-        Ok(error.context("what was sent is kept, and is put on disk by the next sync"))
-    }
-
     /// All segments from the durable mark to this one, and the folder if there are new ones.
     fn sync_segments(&self, last: u64) -> Result<()> {
-        let (marked, _) = self.block.mark();
+        let (marked, ..) = self.block.mark();
         if marked == last && last == self.block.segment() {
             return match self.segment(last)? {
                 Some(segment) => segment.file().sync(),
@@ -141,7 +165,7 @@ impl Partition {
         for base in self.bases()? {
             if (marked == NONE || base >= marked)
                 && base <= last
-                && let Some(segment) = self.segment(base)?
+                && let Some(segment) = self.usable(base)?
             {
                 segment.file().sync()?;
             }
@@ -149,28 +173,19 @@ impl Partition {
         self.env.storage.sync_dir(&self.folder)
     }
 
-    /// Shows each segment that has anything behind the durable mark, from where to where. With the
-    /// append lock held.
-    fn for_each_unsynced(&self, mut each: impl FnMut(&Segment, u64, u64)) -> Result<()> {
-        let (marked, mut position) = self.block.mark();
-        for base in self.bases()? {
-            if marked != NONE && base < marked {
-                continue;
-            }
-            if base != marked {
-                position = RECORDS as u64;
-            }
-            if let Some(segment) = self.segment(base)? {
-                let active = base == self.block.segment();
-                let end = if active {
-                    self.block.position()
-                } else {
-                    segment.capacity()
-                };
-                each(&segment, position, end.max(position));
-            }
-        }
-        Ok(())
+    /// Nobody can tell which pages reached the disk, and the kernel will not try them again. The
+    /// partition takes nothing until a sync of rewritten pages succeeds. Said before anything else:
+    /// who dies in between leaves the rewriting to the next one that syncs.
+    #[cold]
+    fn after_failed_sync(&self, error: Error) -> Result<Error> {
+        self.block.set_poisoned(REWRITE);
+        self.rewrite_unsynced()?;
+        let what = if self.block.promised() & PROMISED_SYNC != 0 {
+            "the messages that were not on disk yet are taken back"
+        } else {
+            "what was sent is kept, and is put on disk by the next sync"
+        };
+        Ok(error.context(what))
     }
 
     /// The segment before the active one and where its END record is, unless something is still
@@ -210,6 +225,7 @@ impl Partition {
         let Some(held) = OwnerLock::try_hold(self.block.sync_lock(), env.me) else {
             return Ok(());
         };
+        env.check_fence()?;
         let Some((sealed, end)) = self.last_sealed(active)? else {
             return Ok(());
         };
@@ -228,7 +244,7 @@ impl Partition {
     #[cold]
     fn lost_sync(&self, offset: u64) -> Error {
         let what = if self.block.promised() & PROMISED_SYNC != 0 {
-            "the message is not in the log; check the disk, call sync(), then send again"
+            "the message is not in the log; check the disk, then send again"
         } else {
             "it is in the log, but not on disk; check the disk, then call sync()"
         };
@@ -248,22 +264,7 @@ impl Partition {
             return Ok(());
         }
         self.tend_large()?;
-        self.sync()?;
+        self.sync_leaving()?;
         self.write_reserve(self.block.next_offset(), true)
-    }
-}
-
-/// Everything from a position on becomes padding.
-fn void(segment: &Segment, mut position: u64) {
-    while let Found::Record(header, length) = segment.at(position) {
-        match header.kind {
-            END | PADDING => {}
-            RESERVED => {
-                let last = segment.behind_reserved(position, &header, length) - 1;
-                segment.pad(position, &header, length, last);
-            }
-            _ => segment.pad(position, &header, length, header.offset),
-        }
-        position += record::padded(u64::from(length));
     }
 }

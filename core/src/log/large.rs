@@ -15,6 +15,7 @@ use super::{Partition, Room};
 use crate::error::{ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::record::{self, HEADER, Header, KIND, RESERVED};
+use crate::format::u32_at;
 use crate::shm::{EventCount, OwnerLock};
 
 /// Batches of more bytes than this are copied outside the append lock.
@@ -124,13 +125,9 @@ impl Partition {
             // A sync failed meanwhile and took everything back that was not on disk.
             return Err(self.poisoned());
         }
-        let (map, at) = (segment.map(), position as usize);
-        let length = crate::format::u32_at(header, record::LENGTH);
-        let written = map
-            .copy_in(at + 4, &header[4..KIND])
-            .and_then(|()| map.copy_in(at + KIND + 4, &header[KIND + 4..]))
-            .and_then(|()| map.store_u32(at, length, Ordering::Release));
-        written.ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        let at = position as usize;
+        write_but_kind(segment, at, header)
+            .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
         segment.store_kind(at, header);
         self.block.clear_large();
         drop(held);
@@ -155,8 +152,7 @@ impl Partition {
             && header.kind == RESERVED
             && header.offset == first
         {
-            let last = segment.behind_reserved(position, &header, length) - 1;
-            segment.pad(position, &header, length, last);
+            segment.end_reserved(position, &header, length);
         }
         self.block.clear_large();
         drop(held);
@@ -180,11 +176,34 @@ impl Partition {
     }
 }
 
+fn write_but_kind(segment: &Segment, at: usize, header: &[u8; HEADER]) -> Option<()> {
+    let map = segment.map();
+    map.copy_in(at + 4, &header[4..KIND])?;
+    map.copy_in(at + KIND + 4, &header[KIND + 4..])?;
+    map.store_u32(at, u32_at(header, record::LENGTH), Ordering::Release)
+}
+
 fn is_reserved(segment: &Segment, position: u64, first: u64) -> bool {
     matches!(
         segment.at(position),
         Found::Record(header, _) if header.kind == RESERVED && header.offset == first
     )
+}
+
+#[cfg(test)]
+impl Partition {
+    /// As one that dies, or is stopped, while it copies.
+    pub(super) fn take_place_in_test(&self, drafts: &[Draft<'_>]) {
+        self.take_place(drafts, Room::Ordinary).expect("place");
+    }
+
+    /// As one that dies before it stores the kind.
+    pub(super) fn publish_all_but_the_kind_in_test(&self, drafts: &[Draft<'_>]) {
+        let taken = self.take_place(drafts, Room::Ordinary).expect("place");
+        let header = self.copy(&taken, drafts).expect("copied");
+        let written = write_but_kind(&taken.segment, taken.place.position as usize, &header);
+        written.expect("inside");
+    }
 }
 
 #[cfg(test)]

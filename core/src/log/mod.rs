@@ -6,6 +6,8 @@
 
 mod append;
 mod block;
+#[cfg(test)]
+mod deaths_tests;
 mod durable;
 mod index;
 mod large;
@@ -14,20 +16,23 @@ mod power_tests;
 mod read;
 mod recover;
 mod reserve;
+mod rewrite;
 mod roll;
 #[cfg(test)]
 mod roll_tests;
+mod seek;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use append::Draft;
-pub use read::{Cursor, Record, Step};
+pub use read::{Cursor, Place, Record, Step};
 pub use segment::Segment;
 
 use crate::clock::Clock;
@@ -65,6 +70,8 @@ pub struct Env {
     /// This member's word in the member table and what it must hold; a member that was taken for
     /// dead finds another value there and may not write any more.
     pub fence: Option<(Region, u64)>,
+    /// Set when this member is about to leave: no critical section begins any more.
+    pub leaving: AtomicBool,
     /// Asked before an ordinary segment is allocated: errors with [`ErrorKind::DiskFull`] while the
     /// room there is must be left to dead letters.
     pub may_take_room: MayTakeRoom,
@@ -80,14 +87,26 @@ pub enum Room {
 }
 
 impl Env {
-    /// Errors with [`ErrorKind::Fenced`] when this member was taken for dead.
+    /// Errors with [`ErrorKind::Fenced`] when this member was taken for dead, with
+    /// [`ErrorKind::Closed`] when it leaves. Looked at with a lock held.
     #[inline]
     pub fn check_fence(&self) -> Result<()> {
+        // Pairs with the leaver, which sets it before it looks at the locks: either this is seen,
+        // or the lock, which was taken before.
+        if self.leaving.load(Ordering::SeqCst) {
+            return Err(left());
+        }
         match &self.fence {
             Some((word, mine)) if word.get(0) != *mine => Err(fenced()),
             _ => Ok(()),
         }
     }
+}
+
+#[cold]
+fn left() -> Error {
+    let message = "the store was closed by another thread meanwhile; open it again";
+    Error::new(ErrorKind::Closed, message)
 }
 
 #[cold]
@@ -164,8 +183,12 @@ impl Partition {
         let env = &*self.env;
         let (mut held, how) =
             OwnerLock::hold(self.block.lock(), env.me, &*env.live, env.lock_timeout)?;
-        if how != Acquired::Clean || !self.block.recovered() {
-            self.restore(&mut held, how)?;
+        if (how != Acquired::Clean || !self.block.recovered())
+            && let Err(error) = self.restore(&mut held, how)
+        {
+            // What was not repaired is not given back as whole.
+            held.abandon();
+            return Err(error);
         }
         Ok(held)
     }
@@ -212,7 +235,7 @@ impl Partition {
         let bases = self.bases()?;
         let mut bytes = 0;
         for base in &bases {
-            bytes += self.segment(*base)?.map_or(0, |segment| segment.capacity());
+            bytes += self.usable(*base)?.map_or(0, |segment| segment.capacity());
         }
         Ok((bases.len() as u64, bytes))
     }
@@ -248,6 +271,14 @@ impl Partition {
         let segment = Segment::open(&*self.env.storage, &path, self.topic, self.number, base)?;
         self.remember(&segment);
         Ok(Some(segment))
+    }
+
+    /// A segment that is there and not damaged.
+    pub(crate) fn usable(&self, base: u64) -> Result<Option<Arc<Segment>>> {
+        match self.segment(base) {
+            Err(error) if error.kind() == ErrorKind::Damaged => Ok(None),
+            opened => opened,
+        }
     }
 
     fn remember(&self, segment: &Arc<Segment>) {

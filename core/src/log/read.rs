@@ -7,9 +7,9 @@ use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::headers::Headers;
+use crate::format::names;
 use crate::format::record::{self, END, HAS_KEY, HEADER, MESSAGE, RESERVED};
 use crate::format::segment::RECORDS;
-use crate::options::Start;
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,18 @@ pub enum Step {
     NotMapped,
     /// Bytes that are no record: call [`Partition::skip_damage`] where waiting is allowed.
     Damaged,
+}
+
+/// What is found at the place that a cursor means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is mapped: [`Partition::step`] tells what stands there.
+    Mapped,
+    /// Nothing to map yet.
+    Nothing,
+    /// The file of its segment is gone or damaged: [`Partition::skip_damage`] tells which, and goes
+    /// on behind it.
+    Broken,
 }
 
 /// A message as it stands in the log; keeps its segment mapped.
@@ -135,6 +147,20 @@ impl Partition {
         }
     }
 
+    /// As `step`, where waiting is allowed: maps what is needed, and never says that it is not.
+    pub fn look(&self, cursor: &mut Cursor) -> Result<Step> {
+        loop {
+            match self.resolve(cursor)? {
+                Place::Nothing => return Ok(Step::End),
+                Place::Broken => return Ok(Step::Damaged),
+                Place::Mapped => match self.step(cursor) {
+                    Step::NotMapped => {}
+                    step => return Ok(step),
+                },
+            }
+        }
+    }
+
     /// As `step` for many: calls `take` for each record until it says stop.
     pub fn scan(&self, cursor: &mut Cursor, mut take: impl FnMut(Cursor, Step) -> bool) {
         let mut held: Option<Arc<Segment>> = None;
@@ -178,52 +204,37 @@ impl Partition {
         active != NONE && segment.base() < active
     }
 
-    /// Maps what the cursor needs, finding its segment and position if they are not known.
-    /// False if there is nothing to map yet.
-    pub fn resolve(&self, cursor: &mut Cursor) -> Result<bool> {
-        if self.segment(cursor.segment)?.is_some() {
-            return Ok(true);
-        }
-        let bases = self.bases()?;
-        let found = bases
-            .iter()
-            .rposition(|base| *base <= cursor.offset)
-            .unwrap_or(0);
-        let Some(base) = bases.get(found).copied() else {
-            return Ok(false);
-        };
-        let Some(segment) = self.segment(base)? else {
-            return Ok(false);
-        };
-        cursor.segment = base;
-        cursor.offset = cursor.offset.max(base);
-        cursor.position = self.begin_in(&segment, |entry| entry.offset > cursor.offset);
-        while let Found::Record(header, length) = segment.at(cursor.position) {
-            if header.kind == END || header.offset >= cursor.offset {
-                break;
-            }
-            cursor.position += record::padded(u64::from(length));
-        }
-        Ok(true)
-    }
-
     /// Behind damage at the cursor: the next place where a whole record stands, and the error that
     /// names file and position (P3).
     pub fn skip_damage(&self, cursor: &Cursor) -> Result<(Cursor, Error)> {
-        let Some(segment) = self.segment(cursor.segment)? else {
-            let message = format!(
-                "{}: the segment of offset {} is missing",
-                self.folder.display(),
-                cursor.segment
-            );
-            let next = Cursor::at_offset(cursor.offset.max(self.next_offset()));
-            return Ok((next, Error::new(ErrorKind::Damaged, message)));
+        let segment = match self.segment(cursor.segment) {
+            Ok(Some(segment)) => segment,
+            Err(error) if error.kind() != ErrorKind::Damaged => return Err(error),
+            broken => {
+                let missing = self.folder.join(names::segment(cursor.segment));
+                let error = broken.err().unwrap_or_else(|| {
+                    let message = format!(
+                        "{} is missing; the records behind it are kept; `libqueue verify` lists \
+                         all damage",
+                        missing.display()
+                    );
+                    Error::new(ErrorKind::Damaged, message)
+                });
+                return Ok((self.next_segment(cursor)?, error));
+            }
         };
         let error = segment.damage(
             cursor.position,
             "these bytes are not the record that was sent",
         );
-        if let Some((position, header)) = segment.resync(cursor.position, cursor.offset) {
+        // Behind the tail nothing was published: only what a dead sender left can stand there.
+        let active = segment.base() == self.block.segment();
+        let end = if active {
+            self.block.position()
+        } else {
+            segment.capacity()
+        };
+        if let Some((position, header)) = segment.resync(cursor.position, cursor.offset, end) {
             let next = Cursor {
                 position,
                 offset: header.offset,
@@ -231,19 +242,25 @@ impl Partition {
             };
             return Ok((next, error));
         }
-        let later = self
-            .bases()?
-            .into_iter()
-            .find(|base| *base > cursor.segment);
-        let next = match later {
+        Ok((self.next_segment(cursor)?, error))
+    }
+
+    /// Where the next segment that is there begins; else the end of the log.
+    fn next_segment(&self, cursor: &Cursor) -> Result<Cursor> {
+        let later = |base: &u64| *base > cursor.segment;
+        Ok(match self.bases()?.into_iter().find(later) {
             Some(base) => Cursor {
                 segment: base,
                 position: RECORDS as u64,
-                offset: base,
+                offset: base.max(cursor.offset),
             },
-            None => Cursor::at_offset(self.next_offset().max(cursor.offset)),
-        };
-        Ok((next, error))
+            // Not found by the offset again, which may end at the same damage.
+            None => Cursor {
+                segment: self.block.segment(),
+                position: self.block.position(),
+                offset: self.next_offset().max(cursor.offset),
+            },
+        })
     }
 
     /// The record with this offset, whole (its checksum is looked at here). `position` is where it
@@ -305,59 +322,18 @@ impl Partition {
             Error::new(ErrorKind::Damaged, message)
         })
     }
-
-    /// The place that `start` means now.
-    pub fn seek(&self, start: Start) -> Result<Cursor> {
-        match start {
-            Start::Earliest => Ok(Cursor::at_offset(self.earliest_offset()?)),
-            Start::Latest => Ok(Cursor::at_offset(self.next_offset())),
-            Start::Offset(offset) => Ok(Cursor::at_offset(offset)),
-            Start::Time(wanted) => self.seek_time(wanted),
-        }
-    }
-
-    fn seek_time(&self, wanted: i64) -> Result<Cursor> {
-        // Timestamps never fall within a partition, so the first record of each segment decides.
-        let bases = self.bases()?;
-        let (mut low, mut high) = (0, bases.len());
-        while low < high {
-            let middle = (low + high) / 2;
-            let before = match self.segment(bases[middle])?.map(|s| s.at(RECORDS as u64)) {
-                Some(Found::Record(header, _)) => header.timestamp_ns < wanted,
-                _ => false,
-            };
-            if before {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        let Some(base) = low.checked_sub(1).map(|place| bases[place]) else {
-            return Ok(Cursor::at_offset(self.earliest_offset()?));
-        };
-        let mut cursor = Cursor::at_offset(base);
-        if let Some(segment) = self.segment(base)? {
-            cursor.segment = base;
-            cursor.position = self.begin_in(&segment, |entry| entry.timestamp_ns >= wanted);
-        }
-        while self.resolve(&mut cursor)? {
-            match self.step(&mut cursor) {
-                Step::Record { timestamp_ns, .. } if timestamp_ns >= wanted => return Ok(cursor),
-                Step::Record { next, .. } => cursor = next,
-                Step::NotMapped => continue,
-                Step::Damaged => cursor = self.skip_damage(&cursor)?.0,
-                Step::End => break,
-            }
-        }
-        Ok(Cursor::at_offset(self.next_offset()))
-    }
 }
 
 /// Nothing was seen at the cursor, and then the segment was closed: `None` if the END record is
-/// seen now, or what was appended before it. A closed segment with nothing there is damaged (P3).
+/// seen now, or what was appended before it. A closed segment with nothing there is damaged (P3),
+/// unless something is still being copied there.
 #[cold]
 fn look_again(segment: &Segment, cursor: &Cursor) -> Option<Step> {
-    matches!(segment.at(cursor.position), Found::Nothing).then_some(Step::Damaged)
+    match segment.at(cursor.position) {
+        Found::Nothing => Some(Step::Damaged),
+        Found::Record(header, _) if header.kind == RESERVED => Some(Step::End),
+        _ => None,
+    }
 }
 
 /// One step within a segment; `None` when the cursor moved and the caller should look again.
@@ -367,10 +343,17 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
         Found::Nothing => Some(Step::End),
         Found::Bad => Some(Step::Damaged),
         Found::Record(header, length) if header.kind == MESSAGE => {
-            if header.offset < cursor.offset {
-                return Some(Step::Damaged);
-            }
             let position = cursor.position + record::padded(u64::from(length));
+            // Another offset than expected is a gap, or damage that would take the cursor with it.
+            if header.offset != cursor.offset {
+                if !segment.whole(cursor.position, length) {
+                    return Some(Step::Damaged);
+                }
+                if header.offset < cursor.offset {
+                    cursor.position = position;
+                    return None;
+                }
+            }
             Some(Step::Record {
                 offset: header.offset,
                 position: cursor.position,
@@ -385,7 +368,8 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
             })
         }
         Found::Record(header, _) if header.kind == END => {
-            if header.offset < cursor.offset || !segment.whole(cursor.position, HEADER as u32) {
+            let onwards = header.offset > segment.base() && header.offset >= cursor.offset;
+            if !onwards || !segment.whole(cursor.position, HEADER as u32) {
                 return Some(Step::Damaged);
             }
             *cursor = Cursor {
@@ -398,6 +382,9 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
         // Being copied: nothing yet.
         Found::Record(header, _) if header.kind == RESERVED => Some(Step::End),
         Found::Record(_, length) => {
+            if !segment.whole(cursor.position, length) {
+                return Some(Step::Damaged);
+            }
             cursor.position += record::padded(u64::from(length));
             None
         }

@@ -17,7 +17,7 @@ use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::Result;
 use crate::format::names;
-use crate::format::record::{self, END, HEADER, MESSAGE, MORE, PADDING, RESERVED};
+use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::reserve::Reserve;
 use crate::format::segment::RECORDS;
 use crate::shm::{Held, boot_id};
@@ -29,12 +29,22 @@ struct Walk {
     position: u64,
     offset: u64,
     timestamp_ns: i64,
+    /// No offset at or above this was handed out.
+    limit: u64,
     /// Where the batch began of which the walk has seen a part only.
     batch: Option<(u64, u64)>,
     /// Whether the durable mark is in the segment in which the walk began.
     marked: bool,
     /// Whether nobody else uses the store: then a batch that was being copied has no writer.
     alone: bool,
+}
+
+impl Walk {
+    /// Goes to the first record of a segment.
+    fn enter(&mut self, base: u64) {
+        (self.segment, self.position) = (base, RECORDS as u64);
+        self.offset = self.offset.max(base);
+    }
 }
 
 /// How a segment ended for a walk.
@@ -62,12 +72,14 @@ impl Partition {
 
     fn begin(&self, reserve: Option<Reserve>, bases: &[u64]) -> Walk {
         let timestamp_ns = reserve.map_or(0, |r| r.mark_timestamp);
+        let limit = reserve.map_or(0, |r| r.limit);
         match reserve {
             Some(r) if bases.contains(&r.mark_segment) => Walk {
                 segment: r.mark_segment,
                 position: r.mark_position,
                 offset: r.mark_offset,
                 timestamp_ns,
+                limit,
                 batch: None,
                 marked: true,
                 alone: true,
@@ -82,6 +94,7 @@ impl Partition {
                     position,
                     offset: offset.max(empty),
                     timestamp_ns,
+                    limit,
                     batch: None,
                     marked: false,
                     alone: true,
@@ -98,22 +111,25 @@ impl Partition {
         loop {
             match walk_segment(&segment, walk, lost) {
                 Ended::Closed(next) => {
-                    let opened = self.segment(next);
-                    if lost && !matches!(opened, Ok(Some(_))) {
+                    let opened = self.usable(next)?;
+                    if lost && opened.is_none() {
                         // Its name or its header never reached the disk, so nothing in it was ever
                         // durable. The END record is cut: the segment before is the active one
                         // again, or readers would look for the next one for ever.
                         return Ok(());
                     }
-                    (walk.segment, walk.position) = (next, RECORDS as u64);
-                    walk.offset = walk.offset.max(next);
-                    match opened? {
+                    walk.enter(next);
+                    let opened = match opened {
+                        Some(opened) => Some(opened),
+                        None => self.pass_broken(walk)?,
+                    };
+                    match opened {
                         Some(opened) => segment = opened,
                         None => return Ok(()),
                     }
                 }
                 Ended::Here if lost || !self.pass_on(&segment, walk)? => return Ok(()),
-                Ended::Here => match self.segment(walk.segment)? {
+                Ended::Here => match self.pass_broken(walk)? {
                     Some(opened) => segment = opened,
                     None => return Ok(()),
                 },
@@ -121,12 +137,35 @@ impl Partition {
         }
     }
 
+    /// The segment that a walk is in; a later one if it is gone or damaged, which readers tell of
+    /// (P3). With none behind it the log goes on in a new segment, past all offsets that it may
+    /// have held (P4).
+    fn pass_broken(&self, walk: &mut Walk) -> Result<Option<Arc<Segment>>> {
+        for base in self.bases()? {
+            if base < walk.segment || walk.segment == NONE {
+                continue;
+            }
+            if base > walk.segment {
+                walk.enter(base);
+            }
+            if let Some(segment) = self.usable(base)? {
+                return Ok(Some(segment));
+            }
+        }
+        if walk.segment != NONE {
+            walk.segment = NONE;
+            walk.offset = walk.offset.max(walk.limit);
+        }
+        Ok(None)
+    }
+
     /// The segment in which a walk begins. After a power loss one that has no mark may be damaged:
     /// nothing in it was ever durable; with a mark that is an error (P3).
-    fn begin_walk(&self, walk: &Walk, lost: bool) -> Result<Option<Arc<Segment>>> {
+    fn begin_walk(&self, walk: &mut Walk, lost: bool) -> Result<Option<Arc<Segment>>> {
         match self.segment(walk.segment) {
             Err(_) if lost && !walk.marked => Ok(None),
-            opened => opened,
+            opened if lost => opened,
+            _ => self.pass_broken(walk),
         }
     }
 
@@ -149,12 +188,13 @@ impl Partition {
                 // A store that is only read is left as it is, and ends here.
                 return Ok(false);
             }
-        } else if nothing && let Some((at, _)) = segment.resync(walk.position, walk.offset) {
+        } else if nothing
+            && let Some((at, _)) = segment.resync(walk.position, walk.offset, segment.capacity())
+        {
             walk.position = at;
             return Ok(true);
         }
-        (walk.segment, walk.position) = (next, RECORDS as u64);
-        walk.offset = walk.offset.max(next);
+        walk.enter(next);
         Ok(true)
     }
 
@@ -176,6 +216,7 @@ impl Partition {
                 .unlink(&self.folder.join(names::segment(*base)))?;
             removed = true;
         }
+        self.forget_index(walk.segment)?;
         if removed {
             self.env.storage.sync_dir(&self.folder)?;
         }
@@ -198,6 +239,16 @@ impl Partition {
         }
     }
 
+    /// What is cut may have been indexed, and a later index would find it under the same salt.
+    fn forget_index(&self, base: u64) -> Result<()> {
+        let path = self.folder.join(names::index(base));
+        if base != NONE && self.env.storage.exists(&path)? {
+            self.env.storage.unlink(&path)?;
+            self.env.storage.sync_dir(&self.folder)?;
+        }
+        Ok(())
+    }
+
     /// The end is known: everything before it is put on disk, so that the next recovery starts
     /// here, then the block is filled, then it counts as recovered.
     fn settle(&self, walk: &Walk, reserve: Option<Reserve>) -> Result<()> {
@@ -213,7 +264,7 @@ impl Partition {
             for base in self.bases()? {
                 if base >= from
                     && base <= walk.segment
-                    && let Some(segment) = self.segment(base)?
+                    && let Some(segment) = self.usable(base)?
                 {
                     segment.file().sync()?;
                 }
@@ -240,6 +291,7 @@ impl Partition {
             position,
             offset,
             timestamp_ns,
+            limit: self.block.limit(),
             batch: None,
             marked: true,
             alone: false,
@@ -251,7 +303,7 @@ impl Partition {
         }
         self.walk(&mut walk, false)?;
         walk.offset = walk.offset.max(self.block.next_offset());
-        if let Some(segment) = self.segment(walk.segment)? {
+        if let Some(segment) = self.usable(walk.segment)? {
             // What the dead one may have left of an unpublished record.
             segment
                 .map()
@@ -264,18 +316,28 @@ impl Partition {
     }
 }
 
+/// Whether a record can be the next one of a walk. One with the expected offset is believed; a gap
+/// must be whole, or a flipped bit of an offset would take all offsets behind it (P3).
+fn stands(segment: &Segment, walk: &Walk, header: &Header, length: u32) -> bool {
+    match header.kind {
+        RESERVED => true,
+        MESSAGE if header.offset == walk.offset => true,
+        MESSAGE if header.offset < walk.offset => false,
+        END if header.offset <= segment.base() || header.offset < walk.offset => false,
+        _ => segment.whole(walk.position, length),
+    }
+}
+
 /// Walks one segment.
 fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> Ended {
     loop {
         let (header, length) = match segment.at(walk.position) {
             Found::Nothing => return Ended::Here,
-            Found::Record(header, length)
-                if header.kind == PADDING || header.offset >= walk.offset || header.kind == END =>
-            {
+            Found::Record(header, length) if stands(segment, walk, &header, length) => {
                 (header, length)
             }
             Found::Record(..) | Found::Bad if lost => return Ended::Here,
-            _ => match segment.resync(walk.position, walk.offset) {
+            _ => match segment.resync(walk.position, walk.offset, segment.capacity()) {
                 Some((position, _)) => {
                     walk.position = position;
                     continue;
@@ -299,12 +361,15 @@ fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> Ended {
                 walk.offset = header.offset + 1;
                 walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
             }
+            // Its writer is gone: what becomes of it is looked at again. A store that is only read
+            // is left as it is.
+            RESERVED if walk.alone && segment.map().is_writable() => {
+                segment.end_reserved(walk.position, &header, length);
+                continue;
+            }
             RESERVED => {
                 walk.offset = segment.behind_reserved(walk.position, &header, length);
                 walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
-                if walk.alone {
-                    segment.pad(walk.position, &header, length, walk.offset - 1);
-                }
             }
             _ => walk.offset = walk.offset.max(header.offset + 1),
         }

@@ -51,13 +51,13 @@ impl Partition {
     pub(super) fn write_reserve(&self, limit: u64, clean: bool) -> Result<()> {
         let file = self.reserve_file()?;
         let (newest, slot) = newest(&*file)?;
-        let (mark_segment, mark_position) = self.block.mark();
+        let (mark_segment, mark_position, mark_offset) = self.block.mark();
         let reserve = Reserve {
             generation: newest.map_or(0, |reserve| reserve.generation) + 1,
             limit,
             mark_segment,
             mark_position,
-            mark_offset: self.block.synced(),
+            mark_offset,
             mark_timestamp: self.block.last_timestamp(),
             clean,
             boot: boot_id(),

@@ -42,12 +42,19 @@ impl Partition {
             capacity,
         };
         // Header before name, name before END, END before the block: each step can be told done.
-        file.write_at(&header.encode(), 0)?;
+        // The first length word is zeroed with it: a file whose earlier name a power loss took
+        // holds records. What can fail for want of descriptors fails before there is a name.
+        let mut bytes = vec![0; RECORDS + ALIGN];
+        let encoded = header.encode();
+        bytes[..encoded.len()].copy_from_slice(&encoded);
+        file.write_at(&bytes, 0)?;
         let named = self.folder.join(names::segment(base));
-        env.storage.rename(&path, &named)?;
         let segment = Segment::of(file, header, &named)?;
+        let old = self.segment(old)?;
+        env.storage.rename(&path, &named)?;
+        self.forget(base);
         self.remember(&segment);
-        if let Some(old) = self.segment(old)? {
+        if let Some(old) = old {
             let at = self.block.position();
             self.block.set_sealed(old.base(), at);
             mark(&old, at, END, base, self.block.last_timestamp())?;
@@ -58,11 +65,14 @@ impl Partition {
     }
 
     fn has_room(&self, bytes: u64) -> Result<bool> {
-        let _held = self.lock()?;
+        // Repaired first. Under the slow lock nobody else rolls, so it stays the active one.
+        drop(self.lock()?);
         let base = self.block.segment();
-        let active = self.mapped(base);
+        let active = self.segment(base)?;
+        let _held = self.lock()?;
         let end = self.block.position() + bytes + (HEADER + ALIGN) as u64;
-        Ok(active.is_some_and(|segment| end <= segment.capacity()))
+        let same = base == self.block.segment();
+        Ok(active.is_some_and(|segment| same && end <= segment.capacity()))
     }
 
     /// Nothing was appended to the active segment, and it is too small. Its file cannot be replaced
@@ -122,11 +132,11 @@ impl Partition {
     /// Housekeeping: the next segment when the active one is half full, offsets ahead of their use.
     /// Whether there was something to do.
     pub fn prepare_ahead(&self) -> Result<bool> {
+        self.tend_large()?;
         let base = self.block.segment();
         let Some(active) = self.mapped(base) else {
             return Ok(false);
         };
-        self.tend_large()?;
         let ahead = self.raise_ahead()?;
         let path = self.folder.join(names::NEXT_SEGMENT);
         if base == NONE

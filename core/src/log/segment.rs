@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
-use crate::format::record::{self, HEADER, Header, KIND, PADDING, RESERVED};
+use crate::format::record::{
+    self, HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE, PADDING, RESERVED,
+};
 use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
 use crate::format::u32_at;
 use crate::shm::Mapping;
@@ -163,6 +165,16 @@ impl Segment {
         }
     }
 
+    /// Header and length at a position, unless nothing is there; whether they can be true was not
+    /// looked at, but that they lie inside.
+    pub(super) fn raw(&self, position: u64) -> Option<(Header, u32)> {
+        let at = usize::try_from(position).ok()?;
+        let length = self.map.load_u32(at, Ordering::Acquire)?;
+        let header = self.map.bytes(at, HEADER)?.first_chunk()?;
+        self.map.bytes(at, length as usize)?;
+        (length as usize >= HEADER).then(|| (Header::decode(header), length))
+    }
+
     /// Whether the record of this length at a position has its checksum.
     pub(crate) fn whole(&self, position: u64, length: u32) -> bool {
         let bytes = self.map.bytes(position as usize, length as usize);
@@ -179,6 +191,28 @@ impl Segment {
             Found::Record(next, _) => next.offset,
             _ => counted,
         }
+    }
+
+    /// By whoever comes after the one that copied a RESERVED record: if all but its kind was
+    /// published, it is published now, or part of the batch would be seen; else it becomes padding.
+    pub(super) fn end_reserved(&self, position: u64, header: &Header, length: u32) {
+        for flags in [0, HAS_KEY, MORE, HAS_KEY | MORE] {
+            let first = Header {
+                kind: MESSAGE,
+                flags,
+                ..*header
+            };
+            if first.plausible(length)
+                && let Some(bytes) = self.map.bytes(position as usize, length as usize)
+            {
+                let encoded = first.encode(length, self.salt(), crc32(&bytes[HEADER..]));
+                if encoded[record::CRC..KIND] == bytes[record::CRC..KIND] {
+                    return self.store_kind(position as usize, &encoded);
+                }
+            }
+        }
+        let last = self.behind_reserved(position, header, length) - 1;
+        self.pad(position, header, length, last);
     }
 
     /// Makes padding of a record, up to and including an offset. The kind last: whoever sees it
@@ -204,10 +238,10 @@ impl Segment {
     }
 
     /// The first position behind `from` at which a whole record stands whose offset is at least
-    /// `offset`: where reading can go on behind damage (P3).
-    pub(crate) fn resync(&self, from: u64, offset: u64) -> Option<(u64, Header)> {
+    /// `offset`: where reading can go on behind damage (P3). Not looked for from `end` on.
+    pub(crate) fn resync(&self, from: u64, offset: u64, end: u64) -> Option<(u64, Header)> {
         let mut at = record::padded(from + 1);
-        while at + HEADER as u64 <= self.header.capacity {
+        while at + HEADER as u64 <= self.header.capacity.min(end) {
             if let Found::Record(header, length) = self.at(at)
                 && header.offset >= offset
                 && header.kind != record::PADDING

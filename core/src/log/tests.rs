@@ -14,6 +14,10 @@ use crate::storage::{Disk, Fault, Twin};
 
 /// The slot of the one member that lives.
 const ME: u16 = 1;
+pub(super) const ALIVE: Owner = Owner {
+    slot: ME,
+    generation: 1,
+};
 
 struct Alone;
 
@@ -29,6 +33,16 @@ impl Liveness for Alone {
 pub(super) fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
     let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
     let block = Region::new(&control, 0, WORDS * 8).expect("block");
+    open_with(storage, folder, block, Durability::Process).expect("open")
+}
+
+/// The same partition, as another process has it open on this storage.
+pub(super) fn open_shared(
+    storage: Arc<dyn Storage>,
+    folder: &Path,
+    partition: &Partition,
+) -> Arc<Partition> {
+    let block = partition.block.0.clone();
     open_with(storage, folder, block, Durability::Process).expect("open")
 }
 
@@ -64,13 +78,11 @@ fn open_with(
         storage,
         clock: Arc::new(ManualClock::new(1_000, 0)),
         live: Arc::new(Alone),
-        me: Owner {
-            slot: ME,
-            generation: 1,
-        },
+        me: ALIVE,
         lock_timeout: Duration::from_secs(5),
         mode: 0o660,
         fence: None,
+        leaving: false.into(),
         may_take_room: Box::new(|_| Ok(())),
     };
     let (env, folder) = (Arc::new(env), folder.to_owned());
@@ -94,10 +106,7 @@ pub(super) fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
     let mut cursor = partition.seek(Start::Earliest).expect("seek");
     let mut found = Vec::new();
     loop {
-        if !partition.resolve(&mut cursor).expect("resolve") {
-            return found;
-        }
-        match partition.step(&mut cursor) {
+        match partition.look(&mut cursor).expect("look") {
             Step::Record {
                 offset,
                 position,
@@ -108,8 +117,7 @@ pub(super) fn payloads(partition: &Partition) -> Vec<(u64, Vec<u8>)> {
                 found.push((offset, record.payload().to_vec()));
                 cursor = next;
             }
-            Step::End => return found,
-            Step::NotMapped => {}
+            Step::End | Step::NotMapped => return found,
             Step::Damaged => panic!("damage at {cursor:?}"),
         }
     }
@@ -183,10 +191,10 @@ fn p2_p4_synced_records_survive_power_loss_as_a_prefix_and_offsets_are_not_used_
 }
 
 /// Makes the reserve look as if it was written before the host was started anew.
-pub(super) fn unboot(twin: &Twin, folder: &Path) {
+pub(super) fn unboot(storage: &dyn Storage, folder: &Path) {
     use crate::format::reserve::{Reserve, SLOT, SLOTS};
     let path = folder.join(names::RESERVE);
-    let Ok(file) = twin.open(&path, crate::storage::Access::ReadWrite, 0) else {
+    let Ok(file) = storage.open(&path, crate::storage::Access::ReadWrite, 0) else {
         return;
     };
     for at in SLOTS {
@@ -209,7 +217,10 @@ fn p3_a_damaged_record_is_an_error_with_file_and_place_and_the_rest_is_found() {
         partition.append(&[draft(&[number; 100])]).expect("append");
     }
     let mut cursor = Cursor::at_offset(1);
-    assert!(partition.resolve(&mut cursor).expect("resolve"));
+    assert_eq!(
+        partition.resolve(&mut cursor).expect("resolve"),
+        Place::Mapped
+    );
     let Step::Record { position, .. } = partition.step(&mut cursor) else {
         panic!("no record")
     };
@@ -334,7 +345,10 @@ fn p18_p19_a_place_is_found_through_the_index_and_a_wrong_index_is_not_believed(
             let at_time = Start::Time(1_000_000 + offset as i64 * 10 - 3);
             for start in [Start::Offset(offset), at_time] {
                 let mut cursor = partition.seek(start).expect("seek");
-                assert!(partition.resolve(&mut cursor).expect("resolve"));
+                assert_eq!(
+                    partition.resolve(&mut cursor).expect("resolve"),
+                    Place::Mapped
+                );
                 let Step::Record { offset: found, .. } = partition.step(&mut cursor) else {
                     panic!("no record at {start:?}");
                 };
@@ -370,7 +384,10 @@ fn p3_a_record_is_found_though_only_segments_around_its_own_are_mapped() {
     let bases = partition.bases().expect("bases");
     assert!(bases.len() > 2, "{bases:?}");
     let mut cursor = Cursor::at_offset(bases[1] + 5);
-    assert!(partition.resolve(&mut cursor).expect("resolve"));
+    assert_eq!(
+        partition.resolve(&mut cursor).expect("resolve"),
+        Place::Mapped
+    );
     partition.segment(bases[0]).expect("mapped");
     partition.forget(bases[1]);
     let record = partition.record(cursor.offset, cursor.position);

@@ -26,11 +26,17 @@ const NAP: Duration = Duration::from_millis(2);
 /// A member of the store: its slot and the slot's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// The member's slot, 0 to 2046.
+    /// The member's slot, 0 to 2045.
     pub slot: u16,
     /// How often the slot was taken; the low 20 bits go into lock words.
     pub generation: u32,
 }
+
+/// An owner that is always found dead: no table of members has its slot.
+const NOBODY: Owner = Owner {
+    slot: 2046,
+    generation: GENERATION_MASK,
+};
 
 impl Owner {
     #[inline]
@@ -67,7 +73,9 @@ pub enum Acquired {
 
 #[inline]
 fn swap(word: &AtomicU32, old: u32, new: u32) -> bool {
-    word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed)
+    // Acquire for what the last holder wrote; the total order for those who take a lock and then
+    // look whether their member leaves.
+    word.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
         .is_ok()
 }
 
@@ -85,10 +93,24 @@ impl Held<'_> {
     }
 }
 
+impl Held<'_> {
+    /// Leaves the lock as a dead owner would: what it guards could not be repaired, or was left in
+    /// the middle, and the next one inherits it and repairs (P17).
+    #[cold]
+    pub fn abandon(self) {
+        OwnerLock::pass_on(self.word, self.me);
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        OwnerLock::release(self.word, self.me);
+        if std::thread::panicking() {
+            OwnerLock::pass_on(self.word, self.me);
+        } else {
+            OwnerLock::release(self.word, self.me);
+        }
     }
 }
 
@@ -189,6 +211,25 @@ impl OwnerLock {
         true
     }
 
+    /// Puts an owner that never lived in the place of this one.
+    #[cold]
+    fn pass_on(word: &AtomicU32, me: Owner) {
+        for bits in [0, WAITERS] {
+            // Fails where this member was taken for dead and replaced.
+            let _ = word.compare_exchange(
+                me.word() | bits,
+                NOBODY.word() | bits,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// Whether this member holds the lock.
+    pub fn is_held_by(word: &AtomicU32, me: Owner) -> bool {
+        word.load(Ordering::SeqCst) & !WAITERS == me.word()
+    }
+
     /// Takes the lock and gives a guard with how it was had.
     #[inline]
     pub fn hold<'a>(
@@ -241,7 +282,7 @@ mod tests {
         generation: 9,
     };
     const ME: Owner = Owner {
-        slot: 2046,
+        slot: 2045,
         generation: GENERATION_MASK,
     };
 

@@ -7,15 +7,20 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::fork;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An opened lock file, with the locks taken through it.
 pub struct LockFile {
-    descriptor: RawFd,
+    /// -1 once it was closed.
+    descriptor: AtomicI32,
     born: u64,
+    /// Device and inode.
+    identity: (u64, u64),
     path: PathBuf,
 }
 
@@ -26,6 +31,7 @@ impl LockFile {
         // of a dead parent held (P17).
         let no_fork = fork::hold_off();
         let file = open().map_err(|e| Error::io("open", path, e))?;
+        let known = file.metadata().map_err(|e| Error::io("look at", path, e))?;
         if !fork::register_descriptor(&no_fork, file.as_raw_fd()) {
             return Err(Error::new(
                 ErrorKind::TooMany,
@@ -37,10 +43,15 @@ impl LockFile {
         }
         let born = fork::generation();
         Ok(Self {
-            descriptor: file.into_raw_fd(),
+            descriptor: AtomicI32::new(file.into_raw_fd()),
             born,
+            identity: (known.dev(), known.ino()),
             path: path.to_owned(),
         })
+    }
+
+    fn descriptor(&self) -> RawFd {
+        self.descriptor.load(Ordering::Acquire)
     }
 
     fn lock(&self, command: libc::c_int, kind: libc::c_int, byte: u64) -> io::Result<libc::flock> {
@@ -52,7 +63,7 @@ impl LockFile {
         lock.l_len = 1;
         // SAFETY: the struct is on this stack; the descriptor is this opening's, unless a fork came
         // before, which every caller asked first: a fork by another thread leaves this one out.
-        if unsafe { libc::fcntl(self.descriptor, command, &raw mut lock) } == 0 {
+        if unsafe { libc::fcntl(self.descriptor(), command, &raw mut lock) } == 0 {
             return Ok(lock);
         }
         Err(io::Error::last_os_error())
@@ -105,22 +116,43 @@ impl LockFile {
             return true;
         }
         match self.lock(libc::F_OFD_GETLK, libc::F_WRLCK, byte) {
-            Ok(lock) => lock.l_type != libc::F_UNLCK as libc::c_short,
-            Err(_) => true,
+            Ok(lock) if lock.l_type == libc::F_UNLCK as libc::c_short => !self.is_still_it(),
+            _ => true,
+        }
+    }
+
+    /// Whether the descriptor still is this file's. A program that closes all its descriptors, to
+    /// become a daemon, may have opened another file under the same number, which nobody locks.
+    fn is_still_it(&self) -> bool {
+        // SAFETY: stat is plain data for which zero is a value.
+        let mut found: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the struct is on this stack; a descriptor that is closed answers EBADF.
+        let known = unsafe { libc::fstat(self.descriptor(), &raw mut found) };
+        known == 0 && (found.st_dev, found.st_ino) == self.identity
+    }
+}
+
+impl LockFile {
+    /// Gives back all locks and the descriptor. Later calls fail, or take everyone for alive.
+    pub fn close(&self) {
+        if self.is_of_parent() {
+            return;
+        }
+        // As when opening: a child of a fork in between would keep the locks.
+        let no_fork = fork::hold_off();
+        let descriptor = self.descriptor.swap(-1, Ordering::AcqRel);
+        if descriptor >= 0 {
+            fork::unregister_descriptor(&no_fork, descriptor);
+            // SAFETY: this opening owned the descriptor until the swap, which happens once, and no
+            // fork handler has closed it.
+            unsafe { libc::close(descriptor) };
         }
     }
 }
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if self.is_of_parent() {
-            return;
-        }
-        // As when opening: a child of a fork in between would keep the locks.
-        let no_fork = fork::hold_off();
-        fork::unregister_descriptor(&no_fork, self.descriptor);
-        // SAFETY: this opening owns the descriptor, and no fork handler has closed it.
-        unsafe { libc::close(self.descriptor) };
+        self.close();
     }
 }
 

@@ -102,6 +102,11 @@ impl Mapping {
         }
     }
 
+    /// Whether it may be stored to.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// How many bytes from the start may be touched.
     #[inline]
     pub fn limit(&self) -> usize {

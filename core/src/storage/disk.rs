@@ -94,7 +94,10 @@ impl Storage for Disk {
     }
 
     fn exists(&self, path: &Path) -> Result<bool> {
-        path.try_exists().map_err(|e| Error::io("look at", path, e))
+        match path.try_exists() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+            looked => looked.map_err(|e| Error::io("look at", path, e)),
+        }
     }
 
     fn sync_dir(&self, folder: &Path) -> Result<()> {

@@ -113,13 +113,14 @@ impl Consumer {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let done = self.hand_back();
+        // Last: the store is not left before the leases are back.
+        drop(super::inner::locked(&self.handle).take());
+        done
+    }
+
+    fn hand_back(&self) -> Result<()> {
         let store = &self.group.topic.store;
-        let handle = self
-            .handle
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        drop(handle);
         store.check_open()?;
         // Leases before slot: a death in between leaves a slot whose leases come back empty.
         self.group.return_consumer(self.slot, None)?;

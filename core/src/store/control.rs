@@ -232,6 +232,31 @@ impl Control {
         Ok(groups)
     }
 
+    /// Whether this member holds any lock.
+    pub(crate) fn holds_any_lock(&self) -> Result<bool> {
+        let held = |region: &Region, word| OwnerLock::is_held_by(region.word32(word), self.me);
+        let of_partition = [
+            partition::LOCK,
+            partition::SYNC_LOCK,
+            partition::SLOW_LOCK,
+            partition::LARGE_LOCK,
+        ];
+        let mut any = header::LOCKS.iter().any(|word| held(self.header(), *word));
+        self.walk(|kind, found| {
+            let of_head = [block::MOVER_LOCK, block::LIFE_LOCK];
+            let locks = if kind == GROUP {
+                &[group_partition::LOCK][..]
+            } else {
+                &of_partition[..]
+            };
+            let in_partition = |part: &Region| locks.iter().any(|word| held(part, *word));
+            any |= kind == GROUP && of_head.iter().any(|word| held(&found.head, *word));
+            any |= found.partitions.iter().any(in_partition);
+            any
+        })?;
+        Ok(any)
+    }
+
     /// Ids of the topics of which a partition was opened with one of these durabilities.
     pub(crate) fn topics_with(&self, promised: u64) -> Result<Vec<u64>> {
         let mut topics = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::delivery::ReadMessage;
 use super::group::Group;
 use super::topic::TopicInner;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Cursor, Record, Step};
 
 /// A dead letter of a group.
@@ -27,35 +27,44 @@ pub struct DeadLetterEntry {
     pub consumer: String,
 }
 
-/// Calls `each` for the records of a dead-letter topic; damage is passed over.
+/// Calls `each` for the records of a dead-letter topic, and `damaged` for what is none any more,
+/// until one of them says that it is enough.
 pub(super) fn walk(
     target: &TopicInner,
     from: u64,
     mut each: impl FnMut(u64, &Record) -> bool,
+    mut damaged: impl FnMut(Error) -> bool,
 ) -> Result<()> {
     let log = &target.partitions[0];
     let mut cursor = Cursor::at_offset(from.max(log.earliest_offset()?));
-    while log.resolve(&mut cursor)? {
-        match log.step(&mut cursor) {
+    loop {
+        match log.look(&mut cursor)? {
             Step::Record {
                 offset,
                 position,
                 next,
                 ..
             } => {
-                if let Ok(record) = log.record(offset, position)
-                    && !each(offset, &record)
-                {
+                let more = match log.record(offset, position) {
+                    Ok(record) => each(offset, &record),
+                    Err(error) if error.kind() == ErrorKind::Damaged => damaged(error),
+                    Err(error) => return Err(error),
+                };
+                if !more {
                     return Ok(());
                 }
                 cursor = next;
             }
-            Step::NotMapped => {}
-            Step::Damaged => cursor = log.skip_damage(&cursor)?.0,
-            Step::End => return Ok(()),
+            Step::Damaged => {
+                let (next, error) = log.skip_damage(&cursor)?;
+                cursor = next;
+                if !damaged(error) {
+                    return Ok(());
+                }
+            }
+            Step::End | Step::NotMapped => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// Where a dead letter came from.
@@ -83,7 +92,8 @@ pub(super) fn source_of(record: &Record) -> Option<Source<'_>> {
 }
 
 impl Group {
-    /// Up to `most` dead letters of this group, oldest first; none where they are dropped.
+    /// Up to `most` dead letters of this group, oldest first; none where they are dropped. A
+    /// damaged one is told of once by each process (P3), then passed over.
     pub fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetterEntry>> {
         let group = &*self.inner;
         let store = &group.topic.store;
@@ -96,7 +106,8 @@ impl Group {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
             opened => opened?,
         };
-        walk(&target, 0, |_, record| {
+        let mut untold = None;
+        let each = |_, record: &Record| {
             if let Some(source) = source_of(record)
                 && source.topic == group.topic.name
                 && source.group == group.name
@@ -117,7 +128,14 @@ impl Group {
                 });
             }
             found.len() < most
+        };
+        walk(&target, 0, each, |error| {
+            let mut told = super::inner::locked(&group.told);
+            if told.insert(error.message().to_owned()) {
+                untold = Some(error);
+            }
+            untold.is_none()
         })?;
-        Ok(found)
+        untold.map_or(Ok(found), Err)
     }
 }

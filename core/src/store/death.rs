@@ -24,21 +24,36 @@ pub(crate) trait Cleanup: Send + Sync {
 }
 
 impl StoreInner {
-    /// Looks for dead members, unless anyone did in the last `beat_ms`; how many were found. Called
-    /// by whoever waits or works: receive calls, sleepers' beats, housekeeping.
-    pub(crate) fn find_dead(self: &Arc<Self>, beat_ms: u64) -> Result<usize> {
+    /// The dead among the members, fenced, unless anyone looked in the last `beat_ms`.
+    fn look_for_dead(&self, beat_ms: u64) -> Vec<Owner> {
         let Some(members) = &self.members else {
-            return Ok(0);
+            return Vec::new();
         };
         let now = self.env.clock.boot_ms();
         let probed = self.control.header().get(header::LAST_PROBE);
         if now.saturating_sub(probed) < beat_ms && probed <= now {
-            return Ok(0);
+            return Vec::new();
         }
         self.control
             .header()
             .store(header::LAST_PROBE, now, Ordering::Relaxed);
-        let dead = members.fence_dead();
+        members.fence_dead()
+    }
+
+    /// Looks for dead members as `find_dead`, and leaves what is to be done to housekeeping. Called
+    /// by receive calls and sleepers' beats.
+    pub(crate) fn notice_dead(&self, beat_ms: u64) {
+        if !self.look_for_dead(beat_ms).is_empty() {
+            self.find_dead_now.store(true, Ordering::Release);
+            self.nudge();
+        }
+    }
+
+    /// Looks for dead members, unless anyone did in the last `beat_ms`, and cleans up after them;
+    /// how many there were. Called by housekeeping and before leaving.
+    pub(crate) fn find_dead(self: &Arc<Self>, beat_ms: u64) -> Result<usize> {
+        let noticed = self.find_dead_now.swap(false, Ordering::AcqRel);
+        let dead = self.look_for_dead(if noticed { 0 } else { beat_ms });
         if dead.is_empty() {
             return Ok(0);
         }

@@ -12,11 +12,12 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::dead_letter::{source_of, walk};
 use super::group::{GroupInner, Reason};
 use super::topic::TopicInner;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
@@ -28,21 +29,37 @@ use crate::shm::OwnerLock;
 const BATCH: usize = 256;
 /// For so long a dying message is left to the process that knows why it failed.
 const FIRST_RIGHT_MS: u64 = 200;
+/// How long those who only pass by wait for a mover.
+pub(super) const GLANCE: Duration = Duration::from_millis(1);
+/// How long those wait who know a reason.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Dead letters after which the place to look from is raised, which costs a sync of the window.
 const LOOK_BACK: u64 = 1024;
 
-/// Moves what is dying in a partition, as far as it is this process's turn.
-pub(super) fn move_dying(group: &GroupInner, partition: u32) -> Result<()> {
+/// Moves what is dying in a partition, as far as it is this process's turn. One that is stopped in
+/// the middle of a move is waited for no longer than `patience`: what is dying stays so, and the
+/// next call looks again.
+pub(super) fn move_dying(group: &GroupInner, partition: u32, patience: Duration) -> Result<()> {
     if dying(group, partition, 1)?.is_empty() {
         return Ok(());
     }
     let env = &*group.topic.store.env;
     let lock = group.block.head.word32(words::MOVER_LOCK);
-    let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+    let held = match OwnerLock::hold(lock, env.me, &*env.live, patience) {
+        Err(error) if error.kind() == ErrorKind::Stuck => return Ok(()),
+        held => held?,
+    };
+    let moved = move_all(group, partition);
+    drop(held);
+    moved
+}
+
+/// With the mover's lock held.
+fn move_all(group: &GroupInner, partition: u32) -> Result<()> {
     loop {
         let dying = dying(group, partition, BATCH)?;
         if dying.is_empty() {
-            return Ok(());
+            return forget_moved(group, partition);
         }
         let offsets: Vec<u64> = dying.iter().map(|dead| dead.offset).collect();
         match group.dead_letter_topic() {
@@ -70,6 +87,14 @@ fn locked_reasons(
     group: &GroupInner,
 ) -> std::sync::MutexGuard<'_, std::collections::HashMap<(u32, u64), Reason>> {
     group.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What another process moved needs no reason here any more.
+fn forget_moved(group: &GroupInner, partition: u32) -> Result<()> {
+    group.with_window(partition, |window| {
+        let waits = |offset| window.is_dying(offset);
+        locked_reasons(group).retain(|(of, offset), _| *of != partition || waits(*offset));
+    })
 }
 
 fn forget_reasons(group: &GroupInner, partition: u32, done: &[u64]) {
@@ -101,9 +126,15 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
     window.sync()?;
     // From here to the settling a death leaves some in the topic and still dying.
     words.store(at::MOVED, 0, Ordering::Release);
-    append(group, partition, &target, &still)?;
-    let done: Vec<u64> = still.iter().map(|dead| dead.offset).collect();
-    settle(group, partition, &target, &done)?;
+    let voids = target.partitions[0].voids();
+    let damage = append(group, partition, &target, &still)?;
+    let damaged = |dead: &&Dying| !damage.iter().any(|(offset, _)| *offset == dead.offset);
+    let done: Vec<u64> = still
+        .iter()
+        .filter(damaged)
+        .map(|dead| dead.offset)
+        .collect();
+    settle(group, partition, &target, &done, voids)?;
     words.store(at::MOVED, 1, Ordering::Release);
     let (end, from) = (
         target.partitions[0].next_offset(),
@@ -114,21 +145,43 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
         window.sync()?;
         group.with_window(partition, |window| window.set_dead_from(end))?;
     }
-    Ok(())
+    bury_damaged(group, partition, damage)
+}
+
+/// Those whose bytes are damaged have nothing to be moved: they are settled, counted as damaged,
+/// and told of (P3).
+fn bury_damaged(group: &GroupInner, partition: u32, damage: Vec<(u64, Error)>) -> Result<()> {
+    let mut told = Ok(());
+    for (offset, error) in damage {
+        group.with_window(partition, |window| window.settle_damaged_dying(offset))?;
+        told = told.and(Err(error));
+    }
+    told
 }
 
 /// A mover died, or this is a new life: all that is in the topic already is settled, whoever made
 /// it dying, or the next one would append it again.
 fn finish(group: &GroupInner, partition: u32, target: &TopicInner) -> Result<()> {
+    let log = &target.partitions[0];
+    let voids = log.voids();
+    // Also waits for what is still being copied there, behind which nothing would be found.
+    log.ensure_durable(log.next_offset(), group.topic.store.env.lock_timeout)?;
     let from = group.with_window(partition, |window| window.dead_from())?;
     let there = already_there(target, from, group, partition)?;
-    settle(group, partition, target, &there)
+    settle(group, partition, target, &there, voids)
 }
 
 /// Once these dead letters are on disk their messages are done.
-fn settle(group: &GroupInner, partition: u32, target: &TopicInner, done: &[u64]) -> Result<()> {
+fn settle(
+    group: &GroupInner,
+    partition: u32,
+    target: &TopicInner,
+    done: &[u64],
+    voids: u64,
+) -> Result<()> {
     let log = &target.partitions[0];
-    log.ensure_durable(log.next_offset(), group.topic.store.env.lock_timeout)?;
+    let timeout = group.topic.store.env.lock_timeout;
+    log.ensure_durable_since(log.next_offset(), voids, timeout)?;
     group.with_window(partition, |window| window.settle_dead(done))
 }
 
@@ -140,7 +193,7 @@ fn already_there(
     partition: u32,
 ) -> Result<Vec<u64>> {
     let mut found = Vec::new();
-    walk(target, from, |_, record| {
+    let each = |_, record: &Record| {
         if let Some(source) = source_of(record)
             && source.topic == group.topic.name
             && source.group == group.name
@@ -149,15 +202,27 @@ fn already_there(
             found.push(source.offset);
         }
         true
-    })?;
+    };
+    // A damaged letter may be appended once more, which loses nothing.
+    walk(target, from, each, |_| true)?;
     Ok(found)
 }
 
-fn append(group: &GroupInner, partition: u32, target: &TopicInner, dying: &[Dying]) -> Result<()> {
+/// Appends the dead letters; returns those that cannot be read.
+fn append(
+    group: &GroupInner,
+    partition: u32,
+    target: &TopicInner,
+    dying: &[Dying],
+) -> Result<Vec<(u64, Error)>> {
     let log = &group.topic.partitions[partition as usize];
+    let mut damage = Vec::new();
     for dead in dying {
         let record = match log.record(dead.offset, dead.position) {
-            Err(error) if error.kind() == ErrorKind::Damaged => continue,
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                damage.push((dead.offset, error));
+                continue;
+            }
             read => read?,
         };
         let block = headers_of(group, partition, dead, &record)?;
@@ -173,7 +238,7 @@ fn append(group: &GroupInner, partition: u32, target: &TopicInner, dying: &[Dyin
         let store = &group.topic.store;
         store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
     }
-    Ok(())
+    Ok(damage)
 }
 
 /// The message's own headers, and where it came from.

@@ -11,7 +11,7 @@ use crate::format::meta;
 use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, Ordering};
 
 /// The text of `group.meta`.
-pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[String]) -> String {
+pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> String {
     let backoff = &config.backoff;
     let micros = |time: Duration| time.as_micros().to_string();
     let dead = match &config.dead_letter_topic {
@@ -24,6 +24,7 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[String]) -> S
     } else {
         "none"
     };
+    let starts: Vec<String> = starts.iter().map(u64::to_string).collect();
     meta::encode(
         "group",
         &[

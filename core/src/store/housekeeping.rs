@@ -43,6 +43,11 @@ pub(crate) trait Tended: Send + Sync {
     fn sync(&self) -> Result<()> {
         Ok(())
     }
+    /// By a member that leaves others behind, when no other thread of it works any more: what was
+    /// promised to be on disk soon.
+    fn leave(&self) -> Result<()> {
+        Ok(())
+    }
     /// By the last member: everything on disk and marked as clean.
     fn close_clean(&self) -> Result<()> {
         Ok(())
@@ -68,6 +73,13 @@ impl Tended for TendedPartition {
 
     fn sync(&self) -> Result<()> {
         self.0.sync()
+    }
+
+    fn leave(&self) -> Result<()> {
+        match self.0.durability() {
+            Durability::Interval(_) => self.0.sync_leaving(),
+            Durability::Process | Durability::Sync => Ok(()),
+        }
     }
 
     fn close_clean(&self) -> Result<()> {

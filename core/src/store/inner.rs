@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::death::Cleanup;
@@ -16,6 +17,8 @@ use crate::format::control::lock::STORE_BYTE;
 use crate::log::Env;
 use crate::options::StoreOptions;
 use crate::shm::{LockFile, fork_generation};
+
+const NAP: Duration = Duration::from_micros(100);
 
 /// A number that nobody drew before, as far as chance goes, and never 0.
 pub(crate) fn draw() -> u64 {
@@ -48,6 +51,8 @@ pub(crate) struct StoreInner {
     pub(super) lock: Option<Arc<LockFile>>,
     pub(super) tended: Mutex<BTreeMap<PathBuf, Arc<dyn Tended>>>,
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
+    /// A receive call saw a dead member, which housekeeping is to clean up after.
+    pub(super) find_dead_now: AtomicBool,
     handles: Arc<Handles>,
     left: AtomicBool,
     born: u64,
@@ -110,6 +115,7 @@ impl StoreInner {
             lock,
             tended: Mutex::default(),
             housekeeper: Mutex::default(),
+            find_dead_now: AtomicBool::new(false),
             handles: Arc::default(),
             left: AtomicBool::new(false),
             born: fork_generation(),
@@ -184,6 +190,27 @@ impl StoreInner {
         buried.and(self.leave())
     }
 
+    /// Keeps other threads of this process, which may be in the middle of a send, out of critical
+    /// sections, and waits for those that are inside: once the slot is free others would take their
+    /// locks over.
+    fn keep_out(&self) -> Result<()> {
+        self.env.leaving.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + self.options.lock_timeout;
+        while self.control.holds_any_lock()? {
+            if Instant::now() >= deadline {
+                let at = self.path.display();
+                let message = format!(
+                    "another thread of this process has held a lock of the store {at} for {:?}; \
+                     end it before the store is closed",
+                    self.options.lock_timeout
+                );
+                return Err(Error::new(ErrorKind::Stuck, message));
+            }
+            std::thread::sleep(NAP);
+        }
+        Ok(())
+    }
+
     /// Leaves the store, once. Whoever can get the store's lock exclusively is the last one and
     /// leaves it clean, so that the next open starts without a walk. A death in the middle leaves
     /// some parts clean and some to be recovered: each says of itself which.
@@ -200,6 +227,8 @@ impl StoreInner {
             return Ok(());
         };
         let fenced = self.env.check_fence().is_err();
+        // One that is stuck inside keeps its slot until the process ends.
+        self.keep_out()?;
         let mut done = Ok(());
         if !fenced && lock.try_exclusive(STORE_BYTE)? {
             for part in tended.values() {
@@ -207,14 +236,14 @@ impl StoreInner {
             }
         } else if !fenced {
             // Those who stay may not have these topics open, and nobody would sync them (P2).
-            for part in tended
-                .values()
-                .filter(|part| part.sync_interval().is_some())
-            {
-                done = done.and(part.sync());
+            for part in tended.values() {
+                done = done.and(part.leave());
             }
         }
-        done.and(members.leave()).and(lock.unlock(STORE_BYTE))
+        let left = done.and(members.leave());
+        // With it goes the store's byte.
+        lock.close();
+        left
     }
 }
 

@@ -173,8 +173,8 @@ impl Liveness for Members {
 pub(super) struct Nobody;
 
 impl Liveness for Nobody {
-    fn is_alive(&self, _: Owner) -> bool {
-        true
+    fn is_alive(&self, owner: Owner) -> bool {
+        usize::from(owner.slot) < member::SLOTS
     }
 
     fn describe(&self, _: Owner) -> String {

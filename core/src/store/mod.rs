@@ -12,6 +12,7 @@ mod dying;
 mod forked;
 mod group;
 mod group_meta;
+mod group_open;
 mod housekeeping;
 mod inner;
 mod member;
@@ -29,6 +30,7 @@ mod tended_group;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod windows;
 
 pub use consumer::{Consumer, ConsumerOptions};
 pub use dead_letter::DeadLetterEntry;

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,10 @@ fn look(storage: &dyn Storage, path: &Path, options: &StoreOptions) -> Result<bo
         return read_meta(storage, path).map(|_| true);
     }
     if !may_become_a_store(storage, path, &found)? {
+        // Others may have made it one since the folder was listed.
+        if storage.exists(&path.join(names::STORE_META))? {
+            return read_meta(storage, path).map(|_| true);
+        }
         let what = format!(
             "the folder holds other things and no {}; give an empty folder or a new path",
             names::STORE_META
@@ -267,6 +272,7 @@ fn join(
         lock_timeout: options.lock_timeout,
         mode: options.mode,
         fence: members.fence(),
+        leaving: AtomicBool::new(false),
         may_take_room: Ballast::of(&path, shared.header.clone(), members.me(), options.mode)
             .guard(),
     });
@@ -320,6 +326,7 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         lock_timeout: options.lock_timeout,
         mode: options.mode,
         fence: None,
+        leaving: AtomicBool::new(false),
         may_take_room: Box::new(|_| Ok(())),
     });
     let control = control_of(&env, Arc::new(Shared::private()?));

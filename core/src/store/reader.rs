@@ -108,8 +108,8 @@ impl Reader {
                 return Ok(found);
             }
             let head = self.topic.inner.block.head.clone();
-            EventCount::prepare(head.word32(words::GROUPS_EVENT));
             let token = EventCount::prepare(head.word32(words::EVENT));
+            EventCount::prepare(head.word32(words::GROUPS_EVENT));
             self.collect(max, &mut found)?;
             if !found.is_empty() {
                 return Ok(found);
@@ -140,17 +140,17 @@ impl Reader {
     ) -> Result<()> {
         let topic = &self.topic.inner;
         let log = topic.partition(number)?;
-        while found.len() < max && log.resolve(cursor)? {
-            match log.step(cursor) {
+        while found.len() < max {
+            match log.look(cursor)? {
                 Step::Record {
                     offset,
                     position,
                     next,
                     ..
                 } => {
-                    *cursor = next;
                     match log.record(offset, position) {
                         Ok(record) => {
+                            *cursor = next;
                             let topic_id = topic.uid;
                             found.push(ReadMessage {
                                 record,
@@ -159,19 +159,22 @@ impl Reader {
                             });
                         }
                         Err(error) => {
+                            // Anything else may be gone another time, and costs no message.
+                            if error.kind() == ErrorKind::Damaged {
+                                *cursor = next;
+                            }
                             self.pending = Some(error);
                             return Ok(());
                         }
                     }
                 }
-                Step::NotMapped => {}
                 Step::Damaged => {
                     let (next, error) = log.skip_damage(cursor)?;
                     *cursor = next;
                     self.pending = Some(error);
                     return Ok(());
                 }
-                Step::End => return Ok(()),
+                Step::End | Step::NotMapped => return Ok(()),
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::dying;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
 use crate::group::{Admit, Counter, Taken, Window};
-use crate::log::{Cursor, Partition, Step};
+use crate::log::{Cursor, Partition, Place, Step};
 use crate::shm::EventCount;
 
 /// The beat at which a sleeper looks for the dead and for what fell due.
@@ -57,8 +57,8 @@ impl Consumer {
             if let Some(error) = self.pending() {
                 return Err(error);
             }
-            // What went wrong with another group's dead is not this one's to tell (P13).
-            let _ = store.find_dead(PROBE_MS);
+            // Housekeeping cleans up: this group does not wait for what that has to wait for (P13).
+            store.notice_dead(PROBE_MS);
             let mut freed = false;
             for partition in &self.group.topic.partitions {
                 freed |= partition.tend_large()?;
@@ -73,8 +73,9 @@ impl Consumer {
                 continue;
             }
             let group_event = self.group.block.head.word32(words::EVENT);
-            EventCount::prepare(self.group.topic.block.head.word32(words::GROUPS_EVENT));
+            // The sleeper before the flag that says that there are any: who sees the flag sees it.
             let token = EventCount::prepare(group_event);
+            EventCount::prepare(self.group.topic.block.head.word32(words::GROUPS_EVENT));
             let due = self.take(max, &mut found)?;
             if !found.is_empty() {
                 return Ok(found);
@@ -94,7 +95,7 @@ impl Consumer {
             .take()
     }
 
-    fn keep_pending(&self, error: Error) {
+    pub(super) fn keep_pending(&self, error: Error) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.get_or_insert(error);
     }
@@ -126,8 +127,12 @@ impl Consumer {
         let mut due: Option<u64> = None;
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
-            let ends = self.take_from(partition, batch, max, found)?;
-            due = [due, ends].into_iter().flatten().min();
+            match self.take_from(partition, batch, max, found) {
+                Ok(ends) => due = [due, ends].into_iter().flatten().min(),
+                // Messages of other partitions are leased already, or are there to be: what is
+                // wrong with one is told when they are out.
+                Err(error) => self.keep_pending(error),
+            }
             if found.len() >= max {
                 break;
             }
@@ -150,24 +155,31 @@ impl Consumer {
             let mut taken = Vec::new();
             let wanted = max - found.len();
             let looked = group.with_window(number, |window| {
+                if self.is_closed() {
+                    // Closing returns the leases under this lock: later ones nobody would.
+                    return None;
+                }
                 let now = clock.boot_ms();
                 let wall_ms = (wall_ns / 1_000_000).max(0) as u64;
                 let expired = window.expire(&group.policy, now, wall_ms).dying;
                 let lease = (now + lease.as_millis() as u64, self.slot, batch);
                 let need = fill(window, &group.policy, partition, wanted, lease, &mut taken);
-                Looked {
+                Some(Looked {
                     need,
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
                     next_due: window.next_due(),
-                }
+                })
             })?;
+            let Some(looked) = looked else {
+                return Ok(None);
+            };
             let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
             self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
             group.remember_expired(number, &looked.expired);
             if looked.dying
-                && let Err(error) = dying::move_dying(group, number)
+                && let Err(error) = dying::move_dying(group, number, dying::GLANCE)
             {
                 // What was handed out is not to be lost by it.
                 self.keep_pending(error);
@@ -240,17 +252,21 @@ impl Consumer {
     /// Maps the segment that the window's cursor is in, or finds the cursor's place.
     fn map(&self, partition: &Partition, cursor: Cursor) -> Result<bool> {
         let mut resolved = cursor;
-        if !partition.resolve(&mut resolved)? {
-            return Ok(false);
+        match partition.resolve(&mut resolved)? {
+            Place::Mapped => {}
+            Place::Nothing => return Ok(false),
+            Place::Broken => return self.pass_damage(partition, cursor),
         }
         self.group.with_window(partition.number(), |window| {
-            if window.cursor() == cursor
-                && (resolved.offset == cursor.offset || window.settle_gap(resolved.offset))
-            {
+            // Somebody else may have moved on: then there is something to look at again.
+            let moved = window.cursor() != cursor;
+            let fits =
+                moved || resolved.offset == cursor.offset || window.settle_gap(resolved.offset);
+            if fits && !moved {
                 window.set_cursor(resolved);
             }
-        })?;
-        Ok(true)
+            fits
+        })
     }
 
     fn pass_damage(&self, partition: &Partition, cursor: Cursor) -> Result<bool> {

@@ -8,7 +8,7 @@ use super::topic::{Topic, TopicInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
-use crate::log::Draft;
+use crate::log::{Draft, Room};
 use crate::options::Durability;
 
 /// How long a `sync` send waits for the disk.
@@ -25,11 +25,7 @@ impl Topic {
         let mut block = Vec::new();
         let draft = inner.draft(message, &mut block)?;
         let number = inner.choose(message)?;
-        let partition = &inner.partitions[number as usize];
-        let offset = partition.append(&[draft])?;
-        if inner.durability() == Durability::Sync {
-            partition.ensure_durable(offset + 1, SYNC_TIMEOUT)?;
-        }
+        let offset = inner.append(number, &[draft])?;
         Ok(inner.id(number, offset))
     }
 
@@ -66,16 +62,13 @@ impl Topic {
             numbers.push(inner.choose_or(message, together)?);
         }
         let ids = if numbers.iter().all(|number| *number == numbers[0]) {
-            let first = inner.partitions[numbers[0] as usize].append(&drafts)?;
+            let first = inner.append(numbers[0], &drafts)?;
             (0..messages.len() as u64)
                 .map(|place| inner.id(numbers[0], first + place))
                 .collect()
         } else {
             inner.append_parted(&drafts, &numbers)?
         };
-        if inner.durability() == Durability::Sync {
-            inner.wait_for(&ids)?;
-        }
         Ok(ids)
     }
 }
@@ -134,6 +127,17 @@ impl TopicInner {
         }
     }
 
+    /// To one partition, as durably as the topic's durability says.
+    #[inline]
+    fn append(&self, number: u32, drafts: &[Draft<'_>]) -> Result<u64> {
+        let partition = &self.partitions[number as usize];
+        if self.durability() == Durability::Sync {
+            partition.append_durably(drafts, Room::Ordinary, SYNC_TIMEOUT)
+        } else {
+            partition.append(drafts)
+        }
+    }
+
     /// Several partitions: each gets its part with one publish. Room is made in all of them before
     /// the first publish, so that a full disk leaves nothing.
     fn append_parted(&self, drafts: &[Draft<'_>], numbers: &[u32]) -> Result<Vec<MessageId>> {
@@ -149,6 +153,7 @@ impl TopicInner {
         {
             self.partitions[number].make_room(&part(places))?;
         }
+        let voids: Vec<u64> = self.partitions.iter().map(|log| log.voids()).collect();
         let mut ids = vec![self.id(0, 0); drafts.len()];
         for (number, places) in parts
             .iter()
@@ -160,14 +165,17 @@ impl TopicInner {
                 ids[*place] = self.id(number as u32, first + turn as u64);
             }
         }
+        if self.durability() == Durability::Sync {
+            self.wait_for(&ids, &voids)?;
+        }
         Ok(ids)
     }
 
-    fn wait_for(&self, ids: &[MessageId]) -> Result<()> {
+    fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
         for (number, partition) in self.partitions.iter().enumerate() {
             let mine = ids.iter().filter(|id| id.partition == number as u32);
             if let Some(last) = mine.map(|id| id.offset).max() {
-                partition.ensure_durable(last + 1, SYNC_TIMEOUT)?;
+                partition.ensure_durable_since(last + 1, voids[number], SYNC_TIMEOUT)?;
             }
         }
         Ok(())

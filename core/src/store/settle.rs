@@ -61,6 +61,9 @@ impl Consumer {
         let now = self.group.topic.store.env.clock.boot_ms();
         let due = now + (lease.as_millis() as u64).max(1);
         self.settle(receipts, "", |window, receipt| {
+            if self.is_closed() {
+                return Settled::Stale;
+            }
             window.extend(receipt.id.offset, receipt.attempt, due, self.slot)
         })
     }
@@ -83,7 +86,7 @@ impl Consumer {
     ) -> Result<()> {
         self.check()?;
         let group = &*self.group;
-        let mut stale = Vec::new();
+        let (mut stale, mut buried) = (Vec::new(), Ok(()));
         let known = group.topic.partitions.len() as u32;
         let good = |r: &Receipt| r.id.topic_id == group.topic.uid && r.id.partition < known;
         for (place, receipt) in receipts.iter().enumerate() {
@@ -98,11 +101,15 @@ impl Consumer {
             if receipts.iter().enumerate().any(|r| mine(&r)) {
                 let these = receipts.iter().enumerate().filter(mine);
                 let dying = settle_in(group, partition, these, &one, &mut stale)?;
-                self.bury(partition, &dying, reason)?;
+                // The receipts of other partitions are settled all the same.
+                buried = buried.and(self.bury(partition, &dying, reason));
             }
         }
         if stale.is_empty() {
-            return Ok(());
+            return buried;
+        }
+        if let Err(error) = buried {
+            self.keep_pending(error);
         }
         stale.sort_unstable();
         Err(Error::stale(stale, receipts.len()))
@@ -117,7 +124,7 @@ impl Consumer {
             let reason = (reason.to_owned(), self.name.clone());
             self.group.remember_reason(partition, *offset, reason);
         }
-        dying::move_dying(&self.group, partition).map_err(|error| {
+        dying::move_dying(&self.group, partition, dying::PATIENCE).map_err(|error| {
             error.context("settled, and still to be moved to the dead letters, by the next call")
         })
     }

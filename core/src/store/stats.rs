@@ -4,7 +4,7 @@ use super::group::Group;
 use super::topic::Topic;
 use crate::error::Result;
 use crate::group::Counter;
-use crate::log::{Cursor, Step};
+use crate::log::{Cursor, Place, Step};
 
 /// What a topic holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,7 +151,15 @@ impl Group {
 fn count_from(log: &crate::log::Partition, mut cursor: Cursor) -> Result<(u64, u64, Option<i64>)> {
     let (mut messages, mut bytes, mut first) = (0, 0, None);
     let end = log.next_offset();
-    while cursor.offset < end && log.resolve(&mut cursor)? {
+    while cursor.offset < end {
+        match log.resolve(&mut cursor)? {
+            Place::Mapped => {}
+            Place::Nothing => break,
+            Place::Broken => {
+                cursor = log.skip_damage(&cursor)?.0;
+                continue;
+            }
+        }
         let mut stopped = None;
         log.scan(&mut cursor, |at, step| match step {
             Step::Record {

@@ -47,10 +47,12 @@ impl Tended for TendedGroup {
     }
 
     fn close_clean(&self) -> Result<()> {
-        let (storage, mode) = (&*self.env.storage, self.env.mode);
+        let storage = &*self.env.storage;
         for number in 0..self.partitions {
             let path = self.folder.join(names::window(number));
-            Window::open(storage, &path, mode, self.uid, number, self.limit, 0)?.close_clean()?;
+            if let Some(window) = Window::open(storage, &path, (self.uid, number), self.limit)? {
+                window.close_clean()?;
+            }
         }
         Ok(())
     }

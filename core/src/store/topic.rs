@@ -97,6 +97,7 @@ impl StoreInner {
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);
         if !self.env.storage.exists(&path)? {
+            self.refuse_headless(&folder)?;
             let message = format!(
                 "there is no topic {name:?} in {}; create_topic() makes one",
                 self.path.display()
@@ -140,6 +141,28 @@ impl StoreInner {
         Ok(inner)
     }
 
+    /// A folder without `topic.meta` that holds messages is no topic of a creator that died.
+    fn refuse_headless(&self, folder: &std::path::Path) -> Result<()> {
+        let storage = &*self.env.storage;
+        for number in 0..crate::options::PARTITIONS_MAX {
+            let partition = names::partition_folder(folder, number);
+            if !storage.exists(&partition)? {
+                return Ok(());
+            }
+            let found = storage.list(&partition)?;
+            let meta = folder.join(names::TOPIC_META);
+            // Looked at last: it may have been created meanwhile.
+            if found
+                .iter()
+                .any(|name| names::parse_segment(name).is_some())
+                && !storage.exists(&meta)?
+            {
+                return Err(damaged_meta(&meta, "it is missing beside messages"));
+            }
+        }
+        Ok(())
+    }
+
     /// Creates a topic; false if there was one. Under one lock for all processes; a creator that
     /// dies leaves folders without `topic.meta`, which the next one fills.
     pub(super) fn create(&self, name: &str, options: &TopicOptions) -> Result<bool> {
@@ -156,6 +179,7 @@ impl StoreInner {
         if storage.exists(&path)? {
             return Ok(false);
         }
+        self.refuse_headless(&folder)?;
         let mode = folder_mode(env.mode);
         let config = TopicConfig::from_options(options);
         storage.create_dir(&folder, mode)?;
@@ -281,8 +305,9 @@ fn wake_topic(store: &Weak<StoreInner>, head: &crate::shm::Region, uid: u64, cou
     let flag = head.word32(words::GROUPS_EVENT);
     // Nobody sleeps on the flag itself, so this clears it, unless someone announced since.
     EventCount::notify(flag, 1);
-    EventCount::notify(head.word32(words::EVENT), u32::MAX);
-    let mut asleep = false;
+    let readers = head.word32(words::EVENT);
+    EventCount::notify(readers, u32::MAX);
+    let mut asleep = EventCount::has_sleepers(readers);
     let groups = store.upgrade().map(|store| store.control.groups_of(uid));
     for group in groups.and_then(Result::ok).unwrap_or_default() {
         let event = group.head.word32(words::EVENT);

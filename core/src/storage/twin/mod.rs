@@ -27,6 +27,8 @@ pub enum Fault {
     Sync,
     /// `allocate`, as on a full disk.
     Allocate,
+    /// `open`, as when a process has too many files open.
+    Open,
 }
 
 /// The disk in memory. Clones are the same disk.
@@ -35,7 +37,7 @@ pub struct Twin(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    countdown: [AtomicI64; 3],
+    countdown: [AtomicI64; 4],
 }
 
 #[derive(Default)]
@@ -75,7 +77,7 @@ impl Twin {
     /// An empty disk.
     #[must_use]
     pub fn new() -> Self {
-        let countdown = [const { AtomicI64::new(i64::MAX) }; 3];
+        let countdown = [const { AtomicI64::new(i64::MAX) }; 4];
         Self(Arc::new(Shared {
             state: Mutex::default(),
             countdown,
@@ -99,10 +101,10 @@ impl Twin {
         if count.load(Ordering::SeqCst) == i64::MAX || count.fetch_sub(1, Ordering::SeqCst) > 1 {
             return None;
         }
-        let code = if what == Fault::Allocate {
-            libc::ENOSPC
-        } else {
-            libc::EIO
+        let code = match what {
+            Fault::Allocate => libc::ENOSPC,
+            Fault::Open => libc::EMFILE,
+            Fault::Write | Fault::Sync => libc::EIO,
         };
         Some(std::io::Error::from_raw_os_error(code))
     }
@@ -160,6 +162,9 @@ fn missing(path: &Path) -> Error {
 
 impl Storage for Twin {
     fn open(&self, path: &Path, access: Access, _mode: u32) -> Result<Arc<dyn File>> {
+        if let Some(error) = self.fault(Fault::Open) {
+            return Err(Error::io("open", path, error));
+        }
         let mut state = lock(&self.0.state);
         let inode = match (state.names.get(path), access) {
             (Some(_), Access::CreateNew) => {

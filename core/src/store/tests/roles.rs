@@ -25,6 +25,7 @@ fn role() {
         ("forks", _) => forks(&place),
         ("sends-at-intervals", _) => sends_at_intervals(&place),
         ("leases", _) => leases(&place),
+        ("starts-some", _) => starts_some(&place),
         _ => panic!("no role {role:?}"),
     }
 }
@@ -67,6 +68,23 @@ fn sends_at_intervals(place: &Path) {
     let topic = store.topic("t", &Default::default()).expect("topic");
     topic.send(&crate::Message::new(b"x")).expect("send");
     say("sent");
+    wait_for_go();
+}
+
+/// Of one batch from two partitions one is started and done, the others are merely fetched.
+fn starts_some(place: &Path) {
+    let store = Store::open(place, options()).expect("open");
+    let topic = store.open_topic("t").expect("topic");
+    for number in 0..4 {
+        let message = crate::Message::new(b"x").partition(number % 2);
+        topic.send(&message).expect("send");
+    }
+    let worker = topic.consumer("g", &Default::default()).expect("consumer");
+    let got = worker.receive(9, Some(BOUND)).expect("receive");
+    assert_eq!(got.len(), 4);
+    got[0].start();
+    worker.ack(&[got[0].receipt()]).expect("ack");
+    say("started");
     wait_for_go();
 }
 

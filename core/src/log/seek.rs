@@ -1,0 +1,93 @@
+//! Finding places: of an offset, of a time, of a cursor that is not mapped.
+
+use super::read::{Cursor, Place, Step};
+use super::segment::Found;
+use super::{NONE, Partition};
+use crate::error::Result;
+use crate::format::record::{self, END, RESERVED};
+use crate::format::segment::RECORDS;
+use crate::options::Start;
+
+impl Partition {
+    /// Maps what the cursor needs, finding its segment and position if they are not known.
+    pub fn resolve(&self, cursor: &mut Cursor) -> Result<Place> {
+        if self.usable(cursor.segment)?.is_some() {
+            return Ok(Place::Mapped);
+        }
+        // Behind a segment that is gone there may be nothing yet.
+        let broken = if cursor.offset < self.next_offset() {
+            Place::Broken
+        } else {
+            Place::Nothing
+        };
+        let bases = self.bases()?;
+        let found = bases
+            .iter()
+            .rposition(|base| *base <= cursor.offset)
+            .unwrap_or(0);
+        let Some(base) = bases.get(found).copied() else {
+            return Ok(Place::Nothing);
+        };
+        if cursor.segment != NONE && base <= cursor.segment {
+            return Ok(broken);
+        }
+        cursor.segment = base;
+        let Some(segment) = self.usable(base)? else {
+            return Ok(broken);
+        };
+        cursor.offset = cursor.offset.max(base);
+        cursor.position = self.begin_in(&segment, |entry| entry.offset > cursor.offset);
+        while let Found::Record(header, length) = segment.at(cursor.position) {
+            if matches!(header.kind, END | RESERVED) || header.offset >= cursor.offset {
+                break;
+            }
+            cursor.position += record::padded(u64::from(length));
+        }
+        Ok(Place::Mapped)
+    }
+
+    /// The place that `start` means now.
+    pub fn seek(&self, start: Start) -> Result<Cursor> {
+        match start {
+            Start::Earliest => Ok(Cursor::at_offset(self.earliest_offset()?)),
+            Start::Latest => Ok(Cursor::at_offset(self.next_offset())),
+            Start::Offset(offset) => Ok(Cursor::at_offset(offset)),
+            Start::Time(wanted) => self.seek_time(wanted),
+        }
+    }
+
+    fn seek_time(&self, wanted: i64) -> Result<Cursor> {
+        // Timestamps never fall within a partition, so the first record of each segment decides.
+        let bases = self.bases()?;
+        let (mut low, mut high) = (0, bases.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            let before = match self.usable(bases[middle])?.map(|s| s.at(RECORDS as u64)) {
+                Some(Found::Record(header, _)) => header.timestamp_ns < wanted,
+                _ => false,
+            };
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(base) = low.checked_sub(1).map(|place| bases[place]) else {
+            return Ok(Cursor::at_offset(self.earliest_offset()?));
+        };
+        let mut cursor = Cursor::at_offset(base);
+        if let Some(segment) = self.usable(base)? {
+            cursor.segment = base;
+            cursor.position = self.begin_in(&segment, |entry| entry.timestamp_ns >= wanted);
+        }
+        loop {
+            match self.look(&mut cursor)? {
+                Step::Record { timestamp_ns, .. } if timestamp_ns >= wanted => return Ok(cursor),
+                Step::Record { next, .. } => cursor = next,
+                Step::Damaged => cursor = self.skip_damage(&cursor)?.0,
+                Step::End | Step::NotMapped => break,
+            }
+        }
+        Ok(Cursor::at_offset(self.next_offset()))
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening groups, and creating them.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::group::GroupInner;
+use super::group_meta::{read_meta, write_meta};
+use super::open::folder_mode;
+use super::topic::{TopicInner, unique_id};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::{group_partition as at, header};
+use crate::format::names;
+use crate::group::{Policy, Window};
+use crate::options::{DeadLetter, GroupConfig, GroupOptions, Start};
+use crate::shm::{Guarded, OwnerLock};
+use crate::storage::replace_file;
+
+impl TopicInner {
+    /// Opens or creates, and checks the options against what is stored.
+    pub(super) fn open_group(
+        self: &Arc<Self>,
+        name: &str,
+        options: &GroupOptions,
+    ) -> Result<Arc<GroupInner>> {
+        self.store.check_send()?;
+        options.check()?;
+        names::check("group", name)?;
+        let path = names::group_folder(&self.folder, name).join(names::GROUP_META);
+        if !self.store.env.storage.exists(&path)? {
+            self.create_group(name, options, &path)?;
+        }
+        let inner = self.group_inner(name)?;
+        inner.config.check_against(name, options)?;
+        Ok(inner)
+    }
+
+    /// The start is part of what is written, so it is as durable as the group. One creator at a
+    /// time, `group.meta` last: one that dies leaves a folder without it, which the next one
+    /// fills.
+    fn create_group(&self, name: &str, options: &GroupOptions, path: &Path) -> Result<()> {
+        let (env, storage) = (&*self.store.env, &*self.store.env.storage);
+        let config = GroupConfig::from_options(options);
+        match &config.dead_letter_topic {
+            DeadLetter::Default => {
+                let dead = names::dead_letter_topic(&self.name, name);
+                names::check("default dead-letter topic", &dead)?;
+            }
+            DeadLetter::Topic(dead) if *dead == self.name => {
+                let message = format!(
+                    "dead_letter_topic is {dead:?}, the topic itself, where what failed would come \
+                     again; name another topic"
+                );
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
+            }
+            DeadLetter::Topic(dead) => names::check("dead-letter topic", dead)?,
+            DeadLetter::Drop => {}
+        }
+        let lock = self.store.control.header().word32(header::CREATE_LOCK);
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        if storage.exists(path)? {
+            return Ok(());
+        }
+        let start = options.start.unwrap_or_default();
+        if matches!(start, Start::Offset(_)) && self.partitions.len() > 1 {
+            let message = "start is an offset, and the topic has several partitions; expected \
+                           earliest, latest or a time";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let mut starts = Vec::new();
+        for partition in &self.partitions {
+            let found = match start {
+                // A start in time is the offset at which it is now.
+                Start::Time(_) => {
+                    let mut cursor = partition.seek(start)?;
+                    partition.resolve(&mut cursor)?;
+                    cursor.offset
+                }
+                other => partition.seek(other)?.offset,
+            };
+            starts.push(found);
+        }
+        let folder = names::group_folder(&self.folder, name);
+        storage.create_dir(&folder, folder_mode(env.mode))?;
+        self.clear_unfinished(&folder)?;
+        let uid = unique_id();
+        let made = self
+            .make_windows(&folder, uid, config.window, &starts)
+            .and_then(|()| {
+                let text = write_meta(uid, &config, &starts);
+                replace_file(storage, path, text.as_bytes(), env.mode)
+            });
+        if let Err(error) = made {
+            // A full disk gets its room back; if that fails, the next creator does it.
+            let _ = self.clear_unfinished(&folder);
+            return Err(error);
+        }
+        storage.sync_dir(&self.folder.join(names::GROUPS))
+    }
+
+    fn make_windows(&self, folder: &Path, uid: u64, limit: u32, starts: &[u64]) -> Result<()> {
+        let env = &*self.store.env;
+        for (number, start) in (0..).zip(starts) {
+            let path = folder.join(names::window(number));
+            Window::make(&*env.storage, &path, env.mode, (uid, number), limit, *start)?;
+        }
+        env.storage.sync_dir(folder)
+    }
+
+    /// In a folder without `group.meta`: removes the windows of a creator that died. Windows that
+    /// were in use belong to a group whose `group.meta` is gone, and are left as they are.
+    fn clear_unfinished(&self, folder: &Path) -> Result<()> {
+        let storage = &*self.store.env.storage;
+        for number in 0..self.config.partitions {
+            let path = folder.join(names::window(number));
+            if !storage.exists(&path)? {
+                continue;
+            }
+            if Window::was_used(storage, &path)? {
+                let message = format!(
+                    "{} is missing beside windows that were in use; restore it from a copy, or \
+                     remove the folder to begin anew",
+                    folder.join(names::GROUP_META).display()
+                );
+                return Err(Error::new(ErrorKind::Damaged, message));
+            }
+            storage.unlink(&path)?;
+        }
+        Ok(())
+    }
+
+    /// The group as it is open in this process, opened now if it was not.
+    pub(super) fn group_inner(self: &Arc<Self>, name: &str) -> Result<Arc<GroupInner>> {
+        names::check("group", name)?;
+        let mut known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inner) = known.get(name).and_then(Weak::upgrade) {
+            return Ok(inner);
+        }
+        let folder = names::group_folder(&self.folder, name);
+        let path = folder.join(names::GROUP_META);
+        let env = &*self.store.env;
+        if !env.storage.exists(&path)? {
+            let message = format!(
+                "topic {:?} has no group {name:?}; consumer() or create_group() makes one",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let (uid, config, _) = read_meta(&self.store, &path)?;
+        let block = self
+            .store
+            .control
+            .group_block(self.uid, uid, self.config.partitions)?;
+        let mut windows = Vec::new();
+        for partition in &self.partitions {
+            let number = partition.number();
+            let path = folder.join(names::window(number));
+            let opened = Window::open(&*env.storage, &path, (uid, number), config.window)?;
+            let window = opened.ok_or_else(|| lost(&path))?;
+            let lock = block.partitions[number as usize].word32(at::LOCK);
+            windows.push(Guarded::new(lock, window));
+        }
+        let inner = Arc::new(GroupInner {
+            topic: self.clone(),
+            name: name.to_owned(),
+            policy: Policy::of(&config),
+            config,
+            block,
+            windows,
+            reasons: Mutex::default(),
+            told: Mutex::default(),
+        });
+        known.insert(name.to_owned(), Arc::downgrade(&inner));
+        self.store.tend(folder.clone(), inner.tended(folder, uid));
+        Ok(inner)
+    }
+}
+
+#[cold]
+fn lost(path: &Path) -> Error {
+    let message = format!(
+        "{} is missing or empty, and with it the group's position; restore it from a copy, or \
+         remove the group's folder to begin anew",
+        path.display()
+    );
+    Error::new(ErrorKind::Damaged, message)
+}

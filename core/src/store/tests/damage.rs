@@ -1,0 +1,220 @@
+//! Damaged files under a group: what it costs, what is told, and that others go on.
+
+use std::os::unix::fs::FileExt;
+
+use super::*;
+use crate::format::names;
+use crate::format::window::header;
+use crate::options::{Backoff, GroupOptions, Start, TopicOptions};
+use crate::store::{Consumer, ConsumerOptions, Message, Topic};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+fn topic_of(store: &Store, partitions: u32) -> Topic {
+    let options = TopicOptions {
+        partitions: Some(partitions),
+        ..TopicOptions::default()
+    };
+    store.topic("t", &options).expect("topic")
+}
+
+fn consumer_of(topic: &Topic) -> Consumer {
+    topic
+        .consumer("g", &ConsumerOptions::default())
+        .expect("consumer")
+}
+
+fn write(path: &Path, at: usize, bytes: &[u8]) {
+    let file = std::fs::OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.write_all_at(bytes, at as u64))
+        .expect("write");
+}
+
+fn window_path(store: &Path, partition: u32) -> PathBuf {
+    names::group_folder(&names::topic_folder(store, "t"), "g").join(names::window(partition))
+}
+
+/// Offsets that a consumer gets and acknowledges until it gets no more, and the errors in between.
+fn drain(consumer: &Consumer) -> (Vec<u64>, Vec<ErrorKind>) {
+    let (mut seen, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        match consumer.receive(9, NOW) {
+            Ok(found) if found.is_empty() => return (seen, errors),
+            Ok(found) => {
+                seen.extend(found.iter().map(|one| one.offset()));
+                let receipts: Vec<_> = found.iter().map(|one| one.receipt()).collect();
+                consumer.ack(&receipts).expect("ack");
+            }
+            Err(error) => {
+                errors.push(error.kind());
+                assert!(errors.len() < 20, "{errors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn p3_p6_a_flipped_bit_of_an_offset_takes_no_other_message_from_a_group() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let send = || {
+        for number in 0..5_u8 {
+            topic.send(&Message::new(&[number])).expect("send");
+        }
+    };
+    send();
+    let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+    write(
+        &partition.join(names::segment(0)),
+        4096 + 56 + 8 + 5,
+        &[0x40],
+    );
+    let consumer = consumer_of(&topic);
+    assert_eq!(
+        drain(&consumer),
+        (vec![0, 2, 3, 4], vec![ErrorKind::Damaged])
+    );
+    send();
+    assert_eq!(drain(&consumer), (vec![5, 6, 7, 8, 9], vec![]));
+    assert_eq!(
+        topic
+            .group("g")
+            .expect("group")
+            .stats()
+            .expect("stats")
+            .damaged,
+        1
+    );
+}
+
+#[test]
+fn p6_p13_a_damaged_window_takes_no_message_of_another_partition() {
+    let folder = tempfile::tempdir().expect("folder");
+    let fail_at_once = Backoff {
+        first: Duration::ZERO,
+        longest: Duration::ZERO,
+        factor: 1.0,
+    };
+    let group = GroupOptions {
+        lease: Some(Duration::from_millis(20)),
+        max_attempts: Some(1),
+        backoff: Some(fail_at_once),
+        ..GroupOptions::default()
+    };
+    let with = ConsumerOptions { group, name: None };
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 2);
+        for number in 0..2 {
+            topic
+                .send(&Message::new(b"x").partition(number))
+                .expect("send");
+        }
+        let consumer = topic.consumer("g", &with).expect("consumer");
+        let got = consumer.receive(9, Some(BOUND)).expect("receive");
+        consumer.release(&[got[0].receipt()]).expect("release");
+    }
+    write(&window_path(folder.path(), 1), header::CRC * 8, &[0xEE]);
+    let store = Store::open(folder.path(), options()).expect("open");
+    let consumer = topic_of(&store, 2).consumer("g", &with).expect("consumer");
+    let mut got = Vec::new();
+    let mut told = 0;
+    for _ in 0..4 {
+        match consumer.receive(9, NOW) {
+            Ok(found) => got.extend(found.iter().map(|one| one.partition())),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged);
+                told += 1;
+            }
+        }
+    }
+    assert_eq!(got, [0], "and nothing is burned");
+    assert!(told > 0);
+}
+
+#[test]
+fn p18_an_end_that_cannot_be_in_a_window_that_was_closed_is_an_error() {
+    let folder = tempfile::tempdir().expect("folder");
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 1);
+        topic.send(&Message::new(b"x")).expect("send");
+        consumer_of(&topic).receive(9, NOW).expect("receive");
+    }
+    write(
+        &window_path(folder.path(), 0),
+        header::NEXT * 8 + 6,
+        &[0xEE],
+    );
+    let place = folder.path().to_owned();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let store = Store::open(&place, options()).expect("open");
+        let error = consumer_of(&topic_of(&store, 1)).receive(9, NOW);
+        let _ = tell.send(error.map(|_| ()).expect_err("no window is so wide"));
+    });
+    let error = told.recv_timeout(BOUND).expect("no walk for ever");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains("0.window"), "{error}");
+}
+
+#[test]
+fn p19_sending_to_several_partitions_from_a_new_process_rolls_none() {
+    let folder = tempfile::tempdir().expect("folder");
+    let one = Store::open(folder.path(), options()).expect("open");
+    let send = |topic: &Topic| {
+        let batch = [0, 1].map(|number| Message::new(b"x").partition(number));
+        topic.send_many(&batch).expect("send");
+    };
+    send(&topic_of(&one, 2));
+    for _ in 0..3 {
+        let other = Store::open(folder.path(), options()).expect("open");
+        send(&topic_of(&other, 2));
+    }
+    let stats = topic_of(&one, 2).stats().expect("stats");
+    assert_eq!((stats.messages, stats.segments), (8, 2));
+}
+
+#[test]
+fn a_reader_ahead_of_the_log_gets_what_it_waits_for() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let start = Start::Offset(2);
+    let with = crate::ReaderOptions {
+        start,
+        ..Default::default()
+    };
+    let mut reader = topic.reader(&with).expect("reader");
+    for number in 0..4_u8 {
+        let read = reader.receive(9, NOW).expect("receive");
+        assert_eq!(read.len(), usize::from(number > 2));
+        topic.send(&Message::new(&[number])).expect("send");
+    }
+}
+
+#[test]
+fn p10_when_all_died_only_what_was_started_is_charged() {
+    let folder = tempfile::tempdir().expect("folder");
+    let topic = {
+        let store = Store::open(folder.path(), options()).expect("open");
+        topic_of(&store, 2);
+        let mut worker = Actor::start("starts-some", folder.path());
+        assert_eq!(worker.hear(), "started");
+        drop(store);
+        worker.kill();
+        let store = Store::open(folder.path(), options()).expect("open");
+        topic_of(&store, 2)
+    };
+    let got = consumer_of(&topic)
+        .receive(9, Some(BOUND))
+        .expect("receive");
+    assert_eq!(
+        got.len(),
+        3,
+        "those that were merely fetched are ready at once"
+    );
+    let stats = topic.group("g").expect("group").stats().expect("stats");
+    assert_eq!((stats.failed, stats.acked), (0, 1));
+}

@@ -1,0 +1,144 @@
+//! The windows of a group: one holder at a time, repaired after a dead one, rebuilt in a new life.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering as Memory;
+
+use super::group::GroupInner;
+use crate::error::Result;
+use crate::format::control::{block as words, group_partition as at};
+use crate::group::{Batches, Life, Window};
+use crate::shm::{Acquired, OwnerLock, boot_id};
+
+impl GroupInner {
+    /// Runs `work` on a partition's window with its lock held, repaired if its last holder died.
+    #[inline]
+    pub(super) fn with_window<T>(
+        &self,
+        partition: u32,
+        work: impl FnOnce(&mut Window) -> T,
+    ) -> Result<T> {
+        let region = &self.block.partitions[partition as usize];
+        if region.load(at::REBUILT, Memory::Acquire) == 0 {
+            self.begin_life(partition)?;
+        }
+        let env = &*self.topic.store.env;
+        let lock = region.word32(at::LOCK);
+        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let window = self.windows[partition as usize].with(&mut held);
+        if let Err(error) = self.make_ready(window, partition, how) {
+            // What was not repaired is not given back as whole.
+            if how != Acquired::Clean {
+                held.abandon();
+            }
+            return Err(error);
+        }
+        // An entry that names a place outside of the window is a damaged file, and no reason to
+        // end the process (P18). The next holder derives all that can be from the entries.
+        match catch_unwind(AssertUnwindSafe(|| work(window))) {
+            Ok(done) => Ok(done),
+            Err(panic) => {
+                let error = window.damage_by(&panic);
+                held.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    #[inline]
+    fn make_ready(&self, window: &mut Window, partition: u32, how: Acquired) -> Result<()> {
+        self.topic.store.env.check_fence()?;
+        window.refresh()?;
+        if how == Acquired::Clean {
+            return Ok(());
+        }
+        window.check_span()?;
+        self.rebuild(partition, window, Life::Same, &Batches::new())
+    }
+
+    fn rebuild(
+        &self,
+        partition: u32,
+        window: &mut Window,
+        life: Life,
+        started: &Batches,
+    ) -> Result<()> {
+        let clock = &self.topic.store.env.clock;
+        let log = &self.topic.partitions[partition as usize];
+        let exists = |offset, position| log.record(offset, position).is_ok();
+        let times = (clock.boot_ms(), clock.wall_ms());
+        window.rebuild(&self.policy, life, started, times, &exists);
+        Ok(())
+    }
+
+    /// The first use of the group in this life of the store: all leases are void, and what their
+    /// holders had started is charged. A batch may come from several partitions, so all are asked
+    /// what was started of it before any is rebuilt (P10). One at a time; one that dies in between
+    /// leaves the rest to the next. Errors only for the partition that is asked for.
+    #[cold]
+    fn begin_life(&self, wanted: u32) -> Result<()> {
+        let env = &*self.topic.store.env;
+        let lock = self.block.head.word32(words::LIFE_LOCK);
+        let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let mut started = Batches::new();
+        for number in 0..self.windows.len() as u32 {
+            let asked = self.with_raw_window(number, |window| {
+                window.check_span()?;
+                started.extend(window.started_batches(|_| true));
+                Ok(())
+            });
+            // Rebuilding says so, if it is the one that is wanted.
+            drop(asked);
+        }
+        for number in 0..self.windows.len() as u32 {
+            let rebuilt =
+                self.with_raw_window(number, |window| self.revive(number, window, &started));
+            if number == wanted {
+                rebuilt?;
+            }
+        }
+        Ok(())
+    }
+
+    /// With the lock of a window that may not be rebuilt in this life.
+    fn with_raw_window(
+        &self,
+        partition: u32,
+        work: impl FnOnce(&mut Window) -> Result<()>,
+    ) -> Result<()> {
+        let env = &*self.topic.store.env;
+        let lock = self.block.partitions[partition as usize].word32(at::LOCK);
+        let (mut held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        env.check_fence()?;
+        let window = self.windows[partition as usize].with(&mut held);
+        window.refresh()?;
+        work(window)
+    }
+
+    fn revive(&self, partition: u32, window: &mut Window, started: &Batches) -> Result<()> {
+        let region = &self.block.partitions[partition as usize];
+        if region.get(at::REBUILT) != 0 {
+            return Ok(());
+        }
+        let life = if window.boot() == boot_id() {
+            Life::New
+        } else {
+            Life::NewBoot
+        };
+        window.check_span()?;
+        window.open_clean()?;
+        self.rebuild(partition, window, life, started)?;
+        window.set_boot(boot_id());
+        // Last: a death before has the next one do it again.
+        region.store(at::REBUILT, 1, Memory::Release);
+        Ok(())
+    }
+
+    pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {
+        // Without the lock there is nothing to say that a later death could be charged by.
+        let _ = self
+            .topic
+            .store
+            .check_open()
+            .and_then(|()| self.with_window(partition, |window| window.start(offset, attempt)));
+    }
+}
