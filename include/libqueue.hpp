@@ -5,6 +5,7 @@
  *     lq::store store("/var/lib/shop/queue");
  *     lq::topic orders = store.topic("orders");
  *     orders.send({"paid", "user-12345"});
+ *     orders.send_many({{"a"}, {"b", "user-7"}});
  *
  *     lq::consumer billing = orders.consumer("billing");
  *     while (lq::batch batch = billing.receive(100, std::chrono::seconds(1))) {
@@ -46,6 +47,12 @@ public:
     explicit error(lq_status status)
         : std::runtime_error(lq_last_error_message()), status_(status),
           os_code_(lq_last_error_os_code())
+    {
+    }
+
+    /** An error that is met before the call. */
+    error(lq_status status, const std::string &what)
+        : std::runtime_error(what), status_(status), os_code_(0)
     {
     }
 
@@ -106,6 +113,16 @@ inline void check(lq_status status)
     if (status != LQ_OK) {
         throw error(status);
     }
+}
+
+/* A C string ends at its first NUL: what is behind it would be cut silently. */
+inline const char *text(const std::string &given, lq_status status)
+{
+    if (given.find('\0') != std::string::npos) {
+        throw error(status, "the text has a NUL at byte " + std::to_string(given.find('\0'))
+                                + "; expected text without");
+    }
+    return given.c_str();
 }
 
 inline lq_bytes bytes(std::string_view view) noexcept
@@ -367,7 +384,7 @@ public:
     void dead_letter(const std::vector<lq_receipt> &receipts, const std::string &reason)
     {
         settle(receipts, [&](auto *at, auto n, auto *results) {
-            return lq_dead_letter_results(get(), at, n, reason.c_str(), results);
+            return lq_dead_letter_results(get(), at, n, detail::text(reason, LQ_INVALID_ARGUMENT), results);
         });
     }
 
@@ -403,7 +420,7 @@ private:
     void nack_after(const std::vector<lq_receipt> &receipts, const std::string &why,
                     std::int64_t delay_ms)
     {
-        const char *text = why.empty() ? nullptr : why.c_str();
+        const char *text = why.empty() ? nullptr : detail::text(why, LQ_INVALID_ARGUMENT);
         settle(receipts, [&](auto *at, auto n, auto *results) {
             return lq_nack_results(get(), at, n, delay_ms, text, results);
         });
@@ -538,7 +555,7 @@ public:
     }
 
     /** Sends all messages or none; their ids in the same order. */
-    std::vector<lq_message_id> send(const std::vector<message> &many)
+    std::vector<lq_message_id> send_many(const std::vector<message> &many)
     {
         std::vector<std::vector<lq_header>> headers(many.size());
         std::vector<lq_message> raw;
@@ -593,7 +610,7 @@ public:
                           const lq_consumer_options &options = LQ_CONSUMER_OPTIONS_INIT)
     {
         lq_consumer *raw = nullptr;
-        detail::check(lq_consumer_open(get(), group.c_str(), &options, &raw));
+        detail::check(lq_consumer_open(get(), detail::text(group, LQ_INVALID_NAME), &options, &raw));
         return lq::consumer(raw, store());
     }
 
@@ -609,7 +626,7 @@ public:
     lq::group group(const std::string &name)
     {
         lq_group *raw = nullptr;
-        detail::check(lq_group_open(get(), name.c_str(), &raw));
+        detail::check(lq_group_open(get(), detail::text(name, LQ_INVALID_NAME), &raw));
         return lq::group(raw, store());
     }
 
@@ -618,7 +635,7 @@ public:
                            const lq_group_options &options = LQ_GROUP_OPTIONS_INIT)
     {
         lq_group *raw = nullptr;
-        detail::check(lq_group_create(get(), name.c_str(), &options, &raw));
+        detail::check(lq_group_create(get(), detail::text(name, LQ_INVALID_NAME), &options, &raw));
         return lq::group(raw, store());
     }
 
@@ -661,7 +678,7 @@ public:
                    const lq_store_options &options = LQ_STORE_OPTIONS_INIT)
     {
         lq_store *raw = nullptr;
-        detail::check(lq_store_open(path.c_str(), &options, &raw));
+        detail::check(lq_store_open(detail::text(path, LQ_INVALID_ARGUMENT), &options, &raw));
         raw_ = std::shared_ptr<lq_store>(raw, [](lq_store *last) { lq_store_close(last); });
     }
 
@@ -681,7 +698,7 @@ public:
                     const lq_topic_options &options = LQ_TOPIC_OPTIONS_INIT)
     {
         lq_topic *raw = nullptr;
-        detail::check(lq_topic_open(get(), name.c_str(), &options, &raw));
+        detail::check(lq_topic_open(get(), detail::text(name, LQ_INVALID_NAME), &options, &raw));
         return lq::topic(raw, raw_);
     }
 
@@ -690,7 +707,7 @@ public:
                            const lq_topic_options &options = LQ_TOPIC_OPTIONS_INIT)
     {
         lq_topic *raw = nullptr;
-        detail::check(lq_topic_create(get(), name.c_str(), &options, &raw));
+        detail::check(lq_topic_create(get(), detail::text(name, LQ_INVALID_NAME), &options, &raw));
         return lq::topic(raw, raw_);
     }
 
@@ -698,7 +715,7 @@ public:
     lq::topic open_topic(const std::string &name)
     {
         lq_topic *raw = nullptr;
-        detail::check(lq_topic_open_existing(get(), name.c_str(), &raw));
+        detail::check(lq_topic_open_existing(get(), detail::text(name, LQ_INVALID_NAME), &raw));
         return lq::topic(raw, raw_);
     }
 

@@ -132,13 +132,12 @@ impl TopicConfig {
             options.max_message_bytes,
             self.max_message_bytes,
         )?;
-        match options.durability {
-            Some(_) if options.durability != self.durability => Err(mismatch(
-                &at,
-                "durability",
-                &self.durability,
-                &options.durability,
-            )),
+        let (stored, wanted) = (self.durability, options.durability);
+        match wanted {
+            Some(_) if wanted != stored => {
+                let (stored, wanted) = (named(stored), named(wanted));
+                Err(mismatch(&at, "durability", &stored, &wanted))
+            }
             _ => Ok(()),
         }
     }
@@ -320,21 +319,29 @@ fn agree<T: PartialEq + std::fmt::Debug>(
     stored: T,
 ) -> Result<()> {
     match wanted {
-        Some(wanted) if wanted != stored => Err(mismatch(at, name, &stored, &wanted)),
+        Some(wanted) if wanted != stored => {
+            let (stored, wanted) = (format!("{stored:?}"), format!("{wanted:?}"));
+            Err(mismatch(at, name, &stored, &wanted))
+        }
         _ => Ok(()),
     }
 }
 
-fn mismatch(
-    at: &str,
-    name: &str,
-    stored: &dyn std::fmt::Debug,
-    wanted: &dyn std::fmt::Debug,
-) -> Error {
+/// A topic's durability for people.
+fn named(durability: Option<Durability>) -> String {
+    match durability {
+        None => "the store's".to_owned(),
+        Some(Durability::Process) => "process".to_owned(),
+        Some(Durability::Sync) => "sync".to_owned(),
+        Some(Durability::Interval(every)) => format!("interval of {every:?}"),
+    }
+}
+
+fn mismatch(at: &str, name: &str, stored: &str, wanted: &str) -> Error {
     Error::new(
         ErrorKind::ConfigMismatch,
         format!(
-            "{at} was created with {name} {stored:?}, this call asks for {wanted:?}; leave \
+            "{at} was created with {name} {stored}, this call asks for {wanted}; leave \
              {name} out, or change the stored value with configure"
         ),
     )

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libqueue::Receipt;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyMemoryView};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyType};
 
 use crate::consumer;
 use crate::convert;
@@ -150,7 +151,8 @@ message_class!(ReadMessage {
 /// A message handed to a consumer until its deadline.
 ///
 /// A context manager: leaving it cleanly acknowledges the message; an exception fails it, with the
-/// exception's text, and goes on. A message that was settled inside is left as it is.
+/// exception's text, and goes on. What is no `Exception`, as KeyboardInterrupt, hands it back
+/// uncounted. A message that was settled inside is left as it is.
 #[pyclass(frozen, module = "libqueue")]
 pub(crate) struct Delivery {
     inner: libqueue::Delivery,
@@ -199,6 +201,8 @@ message_class!(Delivery {
     }
 
     /// When the lease ends, in seconds since the epoch, if the wall clock does not jump.
+    ///
+    /// As it was when the message was handed out: `extend` does not change it.
     #[getter]
     fn deadline(&self) -> f64 {
         in_seconds(self.inner.deadline_ns())
@@ -273,6 +277,10 @@ message_class!(Delivery {
         let Some(class) = exc_type else {
             return Self::ack(slf);
         };
+        if !class.cast::<PyType>()?.is_subclass_of::<PyException>()? {
+            // Ctrl-C, an exit, the end of a generator: that was not the message's fault.
+            return Self::release(slf).or(Ok(()));
+        }
         let name = class.getattr("__name__")?.to_string();
         let text = exc.map(ToString::to_string).unwrap_or_default();
         let error = format!("{name}: {text}");

@@ -31,8 +31,14 @@ static void send_and_receive(const std::string &path)
     lq::topic orders = store.create_topic("orders", options);
     CHECK(orders.name() == "orders" && orders.partitions() == 2 && orders.config().partitions == 2);
     const lq_message_id id = orders.send({"paid", "user-1", {{"trace", "42"}, {"empty", ""}}});
-    CHECK(orders.send({{"a", ""}, {"b", std::nullopt, {}, 1}}).size() == 2);
-    CHECK(orders.send(std::vector<lq::message>{}).empty());
+    CHECK(orders.send_many({{"a", ""}, {"b", std::nullopt, {}, 1}}).size() == 2);
+    CHECK(orders.send_many({}).empty());
+    try {
+        store.topic(std::string("nul\0x", 5));
+        CHECK(!"a name was cut at its NUL");
+    } catch (const lq::error &error) {
+        CHECK(error.status() == LQ_INVALID_NAME);
+    }
     orders.sync();
     CHECK(orders.wait_durable(id) && orders.durable_offsets().size() == 2);
     CHECK(orders.stats().messages == 3 && orders.stats(id.partition).next_offset > id.offset);
@@ -84,7 +90,7 @@ static void settle(lq::topic topic)
     CHECK(group.name() == "settling" && group.config().max_attempts == 1);
     CHECK(group.dead_letter_topic() == "orders.settling.dlq");
     lq::consumer worker = topic.consumer("settling");
-    topic.send({"one"});
+    topic.send({"one", "user-12345"});
     lq::batch batch = worker.receive();
     worker.extend(batch[0], milliseconds(60000));
     worker.release(batch[0]);

@@ -60,7 +60,15 @@ def test_objects_go_in_and_come_out(path: Path) -> None:
     assert (second["key"], second["payload_base64"]) == (None, "/w==")
     bad = run(path, "send", "t", "--jsonl", given=b'{"payload": "x"}\n{"pay": 1}\n', status=1)
     assert b"line 2" in bad.stderr
-    assert b"1 lines before it were sent" in bad.stderr
+    assert b"lines sent before it: 1" in bad.stderr
+
+
+def test_closed_streams_are_empty_ones(path: Path) -> None:
+    run(path, "create", "t")
+    command = f"{PROGRAM} -s {path}"
+    for line in (f"{command} topics >&-", f"{command} send t <&-", f"{command} topics <&- 2>&-"):
+        done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
 
 
 def test_receive_acknowledges_unless_told_not_to(path: Path) -> None:

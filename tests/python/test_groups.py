@@ -52,6 +52,27 @@ def test_a_delivery_acks_itself_or_fails_with_the_exception(store: libqueue.Stor
     assert topic.group("g").stats()["lag_messages"] == 0
 
 
+def test_p12_ctrl_c_inside_a_with_is_not_the_messages_fault(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    topic.send(b"x")
+    with topic.consumer("g", max_attempts=1) as consumer:
+        for reason in (KeyboardInterrupt, SystemExit, GeneratorExit):
+            (delivery,) = consumer.receive(1, 5)
+            with pytest.raises(reason), delivery:
+                raise reason
+        stats = topic.group("g").stats()
+        assert (stats["failed"], stats["dead_lettered"], stats["ready"]) == (0, 0, 1)
+
+
+def test_dead_letters_of_one_call_keep_their_order(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    topic.send_many([b"x"] * 400)
+    with topic.consumer("g", max_attempts=1) as consumer:
+        consumer.nack(consumer.receive(400, 5), error="no")
+    found = [dead.source_offset for dead in topic.group("g").dead_letters()]
+    assert found == list(range(400))
+
+
 def test_what_was_settled_inside_a_with_is_left_as_it_is(store: libqueue.Store) -> None:
     topic = store.topic("t")
     send(topic, 5)

@@ -32,9 +32,12 @@ pub fn decode(kind: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>, Bad>
     let damaged = |what: &str| Bad::Damaged(what.to_owned());
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
     let first = text.lines().next().unwrap_or_default();
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let version = first
         .strip_prefix(&format!("libqueue {kind} "))
-        .and_then(|v| v.parse::<u32>().ok())
+        .filter(digits)
+        // One beyond all numbers is a newer one as well.
+        .map(|version| version.parse::<u32>().unwrap_or(u32::MAX))
         .ok_or_else(|| {
             Bad::Damaged(format!("its first line is not \"libqueue {kind} VERSION\""))
         })?;

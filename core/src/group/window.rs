@@ -325,6 +325,14 @@ fn check(head: &Region, path: &Path, group: u64, partition: u32, limit: u32) -> 
     ];
     for (name, word, wanted) in expected {
         let found = head.get(word);
+        if word == header::VERSION && found > wanted {
+            let message = format!(
+                "{} has format {found}, this build reads format {wanted}; use a version of \
+                 libqueue that knows format {found}",
+                path.display()
+            );
+            return Err(Error::new(ErrorKind::Incompatible, message));
+        }
         if found != wanted {
             return Err(damaged(
                 path,

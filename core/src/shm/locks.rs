@@ -180,4 +180,18 @@ mod tests {
         drop(two);
         assert!(one.try_exclusive(0).expect("lock"));
     }
+
+    #[test]
+    fn p17_a_descriptor_that_is_another_files_by_now_robs_nobody() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("lock");
+        let (lives, asks) = (open(&path), open(&path));
+        assert!(lives.try_exclusive(16).expect("lock"));
+        assert!(!asks.held_by_other(17) && asks.held_by_other(16));
+        // As in a program that closes all descriptors to become a daemon, and opens others.
+        let other = File::create(folder.path().join("other")).expect("file");
+        // SAFETY: both are open; the one that is replaced is this test's.
+        unsafe { libc::dup2(other.as_raw_fd(), asks.descriptor()) };
+        assert!(asks.held_by_other(16), "nobody is dead for that");
+    }
 }

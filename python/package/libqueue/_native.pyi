@@ -448,7 +448,8 @@ class Delivery:
     """A message handed to a consumer until its deadline.
 
     A context manager: leaving it cleanly acknowledges the message; an exception fails it, with the
-    exception's text, and goes on. A message that was settled inside is left as it is.
+    exception's text, and goes on. What is no `Exception`, as KeyboardInterrupt, hands it back
+    uncounted. A message that was settled inside is left as it is.
     """
 
     @property
@@ -486,7 +487,10 @@ class Delivery:
         """The number of this hand-out, from 1; counts released ones too."""
     @property
     def deadline(self) -> float:
-        """When the lease ends, in seconds since the epoch, if the wall clock does not jump."""
+        """When the lease ends, in seconds since the epoch, if the wall clock does not jump.
+
+        As it was when the message was handed out: `extend` does not change it.
+        """
     @property
     def deadline_ns(self) -> int:
         """When the lease ends, in nanoseconds since the epoch."""

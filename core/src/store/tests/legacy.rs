@@ -1,7 +1,11 @@
 //! What a member leaves to others when it leaves or is killed: messages to sync, leases to return.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::format::control::header;
 use crate::options::{Durability, TopicOptions};
+use crate::shm::OwnerLock;
 use crate::store::{ConsumerOptions, Message};
 
 /// Long enough that no housekeeping thread comes first.
@@ -12,6 +16,29 @@ pub(super) fn at_intervals() -> StoreOptions {
         durability: RARELY,
         ..options()
     }
+}
+
+#[test]
+fn p17_closing_waits_for_a_thread_that_holds_a_lock_and_lets_none_begin() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = enter(folder.path()).expect("open");
+    let word = store.control.header().word32(header::REGISTRY_LOCK);
+    let held = OwnerLock::try_hold(word, store.env.me).expect("free");
+    let released = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| {
+            store.close().expect("close");
+            assert!(released.load(Ordering::SeqCst), "it did not wait");
+        });
+        until("it is about to leave", || store.env.check_fence().is_err());
+        let error = store.env.check_fence().expect_err("no section begins now");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(store.member_count(), 1, "the slot is not free before");
+        released.store(true, Ordering::SeqCst);
+        drop(held);
+        closing.join().expect("closed");
+    });
+    assert_eq!(store.member_count(), 0);
 }
 
 #[test]

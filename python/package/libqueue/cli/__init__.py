@@ -7,7 +7,7 @@ usage.
 from __future__ import annotations
 
 from libqueue.cli import dlq, inspect, messages, topics
-from libqueue.cli.common import app
+from libqueue.cli.common import app, open_closed_streams
 
 __all__ = ["app", "main"]
 
@@ -27,4 +27,5 @@ app.add_typer(dlq.app, name="dlq")
 
 def main() -> None:
     """Run the command line and exit."""
+    open_closed_streams()
     app(prog_name="libqueue")

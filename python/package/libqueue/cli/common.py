@@ -39,6 +39,14 @@ class Commands(TyperGroup):
         return done
 
 
+def open_closed_streams() -> None:
+    """Give a program that was started with closed streams empty ones."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - it stays open to the end
+            setattr(sys, name, stream)
+
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,

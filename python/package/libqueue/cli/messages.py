@@ -25,9 +25,11 @@ from libqueue.cli.common import (
     folder,
     message_object,
     print_json,
+    printable,
 )
 
 PREFETCH = 100
+INTERRUPTED = 130
 KNOWN = {"payload", "payload_base64", "key", "key_base64", "headers", "partition"}
 FROM_HELP = "earliest, latest, an offset, or a time such as 2026-01-31T12:00"
 
@@ -51,17 +53,20 @@ def send(
     if sum((key is not None, key_field is not None, jsonl)) > 1:
         raise typer.BadParameter("--key, --key-field and --jsonl exclude each other")
     key_of = key_finder(key, key_field, separator)
-    count = 0
+    count = sent = 0
     with libqueue.open(folder(context, store)) as opened, source_of(file) as source:
         target = opened.topic(topic)
-        for count, line in enumerate(progressing(source), 1):
-            try:
+        try:
+            for count, line in enumerate(progressing(source), 1):
                 if jsonl:
                     send_object(target, line)
                 else:
                     target.send(line, key=key_of(line))
-            except (ValueError, KeyError, TypeError) as error:
-                fail(f"line {count}: {error}; the {count - 1:,} lines before it were sent")
+                sent = count
+        except KeyboardInterrupt:
+            fail(f"interrupted; lines sent: {sent:,}", status=INTERRUPTED)
+        except (ValueError, KeyError, TypeError) as error:
+            fail(f"line {count}: {error}; lines sent before it: {sent:,}")
     if as_json:
         print_json({"sent": count})
     else:
@@ -154,6 +159,9 @@ def show(message: libqueue.ReadMessage | libqueue.Delivery, as_json: bool) -> No
     """A payload on a line, or a message as an object."""
     if as_json:
         print_json(message_object(message))
+    elif sys.stdout.isatty():
+        # A payload is not to command the terminal of whoever looks at it.
+        print(printable(message.payload.decode(errors="backslashreplace")))
     else:
         sys.stdout.buffer.write(message.payload + b"\n")
 
