@@ -892,7 +892,8 @@ lq_status lq_send(lq_topic *topic,
  * group: gets the handle.
  *
  * Returns: LQ_OK; LQ_NOT_FOUND; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open topic);
- * LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_TOO_MANY, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * LQ_READ_ONLY (in a store that is only read), LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_TOO_MANY, LQ_STUCK,
+ * LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: close the handle with lq_group_close.
  * Threads: any, several at once.
  */
