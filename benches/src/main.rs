@@ -4,7 +4,7 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--json FILE] [--dir DIR]
+//! libqueue-bench [--short] [--only append|consume|pair|synced|python] [--json FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
 
@@ -52,21 +52,26 @@ const SHORT: Scale = Scale {
 
 fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
-    let (mut scale, mut json, mut dir) = (FULL, None, None);
+    let (mut scale, mut json, mut dir, mut only) = (FULL, None, None, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--short" => scale = SHORT,
             "--json" => json = Some(PathBuf::from(args.next().ok_or("--json takes a file")?)),
             "--dir" => dir = Some(PathBuf::from(args.next().ok_or("--dir takes a folder")?)),
+            "--only" => only = Some(args.next().ok_or("--only takes a part's name")?),
             "child" => return child(&args.collect::<Vec<_>>()),
-            other => return Err(format!("unknown argument {other:?}; see --short, --json").into()),
+            other => {
+                return Err(
+                    format!("unknown argument {other:?}; see --short, --only, --json").into(),
+                );
+            }
         }
     }
     let parent = dir.unwrap_or_else(std::env::temp_dir);
     let folder = tempfile::Builder::new()
         .prefix("libqueue-bench-")
         .tempdir_in(parent)?;
-    let table = run(folder.path(), scale)?;
+    let table = run(folder.path(), scale, only.as_deref())?;
     table.print();
     if let Some(file) = json {
         std::fs::write(file, table.to_json())?;
@@ -74,15 +79,27 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn run(folder: &Path, scale: Scale) -> Outcome<Table> {
+/// All parts, or the one of this name.
+fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
     let mut table = Table::default();
+    let wanted = |part| only.is_none_or(|only| only == part);
     for size in [100, 1024] {
-        append::run(folder, scale, size, &mut table)?;
-        consume::run(folder, scale, size, &mut table)?;
+        if wanted("append") {
+            append::run(folder, scale, size, &mut table)?;
+        }
+        if wanted("consume") {
+            consume::run(folder, scale, size, &mut table)?;
+        }
     }
-    pair::run(folder, scale, &mut table)?;
-    synced::run(folder, scale, &mut table)?;
-    python::run(folder, scale, &mut table)?;
+    if wanted("pair") {
+        pair::run(folder, scale, &mut table)?;
+    }
+    if wanted("synced") {
+        synced::run(folder, scale, &mut table)?;
+    }
+    if wanted("python") {
+        python::run(folder, scale, &mut table)?;
+    }
     Ok(table)
 }
 

@@ -4,6 +4,7 @@
 //! `control` (next offset, segment, position, ...) are derived from the records: whoever inherits
 //! the lock from a dead process walks from the block's position to the end and sets them anew.
 
+mod ahead;
 mod append;
 mod block;
 #[cfg(test)]
@@ -75,6 +76,8 @@ pub struct Env {
     /// Asked before an ordinary segment is allocated: errors with [`ErrorKind::DiskFull`] while the
     /// room there is must be left to dead letters.
     pub may_take_room: MayTakeRoom,
+    /// Has housekeeping look around now; never waits.
+    pub nudge: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Whose room a segment is allocated from.
@@ -118,6 +121,11 @@ fn fenced() -> Error {
     )
 }
 
+/// What is inside stays usable after a panic of a caller's thread: each change is one step.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Called after records became visible, with their number.
 pub type OnPublish = Arc<dyn Fn(u32) + Send + Sync>;
 
@@ -138,6 +146,7 @@ pub struct Partition {
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     index: Mutex<index::Known>,
+    ahead: Mutex<ahead::Ahead>,
     on_publish: OnPublish,
 }
 
@@ -165,6 +174,7 @@ impl Partition {
             local,
             segments,
             index: Mutex::default(),
+            ahead: Mutex::default(),
             on_publish,
         };
         partition.block.add_promised(match durability {

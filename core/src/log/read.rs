@@ -266,9 +266,19 @@ impl Partition {
     /// The record with this offset, whole (its checksum is looked at here). `position` is where it
     /// was seen; anything that does not fit is damage.
     pub fn record(&self, offset: u64, position: u64) -> Result<Record> {
-        let segment = match self.mapped_with(offset, position) {
-            Some(segment) => segment,
-            None => self.segment_of(offset)?,
+        self.record_near(None, offset, position)
+    }
+
+    /// As `record`, quicker where the record is in the segment of another one of this partition.
+    #[inline]
+    pub fn record_near(&self, near: Option<&Record>, offset: u64, position: u64) -> Result<Record> {
+        let near = near.map(|near| &near.segment);
+        let segment = match near.filter(|segment| has(segment, offset, position)) {
+            Some(segment) => segment.clone(),
+            None => match self.mapped_with(offset, position) {
+                Some(segment) => segment,
+                None => self.segment_of(offset)?,
+            },
         };
         let Found::Record(header, length) = segment.at(position) else {
             return Err(segment.damage(position, &format!("no record of offset {offset} here")));
@@ -302,10 +312,7 @@ impl Partition {
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (_, segment) = segments.range(..=offset).next_back()?;
-        match segment.at(position) {
-            Found::Record(header, _) if header.offset == offset => Some(segment.clone()),
-            _ => None,
-        }
+        has(segment, offset, position).then(|| segment.clone())
     }
 
     fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
@@ -322,6 +329,12 @@ impl Partition {
             Error::new(ErrorKind::Damaged, message)
         })
     }
+}
+
+/// Whether a record of this offset stands at a position.
+#[inline]
+fn has(segment: &Segment, offset: u64, position: u64) -> bool {
+    matches!(segment.at(position), Found::Record(header, _) if header.offset == offset)
 }
 
 /// Nothing was seen at the cursor, and then the segment was closed: `None` if the END record is

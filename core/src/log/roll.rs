@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{NONE, Partition, Room, Segment};
+use super::{Partition, Room, Segment};
 use crate::error::Result;
 use crate::format::checksum::crc32;
 use crate::format::names;
@@ -49,7 +49,8 @@ impl Partition {
         bytes[..encoded.len()].copy_from_slice(&encoded);
         file.write_at(&bytes, 0)?;
         let named = self.folder.join(names::segment(base));
-        let segment = Segment::of(file, header, &named)?;
+        let map = self.take_ahead(&*file)?;
+        let segment = Segment::of(file, map, header, &named)?;
         let old = self.segment(old)?;
         env.storage.rename(&path, &named)?;
         self.forget(base);
@@ -61,6 +62,9 @@ impl Partition {
         }
         self.block.set_segment(base, RECORDS as u64);
         self.local.with(&mut held).active = Some(segment);
+        drop(held);
+        // The one after it, before it is needed.
+        (env.nudge)();
         Ok(())
     }
 
@@ -97,7 +101,7 @@ impl Partition {
 
     /// The prepared file if it is large enough, else a new one with real blocks (P5: a full disk is
     /// met here, before anything relies on the space).
-    fn next_file(&self, bytes: u64, room: Room) -> Result<(u64, Arc<dyn File>)> {
+    pub(super) fn next_file(&self, bytes: u64, room: Room) -> Result<(u64, Arc<dyn File>)> {
         let storage = &*self.env.storage;
         let path = self.folder.join(names::NEXT_SEGMENT);
         let least = (RECORDS as u64 + bytes + (HEADER + ALIGN) as u64).next_multiple_of(4096);
@@ -127,32 +131,6 @@ impl Partition {
             return Err(error);
         }
         Ok((file.len()?, file))
-    }
-
-    /// Housekeeping: the next segment when the active one is half full, offsets ahead of their use.
-    /// Whether there was something to do.
-    pub fn prepare_ahead(&self) -> Result<bool> {
-        self.tend_large()?;
-        let base = self.block.segment();
-        let Some(active) = self.mapped(base) else {
-            return Ok(false);
-        };
-        let ahead = self.raise_ahead()?;
-        let path = self.folder.join(names::NEXT_SEGMENT);
-        if base == NONE
-            || self.block.position() < active.capacity() / 2
-            || self.env.storage.exists(&path)?
-        {
-            return Ok(ahead);
-        }
-        let env = &*self.env;
-        let Some(_slow) = OwnerLock::try_hold(self.block.slow_lock(), env.me) else {
-            return Ok(ahead);
-        };
-        let (capacity, file) = self.next_file(0, Room::Ordinary)?;
-        let map = file.map(capacity as usize, true)?;
-        map.populate(0, capacity as usize);
-        Ok(true)
     }
 }
 

@@ -74,16 +74,21 @@ impl Segment {
                 header.capacity
             )));
         }
-        Self::of(file, header, path)
-    }
-
-    /// Maps a file that has this header.
-    pub(crate) fn of(file: Arc<dyn File>, header: SegmentHeader, path: &Path) -> Result<Arc<Self>> {
         let len = usize::try_from(header.capacity).unwrap_or(usize::MAX);
         let map = file.map(len, true).or_else(|e| match e.kind() {
             ErrorKind::PermissionDenied => file.map(len, false),
             _ => Err(e),
         })?;
+        Self::of(file, map, header, path)
+    }
+
+    /// A file that has this header, mapped.
+    pub(crate) fn of(
+        file: Arc<dyn File>,
+        map: Arc<Mapping>,
+        header: SegmentHeader,
+        path: &Path,
+    ) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             header,
             map,

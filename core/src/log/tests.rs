@@ -84,6 +84,7 @@ fn open_with(
         fence: None,
         leaving: false.into(),
         may_take_room: Box::new(|_| Ok(())),
+        nudge: Box::new(|| ()),
     };
     let (env, folder) = (Arc::new(env), folder.to_owned());
     let published = Arc::new(|_| ());

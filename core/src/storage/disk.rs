@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::IoSlice;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -213,6 +213,14 @@ impl File for DiskFile {
         Ok(Arc::new(Mapping::of_file(
             &self.file, len, limit, write, &self.path,
         )?))
+    }
+
+    fn id(&self) -> Result<(u64, u64)> {
+        let known = self
+            .file
+            .metadata()
+            .map_err(|e| self.failed("look at", e))?;
+        Ok((known.dev(), known.ino()))
     }
 
     fn path(&self) -> &Path {

@@ -71,6 +71,8 @@ pub trait File: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Maps `len` bytes, which may reach past the end; the limit is the file's present length.
     fn map(&self, len: usize, write: bool) -> Result<Arc<Mapping>>;
+    /// Device and inode: two openings of one file have the same.
+    fn id(&self) -> Result<(u64, u64)>;
     /// Where the file is, for messages.
     fn path(&self) -> &Path;
 }

@@ -60,7 +60,6 @@ impl Tended for TendedPartition {
     fn tend(&self) -> Result<Pace> {
         // Who filled half a segment may fill the other half before the idle beat.
         let busy = self.0.prepare_ahead()?;
-        self.0.sync_sealed()?;
         Ok(if busy { Pace::Soon } else { Pace::Idle })
     }
 
@@ -92,6 +91,30 @@ enum Task {
     Stop,
 }
 
+/// What the thread is told, before it runs and after.
+pub(super) struct Tasks {
+    tasks: Sender<Task>,
+    inbox: Receiver<Task>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        let (tasks, inbox) = bounded(1);
+        Self { tasks, inbox }
+    }
+}
+
+impl Tasks {
+    /// Has the thread look around now; never waits.
+    pub(super) fn nudge(&self) -> Box<dyn Fn() + Send + Sync> {
+        let tasks = self.tasks.clone();
+        Box::new(move || {
+            // A full channel holds a task that has the same effect.
+            let _ = tasks.try_send(Task::Look);
+        })
+    }
+}
+
 /// The running thread.
 pub(super) struct Housekeeper {
     tasks: Sender<Task>,
@@ -99,8 +122,8 @@ pub(super) struct Housekeeper {
 }
 
 impl Housekeeper {
-    pub(super) fn start(store: &Arc<StoreInner>) -> Result<Self> {
-        let (tasks, inbox) = bounded(1);
+    pub(super) fn start(store: &Arc<StoreInner>, tasks: Tasks) -> Result<Self> {
+        let Tasks { tasks, inbox } = tasks;
         let weak = Arc::downgrade(store);
         let path = store.path.display();
         let thread = thread::Builder::new()
@@ -181,9 +204,6 @@ impl StoreInner {
 
     /// Has housekeeping look around now rather than at its next beat; never waits.
     pub(crate) fn nudge(&self) {
-        if let Some(housekeeper) = &*locked(&self.housekeeper) {
-            // A full channel holds a task that has the same effect.
-            let _ = housekeeper.tasks.try_send(Task::Look);
-        }
+        (self.env.nudge)();
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::ballast::Ballast;
 use super::control::{Control, Shared};
-use super::housekeeping::Housekeeper;
+use super::housekeeping::{Housekeeper, Tasks};
 use super::inner::{Parts, StoreInner, draw, locked};
 use super::member::{Members, Nobody, too_many};
 use super::read_only::ReadOnly;
@@ -264,6 +264,7 @@ fn join(
             None => thread::sleep(NAP),
         }
     };
+    let tasks = Tasks::default();
     let env = Arc::new(Env {
         storage: world.storage.clone(),
         clock: world.clock.clone(),
@@ -275,6 +276,7 @@ fn join(
         leaving: AtomicBool::new(false),
         may_take_room: Ballast::of(&path, shared.header.clone(), members.me(), options.mode)
             .guard(),
+        nudge: tasks.nudge(),
     });
     let control = control_of(&env, shared);
     let (options, lock, members) = (options.clone(), Some(lock), Some(members));
@@ -287,7 +289,7 @@ fn join(
         members,
         lock,
     }));
-    *locked(&store.housekeeper) = Some(Housekeeper::start(&store)?);
+    *locked(&store.housekeeper) = Some(Housekeeper::start(&store, tasks)?);
     Ok(store)
 }
 
@@ -328,6 +330,7 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         fence: None,
         leaving: AtomicBool::new(false),
         may_take_room: Box::new(|_| Ok(())),
+        nudge: Box::new(|| ()),
     });
     let control = control_of(&env, Arc::new(Shared::private()?));
     let options = options.clone();

@@ -100,6 +100,10 @@ impl File for ReadOnlyFile {
         self.0.map(len, false)
     }
 
+    fn id(&self) -> Result<(u64, u64)> {
+        self.0.id()
+    }
+
     fn path(&self) -> &Path {
         self.0.path()
     }

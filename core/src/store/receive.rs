@@ -212,7 +212,9 @@ impl Consumer {
     ) -> Result<()> {
         let (topic, number) = (&self.group.topic, partition.number());
         for (place, one) in taken.iter().enumerate() {
-            match partition.record(one.offset, one.position) {
+            let near = found.last().filter(|last| last.partition == number);
+            let near = near.map(|last| &last.message.record);
+            match partition.record_near(near, one.offset, one.position) {
                 Ok(record) => {
                     let message = ReadMessage {
                         record,

@@ -89,20 +89,26 @@ impl Consumer {
         let (mut stale, mut buried) = (Vec::new(), Ok(()));
         let known = group.topic.partitions.len() as u32;
         let good = |r: &Receipt| r.id.topic_id == group.topic.uid && r.id.partition < known;
+        // As a rule all are of one partition.
+        let first = receipts.first().map_or(0, |receipt| receipt.id.partition);
+        let mut partitions = first.min(known)..first.saturating_add(1).min(known);
         for (place, receipt) in receipts.iter().enumerate() {
             if !good(receipt) {
                 stale.push(place);
+            } else if receipt.id.partition != first {
+                partitions = 0..known;
             }
         }
-        for partition in 0..known {
+        for partition in partitions {
             let mine = |(_, receipt): &(usize, &Receipt)| {
                 receipt.id.partition == partition && receipt.id.topic_id == group.topic.uid
             };
             if receipts.iter().enumerate().any(|r| mine(&r)) {
                 let these = receipts.iter().enumerate().filter(mine);
-                let dying = settle_in(group, partition, these, &one, &mut stale)?;
                 // The receipts of other partitions are settled all the same.
-                buried = buried.and(self.bury(partition, &dying, reason));
+                let dying = settle_in(group, partition, these, &one, &mut stale);
+                let done = dying.and_then(|dying| self.bury(partition, &dying, reason));
+                buried = buried.and(done);
             }
         }
         if stale.is_empty() {

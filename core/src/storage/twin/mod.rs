@@ -336,6 +336,10 @@ impl File for TwinFile {
         map.map(Arc::new).ok_or_else(|| self.out_of_range(0, len))
     }
 
+    fn id(&self) -> Result<(u64, u64)> {
+        Ok((0, Arc::as_ptr(&self.inode) as u64))
+    }
+
     fn path(&self) -> &Path {
         &self.path
     }
