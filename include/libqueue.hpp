@@ -384,7 +384,8 @@ public:
     void dead_letter(const std::vector<lq_receipt> &receipts, const std::string &reason)
     {
         settle(receipts, [&](auto *at, auto n, auto *results) {
-            return lq_dead_letter_results(get(), at, n, detail::text(reason, LQ_INVALID_ARGUMENT), results);
+            const char *text = detail::text(reason, LQ_INVALID_ARGUMENT);
+            return lq_dead_letter_results(get(), at, n, text, results);
         });
     }
 
@@ -610,7 +611,8 @@ public:
                           const lq_consumer_options &options = LQ_CONSUMER_OPTIONS_INIT)
     {
         lq_consumer *raw = nullptr;
-        detail::check(lq_consumer_open(get(), detail::text(group, LQ_INVALID_NAME), &options, &raw));
+        const char *named = detail::text(group, LQ_INVALID_NAME);
+        detail::check(lq_consumer_open(get(), named, &options, &raw));
         return lq::consumer(raw, store());
     }
 

@@ -217,6 +217,26 @@ fn p6_a_segment_made_of_a_file_of_an_earlier_life_begins_empty() {
 }
 
 #[test]
+fn p19_a_next_segment_is_prepared_for_who_fills_them_and_for_nobody_else() {
+    let (folder, partition) = partition();
+    let next = folder.path().join("0").join(names::NEXT_SEGMENT);
+    partition.append(&[draft(b"once")]).expect("append");
+    partition.prepare_ahead().expect("prepare");
+    assert!(!next.exists(), "a topic that was used once");
+    fill(&partition, 2);
+    partition.prepare_ahead().expect("prepare");
+    assert!(next.exists(), "a segment was filled just now");
+    // Another one prepared it, and another one replaced it: the mapping is the file's.
+    let beside = open_beside(&partition, &folder.path().join("0"));
+    beside.prepare_ahead().expect("prepare");
+    fill(&beside, 3);
+    fill(&partition, 4);
+    let (found, damaged) = all_offsets(&partition);
+    assert_eq!((found.len() as u64, damaged), (partition.next_offset(), 0));
+    assert_eq!(all_offsets(&beside), (found, 0));
+}
+
+#[test]
 fn p5_a_sender_that_sleeps_through_a_failed_sync_and_the_next_good_one_is_told() {
     let twin = Twin::new();
     let partition = open_to_sync(Arc::new(twin.clone()), Path::new("/p"));
