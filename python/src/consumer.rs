@@ -110,7 +110,7 @@ impl Consumer {
     fn receive(
         &self,
         py: Python<'_>,
-        #[pyo3(from_py_with = convert::whole)] max_messages: usize,
+        #[pyo3(from_py_with = convert::max_messages)] max_messages: usize,
         timeout: Option<f64>,
     ) -> PyResult<Vec<Delivery>> {
         let timeout = convert::timeout(py, timeout)?;

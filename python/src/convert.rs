@@ -31,11 +31,6 @@ pub(crate) fn timeout(py: Python<'_>, value: Option<f64>) -> PyResult<Option<Dur
 }
 
 /// An argument that is a whole number, not negative and not too large.
-pub(crate) fn whole<T: TryFrom<u64>>(value: &Bound<'_, PyAny>) -> PyResult<T> {
-    named_whole("the number", value)
-}
-
-/// As `whole`, where an error cannot tell the argument's name by itself.
 pub(crate) fn named_whole<T: TryFrom<u64>>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<T> {
     let py = value.py();
     let found = match value.extract::<u64>() {
@@ -48,10 +43,19 @@ pub(crate) fn named_whole<T: TryFrom<u64>>(name: &str, value: &Bound<'_, PyAny>)
     })
 }
 
-/// As `whole`, or `None`.
-pub(crate) fn whole_or_none<T: TryFrom<u64>>(value: &Bound<'_, PyAny>) -> PyResult<Option<T>> {
-    (!value.is_none()).then(|| whole(value)).transpose()
+/// One function for each argument, since an error has to tell its name.
+macro_rules! whole_arguments {
+    ($($name:ident)*; or_none $($maybe:ident)*) => {
+        $(pub(crate) fn $name<T: TryFrom<u64>>(value: &Bound<'_, PyAny>) -> PyResult<T> {
+            named_whole(stringify!($name), value)
+        })*
+        $(pub(crate) fn $maybe<T: TryFrom<u64>>(value: &Bound<'_, PyAny>) -> PyResult<Option<T>> {
+            (!value.is_none()).then(|| named_whole(stringify!($maybe), value)).transpose()
+        })*
+    };
 }
+
+whole_arguments!(max_messages mode; or_none partition partitions limit max_message_bytes);
 
 /// Bytes of anything with the buffer protocol: the object itself where it is `bytes`, which never
 /// change, else a copy.

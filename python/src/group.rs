@@ -65,7 +65,7 @@ impl Group {
     fn dead_letters(
         &self,
         py: Python<'_>,
-        #[pyo3(from_py_with = convert::whole_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = convert::limit)] limit: Option<usize>,
     ) -> PyResult<Vec<DeadLetter>> {
         let limit = limit.unwrap_or(usize::MAX);
         let found = py.detach(|| self.inner.dead_letters(limit)).or_raise(py)?;

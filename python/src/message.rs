@@ -98,7 +98,7 @@ impl Message {
         payload: Py<PyAny>,
         key: Option<Py<PyAny>>,
         headers: Option<Py<PyAny>>,
-        #[pyo3(from_py_with = convert::whole_or_none)] partition: Option<u32>,
+        #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
         timestamp: Option<f64>,
     ) -> Self {
         Self {

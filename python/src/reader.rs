@@ -56,7 +56,7 @@ impl Reader {
     fn receive(
         &self,
         py: Python<'_>,
-        #[pyo3(from_py_with = convert::whole)] max_messages: usize,
+        #[pyo3(from_py_with = convert::max_messages)] max_messages: usize,
         timeout: Option<f64>,
     ) -> PyResult<Vec<ReadMessage>> {
         let timeout = convert::timeout(py, timeout)?;

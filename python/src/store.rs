@@ -47,7 +47,7 @@ pub(crate) fn open(
     read_only: bool,
     durability: &str,
     sync_interval: Option<f64>,
-    #[pyo3(from_py_with = convert::whole)] mode: u32,
+    #[pyo3(from_py_with = convert::mode)] mode: u32,
     lock_timeout: f64,
 ) -> PyResult<Store> {
     let options = StoreOptions {
@@ -78,10 +78,10 @@ impl Store {
         &self,
         py: Python<'_>,
         name: &str,
-        #[pyo3(from_py_with = convert::whole_or_none)] partitions: Option<u32>,
+        #[pyo3(from_py_with = convert::partitions)] partitions: Option<u32>,
         durability: Option<&str>,
         sync_interval: Option<f64>,
-        #[pyo3(from_py_with = convert::whole_or_none)] max_message_bytes: Option<u64>,
+        #[pyo3(from_py_with = convert::max_message_bytes)] max_message_bytes: Option<u64>,
     ) -> PyResult<Topic> {
         let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
         let topic = py
@@ -98,10 +98,10 @@ impl Store {
         &self,
         py: Python<'_>,
         name: &str,
-        #[pyo3(from_py_with = convert::whole_or_none)] partitions: Option<u32>,
+        #[pyo3(from_py_with = convert::partitions)] partitions: Option<u32>,
         durability: Option<&str>,
         sync_interval: Option<f64>,
-        #[pyo3(from_py_with = convert::whole_or_none)] max_message_bytes: Option<u64>,
+        #[pyo3(from_py_with = convert::max_message_bytes)] max_message_bytes: Option<u64>,
     ) -> PyResult<Topic> {
         let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
         let topic = py

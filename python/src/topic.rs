@@ -50,7 +50,7 @@ impl Topic {
         payload: &Bound<'_, PyAny>,
         key: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
-        #[pyo3(from_py_with = convert::whole_or_none)] partition: Option<u32>,
+        #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
         timestamp: Option<f64>,
     ) -> PyResult<MessageId> {
         let extras = Extras {
