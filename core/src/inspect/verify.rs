@@ -152,7 +152,8 @@ impl Run<'_> {
             Ok(wrong) => self.report_all(&listed.path, wrong),
             // Replaced or removed since it was listed, as a control file is.
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) if e.kind() == ErrorKind::Io => {
+            // What cannot be read is told of, and the rest looked at.
+            Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::PermissionDenied) => {
                 self.report.damaged(&listed.path, 0, e.message());
             }
             Err(e) => return Err(e),
