@@ -25,24 +25,34 @@ impl Window {
             return Ok(());
         }
         self.check_span()?;
-        self.file().sync()?;
+        self.syncer().sync()?;
         self.head.set(header::CRC, u64::from(self.checksum()));
         self.head.set(header::CLEAN, 1);
-        self.file().sync()
+        self.syncer().sync()
     }
 
-    /// Before the first change in a new life. The word is cleared on disk before anything else
+    /// After `check`, before the first change in a new life. The word is cleared on disk before anything else
     /// changes, or a power loss could leave a mixture under a checksum that says whole.
     pub fn open_clean(&self) -> Result<()> {
+        if self.head.get(header::CLEAN) == 0 {
+            return Ok(());
+        }
+        self.head.set(header::CLEAN, 0);
+        self.syncer().sync()
+    }
+
+    /// Before its entries are believed in a new life: whether floor and end can be true (P18), and,
+    /// if it was closed cleanly, whether it is as it was then.
+    pub fn check(&self) -> Result<()> {
+        self.check_span()?;
         if self.head.get(header::CLEAN) == 0 {
             return Ok(());
         }
         let (found, expected) = (self.checksum(), self.head.get(header::CRC));
         if u64::from(found) != expected {
             let what = format!("its checksum is {found:#010x}, expected {expected:#010x}");
-            return Err(damaged(self.file().path(), what));
+            return Err(damaged(self.path(), what));
         }
-        self.head.set(header::CLEAN, 0);
-        self.file().sync()
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::entry::Entries;
+use super::sync::Syncer;
 use super::window::Window;
 use crate::error::Result;
 use crate::format::window::{ENTRY, header};
@@ -17,6 +18,7 @@ use crate::storage::File;
 /// sync, then [`Window::allow`].
 pub struct Grower {
     file: Arc<dyn File>,
+    syncer: Syncer,
     bytes: u64,
     capacity: u64,
 }
@@ -25,12 +27,12 @@ impl Grower {
     /// Allocates real blocks, on disk before anything relies on them.
     pub fn allocate(&self) -> Result<()> {
         self.file.allocate(self.bytes)?;
-        self.file.sync()
+        self.syncer.sync()
     }
 
     /// Puts the doubled ring on disk.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync()
+        self.syncer.sync()
     }
 }
 
@@ -50,6 +52,7 @@ impl Window {
         let capacity = if self.usable() < now { now } else { now * 2 };
         (capacity <= self.parts.most as u64).then(|| Grower {
             file: self.file.clone(),
+            syncer: self.syncer(),
             bytes: self.parts.bytes(capacity),
             capacity,
         })

@@ -16,6 +16,7 @@ mod policy;
 mod power_tests;
 mod rebuild;
 mod settle;
+mod sync;
 mod take;
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,7 @@ fn p12_what_was_dying_on_disk_never_comes_back_however_often_the_ring_goes_round
                         if dice.next(4) > 0 {
                             // As the mover does before it appends to the dead letters.
                             window.syncer().sync().expect("sync");
-                            let dying = window.dying(usize::MAX, |_, _| true);
+                            let dying = window.dying(|_, _| true);
                             let dying: Vec<u64> = dying.iter().map(|one| one.offset).collect();
                             window.settle_dead(&dying);
                             dead.extend(dying);
@@ -137,4 +137,21 @@ fn p18_a_floor_and_an_end_that_cannot_be_are_an_error_and_not_a_walk_for_ever() 
         .expect("write");
     let error = open(&twin).check_span().expect_err("no window is so wide");
     assert!(error.message().contains("/w"), "{error}");
+}
+
+#[test]
+fn p12_a_window_whose_sync_failed_is_written_again_before_a_sync_counts() {
+    for seed in 1..40 {
+        let (twin, policy) = (Twin::new(), policy(false));
+        let mut window = begin(&twin, &policy);
+        admit(&mut window, &policy, 3);
+        let taken = window.take_ready(10, 0, 0).expect("ready");
+        window.give_up(taken.offset, taken.attempt, 1, 1);
+        twin.fail(crate::storage::Fault::Sync, 1);
+        window.syncer().sync().expect_err("the disk is away");
+        twin.heal();
+        window.syncer().sync().expect("it is back");
+        let window = after_loss(&twin, &policy, seed);
+        assert!(window.is_dying(taken.offset), "seed {seed}: it came back");
+    }
 }

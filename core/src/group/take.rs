@@ -148,30 +148,37 @@ impl Window {
         self.count(Counter::Dying, 1);
     }
 
-    /// Up to `most` of the messages that are on their way to the dead letters and that are wanted
-    /// by offset and by the ms of the boot clock since when they are; those with the lowest offsets
-    /// first.
-    pub fn dying(&self, most: usize, wanted: impl Fn(u64, u64) -> bool) -> Vec<Dying> {
-        let mut found = Vec::new();
+    /// Indices of the messages that are on their way to the dead letters and that are wanted by
+    /// offset and by the ms of the boot clock since when they are.
+    fn list_dying(&self, wanted: impl Fn(u64, u64) -> bool) -> impl Iterator<Item = u32> {
         let mut at = self.head.get(header::DYING) as u32;
-        while at != 0 {
-            let index = at - 1;
+        let each = move || {
+            let index = at.checked_sub(1)?;
             at = self.entries.timer_next(index);
-            let offset = self.offset_at(index);
-            if !wanted(offset, self.entries.due_ms(index)) {
-                continue;
-            }
-            found.push(Dying {
-                offset,
-                position: u64::from(self.entries.position(index)),
-                attempts: self.entries.attempts(index),
-                failures: self.entries.failures(index),
-                first_failed_ms: self.entries.first_failed_ms(index),
-                consumer: self.entries.consumer(index),
-            });
-        }
+            Some(index)
+        };
+        std::iter::from_fn(each)
+            .filter(move |index| wanted(self.offset_at(*index), self.entries.due_ms(*index)))
+    }
+
+    /// Whether there are any that are wanted (see `dying`).
+    pub fn any_dying(&self, wanted: impl Fn(u64, u64) -> bool) -> bool {
+        self.list_dying(wanted).next().is_some()
+    }
+
+    /// The messages that are on their way to the dead letters and that are wanted by offset and by
+    /// the ms of the boot clock since when they are, in the order of their offsets.
+    pub fn dying(&self, wanted: impl Fn(u64, u64) -> bool) -> Vec<Dying> {
+        let dying = |index| Dying {
+            offset: self.offset_at(index),
+            position: u64::from(self.entries.position(index)),
+            attempts: self.entries.attempts(index),
+            failures: self.entries.failures(index),
+            first_failed_ms: self.entries.first_failed_ms(index),
+            consumer: self.entries.consumer(index),
+        };
+        let mut found: Vec<Dying> = self.list_dying(wanted).map(dying).collect();
         found.sort_unstable_by_key(|dead| dead.offset);
-        found.truncate(most);
         found
     }
 

@@ -194,11 +194,7 @@ fn history(seed: u64, by_key: bool, steps: u32) {
                 model.die(consumer, now);
             }
             87..90 => {
-                let dying: Vec<u64> = window
-                    .dying(10, |_, _| true)
-                    .iter()
-                    .map(|d| d.offset)
-                    .collect();
+                let dying: Vec<u64> = window.dying(|_, _| true).iter().map(|d| d.offset).collect();
                 window.settle_dead(&dying);
                 for offset in dying {
                     let message = model.messages.get_mut(&offset).expect("known");

@@ -294,13 +294,8 @@ impl Window {
         self.head.set(header::DEAD_FROM, offset);
     }
 
-    /// What puts the window on disk, to be used outside the lock.
-    pub fn syncer(&self) -> Arc<dyn File> {
-        self.file.clone()
-    }
-
-    pub(super) fn file(&self) -> &dyn File {
-        &*self.file
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{NONE, Partition, Room};
 use crate::error::Result;
-use crate::format::names;
 use crate::shm::{Mapping, OwnerLock};
-use crate::storage::{Access, File};
+use crate::storage::File;
 
 /// A segment that was filled in less than this is followed by another one soon.
 const BUSY: Duration = Duration::from_secs(1);
@@ -63,11 +62,14 @@ impl Partition {
     /// The next segment when the active one is half full, or will be soon; offsets ahead of their
     /// use; syncs of what was sealed, once there is time. Whether there was something to do.
     pub fn prepare_ahead(&self) -> Result<bool> {
-        self.tend_large()?;
+        let copied = self.tend_large();
         let base = self.block.segment();
         let mut ahead = super::locked(&self.ahead);
         let busy = ahead.is_busy(base);
-        let prepared = self.prepare_next(&mut ahead, base, busy)? | self.raise_ahead()?;
+        // None of them waits for another: a full disk does not keep what is there from being
+        // synced, nor a partition whose sync failed from being healed.
+        let prepared = self.prepare_next(&mut ahead, base, busy);
+        let raised = self.raise_ahead();
         let sealed = base != NONE && self.block.synced() < base;
         let since = *ahead.sealed.get_or_insert_with(Instant::now);
         if !sealed {
@@ -78,7 +80,8 @@ impl Partition {
         if self.block.poisoned() || (sealed && (!busy || since.elapsed() > LONG)) {
             self.sync_sealed()?;
         }
-        Ok(prepared || busy || sealed)
+        copied?;
+        Ok(prepared? | raised? || busy || sealed)
     }
 
     fn prepare_next(&self, ahead: &mut Ahead, base: u64, busy: bool) -> Result<bool> {
@@ -89,16 +92,11 @@ impl Partition {
             return Ok(false);
         }
         let env = &*self.env;
-        let path = self.folder.join(names::NEXT_SEGMENT);
         let Some(slow) = OwnerLock::try_hold(self.block.slow_lock(), env.me) else {
             return Ok(false);
         };
         // Another process may have prepared the file; the pages are this one's to map.
-        let file = if env.storage.exists(&path)? {
-            env.storage.open(&path, Access::ReadWrite, 0)?
-        } else {
-            self.next_file(0, Room::Ordinary)?.1
-        };
+        let file = self.next_file(0, Room::Ordinary)?.1;
         drop(slow);
         let id = file.id()?;
         if ahead.next.as_ref().is_some_and(|next| next.id == id) {

@@ -314,3 +314,72 @@ fn p3_p4_a_damaged_header_costs_its_segment_once_and_the_log_goes_on() {
         again.sync().expect("sync");
     }
 }
+
+#[test]
+fn p1_p17_a_first_segment_whose_roller_died_is_gone_on_with() {
+    let (folder, partition) = partition();
+    let path = folder.path().join("0");
+    let block = &partition.block.0;
+    let before: Vec<u64> = (0..WORDS).map(|word| block.get(word)).collect();
+    let beside = open_beside(&partition, &path);
+    partition.make_room(&[draft(b"x")]).expect("room");
+    // As if it had died between the name and the words of the block.
+    (4..8)
+        .chain(15..24)
+        .for_each(|word| block.set(word, before[word]));
+    assert!(OwnerLock::try_acquire(partition.block.lock(), DEAD));
+    assert_eq!(beside.append(&[draft(b"one")]).expect("append"), 0);
+    // The file that others have mapped is the one that was gone on with.
+    assert_eq!(partition.append(&[draft(b"two")]).expect("append"), 1);
+    assert_eq!(all_offsets(&beside), (vec![0, 1], 0));
+    assert_eq!(
+        all_offsets(&open_beside(&partition, &path)),
+        (vec![0, 1], 0)
+    );
+}
+
+#[test]
+fn p3_a_record_that_says_it_is_being_copied_and_is_not_is_damage() {
+    let (_folder, partition) = partition();
+    for number in 0..4 {
+        partition.append(&[draft(&[number])]).expect("append");
+    }
+    let segment = partition.segment(0).expect("open").expect("there");
+    let second = crate::format::segment::RECORDS + record::padded(49) as usize;
+    let kind = record::RESERVED.to_le_bytes();
+    segment
+        .map()
+        .copy_in(second + record::KIND, &kind)
+        .expect("inside");
+    let reader = partition.clone();
+    within("a copy that nobody makes", move || {
+        assert_eq!(all_offsets(&reader), (vec![0, 2, 3], 1));
+    });
+}
+
+#[test]
+fn p2_p17_a_full_disk_keeps_no_partition_from_being_healed() {
+    let (twin, path) = (Twin::new(), Path::new("/p"));
+    let partition = open_to_sync(Arc::new(twin.clone()), path);
+    fill(&partition, 1);
+    while partition.block.position() < 800_000 {
+        partition.append(&[draft(&[1; 30_000])]).expect("append");
+    }
+    twin.fail(Fault::Sync, 1);
+    partition.sync().expect_err("the disk is away");
+    twin.heal();
+    twin.fail(Fault::Allocate, 1);
+    let error = partition.prepare_ahead().expect_err("no room for the next");
+    assert_eq!(error.kind(), ErrorKind::DiskFull);
+    partition.append(&[draft(b"x")]).expect("healed");
+    twin.heal();
+    // One that died before it had room for the next segment left its name.
+    let next = path.join(names::NEXT_SEGMENT);
+    if twin.exists(&next).expect("look") {
+        twin.unlink(&next).expect("remove");
+    }
+    let left = twin.open(&next, crate::storage::Access::CreateNew, 0);
+    assert_eq!(left.expect("create").len().expect("length"), 0);
+    partition.prepare_ahead().expect("made anew");
+    fill(&partition, 2);
+}

@@ -50,6 +50,17 @@ impl Partition {
         Ok(())
     }
 
+    /// Returns once all that is published is on disk; an error if any of it was taken back since
+    /// `voids` was asked for.
+    pub fn ensure_kept_since(&self, voids: u64, timeout: Duration) -> Result<()> {
+        let end = self.next_offset();
+        self.ensure_durable(end, timeout)?;
+        if self.block.voids() != voids {
+            return Err(self.lost_sync(end));
+        }
+        Ok(())
+    }
+
     /// Returns once all records below `offset` are on disk, by syncing or by waiting for whoever
     /// syncs. Errors with [`ErrorKind::Timeout`] after `timeout`, with [`ErrorKind::Poisoned`] when
     /// the sync failed.
@@ -226,6 +237,11 @@ impl Partition {
             return Ok(());
         };
         env.check_fence()?;
+        if self.block.poisoned() {
+            // Another's sync failed meanwhile: one that succeeds now would prove nothing.
+            drop(held);
+            return self.sync();
+        }
         let Some((sealed, end)) = self.last_sealed(active)? else {
             return Ok(());
         };

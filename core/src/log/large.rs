@@ -46,8 +46,9 @@ impl Partition {
                 .damage(taken.place.position, "the mapping ends here")),
         };
         if published.is_err() {
-            // An error means that it is not in the log (P5).
-            self.pad_abandoned()?;
+            // An error means that it is not in the log (P5). Where this fails too, whoever waits
+            // for the place does it.
+            let _ = self.pad_abandoned();
         }
         published
     }
@@ -146,6 +147,9 @@ impl Partition {
             return Ok(());
         }
         let held = self.lock()?;
+        // One that was taken for dead holds the lock of large batches no more, and what stands
+        // there may be its heir's.
+        self.env.check_alive()?;
         if let Some((base, position, first)) = self.block.large()
             && let Some(segment) = self.segment(base)?
             && let Found::Record(header, length) = segment.at(position)
@@ -332,5 +336,23 @@ mod tests {
             next[usize::from(sender)] += 1;
             assert!(payload[3..].iter().all(|byte| *byte == sender));
         }
+    }
+
+    #[test]
+    fn p1_p17_one_that_was_taken_for_dead_pads_no_place_of_its_heir() {
+        let (folder, partition) = partition();
+        let big = vec![7; 100_000];
+        partition.make_room(&[draft(&big)]).expect("room");
+        let me = partition.env.me;
+        assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
+        let taken = partition
+            .take_place(&[draft(&big)], Room::Ordinary)
+            .expect("place");
+        let fenced = super::super::tests::open_fenced(&partition, folder.path());
+        let error = fenced.pad_abandoned().expect_err("taken for dead");
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        let header = partition.copy(&taken, &[draft(&big)]).expect("copied");
+        partition.publish(&taken, &header, 1).expect("publish");
+        assert_eq!(payloads(&partition)[0].1, big);
     }
 }

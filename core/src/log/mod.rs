@@ -99,6 +99,12 @@ impl Env {
         if self.leaving.load(Ordering::SeqCst) {
             return Err(left());
         }
+        self.check_alive()
+    }
+
+    /// As `check_fence`, also for what has to be done while this member leaves.
+    #[inline]
+    fn check_alive(&self) -> Result<()> {
         match &self.fence {
             Some((word, mine)) if word.get(0) != *mine => Err(fenced()),
             _ => Ok(()),

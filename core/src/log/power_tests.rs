@@ -177,3 +177,41 @@ fn p5_where_anyone_sends_with_sync_a_failed_sync_takes_back_what_is_not_on_disk(
     assert_eq!(partition.append(&[draft(b"x")]).expect("append"), 6);
     assert_eq!(payloads(&partition), [(6, b"x".to_vec())]);
 }
+
+#[test]
+fn p3_where_the_segment_of_the_mark_is_gone_nothing_is_cut_and_it_is_named() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open(Arc::new(twin.clone()), path);
+    while partition.bases().expect("bases").len() < 3 {
+        let body = payload(partition.next_offset(), 100_000);
+        partition.append(&[draft(&body)]).expect("append");
+    }
+    partition.sync().expect("sync");
+    partition.close_clean().expect("close");
+    let bases = partition.bases().expect("bases");
+    drop(partition);
+    let partition = open(Arc::new(twin.clone()), path);
+    partition.append(&[draft(b"unclean")]).expect("append");
+    drop(partition);
+    unboot(&twin, path);
+    let gone = path.join(names::segment(bases[2]));
+    twin.unlink(&gone).expect("remove");
+    let block = Region::new(
+        &Arc::new(crate::shm::Mapping::anonymous(4096).expect("memory")),
+        0,
+        512,
+    );
+    let error = super::tests::try_open(Arc::new(twin.clone()), path, block.expect("block"))
+        .map(|_| ())
+        .expect_err("where the log ends cannot be told");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(
+        error.message().contains(&gone.display().to_string()),
+        "{error}"
+    );
+    // As the error says.
+    twin.unlink(&path.join(names::RESERVE)).expect("remove");
+    let again = open(Arc::new(twin.clone()), path);
+    assert_eq!(again.next_offset(), bases[2]);
+    assert_eq!(payloads(&again).len() as u64, bases[2]);
+}

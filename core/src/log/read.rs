@@ -136,8 +136,8 @@ impl Partition {
                 return Step::NotMapped;
             };
             match step_in(&segment, cursor) {
-                Some(Step::End) if self.is_closed(&segment) => {
-                    if let Some(step) = look_again(&segment, cursor) {
+                Some(Step::End) => {
+                    if let Some(step) = self.look_again(&segment, cursor) {
                         return step;
                     }
                 }
@@ -176,8 +176,8 @@ impl Partition {
                 }
             };
             let mut found = step_in(segment, cursor);
-            if matches!(found, Some(Step::End)) && self.is_closed(segment) {
-                found = look_again(segment, cursor);
+            if matches!(found, Some(Step::End)) {
+                found = self.look_again(segment, cursor);
             }
             match found {
                 Some(step) => {
@@ -204,9 +204,38 @@ impl Partition {
         active != NONE && segment.base() < active
     }
 
+    /// Nothing was seen at the cursor: what that means. `None` if something is seen now.
+    ///
+    /// A closed segment with nothing there is damaged (P3). So is what says that it is being copied
+    /// where the block knows of no copy: the block is told before the record is there, and of the
+    /// end of the copying after the record says so.
+    fn look_again(&self, segment: &Segment, cursor: &Cursor) -> Option<Step> {
+        let closed = self.is_closed(segment);
+        match segment.at(cursor.position) {
+            Found::Nothing if closed => Some(Step::Damaged),
+            Found::Nothing => Some(Step::End),
+            Found::Record(header, _) if header.kind == RESERVED => {
+                let named =
+                    |(base, position, _)| (base, position) == (segment.base(), cursor.position);
+                // A store that is only read has a block of its own, which knows of no copy.
+                if !segment.map().is_writable() || self.block.large().is_some_and(named) {
+                    Some(Step::End)
+                } else {
+                    is_reserved(segment, cursor.position).then_some(Step::Damaged)
+                }
+            }
+            _ => None,
+        }
+    }
+
     /// Behind damage at the cursor: the next place where a whole record stands, and the error that
     /// names file and position (P3).
     pub fn skip_damage(&self, cursor: &Cursor) -> Result<(Cursor, Error)> {
+        let mut cursor = *cursor;
+        if cursor.segment == NONE {
+            self.resolve(&mut cursor)?;
+        }
+        let cursor = &cursor;
         let segment = match self.segment(cursor.segment) {
             Ok(Some(segment)) => segment,
             Err(error) if error.kind() != ErrorKind::Damaged => return Err(error),
@@ -337,16 +366,8 @@ fn has(segment: &Segment, offset: u64, position: u64) -> bool {
     matches!(segment.at(position), Found::Record(header, _) if header.offset == offset)
 }
 
-/// Nothing was seen at the cursor, and then the segment was closed: `None` if the END record is
-/// seen now, or what was appended before it. A closed segment with nothing there is damaged (P3),
-/// unless something is still being copied there.
-#[cold]
-fn look_again(segment: &Segment, cursor: &Cursor) -> Option<Step> {
-    match segment.at(cursor.position) {
-        Found::Nothing => Some(Step::Damaged),
-        Found::Record(header, _) if header.kind == RESERVED => Some(Step::End),
-        _ => None,
-    }
+fn is_reserved(segment: &Segment, position: u64) -> bool {
+    matches!(segment.at(position), Found::Record(header, _) if header.kind == RESERVED)
 }
 
 /// One step within a segment; `None` when the cursor moved and the caller should look again.

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use super::roll::mark;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::reserve::Reserve;
@@ -61,7 +61,7 @@ impl Partition {
         let reserve = self.read_reserve()?;
         let bases = self.bases()?;
         let lost = reserve.is_some_and(|r| !r.clean && r.boot != boot_id());
-        let mut walk = self.begin(reserve, &bases);
+        let mut walk = self.begin(reserve, &bases, lost)?;
         self.walk(&mut walk, lost)?;
         if lost {
             self.cut(&mut walk, &bases)?;
@@ -70,10 +70,15 @@ impl Partition {
         self.settle(&walk, reserve)
     }
 
-    fn begin(&self, reserve: Option<Reserve>, bases: &[u64]) -> Walk {
+    fn begin(&self, reserve: Option<Reserve>, bases: &[u64], lost: bool) -> Result<Walk> {
         let timestamp_ns = reserve.map_or(0, |r| r.mark_timestamp);
         let limit = reserve.map_or(0, |r| r.limit);
-        match reserve {
+        Ok(match reserve {
+            // What was on disk up to there is gone, so where the rest ends cannot be told: cutting
+            // by the first record that is not whole would cut what was durable (P3).
+            Some(r) if lost && r.mark_segment != NONE && !bases.contains(&r.mark_segment) => {
+                return Err(self.mark_lost(r.mark_segment));
+            }
             Some(r) if bases.contains(&r.mark_segment) => Walk {
                 segment: r.mark_segment,
                 position: r.mark_position,
@@ -100,7 +105,18 @@ impl Partition {
                     alone: true,
                 }
             }
-        }
+        })
+    }
+
+    #[cold]
+    fn mark_lost(&self, base: u64) -> Error {
+        let message = format!(
+            "{} is missing, in which what was on disk ended before the power was lost; restore it \
+             from a copy, or remove {} to go on with what can be read",
+            self.folder.join(names::segment(base)).display(),
+            self.folder.join(names::RESERVE).display()
+        );
+        Error::new(ErrorKind::Damaged, message)
     }
 
     /// Goes on until nothing stands, or, after a power loss, until something is not whole.
@@ -281,6 +297,18 @@ impl Partition {
         Ok(())
     }
 
+    /// One that made a segment where there was none may have died after it was named: it is the
+    /// active one, or the next roll would put another in its place.
+    fn enter_first(&self, walk: &mut Walk) -> Result<()> {
+        for base in self.bases()? {
+            if base >= walk.offset && self.usable(base)?.is_some() {
+                walk.enter(base);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The last holder of the append lock died: the records it published are there, the block may
     /// not know. Only reads what is published and sets derived words, so it may die as well.
     pub(super) fn repair(&self) -> Result<()> {
@@ -300,6 +328,9 @@ impl Partition {
             // Nothing was appended to this segment yet that a tail speaks of.
             walk.position = RECORDS as u64;
             walk.offset = if segment == NONE { offset } else { segment };
+        }
+        if segment == NONE {
+            self.enter_first(&mut walk)?;
         }
         self.walk(&mut walk, false)?;
         walk.offset = walk.offset.max(self.block.next_offset());

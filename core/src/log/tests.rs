@@ -36,6 +36,29 @@ pub(super) fn open(storage: Arc<dyn Storage>, folder: &Path) -> Arc<Partition> {
     open_with(storage, folder, block, Durability::Process).expect("open")
 }
 
+/// The same partition, as one has it open that was taken for dead.
+pub(super) fn open_fenced(partition: &Partition, folder: &Path) -> Arc<Partition> {
+    let word = Mapping::anonymous(4096).map(Arc::new).expect("memory");
+    let word = Region::new(&word, 0, 8).expect("word");
+    word.set(0, 7);
+    let env = Env {
+        fence: Some((word.clone(), 7)),
+        ..env_on(Arc::new(Disk))
+    };
+    let block = partition.block.0.clone();
+    let fenced = Partition::open(
+        Arc::new(env),
+        folder.to_owned(),
+        block,
+        (7, 0),
+        Durability::Process,
+        Arc::new(|_| ()),
+    );
+    let fenced = fenced.expect("open");
+    word.set(0, 8);
+    fenced
+}
+
 /// The same partition, as another process has it open on this storage.
 pub(super) fn open_shared(
     storage: Arc<dyn Storage>,
@@ -74,7 +97,13 @@ fn open_with(
     durability: Durability,
 ) -> Result<Arc<Partition>> {
     storage.create_dir(folder, 0o770).expect("folder");
-    let env = Env {
+    let (env, folder) = (Arc::new(env_on(storage)), folder.to_owned());
+    let published = Arc::new(|_| ());
+    Partition::open(env, folder, block, (7, 0), durability, published)
+}
+
+fn env_on(storage: Arc<dyn Storage>) -> Env {
+    Env {
         storage,
         clock: Arc::new(ManualClock::new(1_000, 0)),
         live: Arc::new(Alone),
@@ -85,10 +114,7 @@ fn open_with(
         leaving: false.into(),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
-    };
-    let (env, folder) = (Arc::new(env), folder.to_owned());
-    let published = Arc::new(|_| ());
-    Partition::open(env, folder, block, (7, 0), durability, published)
+    }
 }
 
 pub(super) fn draft(payload: &[u8]) -> Draft<'_> {

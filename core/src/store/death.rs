@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::cleanup::Groups;
 use super::consumer_table::ConsumerEntry;
+use super::group::GroupInner;
 use super::inner::StoreInner;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::header;
 use crate::shm::{Owner, OwnerLock};
 
@@ -40,12 +41,24 @@ impl StoreInner {
         members.fence_dead()
     }
 
-    /// Looks for dead members as `find_dead`, and leaves what is to be done to housekeeping. Called
-    /// by receive calls and sleepers' beats.
-    pub(crate) fn notice_dead(&self, beat_ms: u64) {
-        if !self.look_for_dead(beat_ms).is_empty() {
-            self.find_dead_now.store(true, Ordering::Release);
-            self.nudge();
+    /// Looks for dead members as `find_dead`, returns what they had of this group, and leaves the
+    /// rest to housekeeping. Called by receive calls and sleepers' beats.
+    pub(crate) fn notice_dead(self: &Arc<Self>, beat_ms: u64, group: &GroupInner) {
+        let dead = self.look_for_dead(beat_ms);
+        if dead.is_empty() {
+            return;
+        }
+        let at = group.block.at();
+        // What fails is tried again by housekeeping.
+        let _ = self.return_consumers(&dead, |consumer| consumer.group == at);
+        self.find_dead_now.store(true, Ordering::Release);
+        self.nudge();
+    }
+
+    /// Cleans up after the dead if some were noticed.
+    pub(super) fn clean_up_noticed(self: &Arc<Self>) {
+        if self.find_dead_now.load(Ordering::Acquire) {
+            let _ = self.find_dead(0);
         }
     }
 
@@ -54,46 +67,65 @@ impl StoreInner {
     pub(crate) fn find_dead(self: &Arc<Self>, beat_ms: u64) -> Result<usize> {
         let noticed = self.find_dead_now.swap(false, Ordering::AcqRel);
         let dead = self.look_for_dead(if noticed { 0 } else { beat_ms });
-        if dead.is_empty() {
+        let Some(members) = self.members.as_ref().filter(|_| !dead.is_empty()) else {
             return Ok(0);
-        }
-        let lock = self.control.header().word32(header::DEATH_LOCK);
-        let held = match OwnerLock::hold(lock, self.env.me, &*self.env.live, PATIENCE) {
-            // Someone is at it.
-            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(0),
-            held => held?,
         };
-        // One that cannot be cleaned up after does not keep the others from it.
-        let mut done = Ok(());
+        // What is waited for first: leases of all of them, before anything is synced. One that
+        // cannot be cleaned up after does not keep the others from it.
+        let mut done = match self.return_consumers(&dead, |_| true) {
+            Ok(false) => return Ok(0),
+            returned => returned.map(|_| ()),
+        };
+        let cleanup = self.cleanup();
         for owner in &dead {
-            done = done.and(self.returned(*owner));
+            match cleanup.member_died(self) {
+                // A partition whose sync failed is healed by housekeeping, a damaged one by nobody.
+                Err(error) if !is_final(&error) => done = done.and(Err(error)),
+                // The slot last: if this process dies before, the member is found again.
+                _ if self.control.consumers_of_member(*owner).is_empty() => members.bury(*owner),
+                _ => {}
+            }
         }
-        drop(held);
         done.map(|()| dead.len())
     }
 
-    /// Gives back everything of a dead member, its slot last: if this process dies in the middle,
-    /// the member is found again. So it is if something fails, except for what is damaged: leases
-    /// of a window that cannot be read come back when it is repaired, with all others.
-    fn returned(self: &Arc<Self>, dead: Owner) -> Result<()> {
-        let Some(members) = &self.members else {
-            return Ok(());
+    fn cleanup(&self) -> &Arc<dyn Cleanup> {
+        self.cleanup.get_or_init(|| Arc::new(Groups))
+    }
+
+    /// Gives back what consumers of dead members had leased; false if another process is at it.
+    /// One whose leases could not be returned stays in the table, to be found again, except where
+    /// the window is damaged: those leases come back when it is repaired, with all others.
+    fn return_consumers(
+        self: &Arc<Self>,
+        dead: &[Owner],
+        wanted: impl Fn(&ConsumerEntry) -> bool,
+    ) -> Result<bool> {
+        let lock = self.control.header().word32(header::DEATH_LOCK);
+        let _held = match OwnerLock::hold(lock, self.env.me, &*self.env.live, PATIENCE) {
+            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(false),
+            held => held?,
         };
-        let cleanup = self.cleanup.get_or_init(|| Arc::new(Groups));
         let mut done = Ok(());
-        for consumer in self.control.consumers_of_member(dead) {
+        let consumers = dead
+            .iter()
+            .flat_map(|owner| self.control.consumers_of_member(*owner));
+        for consumer in consumers.filter(wanted) {
             let mut returned = Ok(());
             if consumer.group != 0 {
-                returned = cleanup.consumer_died(self, &consumer);
+                returned = self.cleanup().consumer_died(self, &consumer);
             }
             match returned {
                 Err(error) if error.kind() != ErrorKind::Damaged => done = done.and(Err(error)),
                 _ => self.control.free_consumer(consumer.slot),
             }
         }
-        done?;
-        cleanup.member_died(self)?;
-        members.bury(dead);
-        Ok(())
+        done.map(|()| true)
     }
+}
+
+/// Whether trying again now would change nothing.
+fn is_final(error: &Error) -> bool {
+    let kinds = [ErrorKind::Damaged, ErrorKind::Io, ErrorKind::Poisoned];
+    kinds.contains(&error.kind())
 }

@@ -40,7 +40,8 @@ const LOOK_BACK: u64 = 1024;
 /// the middle of a move is waited for no longer than `patience`: what is dying stays so, and the
 /// next call looks again.
 pub(super) fn move_dying(group: &GroupInner, partition: u32, patience: Duration) -> Result<()> {
-    if dying(group, partition, 1)?.is_empty() {
+    let any = group.with_window(partition, |window| window.any_dying(mine(group, partition)))?;
+    if !any {
         return Ok(());
     }
     let env = &*group.topic.store.env;
@@ -57,30 +58,29 @@ pub(super) fn move_dying(group: &GroupInner, partition: u32, patience: Duration)
 /// With the mover's lock held.
 fn move_all(group: &GroupInner, partition: u32) -> Result<()> {
     loop {
-        let dying = dying(group, partition, BATCH)?;
+        let dying = group.with_window(partition, |window| window.dying(mine(group, partition)))?;
         if dying.is_empty() {
             return forget_moved(group, partition);
         }
-        let offsets: Vec<u64> = dying.iter().map(|dead| dead.offset).collect();
-        match group.dead_letter_topic() {
-            Some(name) => move_to(group, partition, dying, &name)?,
-            None => group.with_window(partition, |window| window.settle_dead(&offsets))?,
+        for some in dying.chunks(BATCH) {
+            let offsets: Vec<u64> = some.iter().map(|dead| dead.offset).collect();
+            match group.dead_letter_topic() {
+                Some(name) => move_to(group, partition, some, &name)?,
+                None => group.with_window(partition, |window| window.settle_dead(&offsets))?,
+            }
+            forget_reasons(group, partition, &offsets);
         }
-        forget_reasons(group, partition, &offsets);
     }
 }
 
-/// Those whose reason this process knows, and those that nobody moved who did.
-fn dying(group: &GroupInner, partition: u32, most: usize) -> Result<Vec<Dying>> {
+/// By offset and since when they are dying: those whose reason this process knows, and those that
+/// nobody moved who did.
+fn mine(group: &GroupInner, partition: u32) -> impl Fn(u64, u64) -> bool {
     let now = group.topic.store.env.clock.boot_ms();
-    group.with_window(partition, |window| {
-        let reasons = locked_reasons(group);
-        window.dying(most, |offset, since| {
-            since > now
-                || since + FIRST_RIGHT_MS <= now
-                || reasons.contains_key(&(partition, offset))
-        })
-    })
+    let reasons = locked_reasons(group);
+    move |offset, since| {
+        since > now || since + FIRST_RIGHT_MS <= now || reasons.contains_key(&(partition, offset))
+    }
 }
 
 fn locked_reasons(
@@ -105,7 +105,7 @@ fn forget_reasons(group: &GroupInner, partition: u32, done: &[u64]) {
 }
 
 /// With the mover's lock held.
-fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) -> Result<()> {
+fn move_to(group: &GroupInner, partition: u32, dying: &[Dying], name: &str) -> Result<()> {
     let store = &group.topic.store;
     let target = match store.topic_inner(name) {
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -120,7 +120,7 @@ fn move_to(group: &GroupInner, partition: u32, dying: Vec<Dying>, name: &str) ->
     }
     let still: Vec<Dying> = group.with_window(partition, |window| {
         let still = |dead: &Dying| window.is_dying(dead.offset);
-        dying.into_iter().filter(still).collect()
+        dying.iter().copied().filter(still).collect()
     })?;
     let window = group.with_window(partition, |window| window.syncer())?;
     window.sync()?;
@@ -171,7 +171,8 @@ fn finish(group: &GroupInner, partition: u32, target: &TopicInner) -> Result<()>
     settle(group, partition, target, &there, voids)
 }
 
-/// Once these dead letters are on disk their messages are done.
+/// Once these dead letters are on disk their messages are done. Where a failed sync took any back
+/// the move stays half done, for the next mover to look at again.
 fn settle(
     group: &GroupInner,
     partition: u32,
@@ -181,7 +182,7 @@ fn settle(
 ) -> Result<()> {
     let log = &target.partitions[0];
     let timeout = group.topic.store.env.lock_timeout;
-    log.ensure_durable_since(log.next_offset(), voids, timeout)?;
+    log.ensure_kept_since(voids, timeout)?;
     group.with_window(partition, |window| window.settle_dead(done))
 }
 
@@ -306,7 +307,7 @@ mod tests {
         let clock = &inner.topic.store.env.clock;
         let dead = inner.with_window(0, |window| {
             window.give_up(0, 1, clock.boot_ms(), clock.wall_ms());
-            window.dying(9, |_, _| true)
+            window.dying(|_, _| true)
         });
         let name = inner.dead_letter_topic().expect("a topic");
         let created = inner.topic.store.create(&name, &TopicOptions::default());
@@ -321,5 +322,49 @@ mod tests {
         let letters = group.dead_letters(9).expect("letters");
         let offsets: Vec<u64> = letters.iter().map(|dead| dead.source_offset).collect();
         assert_eq!(offsets, [0, 1], "each once");
+    }
+
+    #[test]
+    fn p12_a_letter_that_a_failed_sync_took_back_settles_nothing() {
+        let twin = crate::storage::Twin::new();
+        let path = std::path::Path::new("/store");
+        let store = Store::open_on(std::sync::Arc::new(twin.clone()), path, &Default::default());
+        let store = store.expect("open");
+        let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+        topic.send(&Message::new(b"0")).expect("send");
+        let worker = topic
+            .consumer("g", &ConsumerOptions::default())
+            .expect("consumer");
+        worker.receive(1, Some(Duration::ZERO)).expect("receive");
+        let group = topic.group("g").expect("group");
+        let inner = &group.inner;
+        let dead = inner.with_window(0, |window| {
+            window.give_up(0, 1, 1, 1);
+            window.dying(|_, _| true)
+        });
+        let durable = TopicOptions {
+            durability: Some(crate::Durability::Sync),
+            ..TopicOptions::default()
+        };
+        let name = inner.dead_letter_topic().expect("a topic");
+        let letters = store.topic(&name, &durable).expect("create");
+        let target = inner.topic.store.topic_inner(&name).expect("open");
+        let voids = target.partitions[0].voids();
+        append(inner, 0, &target, &dead.expect("dying")).expect("append");
+        // The sync of somebody else's letter fails, and takes back all that was not on disk.
+        twin.fail(crate::storage::Fault::Sync, 1);
+        letters
+            .send(&Message::new(b"another"))
+            .expect_err("the disk is away");
+        twin.heal();
+        target.partitions[0].sync().expect("it is back");
+        letters.send(&Message::new(b"a third")).expect("send");
+        let error = settle(inner, 0, &target, &[0], voids).expect_err("it was taken back");
+        assert_eq!(error.kind(), ErrorKind::Poisoned);
+        move_dying(inner, 0, PATIENCE).expect("not its turn yet");
+        std::thread::sleep(Duration::from_millis(FIRST_RIGHT_MS));
+        move_dying(inner, 0, PATIENCE).expect("move");
+        let found = group.dead_letters(9).expect("letters");
+        assert_eq!(found.len(), 1, "lost, or there twice");
     }
 }

@@ -90,8 +90,11 @@ impl TopicInner {
                 replace_file(storage, path, text.as_bytes(), env.mode)
             });
         if let Err(error) = made {
-            // A full disk gets its room back; if that fails, the next creator does it.
-            let _ = self.clear_unfinished(&folder);
+            // A full disk gets its room back; if that fails, the next creator does it. Where the
+            // name is there and only the folder's sync failed, the group is.
+            if storage.exists(path).is_ok_and(|there| !there) {
+                let _ = self.clear_unfinished(&folder);
+            }
             return Err(error);
         }
         storage.sync_dir(&self.folder.join(names::GROUPS))

@@ -165,12 +165,15 @@ fn run(store: &Weak<StoreInner>, inbox: &Receiver<Task>) {
 /// needs what failed fails himself, with the same error and someone to tell it to.
 fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     let mut next = IDLE;
+    // First, and between what may take long: others wait for what the dead had (P10).
+    let _ = store.find_dead(PROBE_MS);
     let tended: Vec<_> = locked(&store.tended).values().cloned().collect();
     let mut interval: Option<Duration> = None;
     for part in &tended {
         if part.tend().is_ok_and(|pace| pace == Pace::Soon) {
             next = SOON;
         }
+        store.clean_up_noticed();
         let wanted = part.sync_interval();
         interval = interval.into_iter().chain(wanted).min();
     }
@@ -181,11 +184,11 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
             *synced = Instant::now();
             for part in tended.iter().filter(|part| part.sync_interval().is_some()) {
                 let _ = part.sync();
+                store.clean_up_noticed();
             }
         }
         next = next.min(interval.saturating_sub(synced.elapsed()));
     }
-    let _ = store.find_dead(PROBE_MS);
     next
 }
 

@@ -27,6 +27,14 @@ enum Need {
     Room,
 }
 
+/// What became of a window's move to a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    Now,
+    ByAnother,
+    NoRoom,
+}
+
 struct Looked {
     need: Need,
     /// Those whose lease ran out for the last time.
@@ -57,8 +65,9 @@ impl Consumer {
             if let Some(error) = self.pending() {
                 return Err(error);
             }
-            // Housekeeping cleans up: this group does not wait for what that has to wait for (P13).
-            store.notice_dead(PROBE_MS);
+            // Its own leases at once; housekeeping cleans up the rest: this group does not wait for
+            // what that has to wait for (P10, P13).
+            store.notice_dead(PROBE_MS, &self.group);
             let mut freed = false;
             for partition in &self.group.topic.partitions {
                 freed |= partition.tend_large()?;
@@ -187,7 +196,7 @@ impl Consumer {
             let more = match looked.need {
                 Need::Nothing => false,
                 Need::Map(cursor) => self.map(partition, cursor)?,
-                Need::Damage(cursor) => self.pass_damage(partition, cursor)?,
+                Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
                 Need::Room => match self.grow(number) {
                     // What was found can be settled, and then there is room (P5).
                     Err(error) if error.kind() == ErrorKind::DiskFull && !found.is_empty() => false,
@@ -257,34 +266,46 @@ impl Consumer {
         match partition.resolve(&mut resolved)? {
             Place::Mapped => {}
             Place::Nothing => return Ok(false),
-            Place::Broken => return self.pass_damage(partition, cursor),
+            Place::Broken => return self.pass_damage(partition, cursor, resolved),
         }
-        self.group.with_window(partition.number(), |window| {
-            // Somebody else may have moved on: then there is something to look at again.
-            let moved = window.cursor() != cursor;
-            let fits =
-                moved || resolved.offset == cursor.offset || window.settle_gap(resolved.offset);
-            if fits && !moved {
-                window.set_cursor(resolved);
+        let moved = self.go_on(partition, cursor, resolved, false)?;
+        self.looks_again(partition, moved)
+    }
+
+    /// Goes on behind damage at the window's cursor, which was resolved to `at`.
+    fn pass_damage(&self, partition: &Partition, cursor: Cursor, at: Cursor) -> Result<bool> {
+        let (next, error) = partition.skip_damage(&at)?;
+        let moved = self.go_on(partition, cursor, next, true)?;
+        if moved == Moved::Now {
+            self.keep_pending(error);
+        }
+        self.looks_again(partition, moved)
+    }
+
+    /// Moves the window from one place to another; what is between them is settled.
+    fn go_on(&self, log: &Partition, from: Cursor, to: Cursor, damaged: bool) -> Result<Moved> {
+        self.group.with_window(log.number(), |window| {
+            if window.cursor() != from {
+                return Moved::ByAnother;
             }
-            fits
+            if to.offset != from.offset && !window.settle_gap(to.offset) {
+                return Moved::NoRoom;
+            }
+            window.set_cursor(to);
+            if damaged {
+                window.count_damage();
+            }
+            Moved::Now
         })
     }
 
-    fn pass_damage(&self, partition: &Partition, cursor: Cursor) -> Result<bool> {
-        let (next, error) = partition.skip_damage(&cursor)?;
-        let passed = self.group.with_window(partition.number(), |window| {
-            let passed = window.cursor() == cursor && window.settle_gap(next.offset);
-            if passed {
-                window.set_cursor(next);
-                window.count_damage();
-            }
-            passed
-        })?;
-        if passed {
-            self.keep_pending(error);
+    /// Whether there is something to look at again: also where somebody else has moved on, and
+    /// where there is room for the gap now.
+    fn looks_again(&self, partition: &Partition, moved: Moved) -> Result<bool> {
+        match moved {
+            Moved::Now | Moved::ByAnother => Ok(true),
+            Moved::NoRoom => self.grow(partition.number()),
         }
-        Ok(passed)
     }
 
     /// Room for more unsettled messages, if the group's limit allows.

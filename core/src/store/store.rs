@@ -57,6 +57,22 @@ impl Store {
         })
     }
 
+    /// On another storage than the disk.
+    #[cfg(test)]
+    pub(crate) fn open_on(
+        storage: Arc<dyn Storage>,
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self> {
+        let clock = Arc::new(SystemClock);
+        let inner = open::open(path, options, &World { storage, clock })?;
+        let path = inner.path.clone();
+        Ok(Self {
+            path,
+            opened: Arc::new(Forkable::new(inner)),
+        })
+    }
+
     /// What this process has open; in the child of a fork it joins anew first (P17).
     #[inline]
     pub(crate) fn inner(&self) -> Result<&Arc<StoreInner>> {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering as Memory;
 
 use super::group::GroupInner;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::group::{Batches, Life, Window};
 use crate::shm::{Acquired, OwnerLock, boot_id};
@@ -17,12 +17,17 @@ impl GroupInner {
         partition: u32,
         work: impl FnOnce(&mut Window) -> T,
     ) -> Result<T> {
-        let region = &self.block.partitions[partition as usize];
-        if region.load(at::REBUILT, Memory::Acquire) == 0 {
+        if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
         }
+        self.hold_window(partition, work)
+    }
+
+    /// As `with_window`, whether or not the window was rebuilt in this life.
+    #[inline]
+    fn hold_window<T>(&self, partition: u32, work: impl FnOnce(&mut Window) -> T) -> Result<T> {
         let env = &*self.topic.store.env;
-        let lock = region.word32(at::LOCK);
+        let lock = self.block.partitions[partition as usize].word32(at::LOCK);
         let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         let window = self.windows[partition as usize].with(&mut held);
         if let Err(error) = self.make_ready(window, partition, how) {
@@ -48,7 +53,9 @@ impl GroupInner {
     fn make_ready(&self, window: &mut Window, partition: u32, how: Acquired) -> Result<()> {
         self.topic.store.env.check_fence()?;
         window.refresh()?;
-        if how == Acquired::Clean {
+        // One that was not rebuilt in this life yet is not repaired either: that does it all.
+        let begun = self.is_rebuilt(partition);
+        if how == Acquired::Clean || !begun {
             return Ok(());
         }
         window.check_span()?;
@@ -70,53 +77,49 @@ impl GroupInner {
         Ok(())
     }
 
+    #[inline]
+    fn is_rebuilt(&self, partition: u32) -> bool {
+        let region = &self.block.partitions[partition as usize];
+        region.load(at::REBUILT, Memory::Acquire) != 0
+    }
+
     /// The first use of the group in this life of the store: all leases are void, and what their
     /// holders had started is charged. A batch may come from several partitions, so all are asked
     /// what was started of it before any is rebuilt (P10). One at a time; one that dies in between
-    /// leaves the rest to the next. Errors only for the partition that is asked for.
+    /// leaves the rest to the next. Damage is told of for the partition that is asked for, and
+    /// keeps no other from being used.
     #[cold]
     fn begin_life(&self, wanted: u32) -> Result<()> {
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        self.hold_window(wanted, |window| window.check())??;
+        let others = |number: &u32| !self.is_rebuilt(*number);
+        let left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
         let mut started = Batches::new();
-        for number in 0..self.windows.len() as u32 {
-            let asked = self.with_raw_window(number, |window| {
-                window.check_span()?;
+        for number in &left {
+            let asked = self.hold_window(*number, |window| {
+                window.check()?;
                 started.extend(window.started_batches(|_| true));
                 Ok(())
             });
-            // Rebuilding says so, if it is the one that is wanted.
-            drop(asked);
+            unless_damaged(asked.and_then(|asked| asked))?;
         }
-        for number in 0..self.windows.len() as u32 {
-            let rebuilt =
-                self.with_raw_window(number, |window| self.revive(number, window, &started));
-            if number == wanted {
+        for number in &left {
+            let rebuilt = self
+                .hold_window(*number, |window| self.revive(*number, window, &started))
+                .and_then(|done| done);
+            if *number == wanted {
                 rebuilt?;
+            } else {
+                unless_damaged(rebuilt)?;
             }
         }
         Ok(())
     }
 
-    /// With the lock of a window that may not be rebuilt in this life.
-    fn with_raw_window(
-        &self,
-        partition: u32,
-        work: impl FnOnce(&mut Window) -> Result<()>,
-    ) -> Result<()> {
-        let env = &*self.topic.store.env;
-        let lock = self.block.partitions[partition as usize].word32(at::LOCK);
-        let (mut held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        env.check_fence()?;
-        let window = self.windows[partition as usize].with(&mut held);
-        window.refresh()?;
-        work(window)
-    }
-
     fn revive(&self, partition: u32, window: &mut Window, started: &Batches) -> Result<()> {
-        let region = &self.block.partitions[partition as usize];
-        if region.get(at::REBUILT) != 0 {
+        if self.is_rebuilt(partition) {
             return Ok(());
         }
         let life = if window.boot() == boot_id() {
@@ -124,11 +127,12 @@ impl GroupInner {
         } else {
             Life::NewBoot
         };
-        window.check_span()?;
+        window.check()?;
         window.open_clean()?;
         self.rebuild(partition, window, life, started)?;
         window.set_boot(boot_id());
         // Last: a death before has the next one do it again.
+        let region = &self.block.partitions[partition as usize];
         region.store(at::REBUILT, 1, Memory::Release);
         Ok(())
     }
@@ -140,5 +144,13 @@ impl GroupInner {
             .store
             .check_open()
             .and_then(|()| self.with_window(partition, |window| window.start(offset, attempt)));
+    }
+}
+
+/// Whoever uses the window is told of its damage.
+fn unless_damaged(done: Result<()>) -> Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::Damaged => Ok(()),
+        other => other,
     }
 }

@@ -1,6 +1,5 @@
 //! What a host may find after a power loss.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -92,8 +91,8 @@ impl Inode {
         *lock(&after.content) = Content {
             len,
             durable_len: len,
-            versions: HashMap::new(),
             synced: sectors,
+            ..Content::default()
         };
         Ok(after)
     }

@@ -6,7 +6,7 @@
 
 mod loss;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::shm::{LockFile, Mapping, Tracker};
 
 const SECTOR: usize = 512;
+/// Sectors of a page.
+const PAGE: usize = 8;
 const CAPACITY: usize = 64 << 20;
 
 /// Which verb of a file fails.
@@ -29,6 +31,8 @@ pub enum Fault {
     Allocate,
     /// `open`, as when a process has too many files open.
     Open,
+    /// `sync_dir`.
+    SyncFolder,
 }
 
 /// The disk in memory. Clones are the same disk.
@@ -37,7 +41,7 @@ pub struct Twin(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    countdown: [AtomicI64; 4],
+    countdown: [AtomicI64; 5],
 }
 
 #[derive(Default)]
@@ -61,6 +65,8 @@ struct Content {
     versions: HashMap<usize, Vec<Vec<u8>>>,
     /// The last synced bytes of sectors that were ever synced; others are zero.
     synced: HashMap<usize, Vec<u8>>,
+    /// Sectors that a failed sync left: their pages count as written until they are stored to.
+    forgotten: HashSet<usize>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,7 +83,7 @@ impl Twin {
     /// An empty disk.
     #[must_use]
     pub fn new() -> Self {
-        let countdown = [const { AtomicI64::new(i64::MAX) }; 4];
+        let countdown = [const { AtomicI64::new(i64::MAX) }; 5];
         Self(Arc::new(Shared {
             state: Mutex::default(),
             countdown,
@@ -104,7 +110,7 @@ impl Twin {
         let code = match what {
             Fault::Allocate => libc::ENOSPC,
             Fault::Open => libc::EMFILE,
-            Fault::Write | Fault::Sync => libc::EIO,
+            Fault::Write | Fault::Sync | Fault::SyncFolder => libc::EIO,
         };
         Some(std::io::Error::from_raw_os_error(code))
     }
@@ -128,7 +134,12 @@ impl Inode {
 
     fn record(&self, at: usize, len: usize) {
         let mut content = lock(&self.content);
-        for number in at / SECTOR..=(at + len.max(1) - 1) / SECTOR {
+        let last = (at + len.max(1) - 1) / SECTOR;
+        // A store makes the whole page one that is to be written.
+        for number in at / SECTOR / PAGE * PAGE..(last / PAGE + 1) * PAGE {
+            content.forgotten.remove(&number);
+        }
+        for number in at / SECTOR..=last {
             let now = self.sector(number);
             let durable = content.synced.get(&number).cloned();
             let versions = content
@@ -143,12 +154,32 @@ impl Inode {
 
     fn sync(&self) {
         let mut content = lock(&self.content);
-        let numbers: Vec<usize> = content.versions.keys().copied().collect();
-        for number in numbers {
-            content.synced.insert(number, self.sector(number));
-        }
-        content.versions.clear();
+        let content = &mut *content;
+        let Content {
+            versions,
+            forgotten,
+            synced,
+            ..
+        } = content;
+        versions.retain(|number, _| {
+            let written = !forgotten.contains(number);
+            if written {
+                synced.insert(*number, self.sector(*number));
+            }
+            !written
+        });
         content.durable_len = content.len;
+    }
+
+    /// The disk failed: nobody can tell what it has, and the pages count as written.
+    fn fail_sync(&self) {
+        let mut content = lock(&self.content);
+        let Content {
+            versions,
+            forgotten,
+            ..
+        } = &mut *content;
+        forgotten.extend(versions.keys());
     }
 }
 
@@ -223,6 +254,9 @@ impl Storage for Twin {
     }
 
     fn sync_dir(&self, folder: &Path) -> Result<()> {
+        if let Some(error) = self.fault(Fault::SyncFolder) {
+            return Err(Error::io("sync", folder, error));
+        }
         let mut state = lock(&self.0.state);
         state
             .durable_names
@@ -323,6 +357,7 @@ impl File for TwinFile {
 
     fn sync(&self) -> Result<()> {
         if let Some(error) = self.twin.fault(Fault::Sync) {
+            self.inode.fail_sync();
             return Err(Error::io("sync", &self.path, error));
         }
         self.inode.sync();

@@ -218,3 +218,69 @@ fn p10_when_all_died_only_what_was_started_is_charged() {
     let stats = topic.group("g").expect("group").stats().expect("stats");
     assert_eq!((stats.failed, stats.acked), (0, 1));
 }
+
+/// Fills a topic's only partition until it has three segments; how many messages it has.
+fn fill(topic: &Topic, len: usize) -> u64 {
+    let payload = vec![1; len];
+    let batch = vec![Message::new(&payload); 30_000 / len.min(30_000)];
+    while topic.stats().expect("stats").segments < 3 {
+        topic.send_many(&batch).expect("send");
+    }
+    topic.stats().expect("stats").messages
+}
+
+#[test]
+fn p3_p6_a_group_reads_on_behind_a_segment_whose_header_is_damaged() {
+    // With few messages, and with more than a window has room for at first.
+    for (len, held) in [(30_000, false), (60, true)] {
+        let folder = tempfile::tempdir().expect("folder");
+        let count = {
+            let store = Store::open(folder.path(), options()).expect("open");
+            fill(&topic_of(&store, 1), len)
+        };
+        let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+        let mut bases: Vec<u64> = std::fs::read_dir(&partition)
+            .expect("list")
+            .filter_map(|entry| names::parse_segment(entry.expect("entry").file_name().to_str()?))
+            .collect();
+        bases.sort_unstable();
+        write(&partition.join(names::segment(bases[1])), 20, &[0xEE]);
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 1);
+        let consumer = consumer_of(&topic);
+        let mut kept = (0..bases[1]).chain(bases[2]..count);
+        let first = held.then(|| consumer.receive(1, NOW).expect("receive").remove(0));
+        assert_eq!(
+            first.as_ref().map(|first| first.offset()),
+            held.then(|| kept.next()).flatten()
+        );
+        let (seen, errors) = drain(&consumer);
+        assert!(seen.iter().copied().eq(kept), "{} of {count}", seen.len());
+        assert_eq!(errors, [ErrorKind::Damaged]);
+    }
+}
+
+#[test]
+fn p13_a_group_whose_last_sync_failed_while_it_was_made_is_there_or_can_be_made() {
+    use crate::storage::{Fault, Twin};
+    for nth in 1.. {
+        let twin = Twin::new();
+        let path = Path::new("/store");
+        let store = Store::open_on(Arc::new(twin.clone()), path, &options()).expect("open");
+        let topic = topic_of(&store, 2);
+        topic.send(&Message::new(b"x")).expect("send");
+        twin.fail(Fault::SyncFolder, nth);
+        let made = topic
+            .create_group("g", &GroupOptions::default())
+            .map(|_| ());
+        twin.heal();
+        let group = topic.create_group("g", &GroupOptions::default());
+        let group = group.expect("there, or made now");
+        assert_eq!(group.stats().expect("stats").lag_messages, 1, "call {nth}");
+        assert_eq!(drain(&consumer_of(&topic)).0, [0], "call {nth}");
+        if made.is_ok() {
+            assert!(nth > 2, "no folder was synced");
+            return;
+        }
+    }
+}

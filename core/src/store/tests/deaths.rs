@@ -98,6 +98,8 @@ fn buried(store: &StoreInner) -> bool {
 struct Seen {
     consumers: Mutex<Vec<ConsumerEntry>>,
     fail_once: Mutex<bool>,
+    /// What becomes of the sync for a dead member.
+    synced: Option<ErrorKind>,
 }
 
 impl Cleanup for Seen {
@@ -109,7 +111,70 @@ impl Cleanup for Seen {
         Ok(())
     }
     fn member_died(&self, _: &Arc<StoreInner>) -> Result<()> {
+        let failed = |kind| Err(crate::error::Error::new(kind, "the disk is away"));
+        self.synced.map_or(Ok(()), failed)
+    }
+}
+
+/// Gives leases back as groups do, and syncs for ever.
+struct Syncs(Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Cleanup for Syncs {
+    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
+        crate::store::cleanup::Groups.consumer_died(store, consumer)
+    }
+    fn member_died(&self, _: &Arc<StoreInner>) -> Result<()> {
+        let _ = self.0.lock().expect("lock").recv();
         Ok(())
+    }
+}
+
+#[test]
+fn p10_leases_of_the_dead_wait_for_no_sync() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = store.topic("z", &Default::default()).expect("topic");
+    let group = topic.create_group("g", &Default::default());
+    group.expect("group");
+    let (end, ended) = std::sync::mpsc::channel();
+    let inner = store.inner().expect("open");
+    assert!(
+        inner
+            .cleanup
+            .set(Arc::new(Syncs(Mutex::new(ended))))
+            .is_ok()
+    );
+    let consumer = topic.consumer("g", &Default::default()).expect("consumer");
+    // The first death keeps housekeeping busy, the second one comes behind it.
+    for _ in 0..2 {
+        topic.send(&crate::Message::new(b"x")).expect("send");
+        let mut actor = Actor::start("leases", folder.path());
+        assert_eq!(actor.hear(), "leased");
+        actor.kill();
+        let found = consumer.receive(1, Some(BOUND)).expect("receive");
+        assert_eq!(found.len(), 1, "the lease did not come back");
+        consumer.ack(&[found[0].receipt()]).expect("ack");
+    }
+    drop(end);
+}
+
+#[test]
+fn p17_a_slot_is_free_again_though_what_its_member_sent_cannot_be_synced() {
+    for kind in [ErrorKind::Io, ErrorKind::Poisoned, ErrorKind::Damaged] {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = enter(folder.path()).expect("open");
+        let seen = Seen {
+            synced: Some(kind),
+            ..Seen::default()
+        };
+        assert!(store.cleanup.set(Arc::new(seen)).is_ok());
+        let mut actor = Actor::start("member", folder.path());
+        actor.hear();
+        actor.kill();
+        until("the slot is free", || {
+            store.find_dead(0).expect("look");
+            buried(&store)
+        });
     }
 }
 
