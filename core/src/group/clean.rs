@@ -31,8 +31,9 @@ impl Window {
         self.syncer().sync()
     }
 
-    /// After `check`, before the first change in a new life. The word is cleared on disk before anything else
-    /// changes, or a power loss could leave a mixture under a checksum that says whole.
+    /// After `check`, before the first change in a new life. The word is cleared on disk before
+    /// anything else changes, or a power loss could leave a mixture under a checksum that says
+    /// whole.
     pub fn open_clean(&self) -> Result<()> {
         if self.head.get(header::CLEAN) == 0 {
             return Ok(());
