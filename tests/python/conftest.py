@@ -31,17 +31,31 @@ def store(path: Path) -> Iterator[libqueue.Store]:
         yield opened
 
 
+def answer_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs, which ignore Ctrl-C and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def too_long(*_: object) -> None:
+    raise TimeoutError(f"a process said nothing for {WAIT} seconds")
+
+
 class Child:
     """Another process; it talks by lines."""
 
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=answer_ctrl_c,
         )
 
     def line(self) -> str:
-        """The next line it says; it is killed if it says nothing for too long."""
+        """The next line it says; an error if it says nothing for too long."""
         assert self.process.stdout is not None
+        signal.signal(signal.SIGALRM, too_long)
         signal.alarm(int(WAIT))
         try:
             return self.process.stdout.readline().rstrip("\n")
