@@ -55,6 +55,19 @@ impl ManualClock {
             boot_ms: AtomicU64::new(boot_ms),
         }
     }
+
+    /// Another clock that shows the same.
+    #[must_use]
+    pub fn copy(&self) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self::new(self.wall_ns(), self.boot_ms()))
+    }
+
+    /// Lets time go by, on both clocks.
+    pub fn advance_ms(&self, ms: u64) {
+        self.wall_ns
+            .fetch_add(ms as i64 * 1_000_000, Ordering::SeqCst);
+        self.boot_ms.fetch_add(ms, Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]

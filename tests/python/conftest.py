@@ -32,7 +32,7 @@ def store(path: Path) -> Iterator[libqueue.Store]:
 
 
 def answer_ctrl_c() -> None:
-    """Undo what a shell does to its background jobs, which ignore Ctrl-C and so do their children."""
+    """Undo what a shell does to its background jobs: they and their children ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

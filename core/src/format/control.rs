@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL04");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL05");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -106,6 +106,8 @@ pub mod block {
     pub const MOVER_LOCK: usize = 8;
     /// Of a group: lock of the one who rebuilds its windows in a new life.
     pub const LIFE_LOCK: usize = 9;
+    /// 1 once the names that lead to its files are known to be on disk in this life of `control`.
+    pub const NAMED: usize = 10;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
 }

@@ -130,6 +130,7 @@ fn in_code() -> BTreeMap<String, u64> {
         control::block::GROUPS_EVENT,
         control::block::MOVER_LOCK,
         control::block::LIFE_LOCK,
+        control::block::NAMED,
         control::partition::LOCK,
         control::partition::SYNC_LOCK,
         control::partition::SLOW_LOCK,

@@ -35,7 +35,7 @@ fn grow(window: &mut Window, dies: bool) {
 
 fn begin(twin: &Twin, policy: &Policy) -> Window {
     let mut window = open(twin);
-    window.rebuild(policy, Life::New, &Batches::new(), (0, 1), &|_, _| true);
+    window.rebuild(policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| true);
     window
 }
 
@@ -43,7 +43,13 @@ fn after_loss(twin: &Twin, policy: &Policy, seed: u64) -> Window {
     let after = twin.power_loss(seed).expect("image");
     let mut window = open(&after);
     window.check_span().expect("whole");
-    window.rebuild(policy, Life::NewBoot, &Batches::new(), (0, 1), &|_, _| true);
+    window.rebuild(
+        policy,
+        Life::NewBoot,
+        &Batches::new(),
+        (0, 1),
+        &mut |_, _| true,
+    );
     window
 }
 

@@ -22,14 +22,14 @@ pub enum Life {
 impl Window {
     /// Rebuilds. In a new life leases come back, and what `started` names is charged as P10 says.
     /// `exists` says whether the log has this offset at this position; it is asked only after a new
-    /// start of the host.
+    /// start of the host, of rising offsets.
     pub fn rebuild(
         &mut self,
         policy: &Policy,
         life: Life,
         started: &Batches,
         (now_ms, wall_ms): (u64, u64),
-        exists: &dyn Fn(u64, u64) -> bool,
+        exists: &mut dyn FnMut(u64, u64) -> bool,
     ) {
         if life == Life::NewBoot {
             self.skip_settled_rounds();
@@ -66,7 +66,7 @@ impl Window {
 
     /// Ends the window before the first offset that no entry speaks of: from there on messages are
     /// looked at again, which may deliver some once more, and skips none (P6).
-    fn trim(&self, life: Life, exists: &dyn Fn(u64, u64) -> bool) {
+    fn trim(&self, life: Life, exists: &mut dyn FnMut(u64, u64) -> bool) {
         let entries = &self.entries;
         for offset in self.floor()..self.next() {
             let index = self.index(offset);

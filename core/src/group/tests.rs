@@ -148,7 +148,13 @@ fn history(seed: u64, by_key: bool, steps: u32) {
         policy,
     };
     let (mut dice, mut now) = (Dice(seed), 1_000_u64);
-    window.rebuild(&policy, Life::New, &Batches::new(), (now, 1), &|_, _| true);
+    window.rebuild(
+        &policy,
+        Life::New,
+        &Batches::new(),
+        (now, 1),
+        &mut |_, _| true,
+    );
     let mut receipts: Vec<(u64, u32)> = Vec::new();
     let mut batch = 0;
     for step in 0..steps {
@@ -205,7 +211,13 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             90..93 => {
                 drop(window);
                 window = open(&twin);
-                window.rebuild(&policy, Life::Same, &Batches::new(), (now, 1), &|_, _| true);
+                window.rebuild(
+                    &policy,
+                    Life::Same,
+                    &Batches::new(),
+                    (now, 1),
+                    &mut |_, _| true,
+                );
             }
             _ => now += dice.next(60),
         }
@@ -367,7 +379,9 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         let mut window = open(&twin);
         window.syncer().sync().expect("sync");
         crate::storage::Storage::sync_dir(&twin, Path::new("/")).expect("sync");
-        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &|_, _| true);
+        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| {
+            true
+        });
         let mut dice = Dice(seed);
         let mut model = Model {
             messages: BTreeMap::new(),
@@ -385,9 +399,13 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         }
         let after = twin.power_loss(seed).expect("image");
         let mut window = open(&after);
-        window.rebuild(&policy, Life::NewBoot, &Batches::new(), (0, 1), &|_, _| {
-            true
-        });
+        window.rebuild(
+            &policy,
+            Life::NewBoot,
+            &Batches::new(),
+            (0, 1),
+            &mut |_, _| true,
+        );
         let mut seen: Vec<u64> = (window.next()..200).collect();
         window.expire(&policy, 10_000_000, 1);
         while let Some(taken) = window.take_ready(20_000_000, 1, 1) {

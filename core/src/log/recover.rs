@@ -20,7 +20,7 @@ use crate::format::names;
 use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::reserve::Reserve;
 use crate::format::segment::RECORDS;
-use crate::shm::{Held, boot_id};
+use crate::shm::Held;
 
 /// Where a walk is.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ impl Partition {
     pub(super) fn recover(&self, _held: &mut Held<'_>) -> Result<()> {
         let reserve = self.read_reserve()?;
         let bases = self.bases()?;
-        let lost = reserve.is_some_and(|r| !r.clean && r.boot != boot_id());
+        let lost = reserve.is_some_and(|r| !r.clean && r.boot != self.env.storage.boot_id());
         let mut walk = self.begin(reserve, &bases, lost)?;
         self.walk(&mut walk, lost)?;
         if lost {

@@ -5,7 +5,7 @@ use super::Partition;
 use crate::error::Result;
 use crate::format::names;
 use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS};
-use crate::shm::{OwnerLock, boot_id};
+use crate::shm::OwnerLock;
 use crate::storage::{Access, File};
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl Partition {
             mark_offset,
             mark_timestamp: self.block.last_timestamp(),
             clean,
-            boot: boot_id(),
+            boot: self.env.storage.boot_id(),
         };
         file.write_at(&reserve.encode(), SLOTS[1 - slot])?;
         file.sync()

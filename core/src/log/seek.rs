@@ -8,7 +8,55 @@ use crate::format::record::{self, END, RESERVED};
 use crate::format::segment::RECORDS;
 use crate::options::Start;
 
+/// Tells of rising offsets whether the log has them; see [`Partition::presence`].
+pub struct Presence<'a> {
+    log: &'a Partition,
+    /// Behind the last that was told of.
+    cursor: Option<Cursor>,
+    /// Up to this offset something is damaged.
+    damaged: u64,
+}
+
+impl Presence<'_> {
+    /// Whether there is a message of this offset at this position, or bytes that were one: reading
+    /// it tells of the damage (P3).
+    pub fn has(&mut self, offset: u64, position: u64) -> Result<bool> {
+        let cursor = self.cursor.get_or_insert(Cursor::at_offset(offset));
+        while offset >= self.damaged {
+            match self.log.look(cursor)? {
+                Step::Record {
+                    offset: found,
+                    next,
+                    ..
+                } if found < offset => *cursor = next,
+                Step::Record {
+                    offset: found,
+                    position: at,
+                    ..
+                } => return Ok((found, at) == (offset, position)),
+                Step::Damaged => {
+                    *cursor = self.log.skip_damage(cursor)?.0;
+                    self.damaged = cursor.offset;
+                }
+                Step::End | Step::NotMapped => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
 impl Partition {
+    /// Walks the log to tell of rising offsets whether it has them. After a power loss whole
+    /// records may stand behind the place where recovery cut: whoever knows where they are must not
+    /// find them there (P2).
+    pub fn presence(&self) -> Presence<'_> {
+        Presence {
+            log: self,
+            cursor: None,
+            damaged: 0,
+        }
+    }
+
     /// Maps what the cursor needs, finding its segment and position if they are not known.
     pub fn resolve(&self, cursor: &mut Cursor) -> Result<Place> {
         if self.usable(cursor.segment)?.is_some() {

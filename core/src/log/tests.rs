@@ -97,6 +97,9 @@ fn open_with(
     durability: Durability,
 ) -> Result<Arc<Partition>> {
     storage.create_dir(folder, 0o770).expect("folder");
+    storage
+        .sync_dir(folder.parent().expect("parent"))
+        .expect("sync");
     let (env, folder) = (Arc::new(env_on(storage)), folder.to_owned());
     let published = Arc::new(|_| ());
     Partition::open(env, folder, block, (7, 0), durability, published)

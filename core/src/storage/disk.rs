@@ -11,7 +11,7 @@ use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::{Access, File, Storage};
 use crate::error::{Error, Result};
-use crate::shm::{LockFile, Mapping};
+use crate::shm::{LockFile, Mapping, boot_id};
 
 /// File systems whose locks or mappings are not kept by one kernel, by the magic number of statfs.
 const NETWORK_KINDS: [(u64, &str); 19] = [
@@ -104,6 +104,10 @@ impl Storage for Disk {
         fs::File::open(folder)
             .and_then(|opened| opened.sync_all())
             .map_err(|e| Error::io("sync the folder", folder, e))
+    }
+
+    fn boot_id(&self) -> [u8; 16] {
+        boot_id()
     }
 
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use disk::Disk;
 pub use replace::replace_file;
 #[cfg(test)]
-pub use twin::{Fault, Twin};
+pub use twin::{Choices, Event, Fault, Twin};
 
 use crate::error::Result;
 use crate::shm::{LockFile, Mapping};
@@ -46,6 +46,9 @@ pub trait Storage: Send + Sync {
     fn exists(&self, path: &Path) -> Result<bool>;
     /// Makes created, renamed and removed names in the folder durable.
     fn sync_dir(&self, folder: &Path) -> Result<()>;
+    /// Which start of the host this is: drawn by the kernel each time. What was not synced in
+    /// another one may be lost.
+    fn boot_id(&self) -> [u8; 16];
     /// The kind of network file system the path lies on, if it does.
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>>;
     /// Opens a file for kernel locks.

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{
     BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, group_partition, header, member, partition,
 };
-use crate::shm::{Liveness, Mapping, Owner, OwnerLock, Region, boot_id};
+use crate::shm::{Liveness, Mapping, Owner, OwnerLock, Region};
 use crate::storage::{Access, File, Storage};
 
 const TOPIC: u64 = 1;
@@ -28,8 +28,7 @@ pub(super) struct Shared {
     pub(super) consumers: Region,
 }
 
-fn boot_words() -> [u64; 2] {
-    let id = boot_id();
+fn boot_words(id: [u8; 16]) -> [u64; 2] {
     let word = |at: usize| crate::format::u64_at(&id, at);
     [word(0), word(8)]
 }
@@ -59,7 +58,7 @@ impl Shared {
         // Enough for the blocks of any store that is only read; untouched pages cost nothing.
         let map = Arc::new(Mapping::anonymous(MAPPED)?);
         let made = Self::over(map, None).ok_or_else(|| damaged("private memory is too small"))?;
-        made.fill();
+        made.fill([0; 16]);
         Ok(made)
     }
 
@@ -71,12 +70,12 @@ impl Shared {
         file.allocate((BLOCKS as u64).next_multiple_of(GROWTH))?;
         let made = Self::of_file(file)?
             .ok_or_else(|| damaged(format!("{} is shorter than allocated", path.display())))?;
-        made.fill();
+        made.fill(storage.boot_id());
         Ok(made)
     }
 
-    fn fill(&self) {
-        let [low, high] = boot_words();
+    fn fill(&self, boot: [u8; 16]) {
+        let [low, high] = boot_words(boot);
         self.header.set(header::SIGNATURE, SIGNATURE);
         self.header.set(header::BOOT, low);
         self.header.set(header::BOOT + 1, high);
@@ -118,7 +117,7 @@ impl Shared {
             found.header.get(header::BOOT),
             found.header.get(header::BOOT + 1),
         ];
-        Ok((boot == boot_words()).then_some(found))
+        Ok((boot == boot_words(storage.boot_id())).then_some(found))
     }
 
     /// Raises the mapping's limit if others have made the file longer; whether `end` is inside.
@@ -188,6 +187,20 @@ impl Block {
     /// Id of the topic or group.
     pub(crate) fn id(&self) -> u64 {
         self.head.get(block::ID)
+    }
+
+    /// Puts the names of a topic's or group's files, which lie in these folders, on disk, once in
+    /// each life of `control`. Whoever created it may have died before it did, and what is sent
+    /// here with a promise must be found by name after a power loss (P2).
+    pub(crate) fn name_durably(&self, storage: &dyn Storage, folders: &[&Path]) -> Result<()> {
+        if self.head.load(block::NAMED, Ordering::Acquire) == 0 {
+            for folder in folders {
+                storage.sync_dir(folder)?;
+            }
+            // Last: a death before has the next one do it again.
+            self.head.store(block::NAMED, 1, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Of a group: id of its topic.

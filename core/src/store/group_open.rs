@@ -153,6 +153,8 @@ impl TopicInner {
             .store
             .control
             .group_block(self.uid, uid, self.config.partitions)?;
+        let groups = self.folder.join(names::GROUPS);
+        block.name_durably(&*env.storage, &[&folder, &groups])?;
         let mut windows = Vec::new();
         for partition in &self.partitions {
             let number = partition.number();

@@ -192,6 +192,15 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     next
 }
 
+#[cfg(test)]
+impl StoreInner {
+    /// One look around, with all intervals over, where no thread keeps house.
+    pub(crate) fn look_around(self: &Arc<Self>) {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(3600));
+        look(self, &mut long_ago.unwrap_or_else(Instant::now));
+    }
+}
+
 impl StoreInner {
     /// Has housekeeping look after a part from now on, in the place of an earlier one of this
     /// folder.

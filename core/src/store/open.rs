@@ -32,9 +32,11 @@ const META_MAX: u64 = 64 * 1024;
 const NOT_A_FOLDER: i32 = 20;
 
 /// What a store is opened with besides its path and options.
-pub(super) struct World {
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) clock: Arc<dyn Clock>,
+pub(crate) struct World {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether a thread keeps house: not in a simulation, which replays.
+    pub(crate) housekeeping: bool,
 }
 
 /// Permission bits of a folder: who may read or write a file may search the folder too.
@@ -230,7 +232,7 @@ fn stuck(path: &Path, waited: Duration) -> Error {
 fn create(storage: &dyn Storage, path: &Path, options: &StoreOptions) -> Result<()> {
     let meta = path.join(names::STORE_META);
     if storage.exists(&meta)? {
-        return Ok(());
+        return name_durably(storage, path);
     }
     storage.create_dir(&path.join(names::TOPICS), folder_mode(options.mode))?;
     let id = format!("{:016x}{:016x}", draw(), draw());
@@ -243,6 +245,17 @@ fn create(storage: &dyn Storage, path: &Path, options: &StoreOptions) -> Result<
     match path.parent() {
         Some(parent) => storage.sync_dir(parent),
         None => Ok(()),
+    }
+}
+
+/// Whoever made the store may have died before its name was on disk, and all that is promised in it
+/// is found by that name after a power loss (P2).
+fn name_durably(storage: &dyn Storage, path: &Path) -> Result<()> {
+    storage.sync_dir(path)?;
+    match path.parent().map(|parent| storage.sync_dir(parent)) {
+        // Of a folder that may not be read the store is not the newest entry.
+        Some(Err(error)) if error.kind() != ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -289,7 +302,9 @@ fn join(
         members,
         lock,
     }));
-    *locked(&store.housekeeper) = Some(Housekeeper::start(&store, tasks)?);
+    if world.housekeeping {
+        *locked(&store.housekeeper) = Some(Housekeeper::start(&store, tasks)?);
+    }
     Ok(store)
 }
 

@@ -61,6 +61,10 @@ impl Storage for ReadOnly {
         Ok(())
     }
 
+    fn boot_id(&self) -> [u8; 16] {
+        self.0.boot_id()
+    }
+
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         self.0.network_kind(path)
     }

@@ -38,6 +38,7 @@ fn world() -> World {
     World {
         storage: Arc::new(Disk),
         clock: Arc::new(SystemClock),
+        housekeeping: true,
     }
 }
 
@@ -64,8 +65,14 @@ impl Store {
         path: &Path,
         options: &StoreOptions,
     ) -> Result<Self> {
-        let clock = Arc::new(SystemClock);
-        let inner = open::open(path, options, &World { storage, clock })?;
+        let world = World { storage, ..world() };
+        Self::open_in(&world, path, options)
+    }
+
+    /// On another storage, and by another clock.
+    #[cfg(test)]
+    pub(crate) fn open_in(world: &World, path: &Path, options: &StoreOptions) -> Result<Self> {
+        let inner = open::open(path, options, world)?;
         let path = inner.path.clone();
         Ok(Self {
             path,

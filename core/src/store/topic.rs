@@ -111,6 +111,8 @@ impl StoreInner {
             return Ok(inner);
         }
         let block = self.control.topic_block(uid, config.partitions)?;
+        let topics = self.path.join(names::TOPICS);
+        block.name_durably(&*self.env.storage, &[&folder, &topics])?;
         let on_publish = notifier(self, &block, uid);
         let mut partitions = Vec::new();
         for number in 0..config.partitions {

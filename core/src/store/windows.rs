@@ -7,7 +7,7 @@ use super::group::GroupInner;
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::group::{Batches, Life, Window};
-use crate::shm::{Acquired, OwnerLock, boot_id};
+use crate::shm::{Acquired, OwnerLock};
 
 impl GroupInner {
     /// Runs `work` on a partition's window with its lock held, repaired if its last holder died.
@@ -71,10 +71,17 @@ impl GroupInner {
     ) -> Result<()> {
         let clock = &self.topic.store.env.clock;
         let log = &self.topic.partitions[partition as usize];
-        let exists = |offset, position| log.record(offset, position).is_ok();
+        let (mut presence, mut done) = (log.presence(), Ok(()));
+        // What cannot be asked for is there: whoever is handed it is told why it cannot be read.
+        let mut exists = |offset, position| {
+            presence.has(offset, position).unwrap_or_else(|error| {
+                done = Err(error);
+                true
+            })
+        };
         let times = (clock.boot_ms(), clock.wall_ms());
-        window.rebuild(&self.policy, life, started, times, &exists);
-        Ok(())
+        window.rebuild(&self.policy, life, started, times, &mut exists);
+        done
     }
 
     #[inline]
@@ -122,7 +129,8 @@ impl GroupInner {
         if self.is_rebuilt(partition) {
             return Ok(());
         }
-        let life = if window.boot() == boot_id() {
+        let boot = self.topic.store.env.storage.boot_id();
+        let life = if window.boot() == boot {
             Life::New
         } else {
             Life::NewBoot
@@ -130,7 +138,7 @@ impl GroupInner {
         window.check()?;
         window.open_clean()?;
         self.rebuild(partition, window, life, started)?;
-        window.set_boot(boot_id());
+        window.set_boot(boot);
         // Last: a death before has the next one do it again.
         let region = &self.block.partitions[partition as usize];
         region.store(at::REBUILT, 1, Memory::Release);

@@ -38,6 +38,7 @@ fn world() -> World {
     World {
         storage: Arc::new(Disk),
         clock: Arc::new(SystemClock),
+        housekeeping: true,
     }
 }
 

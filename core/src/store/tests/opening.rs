@@ -252,6 +252,7 @@ fn a_network_file_system_is_refused_and_left_as_it_was() {
             ..roles::Dying::default()
         }),
         clock: Arc::new(SystemClock),
+        housekeeping: true,
     };
     for read_only in [false, true] {
         let options = StoreOptions {

@@ -120,6 +120,7 @@ fn dies_at(place: &Path, step: u32) {
     let world = World {
         storage,
         clock: Arc::new(SystemClock),
+        housekeeping: true,
     };
     let _store = open(place, &options(), &world).expect("open");
     say("opened");
@@ -169,6 +170,9 @@ impl Storage for Dying {
     fn sync_dir(&self, folder: &Path) -> Result<()> {
         self.step();
         Disk.sync_dir(folder)
+    }
+    fn boot_id(&self) -> [u8; 16] {
+        Disk.boot_id()
     }
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         match self.network {
