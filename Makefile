@@ -67,6 +67,13 @@ test-c: library
 test-demo: library install-python demo-programs demo-data
 	$(PYTHON) demo/run.py --input $(INPUT) --bin $(BUILD)/demo --chaos 7
 
+## soak-sim: crash simulation for SIM seconds (default 1200); a failure prints a seed that replays it
+SIM ?= 1200
+.PHONY: soak-sim
+soak-sim:
+	LIBQUEUE_SIM_SECONDS=$(SIM) $(CARGO) test --locked --release -p libqueue --lib -- \
+	  simulation::soak --exact --nocapture
+
 ## lint: formatter and linters, warnings as errors
 lint: lint-rust lint-python
 

@@ -37,6 +37,8 @@ mod log;
 pub mod options;
 #[allow(unsafe_code)]
 mod shm;
+#[cfg(test)]
+mod simulation;
 mod storage;
 mod store;
 

@@ -9,8 +9,18 @@ use std::fs;
 use sources::{Source, code, is_word, root, rust, sources};
 
 /// From the bottom up: a layer uses those before it.
-const LAYERS: [&str; 10] = [
-    "error", "clock", "options", "format", "shm", "storage", "log", "group", "store", "inspect",
+const LAYERS: [&str; 11] = [
+    "error",
+    "clock",
+    "options",
+    "format",
+    "shm",
+    "storage",
+    "log",
+    "group",
+    "store",
+    "inspect",
+    "simulation",
 ];
 /// Layers of one height that do not use each other.
 const APART: [(&str, &str); 5] = [

@@ -42,6 +42,10 @@ pub use stats::{GroupStats, PartitionStats, TopicStats};
 pub use store::{Store, StoreStats};
 pub use topic::Topic;
 
+// What a simulation opens a store with.
+#[cfg(test)]
+pub(crate) use open::World;
+
 // What the topics, groups and readers of a store build on.
 use consumer_table::ConsumerSlot;
 use control::Block;

@@ -1,0 +1,176 @@
+//! What must be true of the groups after a crash.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::check::{Opened, told};
+use super::crash::Crash;
+use super::life::LEASE;
+use super::model::{At, Group, Sent, Topic as TopicModel, payload};
+use crate::options::Ordering;
+use crate::{Consumer, Delivery, Topic};
+
+/// What a group handed out, in order.
+#[derive(Default)]
+struct Handed {
+    times: BTreeMap<At, u32>,
+    attempts: BTreeMap<At, u32>,
+    last_of_key: BTreeMap<(u32, Vec<u8>), u64>,
+}
+
+/// Has every group receive and acknowledge all that it has to, and looks at each message's end.
+pub fn drain(opened: &mut Opened<'_>) -> Result<(), String> {
+    for (number, topic) in opened.model.topics.iter().enumerate() {
+        for (place, group) in topic.groups.iter().enumerate() {
+            let received = std::mem::take(&mut opened.received[number][place]);
+            let consumer = opened.life.consumers[number][place].take();
+            let (Some(consumer), Some(of)) = (&consumer, &opened.life.topics[number]) else {
+                continue;
+            };
+            let name = format!("topic {} group {}", topic.name, group.name);
+            let handed = receive_all(opened, group, consumer, received);
+            let handed = handed.map_err(|e| format!("{name}: {e}"))?;
+            check(opened, (number, topic, of), group, &handed)
+                .map_err(|e| format!("{name}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn receive_all(
+    opened: &Opened<'_>,
+    group: &Group,
+    consumer: &Consumer,
+    received: Vec<Delivery>,
+) -> Result<Handed, String> {
+    let mut handed = Handed::default();
+    let (mut batch, mut empty) = (received, 0);
+    while empty < 3 {
+        for one in &batch {
+            handed.note(group, one)?;
+        }
+        let receipts: Vec<_> = batch.iter().map(Delivery::receipt).collect();
+        consumer.ack(&receipts).map_err(told("acknowledging"))?;
+        batch = consumer
+            .receive(60, Some(Duration::ZERO))
+            .map_err(told("receiving"))?;
+        if batch.is_empty() {
+            // Retries fall due, and the dead are moved by whoever comes.
+            empty += 1;
+            opened.clock.advance_ms(3 * LEASE.as_millis() as u64);
+        }
+    }
+    Ok(handed)
+}
+
+impl Handed {
+    fn note(&mut self, group: &Group, one: &Delivery) -> Result<(), String> {
+        let at = (one.partition(), one.offset());
+        *self.times.entry(at).or_default() += 1;
+        self.attempts.insert(at, one.attempt());
+        if let (Ordering::Key, Some(key)) = (group.ordering, one.key()) {
+            let last = self.last_of_key.insert((at.0, key.to_vec()), at.1);
+            if last.is_some_and(|last| last >= at.1) {
+                return Err(format!("P11: {at:?} comes after {last:?} of its key"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    opened: &Opened<'_>,
+    (number, model, topic): (usize, &TopicModel, &Topic),
+    group: &Group,
+    handed: &Handed,
+) -> Result<(), String> {
+    let of = topic.group(group.name).map_err(told("looking at it"))?;
+    let mut letters: BTreeMap<At, u32> = BTreeMap::new();
+    for letter in of.dead_letters(usize::MAX).map_err(told("dead letters"))? {
+        let at = (letter.source_partition, letter.source_offset);
+        *letters.entry(at).or_default() += 1;
+        is_what_was_sent(model, at, letter.message.payload())?;
+        if !group.dead.contains(&at) && !group.may_be_dead(at, opened.crashes) {
+            return Err(format!(
+                "P12: {at:?} is a dead letter, and never failed so often"
+            ));
+        }
+    }
+    for (partition, contents) in opened.contents[number].iter().enumerate() {
+        for (offset, _) in contents {
+            let at = (partition as u32, *offset);
+            let count = |of: &BTreeMap<At, u32>| of.get(&at).copied().unwrap_or(0);
+            ended(opened, group, at, count(&handed.times), count(&letters))?;
+            let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
+            if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
+                return Err(format!(
+                    "P6: {at:?} comes as attempt {is:?}, {was:?} was seen"
+                ));
+            }
+        }
+    }
+    for at in handed.times.keys() {
+        let known = &opened.contents[number][at.0 as usize];
+        if !known.iter().any(|(offset, _)| *offset == at.1) {
+            return Err(format!("P6: {at:?} is handed out and not in the log"));
+        }
+    }
+    // Dead letters stay where a power loss took the message that they were made of.
+    let gone = group.dead.iter().find(|at| letters.get(at) != Some(&1));
+    if let Some(at) = gone {
+        return Err(format!(
+            "P12: the dead letter of {at:?} is there {:?} times",
+            letters.get(at)
+        ));
+    }
+    let lag = of.stats().map_err(told("statistics"))?.lag_messages;
+    if lag != 0 {
+        return Err(format!(
+            "P6: {lag} messages are neither handed out nor settled"
+        ));
+    }
+    Ok(())
+}
+
+/// P6, P12: each message was handed out once more, or is a dead letter, or was settled before.
+fn ended(
+    opened: &Opened<'_>,
+    group: &Group,
+    at: At,
+    times: u32,
+    letters: u32,
+) -> Result<(), String> {
+    let ways = times + letters;
+    let acked = group.acked.contains(&at);
+    let wrong = if group.dead.contains(&at) {
+        times != 0 || letters != 1
+    } else if acked && opened.crash == Crash::Killed {
+        ways != 0
+    } else if acked || group.settling.contains(&at) {
+        ways > 1
+    } else {
+        ways != 1
+    };
+    if wrong {
+        return Err(format!(
+            "P6, P12: {at:?} was handed out {times} times and is a dead letter {letters} times; it \
+             was {}",
+            if acked {
+                "acknowledged"
+            } else {
+                "not acknowledged"
+            }
+        ));
+    }
+    Ok(())
+}
+
+fn is_what_was_sent(model: &TopicModel, at: At, bytes: &[u8]) -> Result<(), String> {
+    let log = &model.logs[at.0 as usize];
+    let sent = log.sent.iter().find(|one| one.offset == at.1);
+    let same = |sent: &Sent| payload(sent) == bytes;
+    if sent.is_some_and(same) || log.pending.iter().any(same) {
+        return Ok(());
+    }
+    Err(format!("P12: the dead letter of {at:?} has other bytes"))
+}

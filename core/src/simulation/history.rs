@@ -1,0 +1,399 @@
+//! A random history: what a program does with a store, in one thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::crash::{Depth, Sim, Tally, add};
+use super::life::{LEASE, Life, consumer_options, open, topic_options};
+use super::model::{At, Group, Log, Sent, There, Topic as TopicModel, payload};
+use crate::clock::ManualClock;
+use crate::options::{Durability, Ordering};
+use crate::storage::{Choices, Twin};
+use crate::{Error, ErrorKind, Message, Receipt};
+
+/// How long a history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One topic, a few small messages, every event a crash point.
+    Short,
+    /// Three topics of the three durabilities, dozens of operations, segments that roll.
+    Long,
+}
+
+/// A delivery that is not settled yet.
+struct Lease {
+    topic: usize,
+    group: usize,
+    at: At,
+    receipt: Receipt,
+}
+
+struct History {
+    sim: Arc<Sim>,
+    twin: Twin,
+    clock: Arc<ManualClock>,
+    chance: Choices,
+    shape: Shape,
+    life: Life,
+    leases: Vec<Lease>,
+    numbers: u64,
+}
+
+fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
+    let topic = |name, durability, partitions, groups: &[Group]| TopicModel {
+        name,
+        durability,
+        there: There::No,
+        logs: vec![Log::default(); partitions],
+        groups: groups.to_vec(),
+    };
+    let every = Durability::Interval(Duration::from_millis(5));
+    let any = Group::new("any", Ordering::None, 2);
+    let key = Group::new("key", Ordering::Key, 3);
+    match shape {
+        Shape::Short => {
+            let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
+            let groups = [&[][..], &[any], &[key]][chance.pick(3)].to_vec();
+            vec![topic("t", durability, 1, &groups)]
+        }
+        Shape::Long => vec![
+            topic("p", Durability::Process, 2, &[any.clone(), key.clone()]),
+            topic("s", Durability::Sync, 1, &[key]),
+            topic("i", every, 1, &[any]),
+        ],
+    }
+}
+
+/// Runs the history of a seed; what went wrong, if anything did.
+pub fn run(
+    seed: u64,
+    shape: Shape,
+    depth: Depth,
+    deadline: Instant,
+    tally: &Arc<Tally>,
+) -> Result<(), String> {
+    let sim = Sim::new(seed, depth, deadline, tally.clone());
+    let mut chance = Choices::seeded(seed);
+    // Half of them on a host that is not this one: only so `verify` can tell a power loss.
+    let twin = if seed.is_multiple_of(2) {
+        Twin::new()
+    } else {
+        Twin::elsewhere()
+    };
+    sim.know(|model| {
+        model.topics = topics(shape, &mut chance);
+        model.doing = "opening".to_owned();
+    });
+    sim.watch(&twin);
+    let clock = sim.clock.clone();
+    let store = open(&twin, &clock).map_err(|e| format!("opening: {e}"))?;
+    let mut history = History {
+        life: sim.know(|model| Life::new(store, &model.topics)),
+        sim,
+        twin,
+        clock,
+        chance,
+        shape,
+        leases: Vec::new(),
+        numbers: 0,
+    };
+    let steps = match shape {
+        Shape::Short => 4 + history.chance.pick(7),
+        Shape::Long => 30 + history.chance.pick(120),
+    };
+    for step in (0..steps).take_while(|_| Instant::now() < deadline) {
+        add(&tally.operations);
+        let done = history.step();
+        if let Some(failure) = history.sim.failure() {
+            return Err(format!("step {step}: {failure}"));
+        }
+        done.map_err(|e| {
+            let doing = history.sim.know(|model| model.doing.clone());
+            format!("step {step}, {doing}: {e}")
+        })?;
+    }
+    history.twin.watch(None);
+    add(&tally.histories);
+    Ok(())
+}
+
+impl History {
+    fn doing(&self, what: String) {
+        self.sim.know(|model| model.doing = what);
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        let count = self.sim.know(|model| model.topics.len());
+        let topic = self.chance.pick(count);
+        if self.life.topics[topic].is_none() {
+            self.open_topic(topic)?;
+        }
+        let groups = self.life.consumers[topic].len();
+        let group = self.chance.pick(groups);
+        match self.chance.pick(100) {
+            0..35 => self.send(topic)?,
+            35..55 if groups > 0 => self.receive(topic, group)?,
+            55..85 if !self.leases.is_empty() => self.settle()?,
+            85..89 => {
+                self.doing("syncing a topic".to_owned());
+                self.life.topics[topic].as_ref().expect("open").sync()?;
+            }
+            89..95 => {
+                self.doing("housekeeping".to_owned());
+                self.may_bury(|_| true);
+                self.life.store.inner()?.look_around();
+            }
+            95..98 => self.let_time_go_by(),
+            98.. => self.begin_a_new_life()?,
+            _ => self.send(topic)?,
+        }
+        self.learn()
+    }
+
+    fn open_topic(&mut self, number: usize) -> Result<(), Error> {
+        let model = self.sim.know(|model| {
+            let topic = &mut model.topics[number];
+            if topic.there == There::No {
+                topic.there = There::Maybe;
+            }
+            topic.clone()
+        });
+        self.doing(format!("opening topic {}", model.name));
+        let topic = self.life.store.topic(model.name, &topic_options(&model))?;
+        self.life.topics[number] = Some(topic);
+        self.sim
+            .know(|model| model.topics[number].there = There::Yes);
+        Ok(())
+    }
+
+    fn open_consumer(&mut self, topic: usize, group: usize) -> Result<(), Error> {
+        if self.life.consumers[topic][group].is_some() {
+            return Ok(());
+        }
+        let model = self.sim.know(|model| {
+            let group = &mut model.topics[topic].groups[group];
+            if group.there == There::No {
+                group.there = There::Maybe;
+            }
+            group.clone()
+        });
+        self.doing(format!("opening group {}", model.name));
+        let opened = self.life.topics[topic].as_ref().expect("open");
+        let consumer = opened.consumer(model.name, &consumer_options(&model))?;
+        self.life.consumers[topic][group] = Some(consumer);
+        self.sim
+            .know(|model| model.topics[topic].groups[group].there = There::Yes);
+        Ok(())
+    }
+
+    fn draw_message(&mut self) -> Sent {
+        let sizes: &[usize] = match self.shape {
+            Shape::Short => &[24, 40, 700],
+            Shape::Long => &[24, 100, 100, 600, 5_000, 40_000, 200_000],
+        };
+        self.numbers += 1;
+        Sent {
+            offset: 0,
+            number: self.numbers,
+            len: sizes[self.chance.pick(sizes.len())],
+            key: (self.chance.pick(3) > 0).then(|| self.chance.pick(4) as u8),
+        }
+    }
+
+    /// One message, a batch for one partition, or one over all partitions.
+    fn send(&mut self, topic: usize) -> Result<(), Error> {
+        let logs = self.sim.know(|model| model.topics[topic].logs.len());
+        let count = [1, 1, 1, 2, 5][self.chance.pick(5)];
+        let over_all = self.chance.pick(3) == 0;
+        let partition = self.chance.pick(logs);
+        let sent: Vec<(usize, Sent)> = (0..count)
+            .map(|turn| {
+                let to = if over_all { turn % logs } else { partition };
+                (to, self.draw_message())
+            })
+            .collect();
+        self.sim.know(|model| {
+            let topic = &mut model.topics[topic];
+            model.doing = format!("sending {count} messages to {}", topic.name);
+            for (to, message) in &sent {
+                topic.logs[*to].pending.push(message.clone());
+            }
+        });
+        let bodies: Vec<_> = sent
+            .iter()
+            .map(|(_, one)| (payload(one), one.key))
+            .collect();
+        let messages: Vec<Message<'_>> = sent
+            .iter()
+            .zip(&bodies)
+            .map(|((to, _), (body, key))| {
+                let message = Message::new(body).partition(*to as u32);
+                key.as_ref()
+                    .map_or(message, |key| message.key(std::slice::from_ref(key)))
+            })
+            .collect();
+        let opened = self.life.topics[topic].as_ref().expect("open");
+        let ids = if count == 1 {
+            vec![opened.send(&messages[0])?]
+        } else {
+            opened.send_many(&messages)?
+        };
+        self.sim.know(|model| {
+            let topic = &mut model.topics[topic];
+            for ((to, mut message), id) in sent.into_iter().zip(ids) {
+                message.offset = id.offset;
+                topic.logs[to].pending.clear();
+                topic.logs[to].sent.push(message);
+            }
+            if topic.durability == Durability::Sync {
+                for log in &mut topic.logs {
+                    log.durable = log.durable.max(log.seen());
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Some call may count failures and move what failed for the last time.
+    fn may_bury(&self, which: impl Fn(usize) -> bool) {
+        self.sim.know(|model| {
+            for (number, topic) in model.topics.iter_mut().enumerate() {
+                for group in topic.groups.iter_mut().filter(|_| which(number)) {
+                    group.receiving = true;
+                }
+            }
+        });
+    }
+
+    fn receive(&mut self, topic: usize, group: usize) -> Result<(), Error> {
+        self.open_consumer(topic, group)?;
+        self.doing(format!("receiving from topic {topic}, group {group}"));
+        self.may_bury(|number| number == topic);
+        let consumer = self.life.consumers[topic][group].as_ref().expect("open");
+        let found = consumer.receive(1 + self.chance.pick(6), Some(Duration::ZERO))?;
+        self.sim.know(|model| {
+            let group = &mut model.topics[topic].groups[group];
+            for one in &found {
+                group
+                    .attempts
+                    .insert((one.partition(), one.offset()), one.attempt());
+            }
+        });
+        self.leases.extend(found.iter().map(|one| Lease {
+            topic,
+            group,
+            at: (one.partition(), one.offset()),
+            receipt: one.receipt(),
+        }));
+        Ok(())
+    }
+
+    /// Settles some deliveries of one group in one way.
+    fn settle(&mut self) -> Result<(), Error> {
+        let first = self.chance.pick(self.leases.len());
+        let (topic, group) = (self.leases[first].topic, self.leases[first].group);
+        let most = 1 + self.chance.pick(4);
+        let mut some = Vec::new();
+        while let Some(place) = (self.leases.iter())
+            .position(|one| (one.topic, one.group) == (topic, group))
+            .filter(|_| some.len() < most)
+        {
+            some.push(self.leases.remove(place));
+        }
+        let way = self.chance.pick(10);
+        let ats: Vec<At> = some.iter().map(|one| one.at).collect();
+        self.sim.know(|model| {
+            model.doing = format!("settling {ats:?} of topic {topic}, group {group}, way {way}");
+            let group = &mut model.topics[topic].groups[group];
+            if way != 7 {
+                group.settling.extend(&ats);
+            }
+            if matches!(way, 5 | 6) {
+                ats.iter().for_each(|at| group.fail(*at));
+            }
+        });
+        let consumer = self.life.consumers[topic][group].as_ref().expect("open");
+        let receipts: Vec<Receipt> = some.iter().map(|one| one.receipt).collect();
+        let done = match way {
+            0..5 => consumer.ack(&receipts),
+            5 | 6 => consumer.nack(&receipts, None, Some("no use")),
+            7 => consumer.release(&receipts),
+            8 => consumer.extend(&receipts, LEASE * 2),
+            _ => consumer.dead_letter(&receipts, "given up"),
+        };
+        let stale: Vec<usize> = match done {
+            Err(e) if e.kind() == ErrorKind::StaleReceipt => e.stale_places().to_vec(),
+            done => done.map(|()| Vec::new())?,
+        };
+        let good = |(place, _): &(usize, &At)| !stale.contains(place);
+        self.sim.know(|model| {
+            let group = &mut model.topics[topic].groups[group];
+            if way < 5 {
+                let acked = ats.iter().enumerate().filter(good).map(|(_, at)| *at);
+                group.acked.extend(acked);
+            }
+            group.settling.clear();
+        });
+        if way == 8 {
+            self.leases.extend(some);
+        }
+        Ok(())
+    }
+
+    /// Leases run out, retries fall due.
+    fn let_time_go_by(&mut self) {
+        let ms = [1_500, 20_000, 70_000][self.chance.pick(3)];
+        self.clock.advance_ms(ms);
+        self.sim.know(|model| {
+            model.doing = format!("{ms} ms later");
+            for lease in &self.leases {
+                model.topics[lease.topic].groups[lease.group].fail(lease.at);
+            }
+        });
+    }
+
+    /// Closes everything and opens it again.
+    fn begin_a_new_life(&mut self) -> Result<(), Error> {
+        self.doing("closing".to_owned());
+        let topics = self.sim.know(|model| model.topics.clone());
+        let store = self.life.store.clone();
+        self.life = Life::new(store.clone(), &topics);
+        self.leases.clear();
+        store.close()?;
+        self.doing("opening again".to_owned());
+        self.life.store = open(&self.twin, &self.clock)?;
+        Ok(())
+    }
+
+    /// What a user can see between two calls: what is on disk, and which dead letters there are.
+    fn learn(&mut self) -> Result<(), Error> {
+        for (number, topic) in self.life.topics.iter().enumerate() {
+            let Some(topic) = topic else { continue };
+            let durable = topic.durable_offsets();
+            self.sim.know(|model| {
+                for (log, durable) in model.topics[number].logs.iter_mut().zip(&durable) {
+                    log.durable = log.durable.max(*durable);
+                }
+            });
+            for (place, consumer) in self.life.consumers[number].iter().enumerate() {
+                let Some(consumer) = consumer else { continue };
+                let letters = topic.group(consumer.group())?.dead_letters(usize::MAX)?;
+                self.sim.know(|model| {
+                    let group = &mut model.topics[number].groups[place];
+                    group.receiving = false;
+                    let letters = letters.iter();
+                    group.dead = letters
+                        .map(|one| (one.source_partition, one.source_offset))
+                        .collect();
+                });
+            }
+        }
+        self.sim.know(|model| {
+            model
+                .topics
+                .iter_mut()
+                .for_each(|t| t.groups.iter_mut().for_each(|g| g.receiving = false))
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! A store as one life of a history has it open.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::{Group, Topic as TopicModel};
+use crate::clock::ManualClock;
+use crate::options::{Backoff, GroupOptions, StoreOptions, TopicOptions};
+use crate::storage::Twin;
+use crate::store::World;
+use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
+
+pub const PLACE: &str = "/store";
+pub const LEASE: Duration = Duration::from_secs(30);
+/// When a history begins, on both clocks.
+const WALL_NS: i64 = 1_700_000_000_000_000_000;
+const BOOT_MS: u64 = 10_000_000;
+
+/// What is open.
+pub struct Life {
+    pub store: Store,
+    pub topics: Vec<Option<Topic>>,
+    /// By topic and group.
+    pub consumers: Vec<Vec<Option<Consumer>>>,
+}
+
+impl Life {
+    pub fn new(store: Store, topics: &[TopicModel]) -> Self {
+        let none = |topic: &TopicModel| topic.groups.iter().map(|_| None).collect();
+        Self {
+            store,
+            topics: topics.iter().map(|_| None).collect(),
+            consumers: topics.iter().map(none).collect(),
+        }
+    }
+}
+
+pub fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(WALL_NS, BOOT_MS))
+}
+
+/// Opens the store on a twin, without a thread of its own.
+pub fn open(twin: &Twin, clock: &Arc<ManualClock>) -> Result<Store, Error> {
+    let world = World {
+        storage: Arc::new(twin.clone()),
+        clock: clock.clone(),
+        housekeeping: false,
+    };
+    let options = StoreOptions {
+        lock_timeout: Duration::from_secs(10),
+        ..StoreOptions::default()
+    };
+    Store::open_in(&world, Path::new(PLACE), &options)
+}
+
+pub fn topic_options(topic: &TopicModel) -> TopicOptions {
+    TopicOptions {
+        partitions: Some(topic.logs.len() as u32),
+        durability: Some(topic.durability),
+        ..TopicOptions::default()
+    }
+}
+
+pub fn consumer_options(group: &Group) -> ConsumerOptions {
+    let backoff = Backoff {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(1),
+        factor: 1.0,
+    };
+    ConsumerOptions {
+        group: GroupOptions {
+            ordering: Some(group.ordering),
+            lease: Some(LEASE),
+            max_attempts: Some(group.max_attempts),
+            backoff: Some(backoff),
+            window: Some(4096),
+            ..GroupOptions::default()
+        },
+        name: Some("worker".to_owned()),
+    }
+}

@@ -1,0 +1,126 @@
+//! What the user of a history knows: what was sent, what is promised to be on disk, and what became
+//! of each message in each group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::options::{Durability, Ordering};
+
+/// A message's place in its topic.
+pub type At = (u32, u64);
+
+/// Whether something is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum There {
+    #[default]
+    No,
+    /// Its creation has not returned yet.
+    Maybe,
+    Yes,
+}
+
+/// A message that a send returned for, or is sending.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Known once the send has returned.
+    pub offset: u64,
+    pub number: u64,
+    pub len: usize,
+    pub key: Option<u8>,
+}
+
+/// One partition.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub sent: Vec<Sent>,
+    /// What is being sent: a batch is there as a whole or not at all.
+    pub pending: Vec<Sent>,
+    /// Everything below this offset is promised to be on disk.
+    pub durable: u64,
+}
+
+impl Log {
+    /// No offset at or above it was told to anyone.
+    pub fn seen(&self) -> u64 {
+        self.sent.last().map_or(0, |last| last.offset + 1)
+    }
+}
+
+/// One group of a topic.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: &'static str,
+    pub ordering: Ordering,
+    pub max_attempts: u32,
+    pub there: There,
+    /// Acknowledged, and the call has returned.
+    pub acked: BTreeSet<At>,
+    /// Dead letters, after the call that made them has returned.
+    pub dead: BTreeSet<At>,
+    /// What a call under way may settle or give up on.
+    pub settling: BTreeSet<At>,
+    /// The last hand-out's number.
+    pub attempts: BTreeMap<At, u32>,
+    /// Failures that there may be at most.
+    pub failures: BTreeMap<At, u32>,
+    /// Whether a receive is under way, which may fail and bury what has run out.
+    pub receiving: bool,
+}
+
+impl Group {
+    pub fn new(name: &'static str, ordering: Ordering, max_attempts: u32) -> Self {
+        Self {
+            name,
+            ordering,
+            max_attempts,
+            there: There::No,
+            acked: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            settling: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            receiving: false,
+        }
+    }
+
+    pub fn fail(&mut self, at: At) {
+        *self.failures.entry(at).or_default() += 1;
+    }
+
+    /// Whether it may have become a dead letter, after so many crashes that each may have counted
+    /// as a failure.
+    pub fn may_be_dead(&self, at: At, crashes: u32) -> bool {
+        let failures = self.failures.get(&at).copied().unwrap_or(0);
+        let handed_out = self.attempts.contains_key(&at) || self.receiving || crashes > 1;
+        self.settling.contains(&at)
+            || (handed_out && failures + crashes + u32::from(self.receiving) >= self.max_attempts)
+    }
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    pub name: &'static str,
+    pub durability: Durability,
+    pub there: There,
+    pub logs: Vec<Log>,
+    pub groups: Vec<Group>,
+}
+
+/// All of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub topics: Vec<Topic>,
+    /// Raised whenever the user learns something.
+    pub version: u64,
+    /// What is being done, for the report of a failure.
+    pub doing: String,
+}
+
+/// The bytes of a message, which tell its number, its length and its key.
+pub fn payload(sent: &Sent) -> Vec<u8> {
+    let mut payload = vec![(sent.number as u8).wrapping_mul(31) ^ 0xA5; sent.len.max(24)];
+    payload[..8].copy_from_slice(&sent.number.to_le_bytes());
+    payload[8..16].copy_from_slice(&(sent.len as u64).to_le_bytes());
+    payload[16..24].copy_from_slice(&u64::from(sent.key.unwrap_or(0)).to_le_bytes());
+    payload
+}
