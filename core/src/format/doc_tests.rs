@@ -85,6 +85,8 @@ fn in_code() -> BTreeMap<String, u64> {
         window::header::CRC,
         window::header::DEAD_FROM,
         window::header::USABLE,
+        window::CLOSED,
+        window::OPENING,
         window::entry::STATE,
         window::entry::HAND_OUT,
         window::entry::LEASE,

@@ -18,6 +18,11 @@ pub const ENTRY_WORDS: usize = 8;
 /// Bytes of an entry.
 pub const ENTRY: usize = ENTRY_WORDS * 8;
 
+/// Value of `header::CLEAN`: the checksum is that of what stands here.
+pub const CLOSED: u64 = 1;
+/// Value of `header::CLEAN`: somebody is about to change what stands here.
+pub const OPENING: u64 = 2;
+
 /// Words of the header.
 pub mod header {
     /// `MAGIC`.
@@ -48,7 +53,8 @@ pub mod header {
     pub const COUNTERS: usize = 16;
     /// The start of the host in which leases were last given, two words.
     pub const BOOT: usize = 40;
-    /// 1 after a clean close, with the checksum in the next word.
+    /// `CLOSED` after a clean close, with the checksum in the next word; `OPENING` while that is
+    /// taken back; else 0.
     pub const CLEAN: usize = 42;
     /// CRC-32 of floor, next and entries at a clean close.
     pub const CRC: usize = 43;

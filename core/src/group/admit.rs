@@ -59,6 +59,7 @@ impl Window {
     pub fn settle_gap(&self, to: u64) -> bool {
         let from = self.next();
         if self.floor() == from {
+            // A stop between the two: the window ends at the floor, and the gap is found again.
             self.head.set(header::NEXT, to.max(from));
             self.head.set(header::FLOOR, to.max(from));
             return true;

@@ -3,13 +3,13 @@
 
 use super::window::{Window, damaged};
 use crate::error::Result;
-use crate::format::window::{ENTRY_WORDS, header, sum_entry, sum_header};
+use crate::format::window::{CLOSED, ENTRY_WORDS, OPENING, header, sum_entry, sum_header};
 
 impl Window {
     /// CRC-32 of what is truth in the header and in the entries from floor to next.
     pub fn checksum(&self) -> u32 {
         let mut sum = sum_header(|word| self.head.get(word));
-        for offset in self.floor()..self.next() {
+        for offset in self.floor()..self.end() {
             let first = self.index(offset) as usize * ENTRY_WORDS;
             sum = sum_entry(sum, |word| self.entries.region.get(first + word));
         }
@@ -27,26 +27,28 @@ impl Window {
         self.check_span()?;
         self.syncer().sync()?;
         self.head.set(header::CRC, u64::from(self.checksum()));
-        self.head.set(header::CLEAN, 1);
+        self.head.set(header::CLEAN, CLOSED);
         self.syncer().sync()
     }
 
-    /// After `check`, before the first change in a new life. The word is cleared on disk before
-    /// anything else changes, or a power loss could leave a mixture under a checksum that says
-    /// whole.
+    /// After `check`, before the first change in a new life. That the checksum counts no more is on
+    /// disk before anything else changes, or a power loss could leave a mixture under a checksum
+    /// that says whole. Whoever dies or fails before that leaves `OPENING`, and the next one syncs.
     pub fn open_clean(&self) -> Result<()> {
         if self.head.get(header::CLEAN) == 0 {
             return Ok(());
         }
+        self.head.set(header::CLEAN, OPENING);
+        self.syncer().sync()?;
         self.head.set(header::CLEAN, 0);
-        self.syncer().sync()
+        Ok(())
     }
 
     /// Before its entries are believed in a new life: whether floor and end can be true (P18), and,
     /// if it was closed cleanly, whether it is as it was then.
     pub fn check(&self) -> Result<()> {
         self.check_span()?;
-        if self.head.get(header::CLEAN) == 0 {
+        if self.head.get(header::CLEAN) != CLOSED {
             return Ok(());
         }
         let (found, expected) = (self.checksum(), self.head.get(header::CRC));

@@ -131,17 +131,40 @@ fn p6_a_ring_that_was_doubled_but_not_on_disk_hides_no_message_after_a_power_los
     }
 }
 
+fn write_word(twin: &Twin, word: usize, value: u64) {
+    let file = twin.open(Path::new("/w"), crate::storage::Access::ReadWrite, 0);
+    let at = word as u64 * 8;
+    let written = file.expect("open").write_at(&value.to_le_bytes(), at);
+    written.expect("write");
+}
+
 #[test]
-fn p18_a_floor_and_an_end_that_cannot_be_are_an_error_and_not_a_walk_for_ever() {
+fn p6_p18_an_end_beyond_the_ring_is_a_jump_that_was_cut_short_and_no_walk_for_ever() {
+    for end in [5_000, u64::MAX - 1] {
+        let (twin, policy) = (Twin::new(), policy(false));
+        let mut window = begin(&twin, &policy);
+        admit(&mut window, &policy, 3);
+        while let Some(taken) = window.take_ready(10, 0, 0) {
+            window.ack(taken.offset, taken.attempt);
+        }
+        // As one leaves it that died in `settle_gap`.
+        write_word(&twin, crate::format::window::header::NEXT, end);
+        let mut window = open(&twin);
+        window.check_span().expect("can be");
+        assert!(window.started_batches(|_| true).is_empty());
+        window.rebuild(&policy, Life::Same, &Batches::new(), (0, 1), &mut |_, _| {
+            true
+        });
+        assert_eq!((window.floor(), window.next()), (3, 3), "none is skipped");
+    }
+}
+
+#[test]
+fn p18_a_floor_behind_the_end_is_an_error() {
     let (twin, policy) = (Twin::new(), policy(false));
     begin(&twin, &policy);
-    let file = twin
-        .open(Path::new("/w"), crate::storage::Access::ReadWrite, 0)
-        .expect("open");
-    let at = crate::format::window::header::NEXT as u64 * 8;
-    file.write_at(&(u64::MAX - 1).to_le_bytes(), at)
-        .expect("write");
-    let error = open(&twin).check_span().expect_err("no window is so wide");
+    write_word(&twin, crate::format::window::header::FLOOR, u64::MAX - 1);
+    let error = open(&twin).check_span().expect_err("no window is so");
     assert!(error.message().contains("/w"), "{error}");
 }
 
@@ -159,5 +182,32 @@ fn p12_a_window_whose_sync_failed_is_written_again_before_a_sync_counts() {
         window.syncer().sync().expect("it is back");
         let window = after_loss(&twin, &policy, seed);
         assert!(window.is_dying(taken.offset), "seed {seed}: it came back");
+    }
+}
+
+#[test]
+fn p6_a_window_whose_opening_failed_at_the_sync_is_no_damage_after_a_power_loss() {
+    for seed in 1..60 {
+        let (twin, policy) = (Twin::new(), policy(false));
+        let mut window = begin(&twin, &policy);
+        admit(&mut window, &policy, 300);
+        window.close_clean().expect("close");
+        twin.fail(crate::storage::Fault::Sync, 1);
+        window.open_clean().expect_err("the disk is away");
+        // Whoever comes next, in this process or another.
+        if seed % 2 == 0 {
+            twin.heal();
+        } else {
+            window.open_clean().expect_err("the disk is still away");
+            twin.heal();
+        }
+        window.check().expect("nothing was changed");
+        window.open_clean().expect("it is back");
+        while let Some(taken) = window.take_ready(10, 0, 0) {
+            window.ack(taken.offset, taken.attempt);
+        }
+        let after = twin.power_loss(seed).expect("image");
+        let checked = open(&after).check();
+        checked.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }

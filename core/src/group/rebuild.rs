@@ -1,6 +1,8 @@
 //! Deriving everything from the entries again: after a holder of the lock died, and in a new life
 //! of the store. May die anywhere and be done again.
 
+use std::collections::HashSet;
+
 use super::policy::Policy;
 use super::settle::Batches;
 use super::window::{Counter, Window};
@@ -55,7 +57,7 @@ impl Window {
             self.entries
                 .is_of_later_round(self.index(*offset), *offset, ring)
         };
-        if let Some(last) = (self.floor()..self.next()).rev().find(later) {
+        if let Some(last) = (self.floor()..self.end()).rev().find(later) {
             self.head.store(
                 header::FLOOR,
                 last + 1,
@@ -68,7 +70,9 @@ impl Window {
     /// looked at again, which may deliver some once more, and skips none (P6).
     fn trim(&self, life: Life, exists: &mut dyn FnMut(u64, u64) -> bool) {
         let entries = &self.entries;
-        for offset in self.floor()..self.next() {
+        let mut keys = HashSet::new();
+        let end = self.end();
+        for offset in self.floor()..end {
             let index = self.index(offset);
             if !entries.is_of(index, offset) || entries.state(index) == state::FRESH {
                 if life == Life::Same && entries.is_of(index, offset) {
@@ -87,7 +91,24 @@ impl Window {
                     // The boot clock began anew: the wait is over.
                     entries.set_lease(index, 0, 0);
                 }
+                if entries.is_open(index) {
+                    self.hold_behind(&mut keys, index);
+                }
             }
+        }
+        self.head.set(header::NEXT, end);
+    }
+
+    /// A power loss may take the end of an earlier message of the key back, and leave that this one
+    /// was handed out: it waits again (P11).
+    fn hold_behind(&self, keys: &mut HashSet<u64>, index: u32) {
+        let hash = self.entries.key_hash(index);
+        let waits = matches!(
+            self.entries.state(index),
+            state::READY | state::LEASED | state::DELAYED
+        );
+        if hash != 0 && !keys.insert(hash) && waits {
+            self.entries.set_state(index, state::HELD);
         }
     }
 

@@ -212,8 +212,8 @@ impl Window {
     /// The batches of these consumers of which something was started here, what was settled since
     /// included, as far as the window still remembers it.
     pub fn started_batches(&self, of: impl Fn(u16) -> bool) -> Batches {
-        let remembered = (self.mask + 1) - (self.next() - self.floor());
-        (self.floor().saturating_sub(remembered)..self.next())
+        let remembered = (self.mask + 1) - (self.end() - self.floor());
+        (self.floor().saturating_sub(remembered)..self.end())
             .map(|offset| (offset, self.index(offset)))
             .filter(|(offset, index)| {
                 self.entries.is_of(*index, *offset)

@@ -12,7 +12,7 @@ use crate::format::control::{SIGNATURE, block, consumer, header as control_heade
 use crate::format::index as sparse;
 use crate::format::meta::{self as text, Bad};
 use crate::format::reserve::SLOTS;
-use crate::format::window::{ENTRY, MAGIC, Parts, entry, header, state};
+use crate::format::window::{CLOSED, ENTRY, MAGIC, Parts, entry, header, state};
 use crate::format::{u32_at, u64_at};
 
 const META_MAX: u64 = 1 << 20;
@@ -135,7 +135,7 @@ pub(super) fn window(bytes: &mut Bytes, lines: &mut Lines<'_>) -> Result<()> {
     ))?;
     let (floor, next) = (word(header::FLOOR), word(header::NEXT));
     let closed = match word(header::CLEAN) {
-        1 => format!("closed cleanly, checksum {:#010x}", word(header::CRC)),
+        CLOSED => format!("closed cleanly, checksum {:#010x}", word(header::CRC)),
         _ => "in use or not closed cleanly".to_owned(),
     };
     lines.line(format!(

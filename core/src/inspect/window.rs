@@ -5,7 +5,9 @@ use std::path::Path;
 use super::bytes::Bytes;
 use super::{Wrong, settled};
 use crate::error::{ErrorKind, Result};
-use crate::format::window::{ENTRY, HEADER, MAGIC, Parts, header, sum_entry, sum_header};
+use crate::format::window::{
+    CLOSED, ENTRY, HEADER, MAGIC, OPENING, Parts, header, sum_entry, sum_header,
+};
 use crate::format::{VERSION, u64_at};
 
 /// What the group's configuration says, as far as it could be read.
@@ -116,10 +118,10 @@ fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Resul
         wrong.push((place, "a reserved byte of the header is not zero".into()));
     }
     match words[header::CLEAN] {
-        0 => {}
-        1 => check_sum(bytes, words, &parts, wrong)?,
+        0 | OPENING => {}
+        CLOSED => check_sum(bytes, words, &parts, wrong)?,
         other => {
-            let what = format!("its word of a clean close is {other:#x}, expected 0 or 1");
+            let what = format!("its word of a clean close is {other:#x}, expected 0 to 2");
             wrong.push((at(header::CLEAN), what));
         }
     }

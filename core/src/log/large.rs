@@ -156,7 +156,7 @@ impl Partition {
             && header.kind == RESERVED
             && header.offset == first
         {
-            segment.end_reserved(position, &header, length);
+            segment.end_reserved(position, &header, length, self.block.next_offset());
         }
         self.block.clear_large();
         drop(held);
@@ -201,6 +201,15 @@ impl Partition {
         self.take_place(drafts, Room::Ordinary).expect("place");
     }
 
+    /// As one that dies while it puts the header in its place.
+    pub(super) fn publish_lengths_in_test(&self, drafts: &[Draft<'_>]) {
+        let taken = self.take_place(drafts, Room::Ordinary).expect("place");
+        let header = self.copy(&taken, drafts).expect("copied");
+        let at = taken.place.position as usize + KIND + 4;
+        let written = taken.segment.map().copy_in(at, &header[KIND + 4..]);
+        written.expect("inside");
+    }
+
     /// As one that dies before it stores the kind.
     pub(super) fn publish_all_but_the_kind_in_test(&self, drafts: &[Draft<'_>]) {
         let taken = self.take_place(drafts, Room::Ordinary).expect("place");
@@ -222,6 +231,22 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("folder");
         let partition = open(Arc::new(Disk), folder.path());
         (folder, partition)
+    }
+
+    #[test]
+    fn p2_padding_in_the_place_of_a_half_written_header_takes_no_offset_of_others() {
+        let twin = crate::storage::Twin::new();
+        let path = std::path::Path::new("/p");
+        let partition = open(Arc::new(twin.clone()), path);
+        let big = vec![7; 100_000];
+        partition.make_room(&[draft(&big)]).expect("room");
+        partition.publish_lengths_in_test(&[draft(&big)]);
+        partition.tend_large().expect("tend");
+        assert_eq!(partition.append(&[draft(b"behind")]).expect("append"), 1);
+        partition.sync().expect("sync");
+        let after = twin.power_loss(1).expect("image");
+        let again = open(Arc::new(after), path);
+        assert_eq!(payloads(&again), [(1, b"behind".to_vec())]);
     }
 
     #[test]

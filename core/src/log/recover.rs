@@ -395,7 +395,7 @@ fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> Ended {
             // Its writer is gone: what becomes of it is looked at again. A store that is only read
             // is left as it is.
             RESERVED if walk.alone && segment.map().is_writable() => {
-                segment.end_reserved(walk.position, &header, length);
+                segment.end_reserved(walk.position, &header, length, u64::MAX);
                 continue;
             }
             RESERVED => {

@@ -73,6 +73,10 @@ impl Partition {
         if file.len()? < FILE {
             file.allocate(FILE)?;
             file.sync()?;
+        }
+        if self.block.limit() == 0 {
+            // The first in this life: who made the file may have died before its name was on disk,
+            // and without it a power loss would not even be noticed (P4).
             storage.sync_dir(&self.folder)?;
         }
         Ok(file)

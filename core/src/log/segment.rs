@@ -200,7 +200,10 @@ impl Segment {
 
     /// By whoever comes after the one that copied a RESERVED record: if all but its kind was
     /// published, it is published now, or part of the batch would be seen; else it becomes padding.
-    pub(super) fn end_reserved(&self, position: u64, header: &Header, length: u32) {
+    ///
+    /// No offset from `below` on was given out: a half overwritten count must not reach further, or
+    /// what is appended next would seem to go back (P2).
+    pub(super) fn end_reserved(&self, position: u64, header: &Header, length: u32, below: u64) {
         for flags in [0, HAS_KEY, MORE, HAS_KEY | MORE] {
             let first = Header {
                 kind: MESSAGE,
@@ -216,7 +219,8 @@ impl Segment {
                 }
             }
         }
-        let last = self.behind_reserved(position, header, length) - 1;
+        let behind = self.behind_reserved(position, header, length).min(below);
+        let last = behind.max(header.offset + 1) - 1;
         self.pad(position, header, length, last);
     }
 

@@ -1,6 +1,5 @@
 //! What must be true of a store after a crash, whatever the crash.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +37,7 @@ pub fn told(doing: &str) -> impl Fn(Error) -> String + '_ {
 }
 
 /// Recovers an image and checks it, to the end of its use; with `twice`, also a power loss right
-/// behind the recovery.
+/// behind the recovery and one in the life after it.
 pub fn image(
     sim: &Sim,
     model: &Model,
@@ -57,6 +56,9 @@ pub fn image(
     }
     opened.goes_on()?;
     groups::drain(&mut opened)?;
+    if twice {
+        opened.second_loss(sim, image)?;
+    }
     if sim.draw(8) == 0 {
         opened.closes_cleanly(image)?;
         if verified {
@@ -97,7 +99,7 @@ fn verify(sim: &Sim, image: &Twin) -> Result<(), String> {
 }
 
 impl<'a> Opened<'a> {
-    /// Opens all, reads all, and lets each group receive something.
+    /// Opens the store of an image, and all in it.
     fn recover(
         sim: &Sim,
         model: &'a Model,
@@ -111,12 +113,23 @@ impl<'a> Opened<'a> {
             Crash::Power => Arc::new(ManualClock::new(sim.clock.wall_ns() + AN_HOUR_NS, 5_000)),
         };
         let store = open(image, &clock).map_err(told("opening"))?;
+        let life = Life::new(store, &model.topics);
+        Self::of(model, (crash, crashes), clock, life)
+    }
+
+    /// Opens all, reads all, and lets each group receive something, in an opened store.
+    pub fn of(
+        model: &'a Model,
+        (crash, crashes): (Crash, u32),
+        clock: Arc<ManualClock>,
+        life: Life,
+    ) -> Result<Self, String> {
         let mut opened = Self {
             model,
             crash,
             crashes,
             clock,
-            life: Life::new(store, &model.topics),
+            life,
             contents: Vec::new(),
             received: Vec::new(),
         };
@@ -141,7 +154,7 @@ impl<'a> Opened<'a> {
                 Some(topic) => contents(topic, partition as u32).map_err(told(&place))?,
                 None => Vec::new(),
             };
-            let found = numbers(log, &found).map_err(|e| format!("{place}: {e}"))?;
+            let found = numbers(log, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
             is_a_prefix(log, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
             all.push(found);
         }
@@ -188,7 +201,10 @@ impl<'a> Opened<'a> {
             for (partition, log) in model.logs.iter().enumerate() {
                 let found =
                     contents(&topic, partition as u32).map_err(told("reading once more"))?;
-                let (found, before) = (numbers(log, &found)?, &self.contents[number][partition]);
+                let (found, before) = (
+                    numbers(log, &found, self.crash)?,
+                    &self.contents[number][partition],
+                );
                 if found != *before {
                     return Err(format!(
                         "topic {} partition {partition}: recovery found {} messages, and after a \
@@ -204,7 +220,7 @@ impl<'a> Opened<'a> {
     }
 
     /// P4: the log goes on, with offsets that nobody was ever told.
-    fn goes_on(&mut self) -> Result<(), String> {
+    pub fn goes_on(&mut self) -> Result<(), String> {
         for (number, model) in self.model.topics.iter().enumerate() {
             let Some(topic) = &self.life.topics[number] else {
                 continue;
@@ -284,13 +300,18 @@ fn contents(topic: &Topic, partition: u32) -> Result<Vec<ReadMessage>, Error> {
 }
 
 /// Offsets and numbers of what was found; an error where a byte is not what was sent (P3).
-fn numbers(log: &Log, found: &[ReadMessage]) -> Result<Contents, String> {
-    let all = log.sent.iter().chain(&log.pending);
-    let known: BTreeMap<u64, &Sent> = all.map(|one| (one.number, one)).collect();
+fn numbers(log: &Log, found: &[ReadMessage], crash: Crash) -> Result<Contents, String> {
     let mut contents = Vec::new();
     for one in found {
         let number = crate::format::u64_at(one.payload(), 0);
-        let Some(sent) = known.get(&number) else {
+        if crash == Crash::Power && log.taken_back.contains(&number) {
+            contents.push((one.offset(), number));
+            continue;
+        }
+        if log.refused.contains(&number) || log.taken_back.contains(&number) {
+            return Err(format!("P5: offset {} was refused", one.offset()));
+        }
+        let Some(sent) = log.known.get(&number) else {
             return Err(format!("offset {} was never sent", one.offset()));
         };
         let key = sent.key.map(|key| vec![key]);
@@ -317,6 +338,9 @@ fn is_a_prefix(log: &Log, found: &Contents, crash: Crash) -> Result<(), String> 
             .filter(|(offset, _)| *offset < log.durable)
             .count(),
     };
+    let found: Contents = (found.iter().copied())
+        .filter(|(_, number)| !log.taken_back.contains(number))
+        .collect();
     if found.len() < promised {
         let (is, of) = (found.len(), sent.len());
         return Err(format!(

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::model::Model;
-use super::{check, life};
+use super::{check, life, second};
+use crate::Store;
 use crate::clock::ManualClock;
 use crate::storage::{Choices, Event, Twin};
 
@@ -83,6 +84,9 @@ pub struct Sim {
     chance: Mutex<Choices>,
     seen: Mutex<HashSet<u64>>,
     events: AtomicU64,
+    died: AtomicBool,
+    /// The store as the history has it open now.
+    mine: Mutex<Option<Store>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,6 +105,8 @@ impl Sim {
             chance: Mutex::new(Choices::seeded(seed ^ 0xC4A5)),
             seen: Mutex::default(),
             events: AtomicU64::new(0),
+            died: AtomicBool::new(false),
+            mine: Mutex::default(),
         })
     }
 
@@ -125,8 +131,39 @@ impl Sim {
         twin.watch(Some(Arc::new(move |twin, event| sim.event(twin, event))));
     }
 
+    /// Has the process of the history die at one of the next events, and another go on.
+    pub fn dies(self: &Arc<Self>, twin: &Twin, other: Store) {
+        let (sim, left) = (self.clone(), AtomicU64::new(1 << self.draw(12)));
+        twin.watch(Some(Arc::new(move |twin, event| {
+            let weight = if event == Event::Stored { 1 } else { 32 };
+            let before = left.load(Ordering::Relaxed);
+            left.store(before.saturating_sub(weight), Ordering::Relaxed);
+            add(&sim.tally.events);
+            if !(1..=weight).contains(&before) {
+                return;
+            }
+            add(&sim.tally.points);
+            // As the kernel does with the descriptors of a process that ended.
+            lock(&sim.mine).as_ref().expect("open").die();
+            twin.watch(None);
+            sim.died.store(true, Ordering::Relaxed);
+            let model = lock(&sim.model).clone();
+            sim.note(event, || second::lives_on(&sim, &model, twin, &other));
+        })));
+    }
+
+    /// The history has opened the store, again.
+    pub fn opened(&self, store: &Store) {
+        *lock(&self.mine) = Some(store.clone());
+    }
+
+    /// Whether it did.
+    pub fn has_died(&self) -> bool {
+        self.died.load(Ordering::Relaxed)
+    }
+
     fn event(self: &Arc<Self>, twin: &Twin, event: Event) {
-        let number = add(&self.events);
+        add(&self.events);
         add(&self.tally.events);
         if lock(&self.failure).is_some() || Instant::now() >= self.deadline {
             return;
@@ -135,8 +172,13 @@ impl Sim {
             return;
         }
         add(&self.tally.points);
-        let crashed = catch_unwind(AssertUnwindSafe(|| self.crash(twin)));
-        let failed = match crashed {
+        self.note(event, || self.crash(twin));
+    }
+
+    /// Keeps what went wrong.
+    fn note(&self, event: Event, work: impl FnOnce() -> Result<(), String>) {
+        let number = self.events.load(Ordering::Relaxed);
+        let failed = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(done) => done.err(),
             Err(panic) => Some(format!("a panic: {}", text_of(&*panic))),
         };

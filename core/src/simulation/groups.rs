@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::{Opened, told};
 use super::crash::Crash;
 use super::life::LEASE;
-use super::model::{At, Group, Sent, Topic as TopicModel, payload};
+use super::model::{At, Group, Topic as TopicModel, payload};
 use crate::options::Ordering;
 use crate::{Consumer, Delivery, Topic};
 
@@ -146,7 +146,7 @@ fn ended(
         times != 0 || letters != 1
     } else if acked && opened.crash == Crash::Killed {
         ways != 0
-    } else if acked || group.settling.contains(&at) {
+    } else if acked || group.may_be_settled(at) {
         ways > 1
     } else {
         ways != 1
@@ -166,10 +166,9 @@ fn ended(
 }
 
 fn is_what_was_sent(model: &TopicModel, at: At, bytes: &[u8]) -> Result<(), String> {
-    let log = &model.logs[at.0 as usize];
-    let sent = log.sent.iter().find(|one| one.offset == at.1);
-    let same = |sent: &Sent| payload(sent) == bytes;
-    if sent.is_some_and(same) || log.pending.iter().any(same) {
+    let number = crate::format::u64_at(bytes, 0);
+    let sent = model.logs[at.0 as usize].known.get(&number);
+    if sent.is_some_and(|sent| payload(sent) == bytes) {
         return Ok(());
     }
     Err(format!("P12: the dead letter of {at:?} has other bytes"))

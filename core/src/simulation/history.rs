@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::crash::{Depth, Sim, Tally, add};
 use super::life::{LEASE, Life, consumer_options, open, topic_options};
-use super::model::{At, Group, Log, Sent, There, Topic as TopicModel, payload};
+use super::model::{At, Group, Log, Model, Sent, There, Topic as TopicModel, payload};
 use crate::clock::ManualClock;
 use crate::options::{Durability, Ordering};
 use crate::storage::{Choices, Twin};
@@ -28,13 +28,14 @@ struct Lease {
     receipt: Receipt,
 }
 
-struct History {
-    sim: Arc<Sim>,
-    twin: Twin,
+/// A history under way.
+pub struct History {
+    pub sim: Arc<Sim>,
+    pub twin: Twin,
     clock: Arc<ManualClock>,
-    chance: Choices,
+    pub chance: Choices,
     shape: Shape,
-    life: Life,
+    pub life: Life,
     leases: Vec<Lease>,
     numbers: u64,
 }
@@ -73,44 +74,56 @@ pub fn run(
     tally: &Arc<Tally>,
 ) -> Result<(), String> {
     let sim = Sim::new(seed, depth, deadline, tally.clone());
-    let mut chance = Choices::seeded(seed);
     // Half of them on a host that is not this one: only so `verify` can tell a power loss.
     let twin = if seed.is_multiple_of(2) {
         Twin::new()
     } else {
         Twin::elsewhere()
     };
-    sim.know(|model| {
-        model.topics = topics(shape, &mut chance);
-        model.doing = "opening".to_owned();
-    });
     sim.watch(&twin);
-    let clock = sim.clock.clone();
-    let store = open(&twin, &clock).map_err(|e| format!("opening: {e}"))?;
-    let mut history = History {
-        life: sim.know(|model| Life::new(store, &model.topics)),
-        sim,
-        twin,
-        clock,
-        chance,
-        shape,
-        leases: Vec::new(),
-        numbers: 0,
-    };
+    let mut history = History::begin(seed, shape, sim, twin)?;
     let steps = match shape {
         Shape::Short => 4 + history.chance.pick(7),
         Shape::Long => 30 + history.chance.pick(120),
     };
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {
-        add(&tally.operations);
         let done = history.step();
         if let Some(failure) = history.sim.failure() {
             return Err(format!("step {step}: {failure}"));
         }
-        done.map_err(|e| {
-            let doing = history.sim.know(|model| model.doing.clone());
-            format!("step {step}, {doing}: {e}")
-        })?;
+        let doing = history.sim.know(|model| model.doing.clone());
+        done.map_err(|e| format!("step {step}, {doing}: {e}"))?;
+    }
+    history.twin.watch(None);
+    add(&tally.histories);
+    Ok(())
+}
+
+/// Runs the history of a seed until its process dies at some event, and another goes on.
+pub fn run_until_a_death(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
+    let depth = Depth {
+        every: 1,
+        cases: 0,
+        seeds: 0,
+        inside: 40,
+    };
+    let sim = Sim::new(seed, depth, deadline, tally.clone());
+    let mut history = History::begin(seed, Shape::Long, sim, Twin::new())?;
+    let other = open(&history.twin, &history.clock).map_err(|e| format!("joining: {e}"))?;
+    let dying = history.chance.pick(40);
+    for step in 0..100 {
+        if step == dying {
+            history.sim.dies(&history.twin, other.clone());
+        }
+        let done = history.step();
+        if let Some(failure) = history.sim.failure() {
+            return Err(format!("step {step}: {failure}"));
+        }
+        if history.sim.has_died() {
+            break;
+        }
+        let doing = history.sim.know(|model| model.doing.clone());
+        done.map_err(|e| format!("step {step}, {doing}: {e}"))?;
     }
     history.twin.watch(None);
     add(&tally.histories);
@@ -118,11 +131,41 @@ pub fn run(
 }
 
 impl History {
+    /// Opens the store of a seed's history.
+    pub fn begin(seed: u64, shape: Shape, sim: Arc<Sim>, twin: Twin) -> Result<Self, String> {
+        let mut chance = Choices::seeded(seed);
+        sim.know(|model| {
+            model.topics = topics(shape, &mut chance);
+            model.doing = "opening".to_owned();
+        });
+        let clock = sim.clock.clone();
+        let store = open(&twin, &clock).map_err(|e| format!("opening: {e}"))?;
+        sim.opened(&store);
+        Ok(Self {
+            life: sim.know(|model| Life::new(store, &model.topics)),
+            sim,
+            twin,
+            clock,
+            chance,
+            shape,
+            leases: Vec::new(),
+            numbers: 0,
+        })
+    }
+
     fn doing(&self, what: String) {
         self.sim.know(|model| model.doing = what);
     }
 
-    fn step(&mut self) -> Result<(), Error> {
+    /// Does something, drawn by chance, and learns what came of it.
+    pub fn step(&mut self) -> Result<(), Error> {
+        self.act()?;
+        self.learn()
+    }
+
+    /// Does something, drawn by chance.
+    pub fn act(&mut self) -> Result<(), Error> {
+        add(&self.sim.tally.operations);
         let count = self.sim.know(|model| model.topics.len());
         let topic = self.chance.pick(count);
         if self.life.topics[topic].is_none() {
@@ -147,7 +190,7 @@ impl History {
             98.. => self.begin_a_new_life()?,
             _ => self.send(topic)?,
         }
-        self.learn()
+        Ok(())
     }
 
     fn open_topic(&mut self, number: usize) -> Result<(), Error> {
@@ -217,6 +260,9 @@ impl History {
             model.doing = format!("sending {count} messages to {}", topic.name);
             for (to, message) in &sent {
                 topic.logs[*to].pending.push(message.clone());
+                topic.logs[*to]
+                    .known
+                    .insert(message.number, message.clone());
             }
         });
         let bodies: Vec<_> = sent
@@ -360,13 +406,21 @@ impl History {
         self.life = Life::new(store.clone(), &topics);
         self.leases.clear();
         store.close()?;
+        self.open_again()
+    }
+
+    /// Begins a new life, however the last one ended.
+    pub fn open_again(&mut self) -> Result<(), Error> {
         self.doing("opening again".to_owned());
-        self.life.store = open(&self.twin, &self.clock)?;
+        let topics = self.sim.know(|model| model.topics.clone());
+        self.life = Life::new(open(&self.twin, &self.clock)?, &topics);
+        self.sim.opened(&self.life.store);
+        self.leases.clear();
         Ok(())
     }
 
     /// What a user can see between two calls: what is on disk, and which dead letters there are.
-    fn learn(&mut self) -> Result<(), Error> {
+    pub fn learn(&mut self) -> Result<(), Error> {
         for (number, topic) in self.life.topics.iter().enumerate() {
             let Some(topic) = topic else { continue };
             let durable = topic.durable_offsets();
@@ -388,12 +442,7 @@ impl History {
                 });
             }
         }
-        self.sim.know(|model| {
-            model
-                .topics
-                .iter_mut()
-                .for_each(|t| t.groups.iter_mut().for_each(|g| g.receiving = false))
-        });
+        self.sim.know(Model::settle_down);
         Ok(())
     }
 }

@@ -9,10 +9,12 @@
 
 mod check;
 mod crash;
+mod faults;
 mod groups;
 mod history;
 mod life;
 mod model;
+mod second;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +37,12 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs histories with rising seeds, in as many threads as there are processors, until the time is
 /// over. A history that is under way then ends where it is.
-fn run(what: &str, shape: Shape, depth: Depth, first: u64, seconds: u64) {
+fn run(
+    what: &str,
+    first: u64,
+    seconds: u64,
+    one: impl Fn(u64, Instant, &Arc<Tally>) -> Result<(), String> + Sync,
+) {
     let first = number(SEED).unwrap_or(first);
     let (tally, next) = (Arc::new(Tally::default()), AtomicU64::new(first));
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -48,7 +55,7 @@ fn run(what: &str, shape: Shape, depth: Depth, first: u64, seconds: u64) {
                     if number(SEED).is_some_and(|only| only != seed) {
                         return;
                     }
-                    if let Err(failure) = history::run(seed, shape, depth, deadline, &tally) {
+                    if let Err(failure) = one(seed, deadline, &tally) {
                         panic!("{failure}; {SEED}={seed} replays it");
                     }
                 }
@@ -58,26 +65,51 @@ fn run(what: &str, shape: Shape, depth: Depth, first: u64, seconds: u64) {
     println!("{what}: {tally}");
 }
 
-#[test]
-fn p2_p3_p4_p5_p6_p12_short_histories_survive_a_crash_at_every_event_in_every_case() {
+fn short(first: u64, seconds: u64, cases: usize, seeds: u64) {
     let depth = Depth {
         every: 1,
-        cases: 96,
-        seeds: 6,
+        cases,
+        seeds,
         inside: 40,
     };
-    run("short histories", Shape::Short, depth, 1, SHORT);
+    run(
+        "short histories",
+        first,
+        seconds,
+        |seed, deadline, tally| history::run(seed, Shape::Short, depth, deadline, tally),
+    );
+}
+
+fn long(first: u64, seconds: u64, every: usize, cases: usize, seeds: u64) {
+    let depth = Depth {
+        every,
+        cases,
+        seeds,
+        inside: 30,
+    };
+    run("long histories", first, seconds, |seed, deadline, tally| {
+        history::run(seed, Shape::Long, depth, deadline, tally)
+    });
+}
+
+#[test]
+fn p2_p3_p4_p5_p6_p12_short_histories_survive_a_crash_at_every_event_in_every_case() {
+    short(1, SHORT, 96, 6);
 }
 
 #[test]
 fn p2_p3_p4_p5_p6_p12_long_histories_survive_crashes_at_many_events() {
-    let depth = Depth {
-        every: 40,
-        cases: 8,
-        seeds: 2,
-        inside: 30,
-    };
-    run("long histories", Shape::Long, depth, 1_000, SHORT);
+    long(1_000, SHORT, 40, 8, 2);
+}
+
+#[test]
+fn p1_p2_p10_p17_the_living_go_on_with_what_one_was_at_that_died_at_any_event() {
+    run("survivors", 1, SHORT, history::run_until_a_death);
+}
+
+#[test]
+fn p5_histories_on_a_disk_that_fails_lose_nothing_and_go_on_when_it_is_well_again() {
+    run("failing disks", 1, SHORT, faults::run);
 }
 
 /// The long form, `make soak-sim`.
@@ -87,19 +119,8 @@ fn soak() {
         return;
     };
     let first = number("LIBQUEUE_SIM_FIRST").unwrap_or(10_000);
-    let short = Depth {
-        every: 1,
-        cases: 512,
-        seeds: 12,
-        inside: 60,
-    };
-    let long = Depth {
-        every: 25,
-        cases: 16,
-        seeds: 3,
-        inside: 40,
-    };
-    let half = seconds / 2;
-    run("short histories", Shape::Short, short, first, half);
-    run("long histories", Shape::Long, long, first, seconds - half);
+    short(first, seconds / 4, 512, 12);
+    long(first, seconds / 4, 25, 16, 3);
+    run("survivors", first, seconds / 4, history::run_until_a_death);
+    run("failing disks", first, seconds / 4, faults::run);
 }

@@ -34,6 +34,13 @@ pub struct Log {
     pub sent: Vec<Sent>,
     /// What is being sent: a batch is there as a whole or not at all.
     pub pending: Vec<Sent>,
+    /// Numbers of messages whose send returned an error: they are not there (P5).
+    pub refused: BTreeSet<u64>,
+    /// Those of which no sync has succeeded since: a power loss may find them on the disk that
+    /// would not say that it had them.
+    pub taken_back: BTreeSet<u64>,
+    /// All that was ever sent, by number.
+    pub known: BTreeMap<u64, Sent>,
     /// Everything below this offset is promised to be on disk.
     pub durable: u64,
 }
@@ -64,6 +71,10 @@ pub struct Group {
     pub failures: BTreeMap<At, u32>,
     /// Whether a receive is under way, which may fail and bury what has run out.
     pub receiving: bool,
+    /// What a settle that returned an error may have settled.
+    pub unsure: BTreeSet<At>,
+    /// Whether a receive returned an error, which may have handed out and failed anything.
+    pub doubtful: bool,
 }
 
 impl Group {
@@ -79,6 +90,8 @@ impl Group {
             attempts: BTreeMap::new(),
             failures: BTreeMap::new(),
             receiving: false,
+            unsure: BTreeSet::new(),
+            doubtful: false,
         }
     }
 
@@ -86,12 +99,18 @@ impl Group {
         *self.failures.entry(at).or_default() += 1;
     }
 
+    /// Whether a call that has not returned, or returned an error, may have settled it.
+    pub fn may_be_settled(&self, at: At) -> bool {
+        self.settling.contains(&at) || self.unsure.contains(&at)
+    }
+
     /// Whether it may have become a dead letter, after so many crashes that each may have counted
     /// as a failure.
     pub fn may_be_dead(&self, at: At, crashes: u32) -> bool {
         let failures = self.failures.get(&at).copied().unwrap_or(0);
         let handed_out = self.attempts.contains_key(&at) || self.receiving || crashes > 1;
-        self.settling.contains(&at)
+        self.doubtful
+            || self.may_be_settled(at)
             || (handed_out && failures + crashes + u32::from(self.receiving) >= self.max_attempts)
     }
 }
@@ -114,6 +133,39 @@ pub struct Model {
     pub version: u64,
     /// What is being done, for the report of a failure.
     pub doing: String,
+}
+
+impl Model {
+    /// No call is under way.
+    pub fn settle_down(&mut self) {
+        for topic in &mut self.topics {
+            topic
+                .groups
+                .iter_mut()
+                .for_each(|one| one.receiving = false);
+        }
+    }
+
+    /// A sync of everything succeeded.
+    pub fn synced(&mut self) {
+        for log in self.topics.iter_mut().flat_map(|topic| &mut topic.logs) {
+            log.refused.append(&mut log.taken_back);
+        }
+    }
+
+    /// The call that was under way returned an error.
+    pub fn fail(&mut self) {
+        for topic in &mut self.topics {
+            for log in &mut topic.logs {
+                let refused = std::mem::take(&mut log.pending);
+                log.taken_back.extend(refused.iter().map(|one| one.number));
+            }
+            for group in &mut topic.groups {
+                group.unsure.append(&mut group.settling);
+                group.doubtful |= group.receiving;
+            }
+        }
+    }
 }
 
 /// The bytes of a message, which tell its number, its length and its key.

@@ -235,6 +235,8 @@ fn create(storage: &dyn Storage, path: &Path, options: &StoreOptions) -> Result<
         return name_durably(storage, path);
     }
     storage.create_dir(&path.join(names::TOPICS), folder_mode(options.mode))?;
+    // What makes it a store comes after what a store has, also on disk.
+    storage.sync_dir(path)?;
     let id = format!("{:016x}{:016x}", draw(), draw());
     replace_file(
         storage,

@@ -80,6 +80,14 @@ impl Store {
         })
     }
 
+    /// As the end of the process does: its kernel locks are gone, and nothing is tidied up.
+    #[cfg(test)]
+    pub(crate) fn die(&self) {
+        if let Some(lock) = self.opened.peek().and_then(|inner| inner.lock.as_ref()) {
+            lock.close();
+        }
+    }
+
     /// What this process has open; in the child of a fork it joins anew first (P17).
     #[inline]
     pub(crate) fn inner(&self) -> Result<&Arc<StoreInner>> {

@@ -189,6 +189,8 @@ impl StoreInner {
         for number in 0..config.partitions {
             storage.create_dir(&names::partition_folder(&folder, number), mode)?;
         }
+        // What makes it a topic comes after what a topic has, also on disk.
+        storage.sync_dir(&folder)?;
         let text = write_meta(unique_id(), &config);
         replace_file(storage, &path, text.as_bytes(), env.mode)?;
         storage.sync_dir(&self.path.join(names::TOPICS))?;

@@ -38,7 +38,7 @@ impl Storage for Twin {
                 return Err(Error::io("open", path, exists));
             }
             (Some(inode), _) => inode.clone(),
-            (None, Access::Create | Access::CreateNew) => {
+            (None, Access::Create | Access::CreateNew) if state.has(path) => {
                 let inode = Inode::new()?;
                 state.names.insert(path.to_owned(), inode.clone());
                 made = true;
@@ -60,6 +60,9 @@ impl Storage for Twin {
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.faulty(Fault::Name, "rename", from)?;
         let mut state = lock(&self.0.state);
+        if !state.has(to) {
+            return Err(missing(to));
+        }
         let inode = state.names.remove(from).ok_or_else(|| missing(from))?;
         state.names.insert(to.to_owned(), inode);
         drop(state);
@@ -76,7 +79,13 @@ impl Storage for Twin {
     }
 
     fn create_dir(&self, path: &Path, _mode: u32) -> Result<()> {
-        if lock(&self.0.state).folders.insert(path.to_owned()) {
+        let mut state = lock(&self.0.state);
+        if !state.has(path) {
+            return Err(missing(path));
+        }
+        let made = state.folders.insert(path.to_owned());
+        drop(state);
+        if made {
             self.tell(Event::Named);
         }
         Ok(())
@@ -84,6 +93,9 @@ impl Storage for Twin {
 
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
         let state = lock(&self.0.state);
+        if !state.folders.contains(folder) && folder != Path::new("/") {
+            return Err(missing(folder));
+        }
         let paths = state.names.keys().chain(&state.folders);
         let inside = paths.filter(|path| path.parent() == Some(folder));
         let mut names: Vec<String> = inside

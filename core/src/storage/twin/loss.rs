@@ -23,7 +23,7 @@ impl Twin {
         let mut found = State::default();
         for folder in &state.folders {
             // Parents come before what is in them.
-            let there = state.has(&found.folders, folder);
+            let there = found.has(folder);
             if there && (state.durable_folders.contains(folder) || choices.coin()) {
                 found.folders.insert(folder.clone());
             }
@@ -35,7 +35,7 @@ impl Twin {
             .chain(state.durable_names.keys())
             .collect();
         for path in paths {
-            if !state.has(&found.folders, path) || is_volatile(path) {
+            if !found.has(path) || is_volatile(path) {
                 continue;
             }
             let (now, durable) = (state.names.get(path), state.durable_names.get(path));
@@ -145,9 +145,9 @@ pub(super) fn is_volatile(path: &Path) -> bool {
 
 impl State {
     /// Whether the folder that something is in is there. The disk's own root is.
-    fn has(&self, kept: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    pub(super) fn has(&self, path: &Path) -> bool {
         let parent = path.parent().unwrap_or(path);
-        kept.contains(parent) || !self.folders.contains(parent)
+        parent == Path::new("/") || self.folders.contains(parent)
     }
 }
 
@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn p2_synced_bytes_survive_every_power_loss_and_others_may_not() {
         let twin = Twin::new();
-        let path = Path::new("/d/file");
+        let path = Path::new("/file");
         let file = twin.open(path, Access::CreateNew, 0).expect("create");
         file.write_at(b"safe", 0).expect("write");
         file.sync().expect("sync");
-        twin.sync_dir(Path::new("/d")).expect("sync");
+        twin.sync_dir(Path::new("/")).expect("sync");
         file.write_at(b"gone", 512).expect("write");
         let mut kept = 0;
         for seed in 0..64 {
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn p1_when_all_processes_die_every_byte_stays_and_may_be_lost_later() {
         let twin = Twin::new();
-        let path = Path::new("/d/file");
+        let path = Path::new("/file");
         let file = twin.open(path, Access::CreateNew, 0).expect("create");
         file.write_at(b"here", 0).expect("write");
         let after = twin.all_die().expect("image");

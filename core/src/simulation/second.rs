@@ -1,0 +1,101 @@
+//! The life after a crash: what its user knows, a power loss in it, and those who lived on when
+//! another process died.
+
+use super::check::{self, Opened, probe, told};
+use super::crash::{Crash, Sim, add};
+use super::groups;
+use super::life::Life;
+use super::model::{Group, Log, Model, Sent, There};
+use crate::storage::Twin;
+use crate::{Store, Topic};
+
+impl Opened<'_> {
+    /// What is known after all was read, received and acknowledged.
+    fn learned(&self) -> Result<Model, String> {
+        let mut model = self.model.clone();
+        "a life after a crash".clone_into(&mut model.doing);
+        for (number, known) in model.topics.iter_mut().enumerate() {
+            let Some(topic) = &self.life.topics[number] else {
+                continue;
+            };
+            known.there = There::Yes;
+            let durable = topic.durable_offsets();
+            for (partition, log) in known.logs.iter_mut().enumerate() {
+                let contents = &self.contents[number][partition];
+                let probe = probe(number, partition);
+                log.known.insert(probe.number, probe);
+                *log = Log {
+                    sent: sent(log, contents),
+                    durable: durable[partition],
+                    known: std::mem::take(&mut log.known),
+                    ..Log::default()
+                };
+            }
+            for group in &mut known.groups {
+                learn_group(topic, group, &self.contents[number])?;
+            }
+        }
+        Ok(model)
+    }
+
+    /// The power is lost once more: what this life did is kept as far as it was promised.
+    pub fn second_loss(&self, sim: &Sim, image: &Twin) -> Result<(), String> {
+        let model = self.learned()?;
+        let seed = sim.draw(1 << 40) as u64;
+        let lost = image.power_loss(seed).map_err(|e| e.to_string())?;
+        add(&sim.tally.images);
+        check::image(sim, &model, &lost, (Crash::Power, self.crashes + 1), false)
+            .map_err(|e| format!("a power loss (seed {seed}) in the life after it: {e}"))
+    }
+}
+
+fn sent(log: &Log, contents: &[(u64, u64)]) -> Vec<Sent> {
+    let found = contents.iter().filter_map(|(offset, number)| {
+        let one = log.known.get(number)?.clone();
+        Some(Sent {
+            offset: *offset,
+            ..one
+        })
+    });
+    found.collect()
+}
+
+/// All was acknowledged or is a dead letter; a power loss may take acknowledgements back.
+fn learn_group(
+    topic: &Topic,
+    group: &mut Group,
+    contents: &[check::Contents],
+) -> Result<(), String> {
+    let listed = topic.groups().map_err(told("listing groups"))?;
+    if !listed.iter().any(|name| name == group.name) {
+        return Ok(());
+    }
+    let of = topic.group(group.name).map_err(told("opening it"))?;
+    let letters = of.dead_letters(usize::MAX).map_err(told("dead letters"))?;
+    let mut known = Group::new(group.name, group.ordering, group.max_attempts);
+    known.there = There::Yes;
+    known.doubtful = true;
+    known.dead = letters
+        .iter()
+        .map(|one| (one.source_partition, one.source_offset))
+        .collect();
+    for (partition, contents) in (0..).zip(contents) {
+        let all = contents.iter().map(|(offset, _)| (partition, *offset));
+        known
+            .acked
+            .extend(all.filter(|at| !known.dead.contains(at)));
+    }
+    *group = known;
+    Ok(())
+}
+
+/// A process died in the middle of something; another one, which has the same store open, goes on
+/// with it, and then the power is lost (P1, P2, P10, P17).
+pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<(), String> {
+    add(&sim.tally.images);
+    let life = Life::new(other.clone(), &model.topics);
+    let mut opened = Opened::of(model, (Crash::Killed, 1), sim.clock.clone(), life)?;
+    opened.goes_on()?;
+    groups::drain(&mut opened)?;
+    opened.second_loss(sim, twin)
+}
