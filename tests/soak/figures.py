@@ -1,0 +1,147 @@
+"""Figures of a story: how long the living stalled, how soon the dead's messages came back."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from history import Group, HandOut, Life, Place, Story
+
+SETTLED_IN_NS = 300_000_000
+"""A life counts as there once it is so old."""
+CALLS_MOST_NS = 5_000_000_000
+AFTER_NS = 5_000_000
+"""A call that begins so soon after a kill may still meet the dead one's lock."""
+BEFORE_NS = 100_000_000
+"""How long before the stepper came a moment is looked at for comparison."""
+
+
+@dataclass
+class Figures:
+    """Times in milliseconds, one for each death or kill."""
+
+    stalls: list[tuple[float, str]] = field(default_factory=list)
+    """For each kill inside a lock the longest call of a live process that it met, and which."""
+    calm_stalls: list[float] = field(default_factory=list)
+    """The same shortly before the stepper came: what the machine does by itself."""
+    redeliveries: list[float] = field(default_factory=list)
+
+    def add(self, other: Figures) -> None:
+        """Takes those of another round in."""
+        self.stalls += other.stalls
+        self.calm_stalls += other.calm_stalls
+        self.redeliveries += other.redeliveries
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The value that so many percent do not exceed."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))] if ranked else 0.0
+
+
+class Pauses:
+    """When each life was stopped or traced, or gone."""
+
+    def __init__(self, story: Story) -> None:
+        self.gone = story.deaths()
+        for life in story.lives:
+            if life.closing is not None:
+                self.gone[life.name] = min(life.closing, self.gone.get(life.name, life.closing))
+        self.pauses: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for event in story.events:
+            if event.what in ("stop", "trace"):
+                self.pauses[event.name].append((event.time, event.until))
+
+    def works(self, life: Life, begin: int, end: int) -> bool:
+        """Whether it lived, and nobody held it, all that time."""
+        return self.gone.get(life.name, end + 1) > end and not any(
+            began < end and begin < ended for began, ended in self.pauses[life.name]
+        )
+
+
+def figures(story: Story, synced: set[str]) -> Figures:
+    """Of a story; `synced` are the topics whose calls wait for the disk."""
+    pauses = Pauses(story)
+    found = Figures(redeliveries=redeliveries(story, pauses))
+    calls = calls_by_begin(story, synced)
+    traces = [event for event in story.events if event.what == "trace"]
+    for kill in (event for event in story.events if event.what == "kill" and event.lock):
+        stall, call = longest(calls, pauses, kill.time, 1 << 62)
+        text = f"{call} when {kill.name} was killed in {kill.lock}"
+        found.stalls.append((stall, text))
+        for trace in traces:
+            if trace.name == kill.name and trace.time <= kill.time <= trace.until:
+                calm = longest(calls, pauses, trace.time - BEFORE_NS, trace.time)
+                found.calm_stalls.append(calm[0])
+    return found
+
+
+Call = tuple[int, int, Life, str]
+"""Begin, end, whose, what."""
+
+
+def calls_of(life: Life) -> list[Call]:
+    """Calls that wait for no message: sends, settles, receives without a timeout."""
+    calls = [(s.will, s.done, life, "send") for s in life.sends.values() if s.done is not None]
+    calls += [(s.will, s.done, life, f"settle {s.how}") for s in life.settles if s.done is not None]
+    return calls + [(began, ended, life, "receive") for began, ended in life.polls]
+
+
+def calls_by_begin(story: Story, synced: set[str]) -> list[Call]:
+    lives = [life for life in story.lives if life.topic not in synced]
+    return sorted((c for life in lives for c in calls_of(life)), key=lambda call: call[0])
+
+
+def longest(calls: list[Call], pauses: Pauses, time: int, until: int) -> tuple[float, str]:
+    """The longest that a call of a live process went on behind a moment, in ms, and which."""
+    most, which = 0, "none"
+    first = bisect_left(calls, time - CALLS_MOST_NS, key=lambda call: call[0])
+    last = bisect_left(calls, time + AFTER_NS, key=lambda call: call[0])
+    for begin, end, life, what in calls[first:last]:
+        stall = min(end, until) - max(begin, time)
+        if end > time and stall > most and pauses.works(life, begin, end):
+            most, which = stall, f"{what} of {life.name} in {life.topic}"
+    return most / 1e6, which
+
+
+def redeliveries(story: Story, pauses: Pauses) -> list[float]:
+    """From each death to when each message that it held reached somebody, in ms.
+
+    Where another consumer of the group was there all the time.
+    """
+    groups: dict[Group, list[Life]] = defaultdict(list)
+    for life in story.lives:
+        if life.role == "consumer":
+            groups[life.topic, life.group].append(life)
+    deaths = {event.name: event.time for event in story.events if event.what == "kill"}
+    times = []
+    for lives in groups.values():
+        hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
+        for life in lives:
+            for one in life.hand_outs:
+                hand_outs[one.place].append(one)
+        for life in lives:
+            if life.name not in deaths:
+                continue
+            death = deaths[life.name]
+            for held in held_by(life, death):
+                later = [one.ended for one in hand_outs[held.place] if one.attempt > held.attempt]
+                if later and any(
+                    other is not life
+                    and other.began + SETTLED_IN_NS < death
+                    and pauses.works(other, death, min(later))
+                    for other in lives
+                ):
+                    times.append((min(later) - death) / 1e6)
+    return times
+
+
+def held_by(life: Life, death: int) -> list[HandOut]:
+    """What it had and had not begun to settle; nothing whose lease had ended before."""
+    settled = {(one.place, one.attempt) for one in life.settles if one.how != "x"}
+    return [
+        one
+        for one in life.hand_outs
+        if (one.place, one.attempt) not in settled and one.deadline > death
+    ]
