@@ -312,6 +312,8 @@ class Crowd:
             self.kill_descendants()
         for space in self.spaces.values():
             space.end()
+        lines = [f"{event}\n" for event in self.events]
+        (self.folder / "events").write_text("".join(lines))
         self.errors.close()
 
 

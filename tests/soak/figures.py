@@ -13,6 +13,8 @@ SETTLED_IN_NS = 300_000_000
 CALLS_MOST_NS = 5_000_000_000
 AFTER_NS = 5_000_000
 """A call that begins so soon after a kill may still meet the dead one's lock."""
+DISK_NS = 10_000_000
+"""A call that moves a dead letter and takes longer waits for the disk."""
 BEFORE_NS = 100_000_000
 """How long before the stepper came a moment is looked at for comparison."""
 
@@ -25,13 +27,17 @@ class Figures:
     """For each kill inside a lock the longest call of a live process that it met, and which."""
     calm_stalls: list[float] = field(default_factory=list)
     """The same shortly before the stepper came: what the machine does by itself."""
-    redeliveries: list[float] = field(default_factory=list)
+    redeliveries: list[tuple[float, str]] = field(default_factory=list)
+    """For each message that a consumer held when it was killed, and whose it was."""
+    kept_waiting: int = 0
+    """Messages whose redelivery says nothing: nobody else of the group was free to ask."""
 
     def add(self, other: Figures) -> None:
         """Takes those of another round in."""
         self.stalls += other.stalls
         self.calm_stalls += other.calm_stalls
         self.redeliveries += other.redeliveries
+        self.kept_waiting += other.kept_waiting
 
 
 def percentile(values: list[float], percent: float) -> float:
@@ -63,7 +69,8 @@ class Pauses:
 def figures(story: Story, synced: set[str]) -> Figures:
     """Of a story; `synced` are the topics whose calls wait for the disk."""
     pauses = Pauses(story)
-    found = Figures(redeliveries=redeliveries(story, pauses))
+    found = Figures()
+    redeliveries(story, pauses, found)
     calls = calls_by_begin(story, synced)
     traces = [event for event in story.events if event.what == "trace"]
     for kill in (event for event in story.events if event.what == "kill" and event.lock):
@@ -82,9 +89,16 @@ Call = tuple[int, int, Life, str]
 
 
 def calls_of(life: Life) -> list[Call]:
-    """Calls that wait for no message: sends, settles, receives without a timeout."""
+    """Calls that wait for no message and no disk: sends, settles, receives without a timeout.
+
+    A nack may be the last one and move a dead letter, which is on disk before it is settled.
+    """
     calls = [(s.will, s.done, life, "send") for s in life.sends.values() if s.done is not None]
-    calls += [(s.will, s.done, life, f"settle {s.how}") for s in life.settles if s.done is not None]
+    calls += [
+        (one.will, one.done, life, f"settle {one.how}")
+        for one in life.settles
+        if one.done is not None and one.how not in "nd"
+    ]
     return calls + [(began, ended, life, "receive") for began, ended in life.polls]
 
 
@@ -105,36 +119,48 @@ def longest(calls: list[Call], pauses: Pauses, time: int, until: int) -> tuple[f
     return most / 1e6, which
 
 
-def redeliveries(story: Story, pauses: Pauses) -> list[float]:
+def redeliveries(story: Story, pauses: Pauses, found: Figures) -> None:
     """From each death to when each message that it held reached somebody, in ms.
 
-    Where another consumer of the group was there all the time.
+    Where another consumer of the group was free to ask for it all the time.
     """
     groups: dict[Group, list[Life]] = defaultdict(list)
     for life in story.lives:
         if life.role == "consumer":
             groups[life.topic, life.group].append(life)
     deaths = {event.name: event.time for event in story.events if event.what == "kill"}
-    times = []
     for lives in groups.values():
         hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
         for life in lives:
             for one in life.hand_outs:
                 hand_outs[one.place].append(one)
         for life in lives:
-            if life.name not in deaths:
-                continue
-            death = deaths[life.name]
-            for held in held_by(life, death):
-                later = [one.ended for one in hand_outs[held.place] if one.attempt > held.attempt]
-                if later and any(
-                    other is not life
-                    and other.began + SETTLED_IN_NS < death
-                    and pauses.works(other, death, min(later))
-                    for other in lives
-                ):
-                    times.append((min(later) - death) / 1e6)
-    return times
+            others = [other for other in lives if other is not life]
+            death = deaths.get(life.name)
+            for held in held_by(life, death) if death is not None else ():
+                later = [one for one in hand_outs[held.place] if one.attempt > held.attempt]
+                if not later or death is None:
+                    continue
+                following = min(later, key=lambda one: one.ended)
+                if not any(is_free(pauses, other, death, following.ended) for other in others):
+                    found.kept_waiting += 1
+                    continue
+                asked = (following.began - death) / 1e6
+                text = f"from {life.name} to {following.life}, which asked at {asked:.1f} ms"
+                found.redeliveries.append(((following.ended - death) / 1e6, text))
+
+
+def is_free(pauses: Pauses, life: Life, begin: int, end: int) -> bool:
+    """Whether it received or worked all that time, and did not wait for the disk."""
+    return (
+        life.began + SETTLED_IN_NS < begin
+        and pauses.works(life, begin, end)
+        and not any(
+            one.how in "nd" and one.will < end and begin < done and done - one.will > DISK_NS
+            for one in life.settles
+            if (done := one.done) is not None
+        )
+    )
 
 
 def held_by(life: Life, death: int) -> list[HandOut]:

@@ -34,6 +34,7 @@ ROUND_SECONDS = 30.0
 DRAIN_SECONDS = 40.0
 MAX_ATTEMPTS = 4
 SHOWN = 20
+SLOWEST = 3
 TOPICS: dict[str, tuple[int, Literal["process", "interval", "sync"]]] = {
     "fast": (4, "process"),
     "ticked": (2, "interval"),
@@ -322,14 +323,17 @@ def report(total: Total) -> None:
         f"before the stepper came: {max(calm, default=0):.1f} ms "
         f"(p50 {percentile(calm, 50):.1f}, p99 {percentile(calm, 99):.1f})"
     )
-    for stall, text in sorted(found.stalls, reverse=True)[:5]:
+    for stall, text in sorted(found.stalls, reverse=True)[:SLOWEST]:
         print(f"  {stall:.1f} ms: {text}")
-    again = found.redeliveries
+    again = [one[0] for one in found.redeliveries]
     print(
         f"from a consumer's death to the redelivery of what it held: "
         f"p50 {percentile(again, 50):.1f} ms, p99 {percentile(again, 99):.1f} ms, "
-        f"longest {max(again, default=0):.1f} ms, of {len(again):,}"
+        f"longest {max(again, default=0):.1f} ms, of {len(again):,} "
+        f"({found.kept_waiting:,} more while no other consumer of the group was free)"
     )
+    for time_ms, text in sorted(found.redeliveries, reverse=True)[:SLOWEST]:
+        print(f"  {time_ms:.1f} ms: {text}")
 
 
 def seconds_of(text: str) -> float:
