@@ -13,10 +13,19 @@ SETTLED_IN_NS = 300_000_000
 CALLS_MOST_NS = 5_000_000_000
 AFTER_NS = 5_000_000
 """A call that begins so soon after a kill may still meet the dead one's lock."""
+OF_ALL = ("registry", "create", "death", "ballast")
+OF_SENDERS = ("append", "sync", "slow", "large")
+"""Locks by who takes them; the others are of a group's windows."""
+STALL_MOST_MS = 2000.0
+REDELIVERY_MOST_MS = 1000.0
+"""Far above what is aimed at, 10 and 100 ms, for the machine may be busy."""
 DISK_NS = 10_000_000
 """A call that moves a dead letter and takes longer waits for the disk."""
 BEFORE_NS = 100_000_000
 """How long before the stepper came a moment is looked at for comparison."""
+
+Call = tuple[int, int, Life, str]
+"""Begin, end, whose, what."""
 
 
 @dataclass
@@ -24,7 +33,9 @@ class Figures:
     """Times in milliseconds, one for each death or kill."""
 
     stalls: list[tuple[float, str]] = field(default_factory=list)
-    """For each kill inside a lock the longest call of a live process that it met, and which."""
+    """For each kill inside a lock the longest call of the living that may need it, and which."""
+    other_stalls: list[float] = field(default_factory=list)
+    """And the longest of all other calls: what the disk and the scheduler add."""
     calm_stalls: list[float] = field(default_factory=list)
     """The same shortly before the stepper came: what the machine does by itself."""
     redeliveries: list[tuple[float, str]] = field(default_factory=list)
@@ -35,9 +46,19 @@ class Figures:
     def add(self, other: Figures) -> None:
         """Takes those of another round in."""
         self.stalls += other.stalls
+        self.other_stalls += other.other_stalls
         self.calm_stalls += other.calm_stalls
         self.redeliveries += other.redeliveries
         self.kept_waiting += other.kept_waiting
+
+
+def overdue(found: Figures) -> list[str]:
+    """What took so long that no load of the machine excuses it."""
+    stalls = [f"{ms:.0f} ms: {text}" for ms, text in found.stalls if ms > STALL_MOST_MS]
+    late = [f"{ms:.0f} ms: {text}" for ms, text in found.redeliveries if ms > REDELIVERY_MOST_MS]
+    return [f"a live process stalled: {text}" for text in stalls] + [
+        f"a dead consumer's message was redelivered late: {text}" for text in late
+    ]
 
 
 def percentile(values: list[float], percent: float) -> float:
@@ -73,10 +94,14 @@ def figures(story: Story, synced: set[str]) -> Figures:
     redeliveries(story, pauses, found)
     calls = calls_by_begin(story, synced)
     traces = [event for event in story.events if event.what == "trace"]
+    topics = {life.name: life.topic for life in story.lives}
     for kill in (event for event in story.events if event.what == "kill" and event.lock):
-        stall, call = longest(calls, pauses, kill.time, 1 << 62)
-        text = f"{call} when {kill.name} was killed in {kill.lock}"
-        found.stalls.append((stall, text))
+        topic = topics.get(kill.name, "")
+        near = [call for call in calls if may_need(call, kill.lock, topic)]
+        far = [call for call in calls if not may_need(call, kill.lock, topic)]
+        stall, call = longest(near, pauses, kill.time, 1 << 62)
+        found.stalls.append((stall, f"{call} when {kill.name} was killed in {kill.lock}"))
+        found.other_stalls.append(longest(far, pauses, kill.time, 1 << 62)[0])
         for trace in traces:
             if trace.name == kill.name and trace.time <= kill.time <= trace.until:
                 calm = longest(calls, pauses, trace.time - BEFORE_NS, trace.time)
@@ -84,8 +109,12 @@ def figures(story: Story, synced: set[str]) -> Figures:
     return found
 
 
-Call = tuple[int, int, Life, str]
-"""Begin, end, whose, what."""
+def may_need(call: Call, lock: str, topic: str) -> bool:
+    """Whether a call may wait for a lock that a worker of the topic held."""
+    name = lock.partition("/")[0]
+    if name in OF_ALL:
+        return True
+    return call[2].topic == topic and (name in OF_SENDERS) == (call[3] == "send")
 
 
 def calls_of(life: Life) -> list[Call]:

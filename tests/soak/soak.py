@@ -26,7 +26,7 @@ from typing import Literal
 import libqueue
 from checker import Finding, check
 from crowd import Crowd, Failed, Member, Space
-from figures import Figures, figures, percentile
+from figures import Figures, figures, overdue, percentile
 from history import Group, Logged, Story, read_lives
 from work import read_payload
 
@@ -209,7 +209,9 @@ class Round:
         self.findings += [Finding("robbed", text) for text in self.crowd.robbed]
         events = story.events
         locked = [event for event in events if event.lock]
-        total.figures.add(figures(story, {"synced"}))
+        found = figures(story, {"synced"})
+        total.figures.add(found)
+        self.findings += [Finding("late", text) for text in overdue(found)]
         total.count("kills", sum(event.what == "kill" for event in events))
         total.count("kills inside a lock", sum(event.what == "kill" for event in locked))
         total.count("stops", sum(event.what == "stop" for event in events))
@@ -320,6 +322,7 @@ def report(total: Total) -> None:
         f"longest stall of a live process when another was killed inside a lock: "
         f"{max(stalls, default=0):.1f} ms (p50 {percentile(stalls, 50):.1f}, "
         f"p99 {percentile(stalls, 99):.1f}, of {len(stalls)}); "
+        f"in calls that need no such lock: {max(found.other_stalls, default=0):.1f} ms; "
         f"before the stepper came: {max(calm, default=0):.1f} ms "
         f"(p50 {percentile(calm, 50):.1f}, p99 {percentile(calm, 99):.1f})"
     )

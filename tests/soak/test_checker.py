@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from checker import SLACK_NS, check
-from figures import figures
+from figures import figures, overdue
 from history import Event, HandOut, Life, Logged, Send, Settle, Story, read_life
 
 MS = 1_000_000
@@ -294,6 +294,9 @@ def test_redelivery_and_stalls_are_measured() -> None:
         "taken at 490, its holder killed at 510, there at 521"
     )
     assert [stall for stall, _ in found.stalls] == [4.0]
+    small.story.events[0].lock = "window/0"
+    other = figures(small.story, set())
+    assert (other.stalls[0][0], other.other_stalls) == (0, [4.0]), "a send needs no window"
     assert figures(small.story, {TOPIC}).stalls[0][0] == 0, "who waits for the disk does not stall"
 
 
@@ -305,6 +308,19 @@ def test_a_stopped_process_neither_stalls_nor_redelivers() -> None:
     small.producer.sends[6].will, small.producer.sends[6].done = 505 * MS, 514 * MS
     found = figures(small.story, set())
     assert (found.redeliveries, [stall for stall, _ in found.stalls]) == ([], [0.0])
+
+
+def test_what_takes_far_too_long_is_found() -> None:
+    small = Small()
+    assert overdue(figures(small.story, set())) == []
+    small.other.hand_outs[0].ended = 1501 * MS
+    send = small.producer.sends[6]
+    send.will, send.done = 499 * MS, 2501 * MS
+    found = overdue(figures(small.story, set()))
+    assert [text.split(":")[0] for text in found] == [
+        "a live process stalled",
+        "a dead consumer's message was redelivered late",
+    ]
 
 
 def test_who_waits_for_the_disk_does_not_redeliver() -> None:
