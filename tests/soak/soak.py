@@ -206,7 +206,6 @@ class Round:
         """Checks the round and takes its figures."""
         story = self.story()
         self.findings += check(story)
-        self.findings += [Finding("robbed", text) for text in self.crowd.robbed]
         events = story.events
         locked = [event for event in events if event.lock]
         found = figures(story, {"synced"})
@@ -227,7 +226,8 @@ class Round:
         total.count("locks the stepper missed", self.crowd.missed)
 
     def complaints(self) -> None:
-        """What workers and the library said on standard error."""
+        """What the stepper saw, and what workers and the library said on standard error."""
+        self.findings += [Finding("robbed", text) for text in self.crowd.robbed]
         said = (self.folder / "errors").read_text(errors="replace").strip()
         if said:
             self.findings.append(Finding("failed", said[:4000]))
