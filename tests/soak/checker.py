@@ -7,6 +7,7 @@ Kinds of findings:
     invented     bytes in the log or at a consumer that nobody sent
     reordered    against the order of a producer, of time, or of a key
     stranded     handed out, lost with its consumer, and never settled: not redelivered
+    overlooked   ready for long, while later messages of its partition were handed out
     robbed       handed out again though its holder lived and had time
     receipts     a stale receipt settled something, or a good one was called stale
     letters      dead letters that are wrong in number, or of messages that were acknowledged
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 
 from history import Group, HandOut, Life, Logged, Place, Send, Settle, Story
 
+OVERLOOKED_NS = 8_000_000_000
+"""Longer than the longest lease, and a stop, of a consumer that could not write down a hand-out."""
 SLACK_NS = 5_000_000
 """Deadlines are kept in whole milliseconds and written down in two clocks."""
 
@@ -98,6 +101,7 @@ class GroupCheck:
         self.ordered = group in story.ordered
         self.max_attempts = story.max_attempts
         self.log = {message.place: message for message in story.logs[group[0]]}
+        self.sent = sent_by(story)
         self.dead = dead
         self.dead_places = {letter.place for letter in dead}
         self.found: list[Finding] = []
@@ -130,6 +134,7 @@ class GroupCheck:
         self.check_letters()
         if self.ordered:
             self.check_keys()
+        self.check_overlooked()
         return self.found
 
     def check_bytes(self, place: Place, message: Logged) -> None:
@@ -262,12 +267,52 @@ class GroupCheck:
                     text = f"handed out again behind {second} of its key {key}"
                     self.say("reordered", first, text)
 
+    def check_overlooked(self) -> None:
+        """What is ready is handed out before anything that stands behind it in its partition."""
+        begins: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for (partition, offset), hand_outs in self.hand_outs.items():
+            begins[partition] += [(one.began, offset) for one in hand_outs]
+        before: dict[tuple[int, str], Place] = {}
+        for place, message in sorted(self.log.items()):
+            ready = self.sent.get((message.sender, message.number), 1 << 63)
+            if self.ordered and message.key != "-":
+                earlier = before.get((place[0], message.key))
+                before[place[0], message.key] = place
+                ready = max(ready, self.over_by(earlier)) if earlier is not None else ready
+            for one in self.hand_outs[place]:
+                if one.began - ready > OVERLOOKED_NS and any(
+                    ready + OVERLOOKED_NS < began < one.began and offset > place[1]
+                    for began, offset in begins[place[0]]
+                ):
+                    seconds = (one.began - ready) / 1e9
+                    text = f"attempt {one.attempt} to {one.life} after {seconds:.1f} s"
+                    self.say("overlooked", place, text)
+                ready = max(
+                    one.ended, one.deadline, self.gone.get(one.life, 0), self.over_by(place)
+                )
+
+    def over_by(self, place: Place) -> int:
+        """When all that is known to have been done with it was done, leases included."""
+        times = [one.done or one.will for one in self.settles[place]]
+        times += [one.will + one.extension_ms * 1_000_000 for one in self.settles[place]]
+        return max(times + [one.deadline for one in self.hand_outs[place]], default=1 << 63)
+
     def settled_from(self, place: Place) -> int:
         """When it may have been settled at the earliest."""
         times = [one.will for one in self.settles[place] if one.how in "ad" and one.outcome != 1]
         if place in self.dead_places:
             times.append(self.hand_outs[place][-1].began if self.hand_outs[place] else 0)
         return min(times, default=1 << 63)
+
+
+def sent_by(story: Story) -> dict[tuple[str, int], int]:
+    """When each send that returned had returned."""
+    return {
+        (send.life, send.number): send.done
+        for life in story.lives
+        for send in life.sends.values()
+        if send.done is not None
+    }
 
 
 def _gone(life: Life, deaths: dict[str, int]) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checker import SLACK_NS, check
+from checker import OVERLOOKED_NS, SLACK_NS, check
 from figures import figures, overdue
 from history import Event, HandOut, Life, Logged, Send, Settle, Story, read_life
 
@@ -170,6 +170,19 @@ def a_group_lags_at_the_end(small: Small) -> None:
     small.story.lag[GROUP] = 1
 
 
+def a_message_is_overlooked(small: Small) -> None:
+    small.log[5].key = small.producer.sends[6].key = "-"
+    for one in small.other.hand_outs[1:]:
+        one.began, one.ended = one.began + 2 * OVERLOOKED_NS, one.ended + 2 * OVERLOOKED_NS
+    for call in small.other.settles[1:]:
+        call.will, call.done = call.will + 2 * OVERLOOKED_NS, (call.done or 0) + 2 * OVERLOOKED_NS
+    later = Logged((0, 17), "-", "p.1", 7, 107, True)
+    small.producer.sends[7] = Send("p.1", 7, 9 * MS, "-", 107, 10 * MS, later.place)
+    small.log.append(later)
+    hand_out(small.other, later, 600 * MS + OVERLOOKED_NS)
+    settle(small.other, later, 605 * MS + OVERLOOKED_NS)
+
+
 def a_lease_is_robbed(small: Small) -> None:
     small.story.events.clear()
 
@@ -238,6 +251,7 @@ BAD: list[tuple[str, Callable[[Small], None]]] = [
     ("reordered", a_key_falls_behind),
     ("stranded", a_message_is_never_settled),
     ("stranded", a_group_lags_at_the_end),
+    ("overlooked", a_message_is_overlooked),
     ("robbed", a_lease_is_robbed),
     ("robbed", a_lease_is_robbed_before_it_ended),
     ("robbed", an_extended_lease_is_robbed),
