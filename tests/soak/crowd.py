@@ -23,6 +23,8 @@ PR_SET_CHILD_SUBREAPER = 36
 GROWN_SECONDS = 0.4
 """Younger processes are only killed: they may not listen to signals yet, and hold no lock."""
 GONE_SECONDS = 15.0
+SPACE_SECONDS = "900"
+"""Longer than a round; should the driver be gone, its namespaces do not stay."""
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,7 +37,7 @@ class Space:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        command = ["unshare", "--pid", "--fork", "--kill-child", "sleep", "3600"]
+        command = ["unshare", "--pid", "--fork", "--kill-child", "sleep", SPACE_SECONDS]
         self.anchor = subprocess.Popen(command, stderr=subprocess.PIPE)
         until = time.monotonic() + 5
         # Its first process has to be there before another one is put into it.
