@@ -1,8 +1,10 @@
 //! Writing a store anew with the ids, offsets and positions that another one had.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::Store;
+use super::dead_letter::{source_of, walk};
 use super::open::{create_as, new_id};
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +12,7 @@ use crate::format::control::header;
 use crate::format::record::body_crc;
 use crate::format::{murmur2, names};
 use crate::group::{Truth, Window};
-use crate::log::{Cursor, Draft, Step};
+use crate::log::{Cursor, Draft, Record, Step};
 use crate::options::{GroupConfig, StoreOptions, TopicConfig};
 use crate::shm::OwnerLock;
 use crate::storage::Disk;
@@ -39,6 +41,28 @@ impl Restorer {
         let id = id.unwrap_or_else(unique_id);
         self.store.inner()?.create_as(name, id, config)?;
         self.store.open_topic(name)
+    }
+
+    /// Partition and offset of the messages of a topic whose dead letters, of this group, are in the
+    /// topic `target`.
+    pub(crate) fn dead_letters(
+        &self,
+        target: &str,
+        topic: &str,
+        group: &str,
+    ) -> Result<HashSet<(u32, u64)>> {
+        let mut found = HashSet::new();
+        let target = match self.store.inner()?.topic_inner(target) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+            opened => opened?,
+        };
+        let each = |_, record: &Record| {
+            let source = source_of(record).filter(|of| (of.topic, of.group) == (topic, group));
+            found.extend(source.map(|of| (of.partition, of.offset)));
+            true
+        };
+        walk(&target, 0, each, |_| true)?;
+        Ok(found)
     }
 
     /// Leaves the store as the last member does: all is on disk.

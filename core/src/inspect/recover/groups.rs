@@ -1,6 +1,6 @@
 //! Groups: their configuration, or what stands in its place, and their positions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Copy;
@@ -13,7 +13,7 @@ use crate::group::{Counter, Truth};
 use crate::inspect::log::Log;
 use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
 use crate::inspect::{ranges, window};
-use crate::options::{GroupConfig, GroupOptions, Ordering, WINDOW_MAX, WINDOW_MIN};
+use crate::options::{DeadLetter, GroupConfig, GroupOptions, Ordering, WINDOW_MAX, WINDOW_MIN};
 use crate::store::Topic;
 
 const LOW32: u64 = 0xFFFF_FFFF;
@@ -55,6 +55,15 @@ impl Copy<'_> {
                 (id, config, vec![0; logs.len()])
             }
         };
+        let target = match &config.dead_letter_topic {
+            DeadLetter::Default => Some(names::dead_letter_topic(&of.name, &plan.name)),
+            DeadLetter::Topic(name) => Some(name.clone()),
+            DeadLetter::Drop => None,
+        };
+        let dead = match target {
+            Some(target) => self.restorer.dead_letters(&target, &of.name, &plan.name)?,
+            None => HashSet::new(),
+        };
         let mut truths = Vec::new();
         for (number, log) in (0..).zip(logs) {
             let start = starts.get(number as usize).copied().unwrap_or(0);
@@ -66,6 +75,11 @@ impl Copy<'_> {
                 by_key: config.ordering == Ordering::Key,
                 max_attempts: config.max_attempts,
                 limit: config.window,
+                dead: dead
+                    .iter()
+                    .filter(|of| of.0 == number)
+                    .map(|of| of.1)
+                    .collect(),
             };
             truths.push(self.window(of, plan, id, log, &around)?);
         }

@@ -13,12 +13,13 @@ mod truth;
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::plan::Plan;
+use super::log::Log;
+use super::plan::{Plan, TopicPlan};
 use super::verify::{Progress, Run};
 use super::{Damage, Report};
 use crate::error::Result;
 use crate::format::names;
-use crate::store::Restorer;
+use crate::store::{Restorer, Topic};
 use source::Source;
 use target::Target;
 
@@ -105,6 +106,13 @@ pub fn recover(from: &Path, to: &Path, progress: &mut Progress<'_>) -> Result<Re
     done.map_err(|error| target.give_up(error))
 }
 
+/// A topic whose messages were copied.
+pub(super) struct Copied<'a> {
+    plan: &'a TopicPlan,
+    topic: Topic,
+    logs: Vec<Log>,
+}
+
 /// A copy that is under way.
 pub(super) struct Copy<'a> {
     run: Run<'a>,
@@ -140,8 +148,15 @@ impl<'a> Copy<'a> {
             let what = format!("the store's id is lost; the new one is {}", copy.done.id);
             copy.lost(&from.join(names::STORE_META), what);
         }
+        let mut copied = Vec::new();
         for topic in &plan.topics {
-            copy.topic(topic)?;
+            copied.extend(copy.topic(topic)?);
+        }
+        // Once all dead letters are there.
+        for Copied { plan, topic, logs } in copied {
+            for group in &plan.groups {
+                copy.group(plan, group, &topic, &logs)?;
+            }
         }
         copy.restorer.close()?;
         copy.done.source = copy.run.end()?;

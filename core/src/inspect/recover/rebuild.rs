@@ -5,13 +5,14 @@
 //! to an offset one round later before the floor is past the earlier one. From there on the first
 //! message that is not settled for sure is where the group begins again: what is behind is delivered
 //! once more, and nothing is skipped (P6). The floor that is written is believed only where it is
-//! lower. Attempts and failures are kept of entries that can be believed.
+//! lower. Attempts and failures are kept of entries that can be believed. A message whose dead
+//! letter is there is settled, whatever the window says: it is never in both places (P12).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::truth::{Entry, Raw};
 use crate::error::Result;
-use crate::format::window::{entry as at, header, state};
+use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts, entry as at, header, state};
 use crate::group::Truth;
 use crate::store::Topic;
 
@@ -33,55 +34,64 @@ pub(super) struct Around<'a> {
     pub(super) max_attempts: u32,
     /// The group's limit.
     pub(super) limit: u32,
+    /// Offsets whose dead letters are there.
+    pub(super) dead: BTreeSet<u64>,
 }
 
 /// The window of a group that begins again.
 pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
-    let Some(raw) = raw.filter(|raw| raw.own) else {
-        return Ok(Truth::beginning_at(around.start));
-    };
-    let known = believed(raw, around.end);
-    let oldest = known.keys().max();
-    let low = oldest.map_or(0, |last| (last + 1).saturating_sub(raw.capacity()));
+    let raw = raw.filter(|raw| raw.own);
+    let known = raw.map_or_else(HashMap::new, |raw| believed(raw, around.end));
+    let written = raw.map_or(around.start, |raw| raw.words[header::FLOOR]);
+    let ring = raw.map_or(CAPACITY_MIN, Raw::capacity);
+    let last = known.keys().max();
+    let low = last.map_or(0, |last| (last + 1).saturating_sub(ring));
     let low = low.max(around.start);
     let is_settled = |offset| {
         let entry: Option<&Entry> = known.get(&offset);
-        entry.is_some_and(|entry| entry[at::STATE] & 0xFF == state::SETTLED)
+        around.dead.contains(&offset)
+            || entry.is_some_and(|entry| entry[at::STATE] & 0xFF == state::SETTLED)
     };
+    let (topic, number) = (around.topic, around.partition);
     let mut unsettled = around.end;
-    around
-        .topic
-        .places(around.partition, (low, around.end), |offset, _, _| {
-            let settled = is_settled(offset);
-            if !settled {
-                unsettled = offset;
-            }
-            settled
-        })?;
-    let floor = unsettled.min(raw.words[header::FLOOR]).max(low);
+    topic.places(number, (low, around.end), |offset, _, _| {
+        let settled = is_settled(offset);
+        if !settled {
+            unsettled = offset;
+        }
+        settled
+    })?;
+    let floor = unsettled.min(written).max(low);
+    // The last dead letter's message has to be in the window, or it would be delivered.
+    let last_dead = around.dead.last().copied().filter(|last| *last >= floor);
+    let most = Parts::of(around.limit).most as u64;
+    let wanted = last_dead.map_or(0, |last| (last - floor + 1).next_power_of_two());
+    let capacity = ring.max(wanted).min(most);
+    let room = capacity.min(u64::from(around.limit));
     let mut truth = Truth {
-        epoch: (raw.words[header::EPOCH] + 1) & LOW32,
-        entries: vec![[0; 8]; raw.entries.len()],
+        epoch: raw.map_or(0, |raw| (raw.words[header::EPOCH] + 1) & LOW32),
+        entries: vec![[0; ENTRY_WORDS]; usize::try_from(capacity).unwrap_or(0)],
         ..Truth::beginning_at(floor)
     };
-    let most = raw.capacity().min(u64::from(around.limit));
-    around.topic.places(
-        around.partition,
-        (floor, around.end),
-        |offset, place, key| {
-            let known = known.get(&offset);
-            let Some(entry) = known.filter(|_| offset - floor < most) else {
-                return false;
-            };
-            for gap in truth.next..offset {
-                *slot(&mut truth.entries, gap) = settled(gap);
-            }
+    topic.places(number, (floor, around.end), |offset, place, key| {
+        let entry = known.get(&offset).copied();
+        let inside = entry.is_some() || last_dead.is_some_and(|last| offset <= last);
+        if !inside || offset - floor >= room {
+            return false;
+        }
+        for gap in truth.next..offset {
+            *slot(&mut truth.entries, gap) = settled(gap);
+        }
+        *slot(&mut truth.entries, offset) = if around.dead.contains(&offset) {
+            settled(offset)
+        } else {
             let hash = key.filter(|_| around.by_key).map_or(0, |hash| hash.max(1));
-            *slot(&mut truth.entries, offset) = ready(entry, hash, place, around.max_attempts);
-            truth.next = offset + 1;
-            true
-        },
-    )?;
+            let entry = entry.unwrap_or_else(|| settled(offset));
+            ready(&entry, hash, place, around.max_attempts)
+        };
+        truth.next = offset + 1;
+        true
+    })?;
     Ok(truth)
 }
 
@@ -117,7 +127,7 @@ pub(super) fn slot(entries: &mut [Entry], offset: u64) -> &mut Entry {
 
 /// The entry of an offset that nobody waits for.
 pub(super) fn settled(offset: u64) -> Entry {
-    let mut entry = [0; 8];
+    let mut entry = [0; ENTRY_WORDS];
     entry[at::STATE] = offset << 32 | state::SETTLED;
     entry[at::HAND_OUT] = offset << 32;
     entry
@@ -129,7 +139,7 @@ fn ready(entry: &Entry, hash: u64, place: u64, max_attempts: u32) -> Entry {
     let tag = entry[at::STATE] & LOW32 << 32;
     let most = u64::from(max_attempts.saturating_sub(1));
     let failures = (entry[at::STATE] >> 16 & FAILURES).min(most);
-    let mut ready = [0; 8];
+    let mut ready = [0; ENTRY_WORDS];
     ready[at::STATE] = tag | failures << 16 | state::READY;
     ready[at::HAND_OUT] = tag | entry[at::HAND_OUT] & ATTEMPTS;
     ready[at::KEY_HASH] = hash;

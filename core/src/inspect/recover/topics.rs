@@ -1,6 +1,6 @@
 //! Topics: their configuration, or what stands in its place, and their messages.
 
-use super::Copy;
+use super::{Copied, Copy};
 use crate::error::Result;
 use crate::format::names;
 use crate::format::record::{HAS_KEY, HEADER, Header};
@@ -12,8 +12,8 @@ use crate::options::{PARTITIONS_MAX, TopicConfig, TopicOptions};
 use crate::store::Topic;
 
 impl Copy<'_> {
-    /// Copies a topic with its groups. One whose creator died is none.
-    pub(super) fn topic(&mut self, plan: &TopicPlan) -> Result<()> {
+    /// Copies a topic without its groups. One whose creator died is none.
+    pub(super) fn topic<'p>(&mut self, plan: &'p TopicPlan) -> Result<Option<Copied<'p>>> {
         let meta = self.run.topic_meta(plan)?;
         let path = plan.folder.join(names::TOPIC_META);
         if names::check("topic", &plan.name).is_err() || !plan.is_one() {
@@ -21,7 +21,8 @@ impl Copy<'_> {
                 let what = format!("{:?} can be no topic's name; it is not copied", plan.name);
                 self.lost(&plan.folder, what);
             }
-            return self.run.skip_topic(plan);
+            self.run.skip_topic(plan)?;
+            return Ok(None);
         }
         let mut id = meta.as_ref().map(|(id, _)| *id).or(plan.id);
         let config = match meta {
@@ -62,10 +63,7 @@ impl Copy<'_> {
                 self.run.skip_partition(beyond)?;
             }
         }
-        for group in &plan.groups {
-            self.group(plan, group, &topic, &logs)?;
-        }
-        Ok(())
+        Ok(Some(Copied { plan, topic, logs }))
     }
 
     fn partition(&mut self, of: &TopicPlan, plan: &PartitionPlan, topic: &Topic) -> Result<Log> {

@@ -1,0 +1,63 @@
+//! Stores damaged at random: what can be read is copied as it was, nothing is invented or found
+//! twice, and every group gets what it had not settled and can be read.
+
+use std::fs;
+
+use super::*;
+
+/// A small generator, so that a seed gives the same damage again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end.max(1)
+    }
+}
+
+/// Bytes of a file in which anything is written.
+fn used(path: &Path) -> u64 {
+    let bytes = fs::read(path).unwrap();
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last as u64 + 1)
+}
+
+#[test]
+fn p3_p4_p6_p18_random_damage_costs_what_it_hits_and_nothing_else() {
+    let original = Original::make();
+    let mut random = Random(0x1234_5678_9ABC_DEF1);
+    let names: Vec<PathBuf> = files(&original.path())
+        .into_iter()
+        .map(|path| path.strip_prefix(original.path()).unwrap().to_owned())
+        .filter(|path| used(&original.path().join(path)) > 0)
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let rounds = std::env::var("LIBQUEUE_FLIPS").map_or(60, |n| n.parse().unwrap());
+    for round in 0..rounds {
+        let case = Case::of(&original.path());
+        let mut done = Vec::new();
+        for _ in 0..=random.below(3) {
+            let name = &names[random.below(names.len() as u64) as usize];
+            let path = case.from().join(name);
+            let (at, bits) = (random.below(used(&path)), 1 << random.below(8));
+            done.push(format!("{} at {at} ^ {bits:#x}", name.display()));
+            flip(&path, at, bits);
+        }
+        println!("{round}: {done:?}");
+        case.recover(&original.contents);
+        let left = contents(&case.to());
+        let delivered = drain(&case.to(), "orders", "g");
+        for (partition, offset) in &original.unsettled {
+            let place = ("orders".to_owned(), *partition, *offset);
+            let found = delivered.contains_key(&(*partition, *offset));
+            assert_eq!(found, left.contains_key(&place), "{place:?} after {done:?}");
+        }
+        let fresh = drain(&case.to(), "orders", "fresh");
+        let there = left.keys().filter(|(topic, ..)| topic == "orders").count();
+        assert_eq!(fresh.len(), there, "{done:?}");
+    }
+}
