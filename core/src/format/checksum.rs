@@ -36,7 +36,7 @@ const TABLE: [u32; 256] = {
     while index < 256 {
         let (mut word, mut bit) = (index as u32, 0);
         while bit < 8 {
-            word = word >> 1 ^ (word & 1) * 0xEDB8_8320;
+            word = (word >> 1) ^ ((word & 1) * 0xEDB8_8320);
             bit += 1;
         }
         table[index] = word;

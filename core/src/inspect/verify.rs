@@ -17,8 +17,8 @@ const STEP: u64 = 1 << 20;
 
 /// Checks every byte of the store in a folder, without joining it or changing anything, lists all
 /// damage by file and position, and says of each partition which messages can be read: those that
-/// [`recover`](super::recover) would copy. `progress` is called now and then with how many bytes of how
-/// many are done; an error that it returns ends the check and is returned.
+/// [`recover`](super::recover) would copy. `progress` is called now and then with how many bytes of
+/// how many are done; an error that it returns ends the check and is returned.
 ///
 /// The end that a crash left is not damage: recovery takes care of it. A store that is in use may
 /// be checked; what is sent meanwhile may or may not be looked at.
@@ -268,7 +268,8 @@ impl<'a> Run<'a> {
             }
         }
         for one in &topic.partitions {
-            if one.number >= config.partitions && !one.segments.is_empty() {
+            let empty = one.segments.is_empty() && one.strangers.is_empty();
+            if one.number >= config.partitions && !empty {
                 let what = format!(
                     "it has messages; the topic has {} partitions",
                     config.partitions

@@ -130,7 +130,8 @@ impl Topic {
         Ok(())
     }
 
-    /// Makes a group with this id, or a new one, whose windows hold what is known, one for each partition.
+    /// Makes a group with this id, or a new one, whose windows hold what is known, one for each
+    /// partition.
     pub(crate) fn restore_group(
         &self,
         name: &str,

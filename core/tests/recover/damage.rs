@@ -101,7 +101,8 @@ fn p3_p18_segments_that_are_gone_cut_zeroed_or_swapped() {
         let file = fs::OpenOptions::new().write(true).open(path).unwrap();
         file.set_len(cut + 20).unwrap();
         let recovered = case.recover(&original.contents);
-        assert_eq!(lost(&recovered), [first..gone(number).end], "{number}");
+        let expected = first..gone(number).end;
+        assert_eq!(lost(&recovered), [expected], "{number}");
 
         // Some pages in the middle.
         let case = Case::of(&original.path());

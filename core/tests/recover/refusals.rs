@@ -102,7 +102,7 @@ fn what_is_no_store_is_said_to_be_none() {
 
 /// CRC-32, bit by bit.
 fn crc(bytes: &[u8]) -> u32 {
-    let step = |sum: u32, _| sum >> 1 ^ (sum & 1) * 0xEDB8_8320;
+    let step = |sum: u32, _| (sum >> 1) ^ ((sum & 1) * 0xEDB8_8320);
     !bytes
         .iter()
         .fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))

@@ -49,10 +49,10 @@ pub struct Recovered {
 /// called now and then with how many of its bytes are done; an error that it returns ends the copy
 /// and is returned.
 ///
-/// Messages keep offset, timestamp, key, headers and payload; offsets that were lost are never given
-/// out again. Topics and groups keep ids, configuration and positions. What was settled stays so
-/// where the window of a group is whole; where it is damaged the group begins again where everything
-/// before is settled for sure, so that it gets some messages once more and misses none.
+/// Messages keep offset, timestamp, key, headers and payload; offsets that were lost are never
+/// given out again. Topics and groups keep ids, configuration and positions. What was settled stays
+/// so where the window of a group is whole; where it is damaged the group begins again where
+/// everything before is settled for sure, so that it gets some messages once more and misses none.
 /// Configuration that is damaged is replaced by the defaults and what the other files say.
 ///
 /// # Errors

@@ -3,10 +3,11 @@
 //! An entry names its offset twice and stands in the place that follows from it, so that one which
 //! does not is seen. What entries say together is where the floor was at least, since none is given
 //! to an offset one round later before the floor is past the earlier one. From there on the first
-//! message that is not settled for sure is where the group begins again: what is behind is delivered
-//! once more, and nothing is skipped (P6). The floor that is written is believed only where it is
-//! lower. Attempts and failures are kept of entries that can be believed. A message whose dead
-//! letter is there is settled, whatever the window says: it is never in both places (P12).
+//! message that is not settled for sure is where the group begins again: what is behind it is
+//! delivered once more, and nothing is skipped (P6). The floor that is written is believed only
+//! where it is lower. Attempts and failures are kept of entries that can be believed. A message
+//! whose dead letter is there is settled, whatever the window says: it is never in both places
+//! (P12).
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,5 +1,5 @@
-//! The store that is copied out: nobody may have it in use, or the copy would hold one part of it as
-//! it was before a change and another as it was behind it.
+//! The store that is copied out: nobody may have it in use, or the copy would hold one part of it
+//! as it was before a change and another as it was behind it.
 
 use std::path::{Path, PathBuf};
 

@@ -30,8 +30,8 @@ impl Copy<'_> {
             None => {
                 let config = default_config(plan);
                 let what = format!(
-                    "the topic's configuration is lost; it has {} partitions, as there are folders, \
-                     and the defaults",
+                    "the topic's configuration is lost; it has {} partitions, as there are \
+                     folders, and the defaults",
                     config.partitions
                 );
                 self.lost(&path, what);
