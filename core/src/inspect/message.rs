@@ -5,19 +5,27 @@ use super::clock_text::utc;
 use crate::error::Result;
 use crate::format::headers::Headers;
 use crate::format::murmur2;
-use crate::format::record::{HAS_KEY, HEADER, Header, MORE};
+use crate::format::record::{HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE};
 
 /// Bytes of key and headers up to which they are looked at.
 const MOST: u64 = 16 << 20;
 
-/// What is wrong with a whole message. `before` is the timestamp of the one before it.
+/// What is wrong with a whole message. `before` is the timestamp of the one before it; `closed` says
+/// that nobody can have died while it was published.
 pub(super) fn check(
     bytes: &mut Bytes,
     position: u64,
     header: &Header,
     before: i64,
+    closed: bool,
 ) -> Result<Option<String>> {
     let offset = header.offset;
+    let kind = bytes.get(position + KIND as u64, 1)?.map(|byte| byte[0]);
+    if closed && kind != Some(MESSAGE) {
+        return Ok(Some(format!(
+            "offset {offset} is whole, but says that it is still being copied"
+        )));
+    }
     if header.timestamp_ns < before {
         return Ok(Some(format!(
             "offset {offset} has the time {}, the one before it {}; times never fall",

@@ -236,9 +236,14 @@ impl Partition<'_> {
                     match header.kind {
                         END => Ending::Sealed(position, header.offset),
                         MESSAGE => {
-                            let last = self.timestamp_ns;
-                            let wrong =
-                                message::check(&mut records.bytes, position, &header, last)?;
+                            let (last, closed) = (self.timestamp_ns, self.reserved.is_end_known());
+                            let wrong = message::check(
+                                &mut records.bytes,
+                                position,
+                                &header,
+                                last,
+                                closed,
+                            )?;
                             if let Some(what) = wrong {
                                 run.report.damaged(path, position, what);
                             }

@@ -250,6 +250,24 @@ fn p3_meta_files_that_are_gone_or_damaged_are_made_again_and_told_of() {
 }
 
 #[test]
+fn p1_p3_a_message_that_was_published_but_for_its_kind_counts() {
+    let original = Original::make();
+    let case = Case::of(&original.path());
+    let segment = segments(&case.from(), 1).remove(0);
+    let (at, _) = messages(&segment)[2];
+    put(&segment, at + 32, &[4]);
+    let recovered = case.recover(&original.contents);
+    assert_eq!((recovered.messages, recovered.losses.len()), (121, 0));
+    assert_eq!(
+        recovered.source.damage.len(),
+        1,
+        "nobody died: {:?}",
+        recovered.source.damage
+    );
+    assert_eq!(recovered.source.damage[0].position, at);
+}
+
+#[test]
 fn p3_lock_control_and_ballast_are_not_needed() {
     let original = Original::make();
     let case = Case::of(&original.path());
