@@ -9,6 +9,7 @@ use crate::format::window::{
     CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, header, state, sum_entry, sum_header,
 };
 use crate::format::{VERSION, u64_at};
+use crate::storage::{Disk, Storage};
 
 /// What the group's configuration says, as far as it could be read.
 pub(super) struct Expected {
@@ -41,8 +42,13 @@ pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
             }
             // Read after the window: the limit is raised before offsets are used.
             let next = words[header::NEXT];
+            let covered = match Disk.exists(&expected.reserve)? {
+                true => chain::limit(&expected.reserve)?,
+                // Written before the first offset is given out.
+                false => Some(0),
+            };
             if wrong.is_empty()
-                && let Some(limit) = chain::limit(&expected.reserve)?
+                && let Some(limit) = covered
                 && next > limit
             {
                 let what = format!("its end is offset {next}, the log ends below {limit}");

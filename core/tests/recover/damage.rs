@@ -85,6 +85,8 @@ fn p3_p18_segments_that_are_gone_cut_zeroed_or_swapped() {
                 recovered.notes[0].contains("begins with offset"),
                 "{recovered:?}"
             );
+            let what = "had not settled are in no segment";
+            assert!(recovered.losses[0].what.contains(what), "{recovered:?}");
         }
 
         let case = Case::of(&original.path());
@@ -247,6 +249,28 @@ fn p3_meta_files_that_are_gone_or_damaged_are_made_again_and_told_of() {
             );
         }
     }
+}
+
+#[test]
+fn p3_p4_a_partition_whose_folder_is_gone_is_empty_and_its_offsets_are_not_used_again() {
+    let original = Original::make();
+    let case = Case::of(&original.path());
+    let folder = partition(&case.from(), 1);
+    fs::remove_dir_all(&folder).unwrap();
+    let recovered = case.recover(&original.contents);
+    assert_eq!(recovered.messages, 91);
+    assert!(
+        recovered.losses.iter().any(|loss| loss.file == folder),
+        "{recovered:?}"
+    );
+    let left = drain(&case.to(), "orders", "g");
+    let mut expected = original.unsettled.clone();
+    expected.retain(|(partition, _)| *partition == 0);
+    assert_eq!(left.into_keys().collect::<BTreeSet<_>>(), expected);
+    let store = open(&case.to());
+    let topic = store.open_topic("orders").unwrap();
+    let next = topic.send(&Message::new(b"new").partition(1)).unwrap();
+    assert!(next.offset >= 30, "{}", next.offset);
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Copy<'_> {
             .as_ref()
             .filter(|raw| raw.whole && raw.own && begun(raw));
         if let Some(raw) = whole {
-            return copied(raw, log, around);
+            return self.copied(&path, raw, log, around);
         }
         // It may have another's name, as that one may have its.
         for other in id.iter().flat_map(|_| windows_of(of)) {
@@ -119,7 +119,7 @@ impl Copy<'_> {
                 && raw.own
                 && begun(&raw)
             {
-                return copied(&raw, log, around);
+                return self.copied(&path, &raw, log, around);
             }
         }
         let truth = rebuild(found.as_ref(), around)?;
@@ -129,6 +129,19 @@ impl Copy<'_> {
             truth.floor, around.partition
         );
         self.lost(&path, what);
+        Ok(truth)
+    }
+
+    fn copied(&mut self, path: &Path, raw: &Raw, log: &Log, around: &Around<'_>) -> Result<Truth> {
+        let (truth, missing) = copied(raw, log, around)?;
+        if missing > 0 {
+            let what = format!(
+                "{missing} messages of partition {} that the group had not settled are in no \
+                 segment that is there",
+                around.partition
+            );
+            self.lost(path, what);
+        }
         Ok(truth)
     }
 }
@@ -168,9 +181,9 @@ fn from_windows(plan: &GroupPlan) -> (Option<u64>, GroupConfig) {
     (Some(id).filter(|id| *id != 0), config)
 }
 
-/// A window that is whole, with its messages where they are in the new log. Those that are gone
-/// nobody waits for.
-fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<Truth> {
+/// A window that is whole, with its messages where they are in the new log; how many that were not
+/// settled are in no segment, without damage to say so. For those that are gone nobody waits.
+fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
     let words = &raw.words;
     let (floor, next) = (words[header::FLOOR], words[header::NEXT]);
     let mut truth = Truth {
@@ -183,7 +196,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<Truth> {
         entries: raw.entries.clone(),
     };
     around.topic.pass_over(around.partition, next)?;
-    let mut places = HashMap::new();
+    let (mut places, mut missing) = (HashMap::new(), 0);
     let span = (floor, next);
     around
         .topic
@@ -201,13 +214,14 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<Truth> {
             Some(place) => entry[at::PLACE] = place & LOW32,
             None => {
                 *entry = settled(offset);
-                if open && ranges::contains(&log.lost, offset) {
+                if open {
                     truth.counters[Counter::Lost as usize] += 1;
+                    missing += u64::from(!ranges::contains(&log.lost, offset));
                 }
             }
         }
         entry[at::CHAIN] = 0;
         entry[at::TIMER] = 0;
     }
-    Ok(truth)
+    Ok((truth, missing))
 }

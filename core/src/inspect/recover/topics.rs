@@ -54,7 +54,14 @@ impl Copy<'_> {
                 None => {
                     let folder = names::partition_folder(&plan.folder, number);
                     let empty = PartitionPlan::empty(number, folder);
-                    self.partition(plan, &empty, &topic)?
+                    let log = self.partition(plan, &empty, &topic)?;
+                    let what = format!(
+                        "the partition's folder is missing, and all its messages; offsets go on at \
+                         {}",
+                        log.end
+                    );
+                    self.lost(&empty.folder, what);
+                    log
                 }
             });
         }
