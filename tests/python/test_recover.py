@@ -53,7 +53,7 @@ def same(one: libqueue.ReadMessage, other: libqueue.ReadMessage) -> bool:
 def test_p3_p4_p6_a_whole_store_is_copied_as_it_is(path: Path, tmp_path: Path) -> None:
     sent = fill(path)
     told: list[tuple[int, int]] = []
-    done = libqueue.recover(path, tmp_path / "new", lambda now, all: told.append((now, all)))
+    done = libqueue.recover(path, tmp_path / "new", lambda now, total: told.append((now, total)))
     assert (done["messages"], done["losses"], done["notes"]) == (92, [], [])
     assert told[0][0] == 0
     assert told[-1][0] == told[-1][1]
