@@ -10,8 +10,8 @@ use crate::format::record::{HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE};
 /// Bytes of key and headers up to which they are looked at.
 const MOST: u64 = 16 << 20;
 
-/// What is wrong with a whole message. `before` is the timestamp of the one before it; `closed` says
-/// that nobody can have died while it was published.
+/// What is wrong with a whole message. `before` is the timestamp of the one before it; `closed`
+/// says that nobody can have died while it was published.
 pub(super) fn check(
     bytes: &mut Bytes,
     position: u64,

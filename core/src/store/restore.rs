@@ -43,8 +43,8 @@ impl Restorer {
         self.store.open_topic(name)
     }
 
-    /// Partition and offset of the messages of a topic whose dead letters, of this group, are in the
-    /// topic `target`.
+    /// Partition and offset of the messages of a topic whose dead letters, of this group, are in
+    /// the topic `target`.
     pub(crate) fn dead_letters(
         &self,
         target: &str,

@@ -360,6 +360,7 @@ fn p3_what_can_be_read_is_told_by_partition() {
         };
         (pairs(one.readable), pairs(one.lost))
     };
+    assert_eq!(damage(folder.path()), [""; 0]);
     assert_eq!(readable(folder.path()), (vec![(0, 40)], vec![]));
     let segment = first_segment(folder.path());
     flip(&segment, RECORDS + 100, 1);
