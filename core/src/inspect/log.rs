@@ -72,12 +72,11 @@ impl Reserved {
         })
     }
 
-    /// Whether the mark is the exact end of the log.
+    /// Whether the mark is the exact end of the log. One that lags behind the limit of a clean
+    /// reserve costs a recovery a walk, and here the certainty.
     pub(super) fn is_end_known(&self) -> bool {
-        self.certain
-            && self
-                .newest
-                .is_some_and(|r| r.clean && r.mark_segment != NONE)
+        let exact = |r: Reserve| r.clean && r.mark_segment != NONE && r.mark_offset == r.limit;
+        self.certain && self.newest.is_some_and(exact)
     }
 
     /// One more than the last offset that was given out, where that is known.
