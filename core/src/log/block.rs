@@ -1,9 +1,9 @@
 //! The partition's block in `control`, word by word.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::format::control::partition as at;
-use crate::shm::Region;
+use crate::shm::{Region, Word};
 
 const TAIL_WORDS: usize = 4;
 
@@ -13,19 +13,19 @@ pub(super) struct Block(pub(super) Region);
 
 impl Block {
     #[inline]
-    pub(super) fn lock(&self) -> &AtomicU32 {
+    pub(super) fn lock(&self) -> &Word {
         self.0.word32(at::LOCK)
     }
 
-    pub(super) fn sync_lock(&self) -> &AtomicU32 {
+    pub(super) fn sync_lock(&self) -> &Word {
         self.0.word32(at::SYNC_LOCK)
     }
 
-    pub(super) fn slow_lock(&self) -> &AtomicU32 {
+    pub(super) fn slow_lock(&self) -> &Word {
         self.0.word32(at::SLOW_LOCK)
     }
 
-    pub(super) fn sync_event(&self) -> &AtomicU32 {
+    pub(super) fn sync_event(&self) -> &Word {
         self.0.word32(at::SYNC_EVENT)
     }
 
@@ -83,7 +83,7 @@ impl Block {
         (word(0), word(1), word(2), word(3) as i64)
     }
 
-    pub(super) fn large_lock(&self) -> &AtomicU32 {
+    pub(super) fn large_lock(&self) -> &Word {
         self.0.word32(at::LARGE_LOCK)
     }
 

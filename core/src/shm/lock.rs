@@ -11,16 +11,14 @@
 //! waiter's own, which must then repair what the lock guards (P17). A repairer that dies leaves its
 //! own word behind, and the next one repairs again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::sys;
+use super::sync::{AtomicU32, Instant, Ordering, SPINS, futex_wait, futex_wake, spin_loop};
 use crate::error::{Error, ErrorKind, Result};
 
 const WAITERS: u32 = 1 << 31;
 const SLOT_BITS: u32 = 11;
 const GENERATION_MASK: u32 = (1 << 20) - 1;
-const SPINS: u32 = 100;
 const NAP: Duration = Duration::from_millis(2);
 
 /// A member of the store: its slot and the slot's generation.
@@ -151,7 +149,7 @@ impl OwnerLock {
             if Self::try_acquire(word, me) {
                 return Ok(Acquired::Clean);
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         let deadline = Instant::now() + timeout;
         loop {
@@ -167,7 +165,7 @@ impl OwnerLock {
             if found != marked && !swap(word, found, marked) {
                 continue;
             }
-            sys::futex_wait(word, marked, NAP);
+            futex_wait(word, marked, NAP);
             let Some(owner) = Owner::of_word(marked) else {
                 continue;
             };
@@ -207,7 +205,7 @@ impl OwnerLock {
             return false;
         }
         // A stop before this wake costs the sleeper the rest of its nap.
-        sys::futex_wake(word, 1);
+        futex_wake(word, 1);
         true
     }
 
