@@ -10,6 +10,7 @@ use super::keys::Keys;
 use super::wheel::Wheel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
+use crate::format::record::OFFSET_MAX;
 use crate::format::window::{CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, WHEEL, header, state};
 use crate::log::Cursor;
 use crate::shm::{Mapping, Region};
@@ -259,7 +260,7 @@ impl Window {
         let (floor, next) = (self.floor(), self.next());
         if next
             .checked_sub(floor)
-            .is_some_and(|open| open <= self.mask + 1)
+            .is_some_and(|open| open <= self.mask + 1 && next <= OFFSET_MAX)
         {
             return Ok(());
         }

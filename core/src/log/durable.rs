@@ -281,6 +281,16 @@ impl Partition {
         }
         self.tend_large()?;
         self.sync_leaving()?;
-        self.write_reserve(self.block.next_offset(), true)
+        let end = (
+            self.block.segment(),
+            self.block.position(),
+            self.block.next_offset(),
+        );
+        if self.block.mark() != end || !self.block.fits_its_tail(end.0, end.1, end.2) {
+            // Somebody wrote into `control`. The file keeps the mark of an earlier time, from which
+            // the next life finds the end.
+            return Ok(());
+        }
+        self.write_reserve(end.2, true)
     }
 }
