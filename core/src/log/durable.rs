@@ -72,7 +72,9 @@ impl Partition {
             if self.block.poisoned() {
                 return Err(self.lost_sync(offset));
             }
-            if let Some(held) = OwnerLock::try_hold(lock, self.env.me) {
+            let held = OwnerLock::try_hold(lock, self.env.me);
+            let mine = held.is_some();
+            if let Some(held) = held {
                 let done = self.env.check_fence().and_then(|()| self.sync_all());
                 drop(held);
                 EventCount::notify(self.block.sync_event(), u32::MAX);
@@ -84,6 +86,16 @@ impl Partition {
             let token = EventCount::prepare(self.block.sync_event());
             if self.block.synced() >= offset {
                 return Ok(());
+            }
+            // What else would be notified of may have come before the announcement: the lock was
+            // given back by one who had not seen these records, or the large batch is there.
+            let again = if mine {
+                self.block.large().is_none()
+            } else {
+                OwnerLock::is_free(lock)
+            };
+            if again {
+                continue;
             }
             if EventCount::wait(self.block.sync_event(), token, BEAT) {
                 continue;

@@ -223,6 +223,11 @@ impl OwnerLock {
         }
     }
 
+    /// Whether nobody holds the lock now.
+    pub fn is_free(word: &AtomicU32) -> bool {
+        word.load(Ordering::SeqCst) & !WAITERS == 0
+    }
+
     /// Whether this member holds the lock.
     pub fn is_held_by(word: &AtomicU32, me: Owner) -> bool {
         word.load(Ordering::SeqCst) & !WAITERS == me.word()
