@@ -9,8 +9,9 @@ use std::fs;
 use sources::{Source, code, is_word, root, rust, sources};
 
 /// From the bottom up: a layer uses those before it.
-const LAYERS: [&str; 10] = [
+const LAYERS: [&str; 11] = [
     "error", "clock", "options", "format", "shm", "storage", "log", "group", "store", "inspect",
+    "fuzzing",
 ];
 /// Layers of one height that do not use each other.
 const APART: [(&str, &str); 5] = [
