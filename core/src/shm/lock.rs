@@ -166,9 +166,8 @@ impl OwnerLock {
                 continue;
             }
             futex_wait(word, marked, NAP);
-            let Some(owner) = Owner::of_word(marked) else {
-                continue;
-            };
+            // A word that names no slot was written by somebody else: nobody lives in it.
+            let owner = Owner::of_word(marked).unwrap_or(NOBODY);
             // Only an owner that sat through the whole nap is worth a question to the kernel. This
             // member's own threads are never asked about: the kernel does not report a member's
             // locks to itself, so it would seem dead.
@@ -305,6 +304,17 @@ mod tests {
         assert_eq!(got, Acquired::Inherited(DEAD));
         OwnerLock::release(&word, ME);
         assert_eq!(word.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn p17_p18_a_word_that_names_nobody_is_inherited() {
+        // A generation without a slot, with and without the waiters' bit.
+        for found in [1 << SLOT_BITS, WAITERS | 1 << SLOT_BITS] {
+            let word = AtomicU32::new(found);
+            let world = World(AtomicBool::new(false));
+            let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5));
+            assert_eq!(got.expect("inherited"), Acquired::Inherited(NOBODY));
+        }
     }
 
     #[test]
