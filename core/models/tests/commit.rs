@@ -112,8 +112,6 @@ fn p2_p17_a_dead_syncer_is_replaced() {
     }
 }
 
-
-
 #[test]
 fn p2_three_senders_at_a_time() {
     if cfg!(feature = "shuttle") {

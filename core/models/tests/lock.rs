@@ -64,6 +64,31 @@ fn exclusion(threads: u16) -> impl Fn() + Send + Sync + 'static {
     }
 }
 
+/// Threads of one member: one waits for the lock, the others only try.
+fn of_one_member() {
+    let (guarded, kernel) = (Guarded::new(), Kernel::new());
+    let tries = {
+        let guarded = guarded.clone();
+        thread::spawn(move || {
+            let mut counted = 0;
+            for _ in 0..2 {
+                if let Some(held) = OwnerLock::try_hold(&guarded.lock, owner(2)) {
+                    let left = guarded.left.load(Ordering::Relaxed);
+                    assert_eq!(left, guarded.right.load(Ordering::Relaxed), "not alone");
+                    guarded.left.store(left + 1, Ordering::Relaxed);
+                    guarded.right.store(left + 1, Ordering::Relaxed);
+                    counted += 1;
+                    drop(held);
+                }
+            }
+            counted
+        })
+    };
+    guarded.count(2, &kernel);
+    let all = 1 + tries.join().expect("thread");
+    assert_eq!(guarded.left.load(Ordering::Relaxed), all);
+}
+
 /// One dies at a store, one or two others count.
 fn takeover(heirs: u32) -> impl Fn() + Send + Sync + 'static {
     move || one_dies(heirs)
@@ -112,6 +137,7 @@ fn p17_threads_exclude_each_other_and_none_sleeps_for_ever() {
     check(Setting::new(Naps::Endless, 3), exclusion(2));
     let bound = if long() { 3 } else { 2 };
     check(Setting::new(Naps::Endless, bound), exclusion(3));
+    check(Setting::new(Naps::Endless, 3), of_one_member);
 }
 
 #[test]

@@ -247,7 +247,9 @@ impl OwnerLock {
     /// Takes the lock if it is free, with a guard.
     #[inline]
     pub fn try_hold(word: &AtomicU32, me: Owner) -> Option<Held<'_>> {
-        Self::try_acquire(word, me).then_some(Held { word, me })
+        // Made only once it is held: one that is made and thrown away gives the lock back, which
+        // another thread of this member may hold.
+        Self::try_acquire(word, me).then(|| Held { word, me })
     }
 }
 
@@ -315,6 +317,19 @@ mod tests {
             let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5));
             assert_eq!(got.expect("inherited"), Acquired::Inherited(NOBODY));
         }
+    }
+
+    #[test]
+    fn a_try_that_fails_leaves_the_lock_to_the_other_thread_of_its_member() {
+        let word = AtomicU32::new(0);
+        let held = OwnerLock::try_hold(&word, ME).expect("free");
+        assert!(OwnerLock::try_hold(&word, ME).is_none());
+        assert!(
+            OwnerLock::is_held_by(&word, ME),
+            "given back by who never had it"
+        );
+        drop(held);
+        assert!(OwnerLock::try_hold(&word, ME).is_some());
     }
 
     #[test]
