@@ -4,7 +4,7 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|synced|python] [--json FILE] [--dir DIR]
+//! libqueue-bench [--short] [--only append|consume|pair|synced|recovery|python] [--json FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod pair;
 )]
 mod probe;
 mod python;
+mod recovery;
 mod report;
 mod synced;
 
@@ -35,6 +36,8 @@ struct Scale {
     messages: usize,
     /// Messages of a workload that waits for the disk.
     synced: usize,
+    /// Bytes of the store that is recovered.
+    recovered: usize,
     /// Alternating rounds of limit and libqueue; the best of each counts.
     rounds: usize,
 }
@@ -42,11 +45,13 @@ struct Scale {
 const FULL: Scale = Scale {
     messages: 1_000_000,
     synced: 2_000,
+    recovered: 10_000_000_000,
     rounds: 5,
 };
 const SHORT: Scale = Scale {
     messages: 20_000,
     synced: 50,
+    recovered: 20_000_000,
     rounds: 1,
 };
 
@@ -97,6 +102,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;
     }
+    if wanted("recovery") {
+        recovery::run(folder, scale, &mut table)?;
+    }
     if wanted("python") {
         python::run(folder, scale, &mut table)?;
     }
@@ -108,6 +116,7 @@ fn child(args: &[String]) -> Outcome<()> {
     match args.first().map(String::as_str) {
         Some("pair") => pair::child(&args[1..]),
         Some("synced") => synced::child(&args[1..]),
+        Some("recovery") => recovery::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
     }
 }
