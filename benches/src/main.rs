@@ -4,7 +4,8 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|synced|recovery|python] [--json FILE] [--dir DIR]
+//! libqueue-bench [--short] [--only append|consume|pair|synced|recovery|python]
+//!                [--json FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! Opening a large store again after a crash: the processes killed, and the host started anew.
 //!
 //! A power loss cannot be had here. What recovery goes by is the id of the host's start in the
-//! partition's reserve (see `core/docs/format.md`); that is changed, so that it walks and checks all
-//! that it would have to. Pages that are in memory would have to be read from disk as well.
+//! partition's reserve (see `core/docs/format.md`); that is changed, so that it walks and checks
+//! all that it would have to. Pages that are in memory would have to be read from disk as well.
 
 use std::io::Read;
 use std::path::Path;

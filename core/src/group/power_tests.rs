@@ -97,6 +97,40 @@ fn p12_what_was_dying_on_disk_never_comes_back_however_often_the_ring_goes_round
 }
 
 #[test]
+fn p12_what_was_dying_on_disk_stays_so_when_the_ring_is_doubled_and_that_is_lost() {
+    for seed in 1..200 {
+        let (twin, policy) = (Twin::new(), policy(false));
+        let mut window = begin(&twin, &policy);
+        // Some stand in places that they leave when the ring is doubled.
+        admit(&mut window, &policy, 600);
+        while let Some(taken) = window.take_ready(10, 0, 0) {
+            window.ack(taken.offset, taken.attempt);
+        }
+        admit(&mut window, &policy, 800);
+        let mut dead = Vec::new();
+        while let Some(taken) = window.take_ready(10, 0, 0) {
+            if taken.offset % 50 == 30 {
+                window.give_up(taken.offset, taken.attempt, 1, 1);
+                dead.push(taken.offset);
+            }
+        }
+        window.syncer().sync().expect("sync");
+        window.settle_dead(&dead);
+        admit(&mut window, &policy, 300);
+        grow(&mut window, true);
+        let window = after_loss(&twin, &policy, seed);
+        for offset in dead {
+            let known = offset < window.floor() || window.is_dying(offset);
+            let settled = known || window.unsettled().iter().all(|(open, _)| *open != offset);
+            assert!(
+                settled && offset < window.next(),
+                "seed {seed}: {offset} is back"
+            );
+        }
+    }
+}
+
+#[test]
 fn p6_a_ring_that_was_doubled_but_not_on_disk_hides_no_message_after_a_power_loss() {
     for seed in 1..200 {
         let (twin, policy, mut dice) = (Twin::new(), policy(false), Dice(seed));

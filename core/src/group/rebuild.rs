@@ -74,6 +74,9 @@ impl Window {
         let end = self.end();
         for offset in self.floor()..end {
             let index = self.index(offset);
+            if life == Life::NewBoot {
+                self.fetch_from_old_place(offset);
+            }
             if !entries.is_of(index, offset) || entries.state(index) == state::FRESH {
                 if life == Life::Same && entries.is_of(index, offset) {
                     // Admitted, and the holder died before it went anywhere.
@@ -97,6 +100,19 @@ impl Window {
             }
         }
         self.head.set(header::NEXT, end);
+    }
+
+    /// The ring was doubled, and the power was lost before it was on disk as a whole: an entry may
+    /// still be known in the place only that it had before. It stays there until the doubled ring
+    /// is on disk. Taken for unknown, a dead letter would be delivered again (P12).
+    fn fetch_from_old_place(&self, offset: u64) {
+        let (index, before) = (self.index(offset), self.usable());
+        if before.is_power_of_two() && before <= self.mask && !self.entries.is_of(index, offset) {
+            let old = (offset & (before - 1)) as u32;
+            if self.entries.is_of(old, offset) {
+                self.entries.copy(old, index);
+            }
+        }
     }
 
     /// A power loss may take the end of an earlier message of the key back, and leave that this one

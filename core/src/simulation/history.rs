@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::crash::{Depth, Sim, Tally, add};
 use super::life::{LEASE, Life, consumer_options, open, topic_options};
-use super::model::{At, Group, Log, Model, Sent, There, Topic as TopicModel, payload};
+use super::model::{At, Group, Log, Sent, There, Topic as TopicModel, payload};
 use crate::clock::ManualClock;
 use crate::options::{Durability, Ordering};
 use crate::storage::{Choices, Twin};
@@ -18,6 +18,8 @@ pub enum Shape {
     Short,
     /// Three topics of the three durabilities, dozens of operations, segments that roll.
     Long,
+    /// One topic, thousands of messages, windows that grow and go round.
+    Wide,
 }
 
 /// A delivery that is not settled yet.
@@ -57,6 +59,10 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
             let groups = [&[][..], &[any], &[key]][chance.pick(3)].to_vec();
             vec![topic("t", durability, 1, &groups)]
         }
+        Shape::Wide => {
+            let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
+            vec![topic("w", durability, 1, &[any, key])]
+        }
         Shape::Long => vec![
             topic("p", Durability::Process, 2, &[any.clone(), key.clone()]),
             topic("s", Durability::Sync, 1, &[key]),
@@ -84,7 +90,7 @@ pub fn run(
     let mut history = History::begin(seed, shape, sim, twin)?;
     let steps = match shape {
         Shape::Short => 4 + history.chance.pick(7),
-        Shape::Long => 30 + history.chance.pick(120),
+        Shape::Long | Shape::Wide => 30 + history.chance.pick(120),
     };
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {
         let done = history.step();
@@ -229,9 +235,18 @@ impl History {
         Ok(())
     }
 
+    /// How many messages an operation is about, beside the few of a long history.
+    fn breadth(&mut self) -> usize {
+        match self.shape {
+            Shape::Wide => 1 + self.chance.pick(120),
+            Shape::Short | Shape::Long => 1,
+        }
+    }
+
     fn draw_message(&mut self) -> Sent {
         let sizes: &[usize] = match self.shape {
             Shape::Short => &[24, 40, 700],
+            Shape::Wide => &[24, 40],
             Shape::Long => &[24, 100, 100, 600, 5_000, 40_000, 200_000],
         };
         self.numbers += 1;
@@ -246,7 +261,7 @@ impl History {
     /// One message, a batch for one partition, or one over all partitions.
     fn send(&mut self, topic: usize) -> Result<(), Error> {
         let logs = self.sim.know(|model| model.topics[topic].logs.len());
-        let count = [1, 1, 1, 2, 5][self.chance.pick(5)];
+        let count = [1, 1, 1, 2, 5][self.chance.pick(5)] * self.breadth();
         let over_all = self.chance.pick(3) == 0;
         let partition = self.chance.pick(logs);
         let sent: Vec<(usize, Sent)> = (0..count)
@@ -315,8 +330,9 @@ impl History {
         self.open_consumer(topic, group)?;
         self.doing(format!("receiving from topic {topic}, group {group}"));
         self.may_bury(|number| number == topic);
+        let most = (1 + self.chance.pick(6)) * self.breadth();
         let consumer = self.life.consumers[topic][group].as_ref().expect("open");
-        let found = consumer.receive(1 + self.chance.pick(6), Some(Duration::ZERO))?;
+        let found = consumer.receive(most, Some(Duration::ZERO))?;
         self.sim.know(|model| {
             let group = &mut model.topics[topic].groups[group];
             for one in &found {
@@ -338,7 +354,7 @@ impl History {
     fn settle(&mut self) -> Result<(), Error> {
         let first = self.chance.pick(self.leases.len());
         let (topic, group) = (self.leases[first].topic, self.leases[first].group);
-        let most = 1 + self.chance.pick(4);
+        let most = (1 + self.chance.pick(4)) * self.breadth();
         let mut some = Vec::new();
         while let Some(place) = (self.leases.iter())
             .position(|one| (one.topic, one.group) == (topic, group))
@@ -416,33 +432,6 @@ impl History {
         self.life = Life::new(open(&self.twin, &self.clock)?, &topics);
         self.sim.opened(&self.life.store);
         self.leases.clear();
-        Ok(())
-    }
-
-    /// What a user can see between two calls: what is on disk, and which dead letters there are.
-    pub fn learn(&mut self) -> Result<(), Error> {
-        for (number, topic) in self.life.topics.iter().enumerate() {
-            let Some(topic) = topic else { continue };
-            let durable = topic.durable_offsets();
-            self.sim.know(|model| {
-                for (log, durable) in model.topics[number].logs.iter_mut().zip(&durable) {
-                    log.durable = log.durable.max(*durable);
-                }
-            });
-            for (place, consumer) in self.life.consumers[number].iter().enumerate() {
-                let Some(consumer) = consumer else { continue };
-                let letters = topic.group(consumer.group())?.dead_letters(usize::MAX)?;
-                self.sim.know(|model| {
-                    let group = &mut model.topics[number].groups[place];
-                    group.receiving = false;
-                    let letters = letters.iter();
-                    group.dead = letters
-                        .map(|one| (one.source_partition, one.source_offset))
-                        .collect();
-                });
-            }
-        }
-        self.sim.know(Model::settle_down);
         Ok(())
     }
 }

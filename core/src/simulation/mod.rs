@@ -12,6 +12,7 @@ mod crash;
 mod faults;
 mod groups;
 mod history;
+mod learn;
 mod life;
 mod model;
 mod second;
@@ -80,15 +81,16 @@ fn short(first: u64, seconds: u64, cases: usize, seeds: u64) {
     );
 }
 
-fn long(first: u64, seconds: u64, every: usize, cases: usize, seeds: u64) {
+fn long(shape: Shape, first: u64, seconds: u64, every: usize, cases: usize, seeds: u64) {
     let depth = Depth {
         every,
         cases,
         seeds,
         inside: 30,
     };
-    run("long histories", first, seconds, |seed, deadline, tally| {
-        history::run(seed, Shape::Long, depth, deadline, tally)
+    let what = format!("{shape:?} histories").to_lowercase();
+    run(&what, first, seconds, |seed, deadline, tally| {
+        history::run(seed, shape, depth, deadline, tally)
     });
 }
 
@@ -99,7 +101,12 @@ fn p2_p3_p4_p5_p6_p12_short_histories_survive_a_crash_at_every_event_in_every_ca
 
 #[test]
 fn p2_p3_p4_p5_p6_p12_long_histories_survive_crashes_at_many_events() {
-    long(1_000, SHORT, 40, 8, 2);
+    long(Shape::Long, 1_000, SHORT, 200, 4, 2);
+}
+
+#[test]
+fn p2_p6_p11_p12_wide_histories_survive_crashes_while_windows_grow_and_go_round() {
+    long(Shape::Wide, 1_000, SHORT, 2_000, 0, 2);
 }
 
 #[test]
@@ -119,8 +126,10 @@ fn soak() {
         return;
     };
     let first = number("LIBQUEUE_SIM_FIRST").unwrap_or(10_000);
-    short(first, seconds / 4, 512, 12);
-    long(first, seconds / 4, 25, 16, 3);
-    run("survivors", first, seconds / 4, history::run_until_a_death);
-    run("failing disks", first, seconds / 4, faults::run);
+    let part = seconds / 5;
+    short(first, part, 512, 12);
+    long(Shape::Long, first, part, 200, 8, 3);
+    long(Shape::Wide, first, part, 1_000, 0, 3);
+    run("survivors", first, part, history::run_until_a_death);
+    run("failing disks", first, part, faults::run);
 }
