@@ -258,13 +258,14 @@ class Crowd:
         """All in it die at once; a new one takes its place."""
         inside = [member for member in self.members if member.space == name]
         self.end_tracing()
-        self.note(Event("space", boot_ns(), name))
+        event = self.note(Event("space", boot_ns(), name))
         for member in inside:
             member.expected = True
         self.spaces[name].end()
         for member in inside:
             if member.process is not None:
                 member.process.wait(GONE_SECONDS)
+        event.until = boot_ns()
         self.spaces[name] = Space(name)
 
     def end_tracing(self) -> None:
@@ -276,8 +277,9 @@ class Crowd:
     def kill_all(self) -> None:
         """Every process that comes of this one, but for those that hold namespaces."""
         self.end_tracing()
-        self.note(Event("all", boot_ns()))
+        event = self.note(Event("all", boot_ns()))
         self.kill_descendants()
+        event.until = boot_ns()
 
     def kill_descendants(self) -> None:
         for member in self.members:

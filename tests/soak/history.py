@@ -137,10 +137,12 @@ class Story:
             times = [] if life.alarm is None else [life.alarm]
             for event in self.events:
                 hit = event.what == "all" or (event.what == "space" and event.name == life.space)
-                if (hit and event.time > life.began) or (
+                # One that was starting when all were to die has its first line behind that time.
+                over = max(event.time, event.until)
+                if (hit and over > life.began) or (
                     event.what == "kill" and event.name == life.name
                 ):
-                    times.append(event.time)
+                    times.append(max(event.time, life.began if hit else 0))
             if times:
                 deaths[life.name] = min(times)
         return deaths

@@ -273,6 +273,16 @@ def test_a_bad_history_is_found(kind: str, spoil: Callable[[Small], None]) -> No
     assert small.kinds() == {kind}, check(small.story)
 
 
+def test_one_that_was_starting_when_all_were_killed_is_dead() -> None:
+    small = Small()
+    # Its first line is younger than the beginning of the end of all.
+    small.killed.began = 95 * MS
+    small.story.events[:] = [Event("all", 90 * MS, until=500 * MS)]
+    small.other.began = 501 * MS
+    assert "x.1" in small.story.deaths()
+    assert "robbed" not in small.kinds()
+
+
 def test_what_a_death_leaves_open_is_no_finding() -> None:
     small = Small()
     # A send that did not return, with its message in the log or not.

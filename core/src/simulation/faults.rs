@@ -37,6 +37,7 @@ pub fn run(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), Strin
         Twin::elsewhere()
     };
     let mut history = History::begin(seed, Shape::Long, sim, twin)?;
+    history.sound = false;
     let steps = 20 + history.chance.pick(100);
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {
         let doing = |history: &History| history.sim.know(|model| model.doing.clone());

@@ -34,9 +34,11 @@ struct Lease {
 pub struct History {
     pub sim: Arc<Sim>,
     pub twin: Twin,
-    clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     pub chance: Choices,
     shape: Shape,
+    /// Whether the disk never fails.
+    pub sound: bool,
     pub life: Life,
     leases: Vec<Lease>,
     numbers: u64,
@@ -105,37 +107,6 @@ pub fn run(
     Ok(())
 }
 
-/// Runs the history of a seed until its process dies at some event, and another goes on.
-pub fn run_until_a_death(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
-    let depth = Depth {
-        every: 1,
-        cases: 0,
-        seeds: 0,
-        inside: 40,
-    };
-    let sim = Sim::new(seed, depth, deadline, tally.clone());
-    let mut history = History::begin(seed, Shape::Long, sim, Twin::new())?;
-    let other = open(&history.twin, &history.clock).map_err(|e| format!("joining: {e}"))?;
-    let dying = history.chance.pick(40);
-    for step in 0..100 {
-        if step == dying {
-            history.sim.dies(&history.twin, other.clone());
-        }
-        let done = history.step();
-        if let Some(failure) = history.sim.failure() {
-            return Err(format!("step {step}: {failure}"));
-        }
-        if history.sim.has_died() {
-            break;
-        }
-        let doing = history.sim.know(|model| model.doing.clone());
-        done.map_err(|e| format!("step {step}, {doing}: {e}"))?;
-    }
-    history.twin.watch(None);
-    add(&tally.histories);
-    Ok(())
-}
-
 impl History {
     /// Opens the store of a seed's history.
     pub fn begin(seed: u64, shape: Shape, sim: Arc<Sim>, twin: Twin) -> Result<Self, String> {
@@ -154,6 +125,7 @@ impl History {
             clock,
             chance,
             shape,
+            sound: true,
             leases: Vec::new(),
             numbers: 0,
         })
@@ -191,6 +163,7 @@ impl History {
                 self.doing("housekeeping".to_owned());
                 self.may_bury(|_| true);
                 self.life.store.inner()?.look_around();
+                self.interval_is_over();
             }
             95..98 => self.let_time_go_by(),
             98.. => self.begin_a_new_life()?,
@@ -400,6 +373,24 @@ impl History {
             self.leases.extend(some);
         }
         Ok(())
+    }
+
+    /// P2: what was sent with durability `interval` before the last interval ended is on disk; on a
+    /// disk that fails housekeeping has nobody to tell of it.
+    fn interval_is_over(&self) {
+        let open = |number: usize| self.life.topics[number].is_some();
+        self.sim.know(|model| {
+            for (number, topic) in model.topics.iter_mut().enumerate() {
+                let ticks = matches!(topic.durability, Durability::Interval(_));
+                for log in topic
+                    .logs
+                    .iter_mut()
+                    .filter(|_| ticks && self.sound && open(number))
+                {
+                    log.durable = log.durable.max(log.seen());
+                }
+            }
+        });
     }
 
     /// Leases run out, retries fall due.

@@ -111,7 +111,7 @@ fn p2_p6_p11_p12_wide_histories_survive_crashes_while_windows_grow_and_go_round(
 
 #[test]
 fn p1_p2_p10_p17_the_living_go_on_with_what_one_was_at_that_died_at_any_event() {
-    run("survivors", 1, SHORT, history::run_until_a_death);
+    run("survivors", 1, SHORT, second::run_until_a_death);
 }
 
 #[test]
@@ -130,6 +130,6 @@ fn soak() {
     short(first, part, 512, 12);
     long(Shape::Long, first, part, 200, 8, 3);
     long(Shape::Wide, first, part, 1_000, 0, 3);
-    run("survivors", first, part, history::run_until_a_death);
+    run("survivors", first, part, second::run_until_a_death);
     run("failing disks", first, part, faults::run);
 }

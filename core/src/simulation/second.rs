@@ -1,10 +1,14 @@
 //! The life after a crash: what its user knows, a power loss in it, and those who lived on when
 //! another process died.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::check::{self, Opened, probe, told};
-use super::crash::{Crash, Sim, add};
+use super::crash::{Crash, Depth, Sim, Tally, add};
 use super::groups;
-use super::life::Life;
+use super::history::{History, Shape};
+use super::life::{Life, open};
 use super::model::{Group, Log, Model, Sent, There};
 use crate::storage::Twin;
 use crate::{Store, Topic};
@@ -98,4 +102,35 @@ pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<
     opened.goes_on()?;
     groups::drain(&mut opened)?;
     opened.second_loss(sim, twin)
+}
+
+/// Runs the history of a seed until its process dies at some event, and another goes on.
+pub fn run_until_a_death(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
+    let depth = Depth {
+        every: 1,
+        cases: 0,
+        seeds: 0,
+        inside: 40,
+    };
+    let sim = Sim::new(seed, depth, deadline, tally.clone());
+    let mut history = History::begin(seed, Shape::Long, sim, Twin::new())?;
+    let other = open(&history.twin, &history.clock).map_err(|e| format!("joining: {e}"))?;
+    let dying = history.chance.pick(40);
+    for step in 0..100 {
+        if step == dying {
+            history.sim.dies(&history.twin, other.clone());
+        }
+        let done = history.step();
+        if let Some(failure) = history.sim.failure() {
+            return Err(format!("step {step}: {failure}"));
+        }
+        if history.sim.has_died() {
+            break;
+        }
+        let doing = history.sim.know(|model| model.doing.clone());
+        done.map_err(|e| format!("step {step}, {doing}: {e}"))?;
+    }
+    history.twin.watch(None);
+    add(&tally.histories);
+    Ok(())
 }
