@@ -109,6 +109,7 @@ class GroupCheck:
         lives = [life for life in story.lives if (life.topic, life.group) == group]
         self.gone = {life.name: gone for life in lives if (gone := _gone(life, deaths)) is not None}
         self.goings = sorted(self.gone.values())
+        self.dying = story.longest_deaths()
         self.hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
         self.settles: dict[Place, list[Settle]] = defaultdict(list)
         for life in lives:
@@ -165,6 +166,7 @@ class GroupCheck:
                 self.say("robbed", place, f"{text} the lease of {before.life}, which lives")
             missed = one.attempt - (before.attempt if before else 0) - 1
             since = before.began if before else 0
+            since -= self.dying
             goings = bisect_right(self.goings, one.ended) - bisect_right(self.goings, since)
             if missed > goings:
                 self.say("lost", place, f"{missed} hand-outs before attempt {one.attempt} unseen")

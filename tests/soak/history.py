@@ -29,6 +29,10 @@ Group = tuple[str, str]
 """Names of topic and group."""
 
 
+KILLED_NS = 50_000_000
+"""A signal that was sent has ended its process by then."""
+
+
 @dataclass
 class Send:
     """A message that a producer said it would send."""
@@ -146,6 +150,11 @@ class Story:
             if times:
                 deaths[life.name] = min(times)
         return deaths
+
+    def longest_deaths(self) -> int:
+        """How much later than `deaths` says a life may have ended: killing all takes its time."""
+        ends = [event.until - event.time for event in self.events if event.what in ("all", "space")]
+        return max([KILLED_NS, *ends])
 
 
 def whole_lines(path: Path) -> Iterable[list[str]]:

@@ -52,7 +52,12 @@ impl Entries {
 
     /// Whether the entry speaks of an offset that is some rounds of a ring of this size later.
     pub(super) fn is_of_later_round(&self, index: u32, offset: u64, ring: u64) -> bool {
-        let tag = (self.get(index, at::STATE) >> 32) as u32;
+        let word = self.get(index, at::STATE);
+        if word == 0 {
+            // Never used, or what a power loss left of it: it speaks of nothing (P6).
+            return false;
+        }
+        let tag = (word >> 32) as u32;
         let ahead = tag.wrapping_sub(offset as u32);
         ahead != 0 && ahead < 1 << 31 && u64::from(ahead).is_multiple_of(ring)
     }

@@ -245,3 +245,36 @@ fn p6_a_window_whose_opening_failed_at_the_sync_is_no_damage_after_a_power_loss(
         checked.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }
+
+#[test]
+fn p6_an_entry_that_a_power_loss_took_is_no_later_round_however_large_the_offsets_are() {
+    let start = 3_000_000_512_u64 / 1024 * 1024 - 100;
+    for seed in 1..200 {
+        let (twin, policy) = (Twin::new(), policy(false));
+        let path = Path::new("/w");
+        Window::make(&twin, path, 0o660, (1, 0), 4096, start).expect("make");
+        twin.sync_dir(Path::new("/")).expect("sync");
+        let open = |twin: &Twin| {
+            let opened = Window::open(twin, path, (1, 0), 4096);
+            opened.expect("open").expect("made")
+        };
+        let mut window = open(&twin);
+        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| {
+            true
+        });
+        admit(&mut window, &policy, 300);
+        let mut window = open(&twin.power_loss(seed).expect("image"));
+        window.rebuild(
+            &policy,
+            Life::NewBoot,
+            &Batches::new(),
+            (0, 1),
+            &mut |_, _| true,
+        );
+        assert_eq!(
+            window.floor(),
+            start,
+            "seed {seed}: unsettled messages are skipped"
+        );
+    }
+}

@@ -219,6 +219,11 @@ impl Partition {
             }));
         };
         let (position, bytes) = (block.position(), total(drafts));
+        // Room for the records, the next length word, and the END record that closes the segment.
+        // First: behind damage up to the end of a segment there is none, whatever stands there.
+        if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
+            return Ok(Err(Outcome::Room(bytes)));
+        }
         if !block.fits_its_tail(base, position, first)
             || segment
                 .map()
@@ -227,10 +232,6 @@ impl Partition {
                 != 0
         {
             return Err(self.changed());
-        }
-        // Room for the records, the next length word, and the END record that closes the segment.
-        if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
-            return Ok(Err(Outcome::Room(bytes)));
         }
         let place = Place {
             position,

@@ -167,7 +167,9 @@ impl Partition {
             self.block.set_synced(marked, position, offset);
             return Ok(());
         }
-        if self.block.synced() == offset && !self.block.poisoned() {
+        // A roll may have come behind the last sync, with nothing appended since: the mark follows.
+        let marked_here = self.block.mark().0 == base;
+        if self.block.synced() == offset && marked_here && !self.block.poisoned() {
             return Ok(());
         }
         match self.sync_segments(base) {
@@ -186,7 +188,7 @@ impl Partition {
         let (marked, ..) = self.block.mark();
         if marked == last && last == self.block.segment() {
             return match self.segment(last)? {
-                Some(segment) => segment.file().sync(),
+                Some(segment) => segment.sync(),
                 None => Ok(()),
             };
         }
@@ -195,7 +197,7 @@ impl Partition {
                 && base <= last
                 && let Some(segment) = self.usable(base)?
             {
-                segment.file().sync()?;
+                segment.sync()?;
             }
         }
         self.env.storage.sync_dir(&self.folder)

@@ -215,3 +215,91 @@ fn p3_where_the_segment_of_the_mark_is_gone_nothing_is_cut_and_it_is_named() {
     assert_eq!(again.next_offset(), bases[2]);
     assert_eq!(payloads(&again).len() as u64, bases[2]);
 }
+
+fn readable(partition: &Partition) -> usize {
+    let mut cursor = partition
+        .seek(crate::options::Start::Earliest)
+        .expect("seek");
+    let (mut found, mut damaged) = (0, 0);
+    loop {
+        match partition.look(&mut cursor).expect("look") {
+            Step::Record { next, .. } => {
+                found += 1;
+                cursor = next;
+            }
+            Step::Damaged => {
+                damaged += 1;
+                assert!(damaged < 10, "the same damage again and again");
+                cursor = partition.skip_damage(&cursor).expect("skip").0;
+            }
+            _ => return found,
+        }
+    }
+}
+
+#[test]
+fn p2_p3_what_was_on_disk_before_a_damaged_last_segment_stays_through_a_power_loss() {
+    for gone in [false, true] {
+        let (twin, path) = (Twin::new(), Path::new(FOLDER));
+        let partition = open(Arc::new(twin.clone()), path);
+        while partition.bases().expect("bases").len() < 3 {
+            let body = payload(partition.next_offset(), 100_000);
+            partition.append(&[draft(&body)]).expect("append");
+        }
+        partition.sync().expect("sync");
+        partition.close_clean().expect("close");
+        let bases = partition.bases().expect("bases");
+        drop(partition);
+        let last = path.join(names::segment(bases[2]));
+        if gone {
+            twin.unlink(&last).expect("unlink");
+            twin.sync_dir(path).expect("sync");
+        } else {
+            let file = twin.open(&last, Access::ReadWrite, 0).expect("open");
+            file.write_at(&[0xAA; 64], 0).expect("write");
+            file.sync().expect("sync");
+        }
+        let again = open(Arc::new(twin.clone()), path);
+        let before = readable(&again);
+        assert_eq!(before as u64, bases[2], "gone: {gone}");
+        again.append(&[draft(b"goes on")]).expect("append");
+        let after = open(Arc::new(twin.power_loss(3).expect("image")), path);
+        assert!(readable(&after) >= before, "gone: {gone}");
+    }
+}
+
+#[test]
+fn p4_a_clean_close_behind_a_roll_is_one_though_nothing_was_appended() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open(Arc::new(twin.clone()), path);
+    partition.append(&[draft(&[1; 600_000])]).expect("append");
+    // One that rolled, and died or failed before it appended.
+    partition.make_room(&[draft(&[1; 600_000])]).expect("roll");
+    partition.sync_sealed().expect("sync");
+    partition.close_clean().expect("close");
+    let reserve = partition.read_reserve().expect("read").expect("there");
+    assert!(reserve.clean, "{reserve:?}");
+    drop(partition);
+    unboot(&twin, path);
+    assert_eq!(open(Arc::new(twin), path).next_offset(), 1);
+}
+
+#[test]
+fn p2_what_a_failed_sync_takes_back_of_a_half_written_header_takes_no_offset_of_others() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let partition = open_to_sync(Arc::new(twin.clone()), path);
+    let big = vec![7; 100_000];
+    partition.make_room(&[draft(&big)]).expect("room");
+    partition.append(&[draft(b"0")]).expect("append");
+    partition.publish_lengths_in_test(&[draft(&big)]);
+    twin.fail(Fault::Sync, 1);
+    let error = partition.sync().expect_err("the disk is away");
+    assert!(error.message().contains(&names::segment(0)), "{error}");
+    twin.heal();
+    partition.tend_large().expect("tend");
+    partition.sync().expect("well");
+    assert_eq!(partition.append(&[draft(b"behind")]).expect("append"), 2);
+    partition.sync().expect("sync");
+    let again = open(Arc::new(twin.power_loss(1).expect("image")), path);
+    assert_eq!(payloads(&again), [(2, b"behind".to_vec())]);
+}

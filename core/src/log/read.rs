@@ -402,14 +402,15 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
             })
         }
         Found::Record(header, _) if header.kind == END => {
-            let onwards = header.offset > segment.base() && header.offset >= cursor.offset;
+            // What is looked for may be behind a segment that is gone, which is named here.
+            let onwards = header.offset > segment.base();
             if !onwards || !segment.whole(cursor.position, HEADER as u32) {
                 return Some(Step::Damaged);
             }
             *cursor = Cursor {
                 segment: header.offset,
                 position: RECORDS as u64,
-                offset: header.offset,
+                offset: header.offset.max(cursor.offset),
             };
             None
         }

@@ -93,8 +93,9 @@ impl Partition {
                 let segment = bases.first().copied().unwrap_or(NONE);
                 let offset = if segment == NONE { 0 } else { segment };
                 // One that raised the reserve and died before there was a segment: all offsets up
-                // to where its life began are used (P4).
-                let empty = reserve.map_or(0, |r| match r {
+                // to where its life began are used (P4). Where there are segments their records
+                // tell; walked from a later offset they would all be cut (P2).
+                let empty = reserve.filter(|_| bases.is_empty()).map_or(0, |r| match r {
                     _ if r.clean => r.limit,
                     _ if r.mark_segment == NONE => r.mark_offset,
                     _ => 0,
@@ -247,7 +248,7 @@ impl Partition {
                 segment
                     .map()
                     .store_u32(walk.position as usize, 0, Ordering::Release);
-                segment.file().sync()
+                segment.sync()
             }
             None if walk.segment == NONE => Ok(()),
             None => {
@@ -288,7 +289,7 @@ impl Partition {
                     && base <= walk.segment
                     && let Some(segment) = self.usable(base)?
                 {
-                    segment.file().sync()?;
+                    segment.sync()?;
                 }
             }
             self.env.storage.sync_dir(&self.folder)?;

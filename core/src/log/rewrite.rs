@@ -41,7 +41,7 @@ impl Partition {
                 segment.capacity()
             };
             if take_back {
-                void(&segment, from, end);
+                void(&segment, from, end, self.block.next_offset());
             }
             // The segment's header as well, and the record that closes it.
             segment.map().dirty(0, RECORDS);
@@ -60,16 +60,19 @@ impl Partition {
     }
 }
 
-/// Everything between two positions becomes padding. Goes by the lengths alone, which stay: one
+/// Everything between two positions becomes padding, which takes no offset from `below` on (P2). Goes by the lengths alone, which stay: one
 /// that died here left a record that is neither.
-fn void(segment: &Segment, mut position: u64, end: u64) {
+fn void(segment: &Segment, mut position: u64, end: u64, below: u64) {
     while position < end
         && let Some((header, length)) = segment.raw(position)
     {
         match header.kind {
             END | PADDING => {}
             RESERVED => {
-                let last = segment.behind_reserved(position, &header, length).max(1) - 1;
+                let behind = segment
+                    .behind_reserved(position, &header, length)
+                    .min(below);
+                let last = behind.max(header.offset.saturating_add(1)) - 1;
                 segment.pad(position, &header, length, last);
             }
             _ => segment.pad(position, &header, length, header.offset),

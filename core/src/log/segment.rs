@@ -121,8 +121,13 @@ impl Segment {
         &self.map
     }
 
-    pub(crate) fn file(&self) -> &dyn File {
-        &*self.file
+    /// Puts it on disk. Whoever named it opened it under the name it had before, which an error is
+    /// not to tell of (P5).
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|error| match error.os_code() {
+            Some(code) => Error::io("sync", &self.path, std::io::Error::from_raw_os_error(code)),
+            None => error,
+        })
     }
 
     /// What stands at a position. Lengths are checked against the mapping (P18).

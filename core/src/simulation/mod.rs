@@ -44,7 +44,10 @@ fn run(
     seconds: u64,
     one: impl Fn(u64, Instant, &Arc<Tally>) -> Result<(), String> + Sync,
 ) {
-    let first = number(SEED).unwrap_or(first);
+    let only = number(SEED);
+    // One that is replayed is not cut short.
+    let seconds = only.map_or(seconds, |_| 3600);
+    let first = only.unwrap_or(first);
     let (tally, next) = (Arc::new(Tally::default()), AtomicU64::new(first));
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -53,17 +56,24 @@ fn run(
             scope.spawn(|| {
                 while Instant::now() < deadline {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if number(SEED).is_some_and(|only| only != seed) {
+                    if only.is_some_and(|only| only != seed) {
                         return;
                     }
                     if let Err(failure) = one(seed, deadline, &tally) {
-                        panic!("{failure}; {SEED}={seed} replays it");
+                        // The short and the long form crash at other events.
+                        let long = number(SECONDS).map_or("", |_| ", with LIBQUEUE_SIM_SECONDS=1");
+                        panic!("{failure}; {SEED}={seed} and the same test replays it{long}");
                     }
                 }
             });
         }
     });
     println!("{what}: {tally}");
+    let images = tally.images.load(Ordering::Relaxed);
+    assert!(
+        only.is_some() || images >= 50,
+        "{what}: only {images} images in {seconds} s"
+    );
 }
 
 fn short(first: u64, seconds: u64, cases: usize, seeds: u64) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{ErrorKind, Result};
 use crate::format::window::{
-    CAPACITY_MIN, ENTRY, ENTRY_WORDS, MAGIC, Parts, header, sum_entry, sum_header,
+    CAPACITY_MIN, CLOSED, ENTRY, ENTRY_WORDS, MAGIC, Parts, header, sum_entry, sum_header,
 };
 use crate::format::{VERSION, u64_at};
 use crate::inspect::bytes::Bytes;
@@ -115,7 +115,7 @@ fn is_whole(words: &Words, entries: &[Entry], wanted: &Wanted, limit: u32) -> bo
     if words[header::CAPACITY] != capacity || open.is_none_or(|open| open > capacity) {
         return false;
     }
-    if words[header::CLEAN] == 0 {
+    if words[header::CLEAN] != CLOSED {
         // In use when everyone died: each entry is believed by itself, as when it is opened.
         return words[header::MAGIC] == MAGIC
             && words[header::VERSION] == u64::from(VERSION)
