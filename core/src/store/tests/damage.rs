@@ -284,3 +284,28 @@ fn p13_a_group_whose_last_sync_failed_while_it_was_made_is_there_or_can_be_made(
         }
     }
 }
+
+#[test]
+fn p3_a_zeroed_length_in_the_active_segment_is_told_of_and_hides_nothing_behind_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 1);
+        for number in 0..5_u8 {
+            topic.send(&Message::new(&[number])).expect("send");
+        }
+    }
+    let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+    write(&partition.join(names::segment(0)), 4096 + 56, &[0; 4]);
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let mut reader = topic.reader(&Default::default()).expect("reader");
+    let before = reader.receive(9, NOW).expect("receive");
+    let error = reader.receive(9, NOW).expect_err("damage");
+    assert!(error.message().contains(".log at byte 4152"), "{error}");
+    let behind = reader.receive(9, NOW).expect("receive");
+    let read = before.iter().chain(&behind).map(|one| one.offset());
+    assert_eq!(read.collect::<Vec<_>>(), [0, 2, 3, 4]);
+    let expected = (vec![0, 2, 3, 4], vec![ErrorKind::Damaged]);
+    assert_eq!(drain(&consumer_of(&topic)), expected);
+}
