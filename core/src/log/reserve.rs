@@ -1,7 +1,7 @@
 //! Offsets ahead of their use (P4): no offset is handed out before it is on disk that it may be, so
 //! that a power loss which takes the tail away never lets an offset be used twice.
 
-use super::Partition;
+use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::OFFSET_MAX;
@@ -114,6 +114,14 @@ impl Partition {
         } else {
             Ok(self.newest(&*file)?.0)
         }
+    }
+
+    /// In a log without segments the base of the one that was there, with which all that was in it
+    /// is missing (P3); `NONE` if there was none.
+    pub(super) fn missing(&self) -> Result<u64> {
+        Ok(self
+            .read_reserve()?
+            .map_or(NONE, |reserve| reserve.mark_segment))
     }
 
     /// The slot that counts, and which one it is. An error if it is of another partition: its limit

@@ -320,6 +320,33 @@ fn p4_the_reserve_of_another_partition_is_refused_and_no_offset_is_used_twice() 
 }
 
 #[test]
+fn p3_a_log_whose_only_segment_is_gone_is_told_of_to_readers_and_groups() {
+    let folder = tempfile::tempdir().expect("folder");
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 1);
+        for number in 0..5_u8 {
+            topic.send(&Message::new(&[number])).expect("send");
+        }
+    }
+    let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+    std::fs::remove_file(partition.join(names::segment(0))).expect("remove");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let mut reader = topic.reader(&Default::default()).expect("reader");
+    let error = reader.receive(9, NOW).expect_err("all is gone");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains("0.log is missing"), "{error}");
+    assert_eq!(
+        drain(&consumer_of(&topic)),
+        (vec![], vec![ErrorKind::Damaged])
+    );
+    assert_eq!(topic.send(&Message::new(b"x")).expect("send").offset, 5);
+    let read = reader.receive(9, NOW).expect("receive");
+    assert_eq!(read.len(), 1, "and the log goes on");
+}
+
+#[test]
 fn p3_a_zeroed_length_in_the_active_segment_is_told_of_and_hides_nothing_behind_it() {
     let folder = tempfile::tempdir().expect("folder");
     {
