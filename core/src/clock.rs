@@ -62,6 +62,11 @@ impl ManualClock {
         std::sync::Arc::new(Self::new(self.wall_ns(), self.boot_ms()))
     }
 
+    /// Sets the wall clock, as an administrator does; the boot clock goes on.
+    pub fn set_wall_ns(&self, wall_ns: i64) {
+        self.wall_ns.store(wall_ns, Ordering::SeqCst);
+    }
+
     /// Lets time go by, on both clocks.
     pub fn advance_ms(&self, ms: u64) {
         self.wall_ns

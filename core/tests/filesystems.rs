@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/small_disk.rs"]
+mod small_disk;
+
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::Command;
@@ -13,42 +16,10 @@ use libqueue::{
     Consumer, ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, ReaderOptions, Store,
     StoreOptions, TopicOptions,
 };
+use small_disk::{CHILD, on_a_small_disk};
 use tempfile::TempDir;
 
-const CHILD: &str = "LIBQUEUE_TEST_SMALL_DISK";
 const NOW: Option<Duration> = Some(Duration::ZERO);
-
-/// Runs a test of this program again in a mount namespace with a file system of a few MiB. False
-/// where the machine lets nobody have one.
-fn on_a_small_disk(test: &str, mebibytes: u32) -> bool {
-    let folder = TempDir::new().unwrap();
-    let script = r#"mount -t tmpfs -o size="$1"m none "$2" || exit 77
-        exec env "$3=$2" "$4" --exact "$5" --nocapture --test-threads 1"#;
-    let program = std::env::current_exe().unwrap();
-    let status = Command::new("unshare")
-        .args(["-rm", "sh", "-c", script, "sh", &mebibytes.to_string()])
-        .args([
-            folder.path().as_os_str(),
-            CHILD.as_ref(),
-            program.as_os_str(),
-        ])
-        .arg(test)
-        .status();
-    match status.map(|status| status.code()) {
-        Ok(Some(0)) => true,
-        Ok(Some(1 | 77)) | Err(_) if !may_mount(folder.path()) => false,
-        other => panic!("{test} on a small disk: {other:?}"),
-    }
-}
-
-fn may_mount(folder: &Path) -> bool {
-    let script = r#"mount -t tmpfs none "$1""#;
-    let tried = Command::new("unshare")
-        .args(["-rm", "sh", "-c", script, "sh"])
-        .arg(folder)
-        .output();
-    tried.is_ok_and(|done| done.status.success())
-}
 
 fn options() -> ConsumerOptions {
     ConsumerOptions {

@@ -63,6 +63,7 @@ fn in_code() -> BTreeMap<String, u64> {
         reserve::MARK_OFFSET,
         reserve::MARK_TIMESTAMP,
         reserve::BOOT,
+        reserve::OWNER,
         reserve::CRC,
         window::HEADER,
         window::WHEEL,

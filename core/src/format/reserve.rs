@@ -32,6 +32,8 @@ pub const MARK_OFFSET: usize = 48;
 pub const MARK_TIMESTAMP: usize = 56;
 /// 16 bytes: id of the start of the host.
 pub const BOOT: usize = 64;
+/// `u64`: id of the topic plus the partition.
+pub const OWNER: usize = 80;
 /// Where a slot's CRC is; it covers what is before.
 pub const CRC: usize = 88;
 
@@ -54,6 +56,14 @@ pub struct Reserve {
     pub clean: bool,
     /// The start of the host in which this was written.
     pub boot: [u8; 16],
+    /// Whose it is, see [`owner`]; 0 where an earlier build wrote it, which did not say.
+    pub owner: u64,
+}
+
+/// Whose a reserve is: no two partitions of a store have the same.
+#[must_use]
+pub fn owner(topic: u64, partition: u32) -> u64 {
+    topic.wrapping_add(u64::from(partition))
 }
 
 impl Reserve {
@@ -75,9 +85,16 @@ impl Reserve {
             &self.mark_timestamp.to_le_bytes(),
         );
         put(&mut bytes, BOOT, &self.boot);
+        put(&mut bytes, OWNER, &self.owner.to_le_bytes());
         let crc = crc32(&bytes[..CRC]);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         bytes
+    }
+
+    /// Whether it is the one of this partition, as far as it says.
+    #[must_use]
+    pub fn is_of(&self, topic: u64, partition: u32) -> bool {
+        [0, owner(topic, partition)].contains(&self.owner)
     }
 
     /// The slot, if its bytes are whole and say what can be.
@@ -97,6 +114,7 @@ impl Reserve {
             mark_timestamp: u64_at(bytes, MARK_TIMESTAMP) as i64,
             clean: u32_at(bytes, CLEAN) == 1,
             boot,
+            owner: u64_at(bytes, OWNER),
         };
         let numbers = [
             slot.generation,

@@ -111,6 +111,7 @@ pub(super) fn reserve(data: &[u8]) {
         mark_timestamp: input.u64() as i64,
         clean: input.byte() & 1 == 1,
         boot: std::array::from_fn(|_| input.byte()),
+        owner: input.u64(),
     };
     let read = Reserve::decode(&slot.encode());
     assert!(read.is_none_or(|read| read == slot));

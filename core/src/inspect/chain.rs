@@ -82,8 +82,7 @@ impl Partition<'_> {
     /// Whether the reserve was written since it was read.
     pub(super) fn has_moved_on(&self) -> Result<bool> {
         let now = newest(&self.plan.folder.join(names::RESERVE))?;
-        let generation = |slot: Option<Reserve>| slot.map(|slot| slot.generation);
-        Ok(generation(now) != generation(self.reserved.newest))
+        Ok(now.map(|slot| slot.generation) != self.reserved.generation)
     }
 
     /// Behind the last segment.

@@ -1,13 +1,14 @@
 //! What is known of a partition's log beside its records: the reserve, and what it says of the end.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::partition::NONE;
-use super::plan::Listed;
+use super::plan::{PartitionPlan, TopicPlan};
 use super::reserve;
 use super::verify::Run;
 use crate::error::{ErrorKind, Result};
+use crate::format::names;
 use crate::format::record::HEADER;
 use crate::format::reserve::{Reserve, SLOTS};
 use crate::format::segment::SIZE_MAX;
@@ -39,6 +40,8 @@ const UNSEEN: u64 = SIZE_MAX / HEADER as u64;
 pub(super) struct Reserved {
     /// The slot that counts.
     pub(super) newest: Option<Reserve>,
+    /// That slot's generation, also where it is of another partition.
+    pub(super) generation: Option<u64>,
     /// No slot is damaged, so it is the newest that ever was.
     certain: bool,
     /// The host was started anew and nobody has recovered the log since.
@@ -49,8 +52,9 @@ pub(super) struct Reserved {
 
 impl Reserved {
     /// Reads it and reports its damage.
-    pub(super) fn of(run: &mut Run<'_>, path: &Path, listed: Option<&Listed>) -> Result<Self> {
-        let (slots, wrong, present) = match reserve::look(path) {
+    pub(super) fn of(run: &mut Run<'_>, topic: &TopicPlan, plan: &PartitionPlan) -> Result<Self> {
+        let (path, listed) = (&plan.folder.join(names::RESERVE), plan.reserve.as_ref());
+        let (slots, mut wrong, present) = match reserve::look(path) {
             Ok((slots, wrong)) => (slots, wrong, true),
             Err(e) if e.kind() == ErrorKind::NotFound => ([None, None], Vec::new(), false),
             Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::PermissionDenied) => {
@@ -61,11 +65,17 @@ impl Reserved {
         if let Some(listed) = listed {
             run.pass(listed)?;
         }
-        let newest = reserve::newest(&slots);
+        let found = reserve::newest(&slots);
+        let ours = |r: &Reserve| topic.id.is_none_or(|id| r.is_of(id, plan.number));
+        let newest = found.filter(ours);
+        if newest.is_none() && found.is_some() {
+            wrong.push((SLOTS[0], "it is the one of another partition".to_owned()));
+        }
         let torn = wrong.iter().any(|(at, _)| SLOTS.contains(at));
         run.report_all(path, wrong);
         Ok(Self {
             newest,
+            generation: found.map(|slot| slot.generation),
             certain: newest.is_some() && !torn,
             lost: newest.is_some_and(|r| !r.clean && r.boot != boot_id()),
             present,

@@ -62,8 +62,7 @@ pub(super) fn look(
     take: &mut Take<'_>,
 ) -> Result<Log> {
     // Before the records: the log only grows, so what the mark says now stands for all of the walk.
-    let path = plan.folder.join(names::RESERVE);
-    let reserved = Reserved::of(run, &path, plan.reserve.as_ref())?;
+    let reserved = Reserved::of(run, topic, plan)?;
     let mut partition = Partition {
         plan,
         reserved,

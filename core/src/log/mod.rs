@@ -242,11 +242,11 @@ impl Partition {
 
     /// Offset of the oldest record that is kept; the next offset if there is none.
     pub fn earliest_offset(&self) -> Result<u64> {
-        Ok(self
-            .bases()?
-            .first()
-            .copied()
-            .unwrap_or_else(|| self.next_offset()))
+        let earliest = match self.bases()?.first() {
+            Some(first) => *first,
+            None => self.missing()?,
+        };
+        Ok(earliest.min(self.next_offset()))
     }
 
     /// Number of segments and bytes of their files.

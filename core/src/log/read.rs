@@ -204,15 +204,27 @@ impl Partition {
         active != NONE && segment.base() < active
     }
 
+    /// Whether the block says that something was published at the cursor or behind it.
+    #[inline]
+    fn is_before_tail(&self, segment: &Segment, cursor: &Cursor) -> bool {
+        // Its acquire pairs with the release that follows the position in `set_tail`.
+        let next = self.block.next_offset();
+        segment.base() == self.block.segment()
+            && cursor.offset < next
+            && cursor.position < self.block.position()
+    }
+
     /// Nothing was seen at the cursor: what that means. `None` if something is seen now.
     ///
-    /// A closed segment with nothing there is damaged (P3). So is what says that it is being copied
+    /// A closed segment with nothing there is damaged (P3), and so is an active one before the tail
+    /// that the block names: records are published before it is. And so is what says that it is being copied
     /// where the block knows of no copy: the block is told before the record is there, and of the
     /// end of the copying after the record says so.
     fn look_again(&self, segment: &Segment, cursor: &Cursor) -> Option<Step> {
-        let closed = self.is_closed(segment);
+        // Before the record: where both are of another segment meanwhile, this one has its END.
+        let published = self.is_closed(segment) || self.is_before_tail(segment, cursor);
         match segment.at(cursor.position) {
-            Found::Nothing if closed => Some(Step::Damaged),
+            Found::Nothing if published => Some(Step::Damaged),
             Found::Nothing => Some(Step::End),
             Found::Record(header, _) if header.kind == RESERVED => {
                 let named =

@@ -1,11 +1,11 @@
 //! Offsets ahead of their use (P4): no offset is handed out before it is on disk that it may be, so
 //! that a power loss which takes the tail away never lets an offset be used twice.
 
-use super::Partition;
+use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::OFFSET_MAX;
-use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS};
+use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS, owner};
 use crate::shm::OwnerLock;
 use crate::storage::{Access, File};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Partition {
     /// Writes the older slot and syncs it: a crash leaves the other one.
     pub(super) fn write_reserve(&self, limit: u64, clean: bool) -> Result<()> {
         let file = self.reserve_file()?;
-        let (newest, slot) = newest(&*file)?;
+        let (newest, slot) = self.newest(&*file)?;
         let (mark_segment, mark_position, mark_offset) = self.block.mark();
         let reserve = Reserve {
             generation: newest.map_or(0, |reserve| reserve.generation) + 1,
@@ -80,6 +80,7 @@ impl Partition {
             mark_timestamp: self.block.last_timestamp(),
             clean,
             boot: self.env.storage.boot_id(),
+            owner: owner(self.topic, self.number),
         };
         file.write_at(&reserve.encode(), SLOTS[1 - slot])?;
         file.sync()
@@ -111,8 +112,32 @@ impl Partition {
         if file.len()? < FILE {
             Ok(None)
         } else {
-            Ok(newest(&*file)?.0)
+            Ok(self.newest(&*file)?.0)
         }
+    }
+
+    /// In a log without segments the base of the one that was there, with which all that was in it
+    /// is missing (P3); `NONE` if there was none.
+    pub(super) fn missing(&self) -> Result<u64> {
+        Ok(self
+            .read_reserve()?
+            .map_or(NONE, |reserve| reserve.mark_segment))
+    }
+
+    /// The slot that counts, and which one it is. An error if it is of another partition: its limit
+    /// and its mark say nothing of this log, and offsets would be used twice (P4).
+    fn newest(&self, file: &dyn File) -> Result<(Option<Reserve>, usize)> {
+        let (found, slot) = newest(file)?;
+        if found.is_none_or(|reserve| reserve.is_of(self.topic, self.number)) {
+            return Ok((found, slot));
+        }
+        let message = format!(
+            "{} is the one of another partition; expected that of partition {}; put the right file \
+             back, or copy the store with `libqueue recover`",
+            self.folder.join(names::RESERVE).display(),
+            self.number
+        );
+        Err(Error::new(ErrorKind::Damaged, message))
     }
 }
 

@@ -74,7 +74,13 @@ impl Partition {
             .rposition(|base| *base <= cursor.offset)
             .unwrap_or(0);
         let Some(base) = bases.get(found).copied() else {
-            return Ok(Place::Nothing);
+            if broken == Place::Nothing {
+                return Ok(Place::Nothing);
+            }
+            let missing = self.missing()?;
+            let known = missing != NONE && missing <= cursor.offset;
+            cursor.segment = missing;
+            return Ok(if known { broken } else { Place::Nothing });
         };
         if cursor.segment != NONE && base <= cursor.segment {
             return Ok(broken);

@@ -284,3 +284,89 @@ fn p13_a_group_whose_last_sync_failed_while_it_was_made_is_there_or_can_be_made(
         }
     }
 }
+
+#[test]
+fn p4_the_reserve_of_another_partition_is_refused_and_no_offset_is_used_twice() {
+    let folder = tempfile::tempdir().expect("folder");
+    let reserve = |partition| {
+        let partition =
+            names::partition_folder(&names::topic_folder(folder.path(), "t"), partition);
+        partition.join(names::RESERVE)
+    };
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 2);
+        for number in [0, 0, 0, 1] {
+            topic
+                .send(&Message::new(b"x").partition(number))
+                .expect("send");
+        }
+    }
+    let right = std::fs::read(reserve(0)).expect("read");
+    std::fs::copy(reserve(1), reserve(0)).expect("copy");
+    let report = crate::inspect::verify(folder.path(), &mut |_, _| Ok(())).expect("verify");
+    let told: Vec<_> = report.damage.iter().map(|one| &one.file).collect();
+    assert!(told.contains(&&reserve(0)), "{told:?}");
+    let send = || {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = store.open_topic("t")?;
+        topic.send(&Message::new(b"x").partition(0))
+    };
+    let error = send().expect_err("offsets would be used twice");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains("0/reserve"), "{error}");
+    std::fs::write(reserve(0), right).expect("write");
+    assert_eq!(send().expect("send").offset, 3);
+}
+
+#[test]
+fn p3_a_log_whose_only_segment_is_gone_is_told_of_to_readers_and_groups() {
+    let folder = tempfile::tempdir().expect("folder");
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 1);
+        for number in 0..5_u8 {
+            topic.send(&Message::new(&[number])).expect("send");
+        }
+    }
+    let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+    std::fs::remove_file(partition.join(names::segment(0))).expect("remove");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let mut reader = topic.reader(&Default::default()).expect("reader");
+    let error = reader.receive(9, NOW).expect_err("all is gone");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains("0.log is missing"), "{error}");
+    assert_eq!(
+        drain(&consumer_of(&topic)),
+        (vec![], vec![ErrorKind::Damaged])
+    );
+    assert_eq!(topic.send(&Message::new(b"x")).expect("send").offset, 5);
+    let read = reader.receive(9, NOW).expect("receive");
+    assert_eq!(read.len(), 1, "and the log goes on");
+}
+
+#[test]
+fn p3_a_zeroed_length_in_the_active_segment_is_told_of_and_hides_nothing_behind_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    {
+        let store = Store::open(folder.path(), options()).expect("open");
+        let topic = topic_of(&store, 1);
+        for number in 0..5_u8 {
+            topic.send(&Message::new(&[number])).expect("send");
+        }
+    }
+    let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+    write(&partition.join(names::segment(0)), 4096 + 56, &[0; 4]);
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let mut reader = topic.reader(&Default::default()).expect("reader");
+    let before = reader.receive(9, NOW).expect("receive");
+    let error = reader.receive(9, NOW).expect_err("damage");
+    assert!(error.message().contains(".log at byte 4152"), "{error}");
+    let behind = reader.receive(9, NOW).expect("receive");
+    let read = before.iter().chain(&behind).map(|one| one.offset());
+    assert_eq!(read.collect::<Vec<_>>(), [0, 2, 3, 4]);
+    let expected = (vec![0, 2, 3, 4], vec![ErrorKind::Damaged]);
+    assert_eq!(drain(&consumer_of(&topic)), expected);
+}

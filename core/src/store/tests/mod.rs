@@ -1,6 +1,7 @@
 //! Opening, joining, dying, forking: with real processes, which are this test binary started anew
 //! with a role.
 
+mod clock;
 mod damage;
 mod deaths;
 mod forks;
