@@ -30,10 +30,11 @@ $(VENV)/installed: $(WHEELS)/stamp
 	  $(WHEELS)/*.whl
 	touch $@
 
-# In development mode, warnings as errors, in the processes that tests start too: no file and no memory
-# may be left to be collected, and what is called wrongly is told.
+# In development mode, warnings as errors, in the processes that tests start too: no file and no
+# memory may be left to be collected, and what is called wrongly is told.
 test-python: install-python
-	PYTHONDEVMODE=1 PYTHONWARNINGS=error $(PYTHON) -m pytest -q -p no:cacheprovider -c python/pyproject.toml --rootdir . $(TESTS_PYTHON)
+	PYTHONDEVMODE=1 PYTHONWARNINGS=error $(PYTHON) -m pytest -q -p no:cacheprovider \
+	  -c python/pyproject.toml --rootdir . $(TESTS_PYTHON)
 
 lint-python: install-python
 	$(VENV)/bin/ruff format --config python/pyproject.toml --no-cache --check \

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import libqueue
 import pytest
@@ -189,15 +190,16 @@ def statistics(world: World) -> None:
 
 
 def errors(world: World) -> None:
+    wrong: Any = world
     raising: list[tuple[type[Exception], Callable[[], object]]] = [
         (libqueue.NotFound, lambda: world.store.open_topic("missing")),
         (libqueue.NotFound, lambda: world.topic.group("missing")),
         (libqueue.InvalidName, lambda: world.store.topic("../up")),
         (libqueue.ConfigMismatch, lambda: world.store.topic("orders", partitions=7)),
         (libqueue.InvalidArgument, lambda: world.topic.send(world.payload, partition=9)),
-        (TypeError, lambda: world.topic.send(world)),  # type: ignore[arg-type]
-        (TypeError, lambda: world.topic.send(b"", headers={world.name: world})),  # type: ignore[dict-item]
-        (TypeError, lambda: world.topic.send_many([world.payload, None])),  # type: ignore[list-item]
+        (TypeError, lambda: world.topic.send(wrong)),
+        (TypeError, lambda: world.topic.send(b"", headers={world.name: wrong})),
+        (TypeError, lambda: world.topic.send_many([world.payload, wrong])),
         (libqueue.Busy, world.store.close),
         (ValueError, lambda: world.reader.seek("nowhere")),  # type: ignore[arg-type]
         (libqueue.NotAStore, lambda: libqueue.open(world.path / "topics")),

@@ -217,9 +217,9 @@ impl Partition {
     /// Nothing was seen at the cursor: what that means. `None` if something is seen now.
     ///
     /// A closed segment with nothing there is damaged (P3), and so is an active one before the tail
-    /// that the block names: records are published before it is. And so is what says that it is being copied
-    /// where the block knows of no copy: the block is told before the record is there, and of the
-    /// end of the copying after the record says so.
+    /// that the block names: records are published before it is. And so is what says that it is
+    /// being copied where the block knows of no copy: the block is told before the record is there,
+    /// and of the end of the copying after the record says so.
     fn look_again(&self, segment: &Segment, cursor: &Cursor) -> Option<Step> {
         // Before the record: where both are of another segment meanwhile, this one has its END.
         let published = self.is_closed(segment) || self.is_before_tail(segment, cursor);

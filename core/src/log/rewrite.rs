@@ -60,8 +60,8 @@ impl Partition {
     }
 }
 
-/// Everything between two positions becomes padding, which takes no offset from `below` on (P2). Goes by the lengths alone, which stay: one
-/// that died here left a record that is neither.
+/// Everything between two positions becomes padding, which takes no offset from `below` on (P2).
+/// Goes by the lengths alone, which stay: one that died here left a record that is neither.
 fn void(segment: &Segment, mut position: u64, end: u64, below: u64) {
     while position < end
         && let Some((header, length)) = segment.raw(position)

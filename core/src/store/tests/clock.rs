@@ -1,5 +1,6 @@
-//! The wall clock set forwards and backwards while messages are sent, leased and delayed: leases and
-//! delays follow the boot clock, timestamps never fall, and nothing waits for a time that is gone.
+//! The wall clock set forwards and backwards while messages are sent, leased and delayed: leases
+//! and delays follow the boot clock, timestamps never fall, and nothing waits for a time that is
+//! gone.
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
