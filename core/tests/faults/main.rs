@@ -90,11 +90,11 @@ fn run(made: &Made, case: &Case) -> Result<(), String> {
     second.is_whole(made, &first, &case.names())
 }
 
-fn run_all(cases: &[Case]) {
-    let made = Made::make(scratch());
+/// Cases of this very store: which files another one has depends on what housekeeping got to.
+fn run_all(made: &Made, cases: &[Case]) {
     for case in cases {
         println!("\ncase {case:?}");
-        if let Err(wrong) = run(&made, case) {
+        if let Err(wrong) = run(made, case) {
             println!("wrong {}", wrong.replace('\n', " "));
         }
     }
@@ -112,7 +112,7 @@ fn with(test: &str, of: impl Fn(&Fault) -> bool) {
         return in_a_process(test, &[]);
     }
     let made = Made::make(scratch());
-    run_all(&cases(&made.path(), of));
+    run_all(&made, &cases(&made.path(), of));
 }
 
 #[test]
@@ -135,9 +135,8 @@ fn p3_files_that_may_only_be_read() {
     let test = "p3_files_that_may_only_be_read";
     if std::env::var_os(ROLE).is_some() {
         let made = Made::make(scratch());
-        return run_all(&cases(&made.path(), |fault| {
-            matches!(fault, Fault::ReadOnly)
-        }));
+        let read_only = cases(&made.path(), |fault| matches!(fault, Fault::ReadOnly));
+        return run_all(&made, &read_only);
     }
     // Root may write whatever the mode says, but not in a user namespace that does not know it.
     let folder = TempDir::new().unwrap();
