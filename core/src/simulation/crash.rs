@@ -26,6 +26,16 @@ pub struct Depth {
     pub inside: usize,
 }
 
+impl Depth {
+    /// No event is a crash point: something else in the history is.
+    pub const NOWHERE: Self = Self {
+        every: 1,
+        cases: 0,
+        seeds: 0,
+        inside: 1,
+    };
+}
+
 /// What was done, over all histories.
 #[derive(Default)]
 pub struct Tally {

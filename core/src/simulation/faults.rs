@@ -8,7 +8,7 @@ use super::check;
 use super::crash::{Crash, Depth, Sim, Tally, add};
 use super::history::{History, Shape};
 use crate::storage::{Fault, Twin};
-use crate::{Error, ErrorKind};
+use crate::{Consumer, Error, ErrorKind};
 
 const FAULTS: [Fault; 8] = [
     Fault::Write,
@@ -23,14 +23,8 @@ const FAULTS: [Fault; 8] = [
 
 /// Runs the history of a seed on a disk that fails now and then.
 pub fn run(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
-    // No event is a crash point; what is left by each failure is looked at.
-    let depth = Depth {
-        every: 1,
-        cases: 0,
-        seeds: 0,
-        inside: 40,
-    };
-    let sim = Sim::new(seed, depth, deadline, tally.clone());
+    // What is left by each failure is looked at.
+    let sim = Sim::new(seed, Depth::NOWHERE, deadline, tally.clone());
     let twin = if seed.is_multiple_of(2) {
         Twin::new()
     } else {
@@ -58,11 +52,24 @@ pub fn run(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), Strin
             looks_well(&history).map_err(|e| format!("{place}: {e}"))?;
         }
         history.twin.heal();
+        for error in told_later(&history) {
+            if !fails {
+                return Err(format!("{place}: nothing had failed: {error}"));
+            }
+            says_where(&error).map_err(|e| format!("{place}: {e}"))?;
+            history.sim.know(|model| model.fail());
+        }
         heal(&mut history).map_err(|e| format!("{place}, the disk is well again: {e}"))?;
     }
     looks_well(&history)?;
     add(&tally.histories);
     Ok(())
+}
+
+/// What consumers would tell of in a later call: this one had messages to return.
+fn told_later(history: &History) -> Vec<Error> {
+    let consumers = history.life.consumers.iter().flatten().flatten();
+    consumers.filter_map(Consumer::pending).collect()
 }
 
 /// What one does who met a failure: as the errors say, sync, or open again.

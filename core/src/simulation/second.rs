@@ -106,13 +106,7 @@ pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<
 
 /// Runs the history of a seed until its process dies at some event, and another goes on.
 pub fn run_until_a_death(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
-    let depth = Depth {
-        every: 1,
-        cases: 0,
-        seeds: 0,
-        inside: 40,
-    };
-    let sim = Sim::new(seed, depth, deadline, tally.clone());
+    let sim = Sim::new(seed, Depth::NOWHERE, deadline, tally.clone());
     let mut history = History::begin(seed, Shape::Long, sim, Twin::new())?;
     let other = open(&history.twin, &history.clock).map_err(|e| format!("joining: {e}"))?;
     let dying = history.chance.pick(40);

@@ -97,7 +97,8 @@ impl Consumer {
         }
     }
 
-    fn pending(&self) -> Option<Error> {
+    /// What went wrong beside messages that were returned; the next call would tell of it.
+    pub(crate) fn pending(&self) -> Option<Error> {
         self.pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
