@@ -18,6 +18,7 @@ RELEASE := $(ROOT)/target/release
 .DEFAULT_GOAL := all
 
 include python/build.mk
+include tests/soak/build.mk
 
 ## all: the C library, libqueue.so and libqueue.a, in target/release
 all: library
@@ -54,8 +55,8 @@ $(VENV)/demo.stamp: demo/requirements.txt | venv
 demo-data: | venv
 	if [ "$(INPUT)" = "$(BUILD)/data/flights.csv" ]; then $(PYTHON) demo/fetch.py $(BUILD)/data; fi
 
-## test: everything: Rust, C, Python, header, stubs, linters, the demo and the benches in small
-test: lint test-rust test-c test-python test-demo bench-short
+## test: everything: Rust, C, Python, header, stubs, linters, demo, benches, a minute of soak
+test: lint test-rust test-c test-python test-demo test-soak bench-short
 
 test-rust:
 	$(CARGO) test --locked --release -p libqueue -p libqueue-ffi -p libqueue-benches

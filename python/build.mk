@@ -35,12 +35,14 @@ test-python: install-python
 
 lint-python: install-python
 	$(VENV)/bin/ruff format --config python/pyproject.toml --no-cache --check \
-	  python/package $(TESTS_PYTHON) demo benches
+	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) demo benches
 	$(VENV)/bin/ruff check --config python/pyproject.toml --no-cache \
-	  python/package $(TESTS_PYTHON) demo benches
+	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) demo benches
 	cd $(BUILD) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	  --cache-dir $(BUILD)/mypy -p libqueue
-	cd $(TESTS_PYTHON) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
-	  --cache-dir $(BUILD)/mypy .
+	for tests in $(TESTS_PYTHON) $(TESTS_SOAK); do \
+	  (cd $$tests && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
+	    --cache-dir $(BUILD)/mypy .); \
+	done
 	cd $(BUILD) && $(PYTHON) -m mypy.stubtest libqueue \
 	  --mypy-config-file $(ROOT)/python/pyproject.toml
