@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use libqueue::inspect::recover;
 use libqueue::{
     Consumer, ConsumerOptions, Delivery, ErrorKind, GroupOptions, Message, ReaderOptions, Store,
     StoreOptions, TopicOptions,
@@ -183,4 +184,42 @@ fn a_read_only_file_system_is_its_own_error_and_can_be_read() {
     let mut reader = topic.reader(&ReaderOptions::default()).unwrap();
     let read = reader.receive(10, NOW).unwrap();
     assert_eq!(read[0].payload(), b"there");
+    drop((read, reader, topic));
+    store.close().unwrap();
+    // What is on it can be copied out to where there is room, and a copy to it fails.
+    let other = TempDir::new().unwrap();
+    let mut quiet = |_, _| Ok(());
+    let recovered = recover(&path, &other.path().join("copy"), &mut quiet).unwrap();
+    assert_eq!((recovered.messages, recovered.losses.len()), (1, 0));
+    let target = Path::new(&folder).join("copy");
+    let error = recover(&path, &target, &mut quiet).expect_err("cannot be written");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+}
+
+#[test]
+fn p5_a_copy_that_finds_no_room_leaves_nothing_and_the_source_as_it_was() {
+    let Ok(folder) = std::env::var(CHILD) else {
+        let test = "p5_a_copy_that_finds_no_room_leaves_nothing_and_the_source_as_it_was";
+        if !on_a_small_disk(test, 24) {
+            println!("this machine lets nobody mount a file system");
+        }
+        return;
+    };
+    let source = TempDir::new().unwrap();
+    let path = source.path().join("store");
+    let store = Store::open(&path, StoreOptions::default()).unwrap();
+    let topic = store.topic("t", &TopicOptions::default()).unwrap();
+    for _ in 0..40 {
+        topic.send(&Message::new(&[7; 1 << 20])).unwrap();
+    }
+    drop(topic);
+    store.close().unwrap();
+    let target = Path::new(&folder).join("copy");
+    let error = recover(&path, &target, &mut |_, _| Ok(())).expect_err("no room");
+    assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");
+    assert!(!target.exists());
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    let there = source.path().join("copy");
+    let recovered = recover(&path, &there, &mut |_, _| Ok(())).unwrap();
+    assert_eq!((recovered.messages, recovered.losses.len()), (40, 0));
 }

@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::group::{DeadLetter, Group};
     #[pymodule_export]
-    use crate::inspect::{dump, verify};
+    use crate::inspect::{dump, recover, verify};
     #[pymodule_export]
     use crate::message::{Message, MessageId};
     #[pymodule_export]

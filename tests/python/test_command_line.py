@@ -179,6 +179,41 @@ def test_verify_and_dump_tell_of_damage(path: Path) -> None:
     assert b"DAMAGED" in run(path, "dump", segment).stdout
 
 
+def test_recover_copies_what_can_be_read_and_tells_what_is_lost(path: Path, tmp_path: Path) -> None:
+    run(path, "send", "t", given=b"one\ntwo\nthree\n")
+    run(path, "receive", "t", "-g", "g", "--max", 1)
+    whole = run(path, "recover", path, tmp_path / "whole")
+    assert b"nothing lost" in whole.stdout
+    assert b"all whole" in run(path, "verify", "-s", tmp_path / "whole").stdout
+    (segment,) = path.rglob("*.log")
+    damaged = bytearray(segment.read_bytes())
+    damaged[damaged.index(b"two")] ^= 1
+    segment.write_bytes(damaged)
+    shown = run(path, "verify", status=1).stdout
+    assert b"topic t, partition 0: 2 messages can be read: offsets 0 and 2; lost: 1\n" in shown
+    (done,) = objects(run(path, "recover", path, tmp_path / "new", "--json", status=1))
+    assert (done["messages"], done["topics"], done["groups"]) == (2, 1, 1)
+    (loss,) = done["losses"] if isinstance(done["losses"], list) else []
+    assert (loss["file"], loss["lost"]) == (str(segment), [1, 1])
+    assert run(tmp_path / "new", "tail", "t").stdout == b"one\nthree\n"
+    assert run(tmp_path / "new", "receive", "t", "-g", "g").stdout == b"three\n"
+    text = run(path, "recover", path, tmp_path / "again", status=1).stdout
+    assert str(segment).encode() in text
+    assert b"lost: 1" in text
+
+
+def test_failures_of_verify_and_recover_are_2(path: Path, tmp_path: Path) -> None:
+    assert b"no store" in run(path, "verify", status=2).stderr
+    assert b"no store" in run(path, "recover", path, tmp_path / "new", status=2).stderr
+    run(path, "send", "t", given=b"one\n")
+    assert b"empty folder" in run(path, "recover", path, tmp_path, status=2).stderr
+    with libqueue.open(path):
+        busy = run(path, "recover", path, tmp_path / "new", status=2).stderr
+    assert str(os.getpid()).encode() in busy
+    run(path, "recover", path, status=2)
+    assert not (tmp_path / "new").exists()
+
+
 def test_bad_usage_is_2_and_failure_1(path: Path, tmp_path: Path) -> None:
     run(path, "send", status=2)
     run(path, "no-such-command", status=2)

@@ -55,6 +55,16 @@ impl<'a> Headers<'a> {
     }
 }
 
+impl Headers<'_> {
+    /// Whether these bytes are a whole block and nothing else.
+    #[must_use]
+    pub fn is_whole(block: &[u8]) -> bool {
+        let mut headers = Headers::new(block);
+        let expected = usize::from(headers.left);
+        block.is_empty() || (headers.by_ref().count() == expected && headers.rest.is_empty())
+    }
+}
+
 impl<'a> Iterator for Headers<'a> {
     type Item = (&'a str, &'a [u8]);
 

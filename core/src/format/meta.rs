@@ -47,8 +47,7 @@ pub fn decode(kind: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>, Bad>
     let covered = text
         .rfind("crc=")
         .ok_or_else(|| damaged("it has no checksum"))?;
-    let crc = text[covered + 4..].trim_end();
-    if format!("{:08x}", crc32(&bytes[..covered])) != crc {
+    if !is_whole(bytes) {
         return Err(damaged("its checksum is wrong"));
     }
     let fields = text[..covered].lines().skip(1);
@@ -56,6 +55,16 @@ pub fn decode(kind: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>, Bad>
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect())
+}
+
+/// Whether the bytes have their checksum, whichever version wrote them.
+#[must_use]
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let Some((covered, crc)) = text.rsplit_once("crc=") else {
+        return false;
+    };
+    format!("{:08x}", crc32(covered.as_bytes())) == crc.trim_end()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub const LOCK: &str = "lock";
 pub const CONTROL: &str = "control";
 /// Room that is given up for dead letters on a full disk.
 pub const BALLAST: &str = "ballast";
+/// Folder in which a store is copied out, before it is one.
+pub const RECOVERING: &str = ".recovering";
 /// Folder of the topics.
 pub const TOPICS: &str = "topics";
 /// Configuration of a topic.

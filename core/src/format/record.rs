@@ -4,7 +4,7 @@
 //! before the partition's lock. The salt is the segment's own, and the offset is covered: bytes of
 //! an earlier life of the file never look valid.
 
-use super::checksum::{crc32_from, crc32_parts};
+use super::checksum::{crc32_between, crc32_from, crc32_parts};
 use super::{put, u32_at, u64_at};
 
 /// Bytes of a record's header.
@@ -156,6 +156,16 @@ pub fn crc_of(header: &[u8; HEADER], salt: u32, body_crc: u32) -> u32 {
     covered[4..44].copy_from_slice(&header[OFFSET..]);
     covered[44..].copy_from_slice(&header[..4]);
     crc32_from(body_crc, &covered)
+}
+
+/// The salt with which the record has its CRC. Any record gives one: it is the segment's only where
+/// several agree.
+#[must_use]
+pub fn salt_of(header: &[u8; HEADER], body_crc: u32) -> u32 {
+    let mut behind = [0; 44];
+    behind[..40].copy_from_slice(&header[OFFSET..]);
+    behind[40..].copy_from_slice(&header[..4]);
+    crc32_between(body_crc, &behind, u32_at(header, CRC))
 }
 
 /// Bytes that a record of this length takes up, padding to `ALIGN` included.

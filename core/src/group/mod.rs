@@ -15,6 +15,7 @@ mod policy;
 #[cfg(test)]
 mod power_tests;
 mod rebuild;
+mod restore;
 mod settle;
 mod sync;
 mod take;
@@ -26,6 +27,7 @@ mod window;
 pub use admit::Admit;
 pub use policy::Policy;
 pub use rebuild::Life;
+pub use restore::Truth;
 pub use settle::{Batches, Settled};
 pub use take::{Dying, Taken};
 pub use window::{Counter, Window};

@@ -4,26 +4,52 @@
 use std::path::Path;
 
 use super::bytes::Bytes;
+use super::plan::{SegmentPlan, name_of};
 use super::{Wrong, settled};
 use crate::error::{Error, Result};
 use crate::format::control::{BLOCKS, MAPPED, SIGNATURE, block, header};
-use crate::format::{index, u32_at, u64_at};
+use crate::format::record::{HEADER as RECORD, Header};
+use crate::format::{index, names, u32_at, u64_at};
 use crate::options::PARTITIONS_MAX;
 use crate::shm::boot_id;
 
 /// More than the index of the largest segment has.
 const INDEX_MAX: u64 = 1 << 24;
 
-/// What is wrong with a sparse index, other than that it may be an old one.
-pub(super) fn look_at_index(path: &Path) -> Result<Vec<Wrong>> {
+/// What is wrong with a sparse index, other than that it may be an old one. Of one that belongs to
+/// the segment as it is now each entry must name a record.
+pub(super) fn look_at_index(path: &Path, segments: &[SegmentPlan]) -> Result<Vec<Wrong>> {
     let bytes = Bytes::open(path)?.head(INDEX_MAX)?;
-    let whole = index::decode(&bytes, u32_at(&bytes, 8)).is_some();
-    if whole && u32_at(&bytes, 20) == 0 {
+    let salt = u32_at(&bytes, 8);
+    let entries = index::decode(&bytes, salt).filter(|_| u32_at(&bytes, 20) == 0);
+    let Some(entries) = entries else {
+        let what = "it is not a whole index: magic, length or checksum is wrong; it may be \
+                    removed, it is made anew when it is next needed";
+        return Ok(vec![(0, what.into())]);
+    };
+    let base = names::parse_index(&name_of(path));
+    let segment = segments.iter().find(|one| Some(one.base) == base);
+    let Some(segment) = segment.filter(|one| one.header.is_some_and(|h| h.salt == salt)) else {
         return Ok(Vec::new());
+    };
+    let mut records = Bytes::open(&segment.listed.path)?;
+    for (number, entry) in entries.iter().enumerate() {
+        let head = records.get(entry.position, RECORD as u64)?;
+        let found = head.and_then(<[u8]>::first_chunk).map(Header::decode);
+        let there = found.is_some_and(|header| {
+            (header.offset, header.timestamp_ns) == (entry.offset, entry.timestamp_ns)
+        });
+        if !there {
+            let what = format!(
+                "it says that offset {} is at byte {} of {}, which is not so",
+                entry.offset,
+                entry.position,
+                segment.listed.path.display()
+            );
+            return Ok(vec![((index::HEADER + number * index::ENTRY) as u64, what)]);
+        }
     }
-    let what = "it is not a whole index: magic, length or checksum is wrong; it may be removed, \
-                it is made anew when it is next needed";
-    Ok(vec![(0, what.into())])
+    Ok(Vec::new())
 }
 
 /// The words of `control`'s header; `None` if the file is shorter.

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::bytes::Bytes;
 use super::clock_text::utc;
 use super::dump_small;
+use super::opened;
 use super::plan::name_of;
-use super::records::{self, Item, Records};
+use super::records::{Bounds, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::headers::Headers;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
@@ -161,7 +162,7 @@ fn nothing_of_ours(path: &Path, head: &[u8]) -> Error {
 
 fn dump_segment(mut bytes: Bytes, lines: &mut Lines<'_>) -> Result<()> {
     let len = bytes.len();
-    let header = match records::header(&mut bytes)? {
+    let header = match opened::header(&mut bytes)? {
         Ok(header) => header,
         Err((place, what)) => {
             lines.line(format!("segment of {len} bytes"))?;
@@ -185,7 +186,7 @@ fn dump_segment(mut bytes: Bytes, lines: &mut Lines<'_>) -> Result<()> {
         header.topic, header.partition, header.base, header.salt, header.capacity
     ))?;
     lines.line("position  what")?;
-    let mut records = Records::begin(bytes, &header);
+    let mut records = Records::begin(bytes, header.salt, header.base, Bounds::default());
     while let Some(item) = records.next()? {
         let text = match item {
             Item::Record {

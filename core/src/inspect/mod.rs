@@ -1,29 +1,40 @@
-//! Looking at a store's files without joining it: checking every byte, and decoding one file for a
-//! person.
+//! Looking at a store's files without joining it: checking every byte, decoding one file for a
+//! person, and copying what can be read of a damaged store into a new one.
 //!
-//! Nothing here writes, locks or maps. Files are read with plain reads, so that one that is cut
-//! while it is looked at is an error and not a signal. A store that others have in use may be
-//! looked at: what looks wrong is read again before it is called damage.
+//! Nothing here writes to the store that is looked at, or maps it; only a copy locks it. Files are
+//! read with plain reads, so that one that is cut while it is looked at is an error and not a
+//! signal. A store that others have in use may be looked at: what looks wrong is read again before
+//! it is called damage.
 
 mod bytes;
 mod cached;
+mod chain;
 mod clock_text;
 mod dump;
 mod dump_small;
+mod log;
+mod message;
+mod opened;
 mod partition;
+mod placing;
 mod plan;
+mod ranges;
 mod records;
+mod recover;
 mod reserve;
 mod text;
+mod unknown;
 mod verify;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use dump::dump;
+pub use recover::{Recovered, recover};
 pub use verify::{Progress, verify};
 
 /// A place in a file whose bytes are not what was written.
@@ -35,6 +46,24 @@ pub struct Damage {
     pub position: u64,
     /// What was found, and what was expected.
     pub what: String,
+    /// Offsets of the messages that are lost with it, as far as they are known.
+    pub lost: Option<Range<u64>>,
+}
+
+/// What can be read of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionReport {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: u32,
+    /// Messages that can be read.
+    pub messages: u64,
+    /// Their offsets, in order.
+    pub readable: Vec<Range<u64>>,
+    /// Offsets whose messages are lost, in order. Offsets in neither list were never used, or what
+    /// had them was taken back, as after a power loss.
+    pub lost: Vec<Range<u64>>,
 }
 
 /// What [`verify`] found.
@@ -50,8 +79,13 @@ pub struct Report {
     pub groups: u64,
     /// Messages that are whole.
     pub messages: u64,
+    /// What can be read of each partition that is there.
+    pub partitions: Vec<PartitionReport>,
     /// All damage, in the order of topics, partitions, groups and positions.
     pub damage: Vec<Damage>,
+    /// Files and folders in the store that have no name of the format. Nobody looks into them, and
+    /// they do no harm.
+    pub unknown: Vec<PathBuf>,
 }
 
 impl Report {
@@ -66,6 +100,7 @@ impl Report {
             file: file.to_owned(),
             position,
             what: what.into(),
+            lost: None,
         });
     }
 }

@@ -1,24 +1,27 @@
-//! One partition: every record of every segment, and the reserve against them.
+//! One partition: every record of every segment, and which offsets can be read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::plan::{Listed, PartitionPlan};
-use super::records::{Item, Records};
-use super::reserve;
+use super::bytes::Bytes;
+use super::log::{Log, Reserved};
+use super::message;
+use super::plan::{PartitionPlan, TopicPlan};
+use super::records::{Bounds, Item};
 use super::verify::Run;
+use super::{PartitionReport, opened, ranges};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
-use crate::format::record::{END, MESSAGE};
-use crate::format::reserve::Reserve;
-use crate::format::segment::SegmentHeader;
-use crate::shm::boot_id;
+use crate::format::record::{END, Header, MESSAGE, PADDING, RESERVED};
 
 /// No segment.
-const NONE: u64 = u64::MAX;
+pub(super) const NONE: u64 = u64::MAX;
+
+/// Is given each whole message in the order of offsets: its file, position and header.
+pub(super) type Take<'a> = dyn FnMut(&mut Bytes, u64, &Header) -> Result<()> + 'a;
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// With nothing, at a position.
     Open(u64),
     /// With an END record at a position that names the next segment.
@@ -30,260 +33,274 @@ enum Ending {
 }
 
 /// What was seen of a segment.
-struct Seen {
-    base: u64,
-    records: u64,
-    ending: Ending,
+pub(super) struct Seen {
+    pub(super) base: u64,
+    pub(super) path: PathBuf,
+    pub(super) records: u64,
+    pub(super) ending: Ending,
 }
 
-/// What is looked at, and what was known before.
-struct Partition<'a> {
-    plan: &'a PartitionPlan,
-    topic: Option<u64>,
-    reserve: Option<Reserve>,
-    /// The host was started anew and nobody has recovered the log since.
-    lost: bool,
-    /// One more than the highest offset seen.
-    next: u64,
+/// A partition that is being looked at.
+pub(super) struct Partition<'a> {
+    pub(super) plan: &'a PartitionPlan,
+    pub(super) reserved: Reserved,
+    pub(super) log: Log,
+    pub(super) seen: Vec<Seen>,
+    /// The first damage since the last record that was whole: what it costs is known at the next.
+    cause: Option<usize>,
+    /// What an END record named that was not met yet: where that is, and the base.
+    pub(super) named: Option<(PathBuf, u64, u64)>,
+    /// Timestamp of the last record.
+    timestamp_ns: i64,
 }
 
-/// Looks at a partition.
-pub(super) fn look(run: &mut Run<'_>, plan: &PartitionPlan, topic: Option<u64>) -> Result<()> {
+/// Looks at a partition; gives its whole messages to `take`.
+pub(super) fn look(
+    run: &mut Run<'_>,
+    topic: &TopicPlan,
+    plan: &PartitionPlan,
+    take: &mut Take<'_>,
+) -> Result<Log> {
     // Before the records: the log only grows, so what the mark says now stands for all of the walk.
-    let reserve = look_at_reserve(run, plan, true)?;
+    let path = plan.folder.join(names::RESERVE);
+    let reserved = Reserved::of(run, &path, plan.reserve.as_ref())?;
     let mut partition = Partition {
         plan,
-        topic,
-        reserve,
-        lost: reserve.is_some_and(|r| !r.clean && r.boot != boot_id()),
-        next: 0,
+        reserved,
+        log: Log::default(),
+        seen: Vec::new(),
+        cause: None,
+        named: None,
+        timestamp_ns: i64::MIN,
     };
-    let mut seen = Vec::new();
-    for (base, listed) in &plan.segments {
-        if seen
-            .last()
-            .is_some_and(|last: &Seen| last.ending == Ending::Torn)
-        {
-            run.pass(listed)?;
+    for (place, segment) in plan.segments.iter().enumerate() {
+        let torn = |last: &Seen| last.ending == Ending::Torn;
+        if partition.seen.last().is_some_and(torn) {
+            run.pass(&segment.listed)?;
             continue;
         }
-        seen.push(partition.segment(run, *base, listed)?);
+        if let Some(what) = &segment.misplaced {
+            run.report.damaged(&segment.listed.path, 0, what.clone());
+        }
+        partition.enter(run, segment);
+        partition.segment(run, place, take)?;
     }
-    partition.check_chain(run, &seen);
-    partition.check_mark(run, &seen);
-    partition.check_limit(run)?;
+    for stranger in &plan.strangers {
+        let what = match &stranger.misplaced {
+            Some(what) => format!("{what}; there is no place for it, so it is not read"),
+            None => "its header is damaged".to_owned(),
+        };
+        run.report.damaged(&stranger.listed.path, 0, what);
+        run.pass(&stranger.listed)?;
+    }
+    partition.end(run)?;
     for listed in &plan.indexes {
-        run.look_at(listed, super::cached::look_at_index)?;
+        let segments = &plan.segments;
+        run.look_at(listed, |path| super::cached::look_at_index(path, segments))?;
     }
-    plan.others.iter().try_for_each(|listed| run.pass(listed))
-}
-
-/// The slot that counts. Damage is reported the first time.
-fn look_at_reserve(
-    run: &mut Run<'_>,
-    plan: &PartitionPlan,
-    first: bool,
-) -> Result<Option<Reserve>> {
-    let path = plan.folder.join(names::RESERVE);
-    match reserve::look(&path) {
-        Ok((slots, wrong)) => {
-            if first {
-                run.report_all(&path, wrong);
-                if let Some(listed) = &plan.reserve {
-                    run.pass(listed)?;
-                }
-            }
-            Ok(reserve::newest(&slots))
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) if e.kind() == ErrorKind::Io => {
-            run.report.damaged(&path, 0, e.message());
-            Ok(None)
-        }
-        Err(e) => Err(e),
-    }
+    plan.others.iter().try_for_each(|listed| run.pass(listed))?;
+    run.report.partitions.push(PartitionReport {
+        topic: topic.name.clone(),
+        partition: plan.number,
+        messages: partition.log.messages,
+        readable: partition.log.readable.clone(),
+        lost: partition.log.lost.clone(),
+    });
+    Ok(partition.log)
 }
 
 impl Partition<'_> {
-    fn path(&self, base: u64) -> std::path::PathBuf {
-        self.plan.folder.join(names::segment(base))
+    pub(super) fn path(&self, base: u64) -> PathBuf {
+        let mut segments = self.plan.segments.iter();
+        let found = segments.find(|one| one.base == base);
+        found.map_or_else(
+            || self.plan.folder.join(names::segment(base)),
+            |one| one.listed.path.clone(),
+        )
     }
 
     /// Whether a place lies behind what was on disk for sure when the host went down.
-    fn may_be_torn(&self, base: u64, position: u64) -> bool {
-        let mark = self.reserve.map(|r| (r.mark_segment, r.mark_position));
-        self.lost && mark.is_none_or(|(at, end)| at == NONE || (base, position) >= (at, end))
+    pub(super) fn may_be_torn(&self, base: u64, position: u64) -> bool {
+        let mark = self.reserved.newest;
+        let mark = mark.map(|r| (r.mark_segment, r.mark_position));
+        self.reserved.lost
+            && mark.is_none_or(|(at, end)| at == NONE || (base, position) >= (at, end))
     }
 
-    fn segment(&mut self, run: &mut Run<'_>, base: u64, listed: &Listed) -> Result<Seen> {
-        let began = run.done();
-        let looked = self.records(run, base, &listed.path);
+    /// Reports damage that may cost the offsets up to the next whole record.
+    pub(super) fn damaged(&mut self, run: &mut Run<'_>, path: &Path, at: u64, what: String) {
+        self.cause.get_or_insert(run.report.damage.len());
+        run.report.damaged(path, at, what);
+    }
+
+    /// What stands behind damage begins with this offset.
+    pub(super) fn arrive(&mut self, run: &mut Run<'_>, offset: u64) {
+        let gone = self.log.next..offset;
+        if let Some(cause) = self.cause.take()
+            && !gone.is_empty()
+        {
+            ranges::add(&mut self.log.lost, gone.clone());
+            run.report.damage[cause].lost = Some(gone);
+        }
+        self.log.next = self.log.next.max(offset);
+    }
+
+    /// Whether damage was met since the last whole record.
+    pub(super) fn is_behind_damage(&self) -> bool {
+        self.cause.is_some()
+    }
+
+    fn segment(&mut self, run: &mut Run<'_>, place: usize, take: &mut Take<'_>) -> Result<()> {
+        let plan = self.plan;
+        let segment = &plan.segments[place];
+        let (began, path) = (run.done(), segment.listed.path.clone());
+        self.seen.push(Seen {
+            base: segment.base,
+            path: path.clone(),
+            records: 0,
+            ending: Ending::Damaged,
+        });
+        let looked = self.records(run, place, take);
         if run.stopped() {
             return looked;
         }
-        run.finish(listed, began)?;
-        let ending = |ending| Seen {
-            base,
-            records: 0,
-            ending,
-        };
+        run.finish(&segment.listed, began)?;
         match looked {
-            Err(e) if e.kind() == ErrorKind::Io => {
-                run.report.damaged(&listed.path, 0, e.message());
-                Ok(ending(Ending::Damaged))
+            Err(e) if matches!(e.kind(), ErrorKind::Io | ErrorKind::PermissionDenied) => {
+                self.ends(Ending::Damaged);
+                self.damaged(run, &path, 0, e.message().to_owned());
+                Ok(())
             }
             // Removed by a recovery since it was listed.
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(ending(Ending::Torn)),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.ends(Ending::Torn);
+                Ok(())
+            }
             looked => looked,
         }
     }
 
-    fn records(&mut self, run: &mut Run<'_>, base: u64, path: &Path) -> Result<Seen> {
-        let mut seen = Seen {
-            base,
-            records: 0,
-            ending: Ending::Damaged,
-        };
-        let (header, mut records) = match Records::open(path)? {
-            Ok(opened) => opened,
-            Err(_) if self.may_be_torn(base, 0) => {
-                seen.ending = Ending::Torn;
-                return Ok(seen);
+    fn ends(&mut self, ending: Ending) {
+        if let Some(last) = self.seen.last_mut() {
+            last.ending = ending;
+        }
+    }
+
+    /// What is known before of the records of a segment.
+    fn bounds(&self, place: usize) -> Bounds {
+        let segments = &self.plan.segments;
+        let (base, later) = (segments[place].base, &segments[place + 1..]);
+        let mark = self.reserved.newest.filter(|r| r.mark_segment == base);
+        let exact = self.reserved.is_end_known() && later.is_empty();
+        let closed = later.iter().any(|one| one.filled);
+        Bounds {
+            from: self.log.next,
+            below: later.first().map_or(u64::MAX, |next| next.base),
+            filled_to: match mark {
+                _ if closed => u64::MAX,
+                Some(mark) => mark.mark_position,
+                None => 0,
+            },
+            end: mark
+                .filter(|_| exact)
+                .map_or(u64::MAX, |mark| mark.mark_position),
+        }
+    }
+
+    fn records(&mut self, run: &mut Run<'_>, place: usize, take: &mut Take<'_>) -> Result<()> {
+        let (segment, bounds) = (&self.plan.segments[place], self.bounds(place));
+        let (base, path) = (segment.base, &segment.listed.path);
+        let opened = opened::open(path, base, bounds)?;
+        let Some(mut records) = opened.records else {
+            if self.may_be_torn(base, 0) {
+                self.ends(Ending::Torn);
+            } else {
+                for (place, what) in opened.wrong {
+                    self.damaged(run, path, place, what);
+                }
             }
-            Err((place, what)) => {
-                run.report.damaged(path, place, what);
-                return Ok(seen);
-            }
+            return Ok(());
         };
-        self.check_identity(run, base, path, &header);
+        // Of a header page that is damaged the records may be whole.
+        run.report_all(path, opened.wrong);
         let began = run.done();
         while let Some(item) = records.next()? {
             run.at(began + records.position())?;
-            seen.ending = match item {
+            let ending = match item {
                 Item::Record {
                     position, header, ..
                 } => {
-                    seen.records += u64::from(header.kind != END);
-                    run.report.messages += u64::from(header.kind == MESSAGE);
-                    if header.kind == END {
-                        Ending::Sealed(position, header.offset)
-                    } else {
-                        if header.kind == MESSAGE {
-                            self.next = self.next.max(header.offset.saturating_add(1));
+                    let behind = records.position();
+                    self.check_mark_in(run, base, position..behind, &header);
+                    self.record(run, &header);
+                    match header.kind {
+                        END => Ending::Sealed(position, header.offset),
+                        MESSAGE => {
+                            let (last, closed) = (self.timestamp_ns, self.reserved.is_end_known());
+                            let wrong = message::check(
+                                &mut records.bytes,
+                                position,
+                                &header,
+                                last,
+                                closed,
+                            )?;
+                            if let Some(what) = wrong {
+                                run.report.damaged(path, position, what);
+                            }
+                            self.timestamp_ns = last.max(header.timestamp_ns);
+                            run.hand_over(|| take(&mut records.bytes, position, &header))?;
+                            Ending::Open(behind)
                         }
-                        Ending::Open(records.position())
+                        _ => Ending::Open(behind),
                     }
                 }
                 Item::Nothing { position } => Ending::Open(position),
                 Item::Damaged { position, .. } if self.may_be_torn(base, position) => {
-                    seen.ending = Ending::Torn;
-                    return Ok(seen);
+                    self.log.torn = Some((path.clone(), position));
+                    self.ends(Ending::Torn);
+                    return Ok(());
+                }
+                // Somebody came back and sends: the log goes on.
+                Item::Damaged { position, .. }
+                    if position == bounds.end && self.has_moved_on()? =>
+                {
+                    Ending::Open(position)
                 }
                 Item::Damaged { position, what } => {
-                    run.report.damaged(path, position, what);
+                    self.damaged(run, path, position, what);
                     Ending::Damaged
                 }
             };
-        }
-        Ok(seen)
-    }
-
-    fn check_identity(&self, run: &mut Run<'_>, base: u64, path: &Path, header: &SegmentHeader) {
-        let number = self.plan.number;
-        let topic = self.topic.unwrap_or(header.topic);
-        if (header.topic, header.partition, header.base) != (topic, number, base) {
-            let what = format!(
-                "it is the segment of topic {:016x}, partition {}, offset {}; its name and folder \
-                 say topic {topic:016x}, partition {number}, offset {base}",
-                header.topic, header.partition, header.base
-            );
-            run.report.damaged(path, 0, what);
-        }
-    }
-
-    /// Each segment must end with a record that names the next one that holds anything. An empty
-    /// one behind an open one is left of a roll that was interrupted.
-    fn check_chain(&self, run: &mut Run<'_>, seen: &[Seen]) {
-        for (place, segment) in seen.iter().enumerate() {
-            let later = &seen[place + 1..];
-            let path = self.path(segment.base);
-            match segment.ending {
-                Ending::Open(end) => {
-                    let filled = later.iter().find(|next| next.records > 0);
-                    if let Some(next) = filled.filter(|_| segment.records > 0) {
-                        let what = format!(
-                            "the records end here, without one that names segment {}",
-                            next.base
-                        );
-                        run.report.damaged(&path, end, what);
-                    }
-                }
-                Ending::Sealed(at, next) => {
-                    let there = later.iter().any(|one| one.base == next)
-                        || self.path(next).exists()
-                        || self.may_be_torn(segment.base, at);
-                    let between = later
-                        .iter()
-                        .find(|one| one.base < next && one.records > 0)
-                        .map(|one| one.base);
-                    if !there {
-                        let what = "the segment that the one before names is missing";
-                        run.report.damaged(&self.path(next), 0, what);
-                    } else if let Some(base) = between {
-                        let what =
-                            format!("it names segment {next}, but segment {base} has records");
-                        run.report.damaged(&path, at, what);
-                    }
-                }
-                Ending::Damaged | Ending::Torn => {}
+            if let Ending::Sealed(position, next) = ending {
+                self.named = Some((path.clone(), position, next));
             }
-        }
-    }
-
-    /// What the durable mark speaks of must be there.
-    fn check_mark(&self, run: &mut Run<'_>, seen: &[Seen]) {
-        let Some(mark) = self.reserve.filter(|r| r.mark_segment != NONE) else {
-            return;
-        };
-        let path = self.path(mark.mark_segment);
-        match seen.iter().find(|one| one.base == mark.mark_segment) {
-            None if !path.exists() => {
-                let what = "the segment in which the durable mark lies is missing";
-                run.report.damaged(&path, 0, what);
-            }
-            Some(Seen {
-                ending: Ending::Open(end),
-                ..
-            }) if *end < mark.mark_position => {
-                let what = format!(
-                    "the records end here, but those up to byte {} were on disk",
-                    mark.mark_position
-                );
-                run.report.damaged(&path, *end, what);
-            }
-            _ => {}
-        }
-    }
-
-    /// No offset may be in the log that the reserve has not covered. Read again, after the records:
-    /// it is raised before offsets are used.
-    fn check_limit(&self, run: &mut Run<'_>) -> Result<()> {
-        if self.next == 0 {
-            return Ok(());
-        }
-        let path = self.plan.folder.join(names::RESERVE);
-        let last = self.next - 1;
-        match look_at_reserve(run, self.plan, false)? {
-            Some(now) if now.limit < self.next => {
-                let what = format!("offsets below {} are covered, {last} is in use", now.limit);
-                run.report.damaged(&path, 0, what);
-            }
-            None => {
-                let what = format!("no whole slot covers offset {last}, which is in use");
-                run.report.damaged(&path, 0, what);
-            }
-            Some(_) => {}
+            self.ends(ending);
         }
         Ok(())
+    }
+
+    /// Which offsets a whole record stands for.
+    fn record(&mut self, run: &mut Run<'_>, header: &Header) {
+        let offset = header.offset;
+        self.arrive(run, offset);
+        if header.kind == END {
+            return;
+        }
+        let many = match header.kind {
+            RESERVED => u64::from(header.payload_len).max(1),
+            _ => 1,
+        };
+        if let Some(last) = self.seen.last_mut() {
+            last.records += 1;
+        }
+        if header.kind == MESSAGE {
+            run.report.messages += 1;
+            self.log.messages += 1;
+            ranges::add(&mut self.log.readable, offset..offset + 1);
+            self.log.used = offset + 1;
+        } else if header.kind == PADDING {
+            self.log.used = self.log.used.max(offset + 1);
+        }
+        self.log.next = offset.saturating_add(many);
     }
 }

@@ -2,11 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+use super::{opened, placing, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
+use crate::format::segment::SegmentHeader;
 use crate::storage::{Access, Disk, Storage};
 
 const NOT_A_FOLDER: i32 = 20;
+
+/// A segment's file.
+pub(super) struct SegmentPlan {
+    /// The offset of its first record: what its header says, else its name.
+    pub(super) base: u64,
+    pub(super) listed: Listed,
+    pub(super) header: Option<SegmentHeader>,
+    /// Whether a record stands in it.
+    pub(super) filled: bool,
+    /// Why it is not the one that its name and folder say, if so.
+    pub(super) misplaced: Option<String>,
+}
 
 /// A file and its length when it was listed.
 pub(super) struct Listed {
@@ -17,6 +31,8 @@ pub(super) struct Listed {
 /// What was found in the folder of a store.
 #[derive(Default)]
 pub(super) struct Plan {
+    /// Files and folders that have no name of the format; nobody looks into them.
+    pub(super) unknown: Vec<PathBuf>,
     /// Files of the store's folder, sorted by name.
     pub(super) files: Vec<Listed>,
     pub(super) topics: Vec<TopicPlan>,
@@ -24,7 +40,10 @@ pub(super) struct Plan {
 
 /// What was found in a topic's folder.
 pub(super) struct TopicPlan {
+    pub(super) name: String,
     pub(super) folder: PathBuf,
+    /// What `topic.meta` says, else what most segments do.
+    pub(super) id: Option<u64>,
     pub(super) files: Vec<Listed>,
     /// By number.
     pub(super) partitions: Vec<PartitionPlan>,
@@ -35,8 +54,10 @@ pub(super) struct TopicPlan {
 pub(super) struct PartitionPlan {
     pub(super) number: u32,
     pub(super) folder: PathBuf,
-    /// Segments by base.
-    pub(super) segments: Vec<(u64, Listed)>,
+    /// By base, those that were found in other folders included.
+    pub(super) segments: Vec<SegmentPlan>,
+    /// Segments of no topic here, or of which there is another.
+    pub(super) strangers: Vec<SegmentPlan>,
     pub(super) indexes: Vec<Listed>,
     pub(super) reserve: Option<Listed>,
     /// The prepared next segment, and temporary files.
@@ -45,6 +66,7 @@ pub(super) struct PartitionPlan {
 
 /// What was found in a group's folder.
 pub(super) struct GroupPlan {
+    pub(super) name: String,
     pub(super) folder: PathBuf,
     pub(super) files: Vec<Listed>,
 }
@@ -66,24 +88,28 @@ impl Plan {
         let names = folder_names(store)?.ok_or_else(|| {
             not_a_store("it is a file, a store is a folder; to decode it, dump it")
         })?;
-        if !names.iter().any(|name| name == names::STORE_META) {
-            let what = format!(
-                "it has no {}; give the folder of a store",
-                names::STORE_META
-            );
-            return Err(not_a_store(&what));
-        }
         let mut plan = Self {
             files: files_of(store, &names)?,
             ..Self::default()
         };
         let topics = store.join(names::TOPICS);
         for name in folder_names(&topics)?.unwrap_or_default() {
-            let folder = topics.join(name);
+            let folder = topics.join(&name);
             if let Some(names) = folder_names(&folder)? {
-                plan.topics.push(TopicPlan::of(folder, &names)?);
+                plan.topics.push(TopicPlan::of(name, folder, &names)?);
             }
         }
+        placing::place(&mut plan.topics);
+        // Without it what is there may still be copied out.
+        let meta = names.iter().any(|name| name == names::STORE_META);
+        if !meta && !plan.topics.iter().any(TopicPlan::is_one) {
+            let what = format!(
+                "it has no {}; give the folder of a store",
+                names::STORE_META
+            );
+            return Err(not_a_store(&what));
+        }
+        unknown::list(store, &mut plan)?;
         Ok(plan)
     }
 
@@ -93,9 +119,7 @@ impl Plan {
         for topic in &self.topics {
             all.extend(&topic.files);
             for partition in &topic.partitions {
-                all.extend(partition.segments.iter().map(|(_, listed)| listed));
-                all.extend(partition.indexes.iter().chain(&partition.reserve));
-                all.extend(&partition.others);
+                all.extend(partition.files());
             }
             for group in &topic.groups {
                 all.extend(&group.files);
@@ -106,7 +130,13 @@ impl Plan {
 }
 
 impl TopicPlan {
-    fn of(folder: PathBuf, names: &[String]) -> Result<Self> {
+    /// Whether it is a topic: one whose creator died has no configuration and no messages.
+    pub(super) fn is_one(&self) -> bool {
+        let filled = |one: &PartitionPlan| !one.segments.is_empty();
+        named(&self.files, names::TOPIC_META).is_some() || self.partitions.iter().any(filled)
+    }
+
+    fn of(name: String, folder: PathBuf, names: &[String]) -> Result<Self> {
         let mut partitions = Vec::new();
         for name in names {
             // As `names::partition_folder` writes it, so not "01".
@@ -120,18 +150,22 @@ impl TopicPlan {
         let mut groups = Vec::new();
         let all = folder.join(names::GROUPS);
         for name in folder_names(&all)?.unwrap_or_default() {
-            let inside = all.join(name);
+            let inside = all.join(&name);
             if let Some(names) = folder_names(&inside)? {
                 let files = files_of(&inside, &names)?;
                 groups.push(GroupPlan {
+                    name,
                     folder: inside,
                     files,
                 });
             }
         }
         let files = files_of(&folder, names)?;
+        let id = placing::id_of(&files, &partitions);
         Ok(Self {
+            name,
             folder,
+            id,
             files,
             partitions,
             groups,
@@ -140,19 +174,40 @@ impl TopicPlan {
 }
 
 impl PartitionPlan {
-    fn of(number: u32, folder: PathBuf, names: &[String]) -> Result<Self> {
-        let mut plan = Self {
+    /// One of which nothing was found.
+    pub(super) fn empty(number: u32, folder: PathBuf) -> Self {
+        Self {
             number,
-            folder: folder.clone(),
+            folder,
             segments: Vec::new(),
+            strangers: Vec::new(),
             indexes: Vec::new(),
             reserve: None,
             others: Vec::new(),
-        };
+        }
+    }
+
+    /// All that was listed.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Listed> {
+        let segments = self.segments.iter().chain(&self.strangers);
+        let others = self.indexes.iter().chain(&self.reserve).chain(&self.others);
+        segments.map(|one| &one.listed).chain(others)
+    }
+
+    fn of(number: u32, folder: PathBuf, names: &[String]) -> Result<Self> {
+        let mut plan = Self::empty(number, folder.clone());
         for listed in files_of(&folder, names)? {
             let name = name_of(&listed.path);
             if let Some(base) = names::parse_segment(&name) {
-                plan.segments.push((base, listed));
+                // What cannot be read is told of when the rest of it is looked at.
+                let (header, filled) = opened::peek(&listed.path).unwrap_or_default();
+                plan.segments.push(SegmentPlan {
+                    base,
+                    listed,
+                    header,
+                    filled,
+                    misplaced: None,
+                });
             } else if names::parse_index(&name).is_some() {
                 plan.indexes.push(listed);
             } else if name == names::RESERVE {
@@ -161,7 +216,6 @@ impl PartitionPlan {
                 plan.others.push(listed);
             }
         }
-        plan.segments.sort_by_key(|(base, _)| *base);
         Ok(plan)
     }
 }
@@ -178,7 +232,7 @@ pub(super) fn named<'a>(files: &'a [Listed], name: &str) -> Option<&'a Listed> {
 }
 
 /// The names in a folder; `None` if it is no folder, or gone.
-fn folder_names(path: &Path) -> Result<Option<Vec<String>>> {
+pub(super) fn folder_names(path: &Path) -> Result<Option<Vec<String>>> {
     match Disk.list(path) {
         Ok(names) => Ok(Some(names)),
         Err(e) if e.os_code() == Some(NOT_A_FOLDER) || e.kind() == ErrorKind::NotFound => Ok(None),

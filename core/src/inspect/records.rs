@@ -1,13 +1,12 @@
 //! Walking a segment from its header to the end of its records, each with its checksum.
 
-use std::path::Path;
-
 use super::bytes::Bytes;
 use crate::error::Result;
 use crate::format::record::{
-    self, ALIGN, CRC, END, HEADER, Header, LENGTH, MESSAGE, PADDING, RESERVED,
+    self, ALIGN, CRC, END, HAS_KEY, HEADER, Header, KIND, LENGTH, MESSAGE, MORE, OFFSET, PADDING,
+    RESERVED,
 };
-use crate::format::segment::{COVERED, CRC as HEADER_CRC, RECORDS, SegmentHeader};
+use crate::format::segment::RECORDS;
 use crate::format::u32_at;
 
 const HEADER_BYTES: u64 = HEADER as u64;
@@ -35,6 +34,30 @@ enum Found {
     Bad(String, Option<u32>),
 }
 
+/// What is known of a segment's records before they are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Offset below which none is expected.
+    pub(super) from: u64,
+    /// No message has this offset or a higher one.
+    pub(super) below: u64,
+    /// Where records stand for sure: a length of 0 before it is damage.
+    pub(super) filled_to: u64,
+    /// Where records end for sure.
+    pub(super) end: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            from: 0,
+            below: u64::MAX,
+            filled_to: 0,
+            end: u64::MAX,
+        }
+    }
+}
+
 /// A walk over the records of one segment.
 pub(super) struct Records {
     pub(super) bytes: Bytes,
@@ -42,60 +65,21 @@ pub(super) struct Records {
     position: u64,
     /// No record below it is expected any more.
     offset: u64,
+    bounds: Bounds,
     done: bool,
 }
 
-/// The header page, and what is wrong with it.
-pub(super) fn header(
-    bytes: &mut Bytes,
-) -> Result<std::result::Result<SegmentHeader, (u64, String)>> {
-    let Some(head) = bytes.get(0, RECORDS as u64)? else {
-        let what = format!(
-            "it has {} bytes, a segment's header page {RECORDS}",
-            bytes.len()
-        );
-        return Ok(Err((bytes.len(), what)));
-    };
-    let decoded = SegmentHeader::decode(&head[..COVERED + 4]);
-    let header = match decoded {
-        Ok(header) => header,
-        Err(what) => return Ok(Err((0, what))),
-    };
-    if header.capacity > bytes.len() {
-        let what = format!(
-            "the file ends here, its header says {} bytes",
-            header.capacity
-        );
-        return Ok(Err((bytes.len(), what)));
-    }
-    let behind = (HEADER_CRC + 4) as u64;
-    Ok(match bytes.not_zero(behind, RECORDS as u64)? {
-        Some(place) => Err((
-            place,
-            "a reserved byte of the header page is not zero".into(),
-        )),
-        None => Ok(header),
-    })
-}
-
 impl Records {
-    /// From the first record on. Without a readable header the salt is not known, and nothing is.
-    pub(super) fn begin(bytes: Bytes, header: &SegmentHeader) -> Self {
+    /// From the first record on. Without the salt nothing can be told from what it is not.
+    pub(super) fn begin(bytes: Bytes, salt: u32, base: u64, bounds: Bounds) -> Self {
         Self {
             bytes,
-            salt: header.salt,
+            salt,
             position: RECORDS as u64,
-            offset: header.base,
+            offset: base.max(bounds.from),
+            bounds,
             done: false,
         }
-    }
-
-    /// Opens a segment whose header is in order.
-    pub(super) fn open(
-        path: &Path,
-    ) -> Result<std::result::Result<(SegmentHeader, Self), (u64, String)>> {
-        let mut bytes = Bytes::open(path)?;
-        Ok(header(&mut bytes)?.map(|header| (header, Self::begin(bytes, &header))))
     }
 
     /// Where the walk is.
@@ -167,10 +151,19 @@ impl Records {
     }
 
     fn at(&mut self, position: u64) -> Result<Found> {
-        let Some(word) = self.bytes.get(position, 4)? else {
+        let behind = position > self.bounds.end;
+        let Some(word) = self.bytes.get(position, 4)?.filter(|_| !behind) else {
             return Ok(Found::Nothing);
         };
         let length = u32_at(word, LENGTH);
+        if position == self.bounds.end && length != 0 {
+            let what = format!("the records end here with a length of {length}, expected 0");
+            return Ok(Found::Bad(what, None));
+        }
+        if length == 0 && position < self.bounds.filled_to {
+            let what = "nothing stands here, and records do behind it";
+            return Ok(Found::Bad(what.into(), None));
+        }
         if length == 0 {
             return Ok(Found::Nothing);
         }
@@ -180,7 +173,10 @@ impl Records {
         };
         let mut copy = [0; HEADER];
         copy.copy_from_slice(head);
-        let header = Header::decode(&copy);
+        let mut header = Header::decode(&copy);
+        if header.kind == RESERVED {
+            header = self.published(position, &copy, length)?.unwrap_or(header);
+        }
         if !header.plausible(length) {
             let what = format!(
                 "no record: length {length}, kind {}, lengths inside {} + {HEADER}",
@@ -202,7 +198,11 @@ impl Records {
             let what = format!("a record of {length} bytes goes past the end of the file");
             return Ok(Found::Bad(what, None));
         };
-        let (stored, found) = (u32_at(&copy, CRC), record::crc_of(&copy, self.salt, body));
+        let (stored, mut found) = (u32_at(&copy, CRC), record::crc_of(&copy, self.salt, body));
+        if header.kind != copy[KIND] {
+            // It was published but for its kind, with this checksum.
+            found = stored;
+        }
         // Of what is being copied the writer may be putting the first message's header in its
         // place, or have died at it; recovery makes that message or padding of it.
         if stored != found && header.kind != RESERVED {
@@ -212,14 +212,44 @@ impl Records {
             );
             return Ok(Found::Bad(what, Some(length)));
         }
-        if header.offset < self.offset {
+        let late = header.kind == MESSAGE && header.offset >= self.bounds.below;
+        if header.offset < self.offset || late {
+            let most = match self.bounds.below {
+                u64::MAX => "more".to_owned(),
+                below => format!("more, below {below}"),
+            };
             let what = format!(
-                "a record of offset {}, expected {} or more",
+                "a record of offset {}, expected {} or {most}",
                 header.offset, self.offset
             );
             return Ok(Found::Bad(what, Some(length)));
         }
         Ok(Found::Whole(header, length))
+    }
+
+    /// The first message of a large batch whose writer died after all of it but the kind was there:
+    /// then it counts, since what follows it does.
+    fn published(
+        &mut self,
+        position: u64,
+        copy: &[u8; HEADER],
+        length: u32,
+    ) -> Result<Option<Header>> {
+        for flags in [0, HAS_KEY, MORE, HAS_KEY | MORE] {
+            let first = Header {
+                kind: MESSAGE,
+                flags,
+                ..Header::decode(copy)
+            };
+            let covered = u64::from(length).saturating_sub(HEADER_BYTES);
+            if first.plausible(length)
+                && let Some(body) = self.bytes.crc(position + HEADER_BYTES, covered, 0)?
+                && first.encode(length, self.salt, body)[CRC..OFFSET] == copy[CRC..OFFSET]
+            {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
     }
 
     /// Where to go on behind damage: where the damaged record's own length leads, if a whole record
@@ -231,9 +261,21 @@ impl Records {
                 return Ok(Some(next));
             }
         }
+        // What was never published may stand whole behind the end of the records.
+        let nothing = self
+            .bytes
+            .get(position, 4)?
+            .map(|word| u32_at(word, LENGTH))
+            == Some(0);
+        let end = match nothing {
+            true => self.bounds.filled_to.min(self.bounds.end),
+            false => self.bounds.end,
+        };
         let mut at = record::padded(position + 1);
-        while at + HEADER_BYTES <= self.bytes.len() {
-            if let Found::Whole(header, _) = self.at(at)?
+        while at + HEADER_BYTES <= self.bytes.len().min(end) {
+            let empty = self.bytes.get(at, 4)?.map(|word| u32_at(word, LENGTH)) == Some(0);
+            if !empty
+                && let Found::Whole(header, _) = self.at(at)?
                 && header.kind != PADDING
             {
                 return Ok(Some(at));

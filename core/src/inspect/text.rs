@@ -52,9 +52,9 @@ pub(super) fn look(kind: &str, path: &Path, needed: &[&str]) -> Result<(Fields, 
     })
 }
 
-/// A field that is a number.
-pub(super) fn number(fields: &Fields, key: &str) -> Option<u64> {
-    fields.get(key)?.parse().ok()
+/// Whether a meta file has its checksum, whichever version wrote it.
+pub(super) fn whole(path: &Path) -> Result<bool> {
+    Ok(meta::is_whole(&Bytes::open(path)?.head(META_MAX)?))
 }
 
 /// A field that is an id, in hexadecimal digits.

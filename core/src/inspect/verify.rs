@@ -2,33 +2,23 @@
 
 use std::path::Path;
 
-use super::plan::{GroupPlan, Listed, Plan, TopicPlan, name_of, named};
+use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
 use super::text::{self, Fields};
 use super::window::{self, Expected};
 use super::{Report, Wrong, cached, partition};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
+use crate::options::{GroupConfig, TopicConfig};
 use crate::storage::{Disk, Storage};
-
-const TOPIC_FIELDS: [&str; 4] = ["id", "partitions", "max_message_bytes", "durability"];
-const GROUP_FIELDS: [&str; 9] = [
-    "id",
-    "ordering",
-    "lease_us",
-    "max_attempts",
-    "backoff_first_us",
-    "backoff_longest_us",
-    "backoff_factor",
-    "dead_letter_topic",
-    "window",
-];
+use crate::store::{parse_group_meta, parse_topic_meta};
 
 /// Progress is told at most once for so many bytes.
 const STEP: u64 = 1 << 20;
 
-/// Checks every byte of the store in a folder, without joining it or changing anything, and lists
-/// all damage by file and position. `progress` is called now and then with how many bytes of how
-/// many are done; an error that it returns ends the check and is returned.
+/// Checks every byte of the store in a folder, without joining it or changing anything, lists all
+/// damage by file and position, and says of each partition which messages can be read: those that
+/// [`recover`](super::recover) would copy. `progress` is called now and then with how many bytes of
+/// how many are done; an error that it returns ends the check and is returned.
 ///
 /// The end that a crash left is not damage: recovery takes care of it. A store that is in use may
 /// be checked; what is sent meanwhile may or may not be looked at.
@@ -57,35 +47,24 @@ const STEP: u64 = 1 << 20;
 /// ```
 pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     let plan = Plan::of(path)?;
-    let all = plan.all();
-    let total = all.iter().map(|listed| listed.len).sum();
-    let mut run = Run {
-        report: Report {
-            files: all.len() as u64,
-            bytes: total,
-            ..Report::default()
-        },
-        progress,
-        done: 0,
-        told: 0,
-        total,
-        stopped: false,
-    };
-    (run.progress)(0, total)?;
-    for listed in &plan.files {
-        match name_of(&listed.path).as_str() {
-            names::STORE_META => {
-                run.meta("store", listed, &["id"])?;
+    let mut run = Run::begin(&plan, progress)?;
+    run.store(path, &plan)?;
+    for topic in &plan.topics {
+        let meta = run.topic_meta(topic)?;
+        let partitions = meta.map(|(_, config)| u64::from(config.partitions));
+        for one in &topic.partitions {
+            if partitions.is_some_and(|count| u64::from(one.number) >= count) {
+                run.skip_partition(one)?;
+                continue;
             }
-            names::CONTROL => run.look_at(listed, cached::look_at_control)?,
-            _ => run.pass(listed)?,
+            partition::look(&mut run, topic, one, &mut |_, _, _| Ok(()))?;
+        }
+        for group in &topic.groups {
+            let meta = run.group_meta(group, partitions)?;
+            run.windows(topic, group, meta.as_ref(), partitions)?;
         }
     }
-    for topic in &plan.topics {
-        run.topic(topic)?;
-    }
-    (run.progress)(total, total)?;
-    Ok(run.report)
+    run.end()
 }
 
 /// Is told how many bytes of how many are done; an error ends the check.
@@ -99,9 +78,46 @@ pub(super) struct Run<'a> {
     told: u64,
     total: u64,
     stopped: bool,
+    /// Another version's meta file is an error only if it is whole.
+    pub(super) lenient: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Begins with what was listed.
+    pub(super) fn begin(plan: &Plan, progress: &'a mut Progress<'a>) -> Result<Self> {
+        let all = plan.all();
+        let total = all.iter().map(|listed| listed.len).sum();
+        let report = Report {
+            files: all.len() as u64,
+            bytes: total,
+            unknown: plan.unknown.clone(),
+            ..Report::default()
+        };
+        progress(0, total)?;
+        Ok(Self {
+            report,
+            progress,
+            done: 0,
+            told: 0,
+            total,
+            stopped: false,
+            lenient: false,
+        })
+    }
+
+    /// All was looked at.
+    pub(super) fn end(self) -> Result<Report> {
+        (self.progress)(self.total, self.total)?;
+        Ok(self.report)
+    }
+
+    /// Hands something on; an error of whoever takes it ends the check.
+    pub(super) fn hand_over(&mut self, take: impl FnOnce() -> Result<()>) -> Result<()> {
+        let taken = take();
+        self.stopped |= taken.is_err();
+        taken
+    }
+
     /// Bytes that are done.
     pub(super) fn done(&self) -> u64 {
         self.done
@@ -134,6 +150,20 @@ impl Run<'_> {
         self.at(self.done + listed.len)
     }
 
+    /// A partition that the topic does not have is done.
+    pub(super) fn skip_partition(&mut self, plan: &PartitionPlan) -> Result<()> {
+        plan.files().try_for_each(|listed| self.pass(listed))
+    }
+
+    /// All but the own files of a folder that is no topic's are done.
+    pub(super) fn skip_topic(&mut self, plan: &TopicPlan) -> Result<()> {
+        for partition in &plan.partitions {
+            self.skip_partition(partition)?;
+        }
+        let mut files = plan.groups.iter().flat_map(|group| &group.files);
+        files.try_for_each(|listed| self.pass(listed))
+    }
+
     pub(super) fn report_all(&mut self, path: &Path, wrong: Vec<Wrong>) {
         for (place, what) in wrong {
             self.report.damaged(path, place, what);
@@ -161,75 +191,137 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn meta(&mut self, kind: &str, listed: &Listed, needed: &[&str]) -> Result<Fields> {
-        let mut fields = Fields::new();
+    /// Looks at a meta file, whose fields `parse` understands.
+    fn meta<T>(
+        &mut self,
+        kind: &str,
+        listed: &Listed,
+        parse: impl Fn(&Fields) -> std::result::Result<T, String>,
+    ) -> Result<Option<T>> {
+        let (mut parsed, lenient) = (None, self.lenient);
         self.look_at(listed, |path| {
-            let (found, wrong) = text::look(kind, path, needed)?;
-            fields = found;
+            let (fields, mut wrong) = match text::look(kind, path, &[]) {
+                Err(e) if e.kind() == ErrorKind::Incompatible && lenient && !text::whole(path)? => {
+                    return Ok(vec![(0, "its checksum is wrong".to_owned())]);
+                }
+                looked => looked?,
+            };
+            if !fields.is_empty() {
+                match parse(&fields) {
+                    Ok(found) => parsed = Some(found),
+                    Err(what) => wrong.push((0, what)),
+                }
+            }
             Ok(wrong)
         })?;
-        Ok(fields)
+        Ok(parsed)
     }
 
-    fn topic(&mut self, topic: &TopicPlan) -> Result<()> {
-        let mut fields = None;
+    /// The files of the store's own folder; its id.
+    pub(super) fn store(&mut self, path: &Path, plan: &Plan) -> Result<Option<String>> {
+        let mut id = None;
+        for listed in &plan.files {
+            match name_of(&listed.path).as_str() {
+                names::STORE_META => id = self.meta("store", listed, store_id)?,
+                names::CONTROL => self.look_at(listed, cached::look_at_control)?,
+                names::LOCK if listed.len > 0 => {
+                    let what = format!("it has {} bytes, expected none", listed.len);
+                    self.report.damaged(&listed.path, 0, what);
+                    self.pass(listed)?;
+                }
+                _ => self.pass(listed)?,
+            }
+        }
+        if named(&plan.files, names::STORE_META).is_none() {
+            let what = "it is missing, and with it the store's id";
+            self.report.damaged(&path.join(names::STORE_META), 0, what);
+        }
+        Ok(id)
+    }
+
+    /// A topic's own files: its id and configuration.
+    pub(super) fn topic_meta(&mut self, topic: &TopicPlan) -> Result<Option<(u64, TopicConfig)>> {
+        let (mut found, mut there) = (None, false);
         for listed in &topic.files {
             if name_of(&listed.path) == names::TOPIC_META {
-                fields = Some(self.meta("topic", listed, &TOPIC_FIELDS)?);
+                there = true;
+                self.report.topics += 1;
+                found = self.meta("topic", listed, parse_topic_meta)?;
             } else {
                 self.pass(listed)?;
             }
         }
-        let written = topic.partitions.iter().any(|one| !one.segments.is_empty());
-        let path = topic.folder.join(names::TOPIC_META);
-        match &fields {
-            Some(fields) => {
-                self.report.topics += 1;
-                let count = text::number(fields, "partitions").unwrap_or(0);
-                for number in 0..u32::try_from(count).unwrap_or(0) {
-                    if !topic.partitions.iter().any(|one| one.number == number) {
-                        let folder = names::partition_folder(&topic.folder, number);
-                        self.report
-                            .damaged(&folder, 0, "the partition's folder is missing");
-                    }
-                }
-            }
-            // A topic whose creator died has no messages yet.
-            None if written => {
-                let what = "it is missing, but the topic has messages";
-                self.report.damaged(&path, 0, what);
-            }
-            None => {}
+        // A topic whose creator died has no messages yet.
+        if !there && topic.is_one() {
+            let what = "it is missing, but the topic has messages";
+            self.report
+                .damaged(&topic.folder.join(names::TOPIC_META), 0, what);
         }
-        let id = fields.as_ref().and_then(text::id);
-        let partitions = fields.as_ref().and_then(|f| text::number(f, "partitions"));
+        let Some((_, config)) = &found else {
+            return Ok(None);
+        };
+        for number in 0..config.partitions {
+            let folder = names::partition_folder(&topic.folder, number);
+            if !folder.is_dir() {
+                self.report
+                    .damaged(&folder, 0, "the partition's folder is missing");
+            }
+        }
         for one in &topic.partitions {
-            partition::look(self, one, id)?;
+            let empty = one.segments.is_empty() && one.strangers.is_empty();
+            if one.number >= config.partitions && !empty {
+                let what = format!(
+                    "it has messages; the topic has {} partitions",
+                    config.partitions
+                );
+                self.report.damaged(&one.folder, 0, what);
+            }
         }
-        for group in &topic.groups {
-            self.group(group, partitions)?;
-        }
-        Ok(())
+        Ok(found)
     }
 
-    fn group(&mut self, group: &GroupPlan, partitions: Option<u64>) -> Result<()> {
-        let path = group.folder.join(names::GROUP_META);
-        let fields = match named(&group.files, names::GROUP_META) {
-            Some(listed) => {
-                self.report.groups += 1;
-                self.meta("group", listed, &GROUP_FIELDS)?
-            }
-            None => Fields::new(),
+    /// A group's configuration.
+    pub(super) fn group_meta(
+        &mut self,
+        group: &GroupPlan,
+        partitions: Option<u64>,
+    ) -> Result<Option<GroupMeta>> {
+        let Some(listed) = named(&group.files, names::GROUP_META) else {
+            return Ok(None);
         };
+        self.report.groups += 1;
+        self.meta("group", listed, |fields| {
+            let meta = parse_group_meta(fields)?;
+            let (starts, wanted) = (meta.2.len() as u64, partitions);
+            match wanted.filter(|wanted| *wanted != starts) {
+                Some(wanted) => Err(format!(
+                    "it has starts for {starts} partitions, the topic has {wanted}"
+                )),
+                None => Ok(meta),
+            }
+        })
+    }
+
+    /// A group's windows.
+    pub(super) fn windows(
+        &mut self,
+        topic: &TopicPlan,
+        group: &GroupPlan,
+        meta: Option<&GroupMeta>,
+        partitions: Option<u64>,
+    ) -> Result<()> {
+        let path = group.folder.join(names::GROUP_META);
         let mut used = false;
         for listed in &group.files {
             let name = name_of(&listed.path);
             if let Some(partition) = names::parse_window(&name) {
-                used |= window::was_used(&listed.path)?;
+                used |= window::was_used(&listed.path).unwrap_or(false);
+                let folder = names::partition_folder(&topic.folder, partition);
                 let expected = Expected {
-                    group: text::id(&fields),
+                    group: meta.map(|(id, ..)| *id),
                     partition,
-                    limit: text::number(&fields, "window"),
+                    limit: meta.map(|(_, config, _)| u64::from(config.window)),
+                    reserve: folder.join(names::RESERVE),
                 };
                 self.look_at(listed, |path| window::look(path, &expected))?;
             } else if name != names::GROUP_META {
@@ -252,4 +344,14 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Id, configuration and starts of a group.
+pub(super) type GroupMeta = (u64, GroupConfig, Vec<u64>);
+
+fn store_id(fields: &Fields) -> std::result::Result<String, String> {
+    let id = fields.get("id").ok_or("it has no id")?;
+    let digits = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let expected = || format!("its id is {id:?}, expected 32 hexadecimal digits");
+    digits.then(|| id.clone()).ok_or_else(expected)
 }

@@ -1,20 +1,24 @@
 //! A delivery window: its header, and after a clean close the checksum of its truth.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
-use super::{Wrong, settled};
+use super::{Wrong, chain, settled};
 use crate::error::{ErrorKind, Result};
 use crate::format::window::{
-    CLOSED, ENTRY, HEADER, MAGIC, OPENING, Parts, header, sum_entry, sum_header,
+    CAPACITY_MIN, CLOSED, ENTRY, HEADER, MAGIC, OPENING, Parts, header, state, sum_entry,
+    sum_header,
 };
 use crate::format::{VERSION, u64_at};
+use crate::storage::{Disk, Storage};
 
 /// What the group's configuration says, as far as it could be read.
 pub(super) struct Expected {
     pub(super) group: Option<u64>,
     pub(super) partition: u32,
     pub(super) limit: Option<u64>,
+    /// The partition's reserve.
+    pub(super) reserve: PathBuf,
 }
 
 /// The header's words in use.
@@ -37,6 +41,20 @@ pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
             if wrong.is_empty() {
                 check_rest(&mut bytes, &words, &mut wrong)?;
             }
+            // Read after the window: the limit is raised before offsets are used.
+            let next = words[header::NEXT];
+            let covered = match Disk.exists(&expected.reserve)? {
+                true => chain::limit(&expected.reserve)?,
+                // Written before the first offset is given out.
+                false => Some(0),
+            };
+            if wrong.is_empty()
+                && let Some(limit) = covered
+                && next > limit
+            {
+                let what = format!("its end is offset {next}, the log ends below {limit}");
+                wrong.push((header::NEXT as u64 * 8, what));
+            }
         }
         Ok(((), wrong))
     })?;
@@ -55,6 +73,11 @@ pub(super) fn was_used(path: &Path) -> Result<bool> {
             .any(|word| *word != 0);
         counted || words[header::NEXT] != words[header::FLOOR]
     }))
+}
+
+/// The words of the header of the window in a file, if they can be read.
+pub(super) fn words_of(path: &Path) -> Option<Words> {
+    words(&mut Bytes::open(path).ok()?).ok()?
 }
 
 /// The words of the header; `None` if the file is shorter than it.
@@ -97,7 +120,7 @@ fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Resul
         return Ok(());
     };
     let (capacity, most) = (words[header::CAPACITY], parts.most as u64);
-    if !capacity.is_power_of_two() || capacity > most {
+    if !capacity.is_power_of_two() || !(CAPACITY_MIN..=most).contains(&capacity) {
         let what = format!("its capacity is {capacity}, expected a power of two up to {most}");
         wrong.push((at(header::CAPACITY), what));
         return Ok(());
@@ -109,11 +132,25 @@ fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Resul
         return Ok(());
     }
     let (floor, next) = (words[header::FLOOR], words[header::NEXT]);
+    let jumps = words[header::CLEAN] != CLOSED && floor <= next;
+    if jumps && next - floor > capacity {
+        // One died between the two words: the window ends where its entries do.
+        return Ok(());
+    }
     if next.checked_sub(floor).is_none_or(|open| open > capacity) {
         let what = format!("its floor is {floor}, its end {next}, its capacity {capacity}");
         wrong.push((at(header::FLOOR), what));
         return Ok(());
     }
+    let usable = words[header::USABLE];
+    if !usable.is_power_of_two() || usable > capacity || next - floor > usable {
+        let what = format!(
+            "{usable} entries may be in use, {capacity} have room, {} are",
+            next - floor
+        );
+        wrong.push((at(header::USABLE), what));
+    }
+    check_entries(bytes, words, &parts, wrong)?;
     if let Some(place) = bytes.not_zero(at(header::WORDS), HEADER as u64)? {
         wrong.push((place, "a reserved byte of the header is not zero".into()));
     }
@@ -123,6 +160,37 @@ fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Resul
         other => {
             let what = format!("its word of a clean close is {other:#x}, expected 0 to 2");
             wrong.push((at(header::CLEAN), what));
+        }
+    }
+    Ok(())
+}
+
+/// An entry that speaks of its offset does so twice, and has a state. One that does not is one that
+/// a crash left: the window ends before it.
+fn check_entries(
+    bytes: &mut Bytes,
+    words: &Words,
+    parts: &Parts,
+    wrong: &mut Vec<Wrong>,
+) -> Result<()> {
+    let mask = words[header::CAPACITY] - 1;
+    for offset in words[header::FLOOR]..words[header::NEXT] {
+        let at = parts.entries as u64 + (offset & mask) * ENTRY as u64;
+        let Some(entry) = bytes.get(at, ENTRY as u64)? else {
+            return Ok(());
+        };
+        let (word, hand_out) = (u64_at(entry, 0), u64_at(entry, 8));
+        let (tag, state) = (offset & 0xFFFF_FFFF, word & 0xFF);
+        if word >> 32 != tag {
+            continue;
+        }
+        if state > state::SETTLED || hand_out >> 32 != tag {
+            let what = format!(
+                "the entry of offset {offset} has state {state} and speaks of offset {} when \
+                 handed out",
+                hand_out >> 32
+            );
+            wrong.push((at, what));
         }
     }
     Ok(())

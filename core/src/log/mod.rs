@@ -23,6 +23,7 @@ mod roll;
 mod roll_tests;
 mod seek;
 mod segment;
+mod skip;
 #[cfg(test)]
 mod tests;
 

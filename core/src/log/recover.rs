@@ -92,7 +92,13 @@ impl Partition {
             _ => {
                 let segment = bases.first().copied().unwrap_or(NONE);
                 let offset = if segment == NONE { 0 } else { segment };
-                let empty = reserve.map_or(0, |r| if r.clean { r.limit } else { 0 });
+                // One that raised the reserve and died before there was a segment: all offsets up
+                // to where its life began are used (P4).
+                let empty = reserve.map_or(0, |r| match r {
+                    _ if r.clean => r.limit,
+                    _ if r.mark_segment == NONE => r.mark_offset,
+                    _ => 0,
+                });
                 let position = RECORDS as u64;
                 Walk {
                     segment,

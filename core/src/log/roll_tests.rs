@@ -198,3 +198,28 @@ fn p3_nothing_in_the_middle_of_a_closed_segment_is_damage_and_not_the_end() {
     let later = open(Arc::new(Disk), &path);
     assert_eq!(later.append(&[draft(b"later")]).expect("append"), count);
 }
+
+#[test]
+fn p4_offsets_go_on_where_one_died_between_the_reserve_and_the_first_segment() {
+    use crate::format::reserve::{FILE, Reserve};
+    let folder = tempfile::tempdir().expect("folder");
+    // All that was in the log was cut after a power loss, and the store closed.
+    let closed = Reserve {
+        generation: 1,
+        limit: 100,
+        mark_segment: NONE,
+        mark_offset: 100,
+        clean: true,
+        boot: crate::shm::boot_id(),
+        ..Reserve::default()
+    };
+    let mut bytes = closed.encode().to_vec();
+    bytes.resize(FILE as usize, 0);
+    std::fs::write(folder.path().join(names::RESERVE), bytes).expect("write");
+    let partition = open(Arc::new(Disk), folder.path());
+    assert_eq!(partition.next_offset(), 100);
+    partition.raise_reserve(1).expect("raise");
+    drop(partition);
+    let partition = open(Arc::new(Disk), folder.path());
+    assert_eq!(partition.append(&[draft(b"new")]).expect("append"), 100);
+}

@@ -1,5 +1,5 @@
-//! Histories in which the disk fails: each call ends with an error that says where, or has done what
-//! it says; once the disk is well again work goes on, and nothing is lost (P5).
+//! Histories in which the disk fails: each call ends with an error that says where, or has done
+//! what it says; once the disk is well again work goes on, and nothing is lost (P5).
 
 use std::sync::Arc;
 use std::time::Instant;

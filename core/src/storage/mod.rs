@@ -2,6 +2,7 @@
 //! for the disk and forget, as a power loss does, what was not synced.
 
 mod disk;
+mod remove;
 mod replace;
 #[cfg(test)]
 mod twin;
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use disk::Disk;
+pub use remove::remove_tree;
 pub use replace::replace_file;
 #[cfg(test)]
 pub use twin::{Choices, Event, Fault, Twin};

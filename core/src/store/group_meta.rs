@@ -45,8 +45,15 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
 /// Id, configuration, and for each partition the offset at which the group began.
 pub(super) fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupConfig, Vec<u64>)> {
     let fields = read_text(store, "group", path)?;
-    let bad = |key: &str| damaged_meta(path, &format!("its {key} is missing or out of range"));
-    let config = parse(&fields).map_err(bad)?;
+    parse(&fields).map_err(|what| damaged_meta(path, &what))
+}
+
+/// As `read_meta`, from the fields; or what is wrong with them.
+pub(crate) fn parse(
+    fields: &BTreeMap<String, String>,
+) -> std::result::Result<(u64, GroupConfig, Vec<u64>), String> {
+    let bad = |key: &str| format!("its {key} is missing or out of range");
+    let config = parse_config(fields).map_err(bad)?;
     let options = GroupOptions {
         ordering: Some(config.ordering),
         lease: Some(config.lease),
@@ -56,9 +63,7 @@ pub(super) fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupCo
         start: None,
         window: Some(config.window),
     };
-    options
-        .check()
-        .map_err(|e| damaged_meta(path, e.message()))?;
+    options.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
         .get("id")
         .and_then(|id| u64::from_str_radix(id, 16).ok());
@@ -73,7 +78,9 @@ pub(super) fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupCo
     Ok((uid.ok_or_else(|| bad("id"))?, config, starts))
 }
 
-fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<GroupConfig, &'static str> {
+fn parse_config(
+    fields: &BTreeMap<String, String>,
+) -> std::result::Result<GroupConfig, &'static str> {
     fn number<T: std::str::FromStr>(
         fields: &BTreeMap<String, String>,
         key: &'static str,

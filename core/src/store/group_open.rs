@@ -79,16 +79,30 @@ impl TopicInner {
             };
             starts.push(found);
         }
+        let uid = unique_id();
+        self.make_group(name, uid, &config, &starts, |folder| {
+            self.make_windows(folder, uid, config.window, &starts)
+        })
+    }
+
+    /// With the lock of those who create held: windows, then `group.meta`.
+    pub(super) fn make_group(
+        &self,
+        name: &str,
+        uid: u64,
+        config: &GroupConfig,
+        starts: &[u64],
+        make_windows: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let (env, storage) = (&*self.store.env, &*self.store.env.storage);
         let folder = names::group_folder(&self.folder, name);
+        let path = &folder.join(names::GROUP_META);
         storage.create_dir(&folder, folder_mode(env.mode))?;
         self.clear_unfinished(&folder)?;
-        let uid = unique_id();
-        let made = self
-            .make_windows(&folder, uid, config.window, &starts)
-            .and_then(|()| {
-                let text = write_meta(uid, &config, &starts);
-                replace_file(storage, path, text.as_bytes(), env.mode)
-            });
+        let made = make_windows(&folder).and_then(|()| {
+            let text = write_meta(uid, config, starts);
+            replace_file(storage, path, text.as_bytes(), env.mode)
+        });
         if let Err(error) = made {
             // A full disk gets its room back; if that fails, the next creator does it. Where the
             // name is there and only the folder's sync failed, the group is.

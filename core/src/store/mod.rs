@@ -21,6 +21,7 @@ mod open;
 mod read_only;
 mod reader;
 mod receive;
+mod restore;
 mod send;
 mod settle;
 mod stats;
@@ -30,6 +31,7 @@ mod tended_group;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod topic_meta;
 mod windows;
 
 pub use consumer::{Consumer, ConsumerOptions};
@@ -45,6 +47,11 @@ pub use topic::Topic;
 // What a simulation opens a store with.
 #[cfg(test)]
 pub(crate) use open::World;
+
+// What inspection reads and writes stores with.
+pub(crate) use group_meta::parse as parse_group_meta;
+pub(crate) use restore::Restorer;
+pub(crate) use topic_meta::parse as parse_topic_meta;
 
 // What the topics, groups and readers of a store build on.
 use consumer_table::ConsumerSlot;

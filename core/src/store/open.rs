@@ -230,19 +230,27 @@ fn stuck(path: &Path, waited: Duration) -> Error {
 /// Alone: writes what a store has from its first moment on. `store.meta` comes last and makes it
 /// one; a death before it leaves what `may_become_a_store` knows.
 fn create(storage: &dyn Storage, path: &Path, options: &StoreOptions) -> Result<()> {
-    let meta = path.join(names::STORE_META);
-    if storage.exists(&meta)? {
+    if storage.exists(&path.join(names::STORE_META))? {
         return name_durably(storage, path);
     }
-    storage.create_dir(&path.join(names::TOPICS), folder_mode(options.mode))?;
+    create_as(storage, path, options.mode, new_id())
+}
+
+/// A store's id, drawn now.
+pub(super) fn new_id() -> String {
+    format!("{:016x}{:016x}", draw(), draw())
+}
+
+pub(super) fn create_as(storage: &dyn Storage, path: &Path, mode: u32, id: String) -> Result<()> {
+    storage.create_dir(&path.join(names::TOPICS), folder_mode(mode))?;
     // What makes it a store comes after what a store has, also on disk.
     storage.sync_dir(path)?;
-    let id = format!("{:016x}{:016x}", draw(), draw());
+    let text = meta::encode("store", &[("id", id)]);
     replace_file(
         storage,
-        &meta,
-        meta::encode("store", &[("id", id)]).as_bytes(),
-        options.mode,
+        &path.join(names::STORE_META),
+        text.as_bytes(),
+        mode,
     )?;
     match path.parent() {
         Some(parent) => storage.sync_dir(parent),

@@ -10,6 +10,7 @@ use super::Block;
 use super::group::GroupInner;
 use super::message::MessageId;
 use super::open::folder_mode;
+use super::topic_meta;
 use super::{Handle, Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
@@ -168,6 +169,11 @@ impl StoreInner {
     /// Creates a topic; false if there was one. Under one lock for all processes; a creator that
     /// dies leaves folders without `topic.meta`, which the next one fills.
     pub(super) fn create(&self, name: &str, options: &TopicOptions) -> Result<bool> {
+        self.create_as(name, unique_id(), &TopicConfig::from_options(options))
+    }
+
+    /// As `create`, with an id that was drawn already.
+    pub(super) fn create_as(&self, name: &str, uid: u64, config: &TopicConfig) -> Result<bool> {
         self.check_send()?;
         names::check("topic", name)?;
         let (env, storage) = (&*self.env, &*self.env.storage);
@@ -183,7 +189,6 @@ impl StoreInner {
         }
         self.refuse_headless(&folder)?;
         let mode = folder_mode(env.mode);
-        let config = TopicConfig::from_options(options);
         storage.create_dir(&folder, mode)?;
         storage.create_dir(&folder.join(names::GROUPS), mode)?;
         for number in 0..config.partitions {
@@ -191,7 +196,7 @@ impl StoreInner {
         }
         // What makes it a topic comes after what a topic has, also on disk.
         storage.sync_dir(&folder)?;
-        let text = write_meta(unique_id(), &config);
+        let text = topic_meta::write(uid, config);
         replace_file(storage, &path, text.as_bytes(), env.mode)?;
         storage.sync_dir(&self.path.join(names::TOPICS))?;
         Ok(true)
@@ -206,24 +211,6 @@ pub(super) fn unique_id() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     hasher.write_u128(now.map_or(0, |since| since.as_nanos()));
     hasher.finish().max(1)
-}
-
-fn write_meta(uid: u64, config: &TopicConfig) -> String {
-    let durability = match config.durability {
-        None => "store".to_owned(),
-        Some(Durability::Process) => "process".to_owned(),
-        Some(Durability::Sync) => "sync".to_owned(),
-        Some(Durability::Interval(every)) => format!("interval {}", every.as_micros()),
-    };
-    meta::encode(
-        "topic",
-        &[
-            ("id", format!("{uid:016x}")),
-            ("partitions", config.partitions.to_string()),
-            ("max_message_bytes", config.max_message_bytes.to_string()),
-            ("durability", durability),
-        ],
-    )
 }
 
 /// Reads a whole meta file.
@@ -256,42 +243,7 @@ pub(super) fn damaged_meta(path: &std::path::Path, what: &str) -> Error {
 
 fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicConfig)> {
     let fields = read_text(store, "topic", path)?;
-    let get = |key: &str| {
-        let missing = || damaged_meta(path, &format!("it has no {key}"));
-        fields.get(key).map(String::as_str).ok_or_else(missing)
-    };
-    let bad = |key: &str| damaged_meta(path, &format!("its {key} is not a number in range"));
-    let uid = u64::from_str_radix(get("id")?, 16).map_err(|_| bad("id"))?;
-    let partitions = get("partitions")?.parse().map_err(|_| bad("partitions"))?;
-    let most = get("max_message_bytes")?
-        .parse()
-        .map_err(|_| bad("max_message_bytes"))?;
-    let durability = match get("durability")? {
-        "store" => None,
-        "process" => Some(Durability::Process),
-        "sync" => Some(Durability::Sync),
-        other => {
-            let micros = other.strip_prefix("interval ").and_then(|n| n.parse().ok());
-            let micros = micros.ok_or_else(|| bad("durability"))?;
-            Some(Durability::Interval(Duration::from_micros(micros)))
-        }
-    };
-    let options = TopicOptions {
-        partitions: Some(partitions),
-        durability,
-        max_message_bytes: Some(most),
-    };
-    options
-        .check()
-        .map_err(|e| damaged_meta(path, e.message()))?;
-    Ok((
-        uid,
-        TopicConfig {
-            partitions,
-            durability,
-            max_message_bytes: most,
-        },
-    ))
+    topic_meta::parse(&fields).map_err(|what| damaged_meta(path, &what))
 }
 
 /// Wakes those who sleep on the topic. One load while nobody does.

@@ -57,6 +57,7 @@ from libqueue._native import (
     __version__,
     dump,
     open,
+    recover,
     verify,
 )
 
@@ -101,5 +102,6 @@ __all__ = [
     "__version__",
     "dump",
     "open",
+    "recover",
     "verify",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "__version__",
     "dump",
     "open",
+    "recover",
     "verify",
 ]
 
@@ -80,6 +81,14 @@ class _Damage(TypedDict):
     file: Path
     position: int
     what: str
+    lost: tuple[int, int] | None
+
+class _PartitionReport(TypedDict):
+    topic: str
+    partition: int
+    messages: int
+    readable: list[tuple[int, int]]
+    lost: list[tuple[int, int]]
 
 class _Report(TypedDict):
     files: int
@@ -87,7 +96,18 @@ class _Report(TypedDict):
     topics: int
     groups: int
     messages: int
+    partitions: list[_PartitionReport]
     damage: list[_Damage]
+    unknown: list[Path]
+
+class _Recovered(TypedDict):
+    id: str
+    topics: int
+    groups: int
+    messages: int
+    losses: list[_Damage]
+    notes: list[str]
+    source: _Report
 
 class _TopicConfig(TypedDict):
     partitions: int
@@ -136,7 +156,26 @@ def verify(
 
     `progress` is called now and then with the bytes that are done and those there are. All damage
     is listed with its file and position; a tail that a power loss tore, and that the next open
-    cuts, is none. Raises `NotAStore` or `NotFound` where there is no store.
+    cuts, is none. For each partition it says which offsets can be read, and copied by `recover`,
+    and which are lost, as pairs of the first and the last. Raises `NotAStore` or `NotFound` where
+    there is no store.
+    """
+
+def recover(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    progress: Callable[[int, int], object] | None = None,
+) -> _Recovered:
+    """Copy everything readable out of a damaged store into a new one, and tell what was lost.
+
+    The store at `source` is neither joined nor changed; nobody may have it in use. `target` is a
+    new or an empty folder. Messages keep offset, timestamp, key, headers and payload, groups their
+    positions; a group whose window is damaged begins again where all before is settled for sure.
+    `progress` is called as by `verify`; an exception that it raises ends the copy and leaves
+    nothing. Raises `Busy`, `NotFound`, `NotAStore`, `Incompatible`, `AlreadyExists`,
+    `InvalidArgument` or `DiskFull`.
+
+        lost = libqueue.recover("damaged", "recovered")["losses"]
     """
 
 def dump(path: str | os.PathLike[str], write: Callable[[str], object]) -> None:

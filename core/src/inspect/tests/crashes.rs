@@ -25,8 +25,9 @@ fn edit_reserve(store: &Path, edit: impl Fn(&mut Reserve)) {
 
 /// Where the records of the first segment end.
 fn end(store: &Path) -> u64 {
-    let opened = super::super::records::Records::open(&first_segment(store)).expect("open");
-    let (_, mut records) = opened.expect("header");
+    let bounds = super::super::records::Bounds::default();
+    let opened = super::super::opened::open(&first_segment(store), 0, bounds).expect("open");
+    let mut records = opened.records.expect("header");
     while records.next().expect("read").is_some() {}
     records.position()
 }

@@ -3,6 +3,7 @@
 mod crashes;
 mod damage;
 mod dumps;
+mod invariants;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 """The command `libqueue`.
 
 Text for people, `--json` after the subcommand for programs. Exit status 0, 1 on failure, 2 on bad
-usage.
+usage; of `verify` and `recover` 1 says that something is damaged or lost, 2 that they failed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ for command in (
     topics.create,
     topics.stats,
     inspect.verify,
+    inspect.recover,
     inspect.dump,
 ):
     app.command(name="topics" if command is topics.list_topics else None)(command)

@@ -1,0 +1,227 @@
+//! Groups: their configuration, or what stands in its place, and their positions.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::Copy;
+use super::rebuild::{Around, rebuild, settled, slot};
+use super::truth::{Raw, Wanted};
+use crate::error::Result;
+use crate::format::names;
+use crate::format::window::{entry as at, header, state};
+use crate::group::{Counter, Truth};
+use crate::inspect::log::Log;
+use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
+use crate::inspect::{ranges, window};
+use crate::options::{DeadLetter, GroupConfig, GroupOptions, Ordering, WINDOW_MAX, WINDOW_MIN};
+use crate::store::Topic;
+
+const LOW32: u64 = 0xFFFF_FFFF;
+
+impl Copy<'_> {
+    /// Copies a group. One whose creator died, and whose windows nobody used, is none.
+    pub(super) fn group(
+        &mut self,
+        of: &TopicPlan,
+        plan: &GroupPlan,
+        topic: &Topic,
+        logs: &[Log],
+    ) -> Result<()> {
+        let partitions = logs.len() as u64;
+        let meta = self.run.group_meta(plan, Some(partitions))?;
+        self.run
+            .windows(of, plan, meta.as_ref(), Some(partitions))?;
+        let path = plan.folder.join(names::GROUP_META);
+        let known = named(&plan.files, names::GROUP_META).is_some();
+        let mut windows = plan.files.iter().filter(|listed| is_window(&listed.path));
+        let used = windows.any(|listed| window::was_used(&listed.path).unwrap_or(true));
+        if !known && !used {
+            return Ok(());
+        }
+        if names::check("group", &plan.name).is_err() {
+            let what = format!("{:?} can be no group's name; it is not copied", plan.name);
+            self.lost(&plan.folder, what);
+            return Ok(());
+        }
+        let (id, config, starts) = match meta {
+            Some((id, config, starts)) => (Some(id), config, starts),
+            None => {
+                let (id, config) = from_windows(plan);
+                let what = format!(
+                    "the group's configuration is lost; it has the defaults and a window of {}",
+                    config.window
+                );
+                self.lost(&path, what);
+                (id, config, vec![0; logs.len()])
+            }
+        };
+        let target = match &config.dead_letter_topic {
+            DeadLetter::Default => Some(names::dead_letter_topic(&of.name, &plan.name)),
+            DeadLetter::Topic(name) => Some(name.clone()),
+            DeadLetter::Drop => None,
+        };
+        let dead = match target {
+            Some(target) => self.restorer.dead_letters(&target, &of.name, &plan.name)?,
+            None => HashSet::new(),
+        };
+        let mut truths = Vec::new();
+        for (number, log) in (0..).zip(logs) {
+            let start = starts.get(number as usize).copied().unwrap_or(0);
+            let around = Around {
+                topic,
+                partition: number,
+                start,
+                end: log.end,
+                by_key: config.ordering == Ordering::Key,
+                max_attempts: config.max_attempts,
+                limit: config.window,
+                dead: dead
+                    .iter()
+                    .filter(|of| of.0 == number)
+                    .map(|of| of.1)
+                    .collect(),
+            };
+            truths.push(self.window(of, plan, id, log, &around)?);
+        }
+        topic.restore_group(&plan.name, id, &config, &starts, &truths)?;
+        self.done.groups += 1;
+        Ok(())
+    }
+
+    /// The window of a group in one partition.
+    fn window(
+        &mut self,
+        of: &TopicPlan,
+        plan: &GroupPlan,
+        id: Option<u64>,
+        log: &Log,
+        around: &Around<'_>,
+    ) -> Result<Truth> {
+        let path = plan.folder.join(names::window(around.partition));
+        let wanted = Wanted {
+            group: id,
+            partition: around.partition,
+            limit: Some(around.limit),
+            end: log.end,
+        };
+        let found = Raw::read(&path, &wanted)?;
+        let begun = |raw: &Raw| raw.words[header::MAGIC] != 0;
+        let whole = found
+            .as_ref()
+            .filter(|raw| raw.whole && raw.own && begun(raw));
+        if let Some(raw) = whole {
+            return self.copied(&path, raw, log, around);
+        }
+        // It may have another's name, as that one may have its.
+        for other in id.iter().flat_map(|_| windows_of(of)) {
+            if let Some(raw) = Raw::read(&other, &wanted)?
+                && raw.whole
+                && raw.own
+                && begun(&raw)
+            {
+                return self.copied(&path, &raw, log, around);
+            }
+        }
+        let truth = rebuild(found.as_ref(), around)?;
+        let what = format!(
+            "the group's position is lost; it begins again at offset {} of partition {} and gets \
+             what it had settled from there on once more",
+            truth.floor, around.partition
+        );
+        self.lost(&path, what);
+        Ok(truth)
+    }
+
+    fn copied(&mut self, path: &Path, raw: &Raw, log: &Log, around: &Around<'_>) -> Result<Truth> {
+        let (truth, missing) = copied(raw, log, around)?;
+        if missing > 0 {
+            let what = format!(
+                "{missing} messages of partition {} that the group had not settled are in no \
+                 segment that is there",
+                around.partition
+            );
+            self.lost(path, what);
+        }
+        Ok(truth)
+    }
+}
+
+fn is_window(path: &Path) -> bool {
+    names::parse_window(&name_of(path)).is_some()
+}
+
+/// All windows of a topic's groups.
+fn windows_of(topic: &TopicPlan) -> impl Iterator<Item = PathBuf> {
+    let files = topic.groups.iter().flat_map(|group| &group.files);
+    let paths = files.map(|listed| listed.path.clone());
+    paths.filter(|path| is_window(path))
+}
+
+/// Id and configuration of a group of which only the windows tell.
+fn from_windows(plan: &GroupPlan) -> (Option<u64>, GroupConfig) {
+    let mut config = GroupConfig::from_options(&GroupOptions::default());
+    let mut counts: HashMap<(u64, u64), usize> = HashMap::new();
+    for listed in plan.files.iter().filter(|listed| is_window(&listed.path)) {
+        if let Some(words) = window::words_of(&listed.path) {
+            let told = (words[header::GROUP], words[header::LIMIT]);
+            *counts.entry(told).or_default() += 1;
+        }
+    }
+    let most = counts
+        .into_iter()
+        .max_by_key(|(told, count)| (*count, *told));
+    let Some(((id, limit), _)) = most else {
+        return (None, config);
+    };
+    if let Ok(limit) = u32::try_from(limit)
+        && (WINDOW_MIN..=WINDOW_MAX).contains(&limit)
+    {
+        config.window = limit;
+    }
+    (Some(id).filter(|id| *id != 0), config)
+}
+
+/// A window that is whole, with its messages where they are in the new log; how many that were not
+/// settled are in no segment, without damage to say so. For those that are gone nobody waits.
+fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
+    let words = &raw.words;
+    let (floor, next) = (words[header::FLOOR], words[header::NEXT]);
+    let mut truth = Truth {
+        epoch: words[header::EPOCH],
+        floor,
+        next,
+        dead_from: words[header::DEAD_FROM],
+        boot: [words[header::BOOT], words[header::BOOT + 1]],
+        counters: words[header::COUNTERS..header::BOOT].to_vec(),
+        entries: raw.entries.clone(),
+    };
+    around.topic.pass_over(around.partition, next)?;
+    let (mut places, mut missing) = (HashMap::new(), 0);
+    let span = (floor, next);
+    around
+        .topic
+        .places(around.partition, span, |offset, place, _| {
+            places.insert(offset, place);
+            true
+        })?;
+    for offset in floor..next {
+        let entry = slot(&mut truth.entries, offset);
+        if entry[at::STATE] >> 32 != offset & LOW32 {
+            continue;
+        }
+        let open = !matches!(entry[at::STATE] & 0xFF, state::FRESH | state::SETTLED);
+        match places.get(&offset) {
+            Some(place) => entry[at::PLACE] = place & LOW32,
+            None => {
+                *entry = settled(offset);
+                if open {
+                    truth.counters[Counter::Lost as usize] += 1;
+                    missing += u64::from(!ranges::contains(&log.lost, offset));
+                }
+            }
+        }
+        entry[at::CHAIN] = 0;
+        entry[at::TIMER] = 0;
+    }
+    Ok((truth, missing))
+}

@@ -1,0 +1,150 @@
+//! A group's position where its window is damaged.
+//!
+//! An entry names its offset twice and stands in the place that follows from it, so that one which
+//! does not is seen. What entries say together is where the floor was at least, since none is given
+//! to an offset one round later before the floor is past the earlier one. From there on the first
+//! message that is not settled for sure is where the group begins again: what is behind it is
+//! delivered once more, and nothing is skipped (P6). The floor that is written is believed only
+//! where it is lower. Attempts and failures are kept of entries that can be believed. A message
+//! whose dead letter is there is settled, whatever the window says: it is never in both places
+//! (P12).
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::truth::{Entry, Raw};
+use crate::error::Result;
+use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts, entry as at, header, state};
+use crate::group::Truth;
+use crate::store::Topic;
+
+const LOW32: u64 = 0xFFFF_FFFF;
+const FAILURES: u64 = 0xFFFF;
+/// Of the word of hand-outs: the attempts without what says that the last one was begun with.
+const ATTEMPTS: u64 = 0xFFFF_FFFE;
+
+/// What is known of a group's partition besides its window.
+pub(super) struct Around<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) partition: u32,
+    /// Where the group began.
+    pub(super) start: u64,
+    /// Where the log ends.
+    pub(super) end: u64,
+    /// Whether messages of a key wait for each other.
+    pub(super) by_key: bool,
+    pub(super) max_attempts: u32,
+    /// The group's limit.
+    pub(super) limit: u32,
+    /// Offsets whose dead letters are there.
+    pub(super) dead: BTreeSet<u64>,
+}
+
+/// The window of a group that begins again.
+pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
+    let raw = raw.filter(|raw| raw.own);
+    let known = raw.map_or_else(HashMap::new, |raw| believed(raw, around.end));
+    let written = raw.map_or(around.start, |raw| raw.words[header::FLOOR]);
+    let ring = raw.map_or(CAPACITY_MIN, Raw::capacity);
+    let last = known.keys().max();
+    let low = last.map_or(0, |last| (last + 1).saturating_sub(ring));
+    let low = low.max(around.start);
+    let is_settled = |offset| {
+        let entry: Option<&Entry> = known.get(&offset);
+        around.dead.contains(&offset)
+            || entry.is_some_and(|entry| entry[at::STATE] & 0xFF == state::SETTLED)
+    };
+    let (topic, number) = (around.topic, around.partition);
+    let mut unsettled = around.end;
+    topic.places(number, (low, around.end), |offset, _, _| {
+        let settled = is_settled(offset);
+        if !settled {
+            unsettled = offset;
+        }
+        settled
+    })?;
+    let floor = unsettled.min(written).max(low);
+    // The last dead letter's message has to be in the window, or it would be delivered.
+    let last_dead = around.dead.last().copied().filter(|last| *last >= floor);
+    let most = Parts::of(around.limit).most as u64;
+    let wanted = last_dead.map_or(0, |last| (last - floor + 1).next_power_of_two());
+    let capacity = ring.max(wanted).min(most);
+    let room = capacity.min(u64::from(around.limit));
+    let mut truth = Truth {
+        epoch: raw.map_or(0, |raw| (raw.words[header::EPOCH] + 1) & LOW32),
+        entries: vec![[0; ENTRY_WORDS]; usize::try_from(capacity).unwrap_or(0)],
+        ..Truth::beginning_at(floor)
+    };
+    topic.places(number, (floor, around.end), |offset, place, key| {
+        let entry = known.get(&offset).copied();
+        let inside = entry.is_some() || last_dead.is_some_and(|last| offset <= last);
+        if !inside || offset - floor >= room {
+            return false;
+        }
+        for gap in truth.next..offset {
+            *slot(&mut truth.entries, gap) = settled(gap);
+        }
+        *slot(&mut truth.entries, offset) = if around.dead.contains(&offset) {
+            settled(offset)
+        } else {
+            let hash = key.filter(|_| around.by_key).map_or(0, |hash| hash.max(1));
+            let entry = entry.unwrap_or_else(|| settled(offset));
+            ready(&entry, hash, place, around.max_attempts)
+        };
+        truth.next = offset + 1;
+        true
+    })?;
+    Ok(truth)
+}
+
+/// Entries that name their offset twice, are where it belongs, and have a state.
+fn believed(raw: &Raw, end: u64) -> HashMap<u64, Entry> {
+    let mask = raw.capacity() - 1;
+    let fits = |(number, entry): (usize, &Entry)| {
+        let tag = entry[at::STATE] >> 32;
+        let offset = whole_offset(tag, end)?;
+        let state = entry[at::STATE] & 0xFF;
+        let fits = entry[at::HAND_OUT] >> 32 == tag
+            && offset & mask == number as u64
+            && (state::READY..=state::SETTLED).contains(&state);
+        fits.then_some((offset, *entry))
+    };
+    raw.entries.iter().enumerate().filter_map(fits).collect()
+}
+
+/// The last offset below the end of the log whose low half this is.
+fn whole_offset(tag: u64, end: u64) -> Option<u64> {
+    let offset = end & !LOW32 | tag;
+    match offset < end {
+        true => Some(offset),
+        false => offset.checked_sub(1 << 32),
+    }
+}
+
+/// The entry of an offset.
+pub(super) fn slot(entries: &mut [Entry], offset: u64) -> &mut Entry {
+    let mask = entries.len() as u64 - 1;
+    &mut entries[(offset & mask) as usize]
+}
+
+/// The entry of an offset that nobody waits for.
+pub(super) fn settled(offset: u64) -> Entry {
+    let mut entry = [0; ENTRY_WORDS];
+    entry[at::STATE] = offset << 32 | state::SETTLED;
+    entry[at::HAND_OUT] = offset << 32;
+    entry
+}
+
+/// The entry of a message that may be handed out, with its attempts and failures. One failure is
+/// left to it: a message does not die of what may be damage.
+fn ready(entry: &Entry, hash: u64, place: u64, max_attempts: u32) -> Entry {
+    let tag = entry[at::STATE] & LOW32 << 32;
+    let most = u64::from(max_attempts.saturating_sub(1));
+    let failures = (entry[at::STATE] >> 16 & FAILURES).min(most);
+    let mut ready = [0; ENTRY_WORDS];
+    ready[at::STATE] = tag | failures << 16 | state::READY;
+    ready[at::HAND_OUT] = tag | entry[at::HAND_OUT] & ATTEMPTS;
+    ready[at::KEY_HASH] = hash;
+    ready[at::FAILED] = entry[at::FAILED] & !0xFFFF;
+    ready[at::PLACE] = place & LOW32;
+    ready
+}

@@ -1,0 +1,60 @@
+//! Names in a store's folders that the format does not know.
+
+use std::path::Path;
+
+use super::plan::{Plan, folder_names};
+use crate::error::Result;
+use crate::format::names;
+
+/// A file that was being written when its writer died.
+fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".new")
+}
+
+/// Lists what is in the folders of the store and has no name of the format.
+pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
+    let mut unknown = Vec::new();
+    let mut look = |folder: &Path, known: &dyn Fn(&str) -> bool| -> Result<()> {
+        for name in folder_names(folder)?.unwrap_or_default() {
+            if !known(&name) && !is_temporary(&name) {
+                unknown.push(folder.join(name));
+            }
+        }
+        Ok(())
+    };
+    let of_store = [
+        names::STORE_META,
+        names::LOCK,
+        names::CONTROL,
+        names::BALLAST,
+        names::TOPICS,
+    ];
+    look(store, &|name| of_store.contains(&name))?;
+    let topics = store.join(names::TOPICS);
+    look(&topics, &|name| {
+        names::check("topic", name).is_ok() && topics.join(name).is_dir()
+    })?;
+    for topic in &plan.topics {
+        look(&topic.folder, &|name| {
+            let partition = name.parse::<u32>().is_ok_and(|n| n.to_string() == name);
+            partition || name == names::TOPIC_META || name == names::GROUPS
+        })?;
+        for partition in &topic.partitions {
+            look(&partition.folder, &|name| {
+                let numbered = names::parse_segment(name).or_else(|| names::parse_index(name));
+                numbered.is_some() || name == names::RESERVE || name == names::NEXT_SEGMENT
+            })?;
+        }
+        let groups = topic.folder.join(names::GROUPS);
+        look(&groups, &|name| {
+            names::check("group", name).is_ok() && groups.join(name).is_dir()
+        })?;
+        for group in &topic.groups {
+            look(&group.folder, &|name| {
+                name == names::GROUP_META || names::parse_window(name).is_some()
+            })?;
+        }
+    }
+    plan.unknown = unknown;
+    Ok(())
+}

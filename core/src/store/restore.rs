@@ -1,0 +1,160 @@
+//! Writing a store anew with the ids, offsets and positions that another one had.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::Store;
+use super::dead_letter::{source_of, walk};
+use super::open::{create_as, new_id};
+use super::topic::{Topic, unique_id};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::header;
+use crate::format::record::body_crc;
+use crate::format::{murmur2, names};
+use crate::group::{Truth, Window};
+use crate::log::{Cursor, Draft, Record, Step};
+use crate::options::{GroupConfig, StoreOptions, TopicConfig};
+use crate::shm::OwnerLock;
+use crate::storage::Disk;
+
+/// A new store that is being filled. It is nobody else's before it is closed.
+pub(crate) struct Restorer {
+    store: Store,
+}
+
+impl Restorer {
+    /// Makes a store with this id, or a new one, in an empty folder.
+    pub(crate) fn make(folder: &Path, id: Option<String>) -> Result<Self> {
+        let options = StoreOptions::default();
+        create_as(&Disk, folder, options.mode, id.unwrap_or_else(new_id))?;
+        let store = Store::open(folder, options)?;
+        Ok(Self { store })
+    }
+
+    /// The new store's id.
+    pub(crate) fn id(&self) -> Result<String> {
+        self.store.id()
+    }
+
+    /// Makes a topic with this id, or a new one.
+    pub(crate) fn topic(&self, name: &str, id: Option<u64>, config: &TopicConfig) -> Result<Topic> {
+        let id = id.unwrap_or_else(unique_id);
+        self.store.inner()?.create_as(name, id, config)?;
+        self.store.open_topic(name)
+    }
+
+    /// Partition and offset of the messages of a topic whose dead letters, of this group, are in
+    /// the topic `target`.
+    pub(crate) fn dead_letters(
+        &self,
+        target: &str,
+        topic: &str,
+        group: &str,
+    ) -> Result<HashSet<(u32, u64)>> {
+        let mut found = HashSet::new();
+        let target = match self.store.inner()?.topic_inner(target) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+            opened => opened?,
+        };
+        let each = |_, record: &Record| {
+            let source = source_of(record).filter(|of| (of.topic, of.group) == (topic, group));
+            found.extend(source.map(|of| (of.partition, of.offset)));
+            true
+        };
+        walk(&target, 0, each, |_| true)?;
+        Ok(found)
+    }
+
+    /// Leaves the store as the last member does: all is on disk.
+    pub(crate) fn close(self) -> Result<()> {
+        self.store.close()
+    }
+}
+
+impl Topic {
+    /// Appends a message, its key, headers block and payload, with the offset and the time it had;
+    /// offsets before it are passed over.
+    pub(crate) fn restore_message(
+        &self,
+        partition: u32,
+        offset: u64,
+        timestamp_ns: i64,
+        (key, headers, payload): (Option<&[u8]>, &[u8], &[u8]),
+    ) -> Result<()> {
+        let log = self.inner.partition(partition)?;
+        log.skip_to(offset)?;
+        let given = log.append(&[Draft {
+            key,
+            headers,
+            payload,
+            timestamp_ns: Some(timestamp_ns),
+            body_crc: body_crc(key.unwrap_or_default(), headers, payload),
+            key_hash: key.map_or(0, murmur2::key_hash),
+        }])?;
+        if given == offset {
+            return Ok(());
+        }
+        let name = self.name();
+        let message = format!("partition {partition} of {name} gave {given}, expected {offset}");
+        Err(Error::new(ErrorKind::Internal, message))
+    }
+
+    /// No offset below this one is given out any more.
+    pub(crate) fn pass_over(&self, partition: u32, offset: u64) -> Result<()> {
+        self.inner.partition(partition)?.skip_to(offset)
+    }
+
+    /// Calls `each` with offset, position and key hash of the messages from one offset to another,
+    /// until it says that it is enough.
+    pub(crate) fn places(
+        &self,
+        partition: u32,
+        (from, to): (u64, u64),
+        mut each: impl FnMut(u64, u64, Option<u64>) -> bool,
+    ) -> Result<()> {
+        let log = self.inner.partition(partition)?;
+        let mut cursor = Cursor::at_offset(from);
+        while let Step::Record {
+            offset,
+            position,
+            key_hash,
+            next,
+            ..
+        } = log.look(&mut cursor)?
+        {
+            if offset >= to || (offset >= from && !each(offset, position, key_hash)) {
+                break;
+            }
+            cursor = next;
+        }
+        Ok(())
+    }
+
+    /// Makes a group with this id, or a new one, whose windows hold what is known, one for each
+    /// partition.
+    pub(crate) fn restore_group(
+        &self,
+        name: &str,
+        id: Option<u64>,
+        config: &GroupConfig,
+        starts: &[u64],
+        windows: &[Truth],
+    ) -> Result<()> {
+        let topic = &self.inner;
+        let (env, id) = (&*topic.store.env, id.unwrap_or_else(unique_id));
+        names::check("group", name)?;
+        let lock = topic.store.control.header().word32(header::CREATE_LOCK);
+        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        topic.make_group(name, id, config, starts, |folder| {
+            for (number, truth) in (0..).zip(windows) {
+                let path = folder.join(names::window(number));
+                let ids = (id, number);
+                Window::restore(&*env.storage, &path, env.mode, ids, config.window, truth)?;
+            }
+            env.storage.sync_dir(folder)
+        })?;
+        drop(held);
+        // Opened, so that its windows are closed with the store.
+        topic.group_inner(name).map(|_| ())
+    }
+}
