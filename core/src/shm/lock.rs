@@ -245,7 +245,9 @@ impl OwnerLock {
     /// Takes the lock if it is free, with a guard.
     #[inline]
     pub fn try_hold(word: &AtomicU32, me: Owner) -> Option<Held<'_>> {
-        Self::try_acquire(word, me).then_some(Held { word, me })
+        // Made only where it was taken: a guard that is dropped gives the lock back, also one that
+        // another thread of this member has.
+        Self::try_acquire(word, me).then(|| Held { word, me })
     }
 }
 
@@ -285,6 +287,21 @@ mod tests {
         slot: 2045,
         generation: GENERATION_MASK,
     };
+
+    #[test]
+    fn p17_one_that_does_not_get_the_lock_leaves_it_to_the_thread_that_has_it() {
+        let word = AtomicU32::new(0);
+        let me = Owner {
+            slot: 3,
+            generation: 9,
+        };
+        let held = OwnerLock::try_hold(&word, me).expect("free");
+        // As another thread of the same member does.
+        assert!(OwnerLock::try_hold(&word, me).is_none());
+        assert!(OwnerLock::is_held_by(&word, me), "its lock was given back");
+        drop(held);
+        assert!(OwnerLock::try_hold(&word, me).is_some());
+    }
 
     #[test]
     fn p17_a_dead_owners_lock_is_inherited_and_a_live_ones_never() {
