@@ -59,7 +59,7 @@ demo-data: | venv
 test: lint test-rust test-c test-python test-demo test-soak bench-short
 
 test-rust:
-	$(CARGO) test --locked --release -p libqueue -p libqueue-ffi -p libqueue-benches
+	$(CARGO) test --locked --profile checked -p libqueue -p libqueue-ffi -p libqueue-benches
 
 test-c: library
 	bash tests/c/run.sh
@@ -72,7 +72,7 @@ test-demo: library install-python demo-programs demo-data
 SIM ?= 1200
 .PHONY: soak-sim
 soak-sim:
-	LIBQUEUE_SIM_SECONDS=$(SIM) $(CARGO) test --locked --release -p libqueue --lib -- \
+	LIBQUEUE_SIM_SECONDS=$(SIM) $(CARGO) test --locked --profile checked -p libqueue --lib -- \
 	  simulation::soak --exact --nocapture
 
 ## lint: formatter and linters, warnings as errors

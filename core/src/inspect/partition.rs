@@ -211,13 +211,13 @@ impl Partition<'_> {
         let (segment, bounds) = (&self.plan.segments[place], self.bounds(place));
         let (base, path) = (segment.base, &segment.listed.path);
         let opened = opened::open(path, base, bounds)?;
+        if !opened.wrong.is_empty() && self.may_be_torn(base, 0) {
+            self.ends(Ending::Torn);
+            return Ok(());
+        }
         let Some(mut records) = opened.records else {
-            if self.may_be_torn(base, 0) {
-                self.ends(Ending::Torn);
-            } else {
-                for (place, what) in opened.wrong {
-                    self.damaged(run, path, place, what);
-                }
+            for (place, what) in opened.wrong {
+                self.damaged(run, path, place, what);
             }
             return Ok(());
         };
