@@ -14,7 +14,7 @@ CC ?= cc
 CFLAGS_STRICT := -std=c99 -O2 -Wall -Wextra -Werror -pedantic
 RELEASE := $(ROOT)/target/release
 
-.PHONY: all library demo test test-rust test-c test-demo lint-rust lint bench bench-short header install clean help
+.PHONY: all library demo test test-rust test-models test-c test-demo fuzz models lint-rust lint bench bench-short header install clean help
 .DEFAULT_GOAL := all
 
 include python/build.mk
@@ -55,11 +55,27 @@ $(VENV)/demo.stamp: demo/requirements.txt | venv
 demo-data: | venv
 	if [ "$(INPUT)" = "$(BUILD)/data/flights.csv" ]; then $(PYTHON) demo/fetch.py $(BUILD)/data; fi
 
-## test: everything: Rust, C, Python, header, stubs, linters, demo, benches, a minute of soak
-test: lint test-rust test-c test-python test-demo test-soak bench-short
+## test: everything: Rust, C, Python, header, stubs, linters, models, demo, benches, a minute of soak
+test: lint test-rust test-models test-c test-python test-demo test-soak bench-short
 
 test-rust:
 	$(CARGO) test --locked --profile checked -p libqueue -p libqueue-ffi -p libqueue-benches
+
+# The models in their short form.
+MODELS := $(CARGO) test --locked --release --manifest-path core/models/Cargo.toml --target-dir $(BUILD)/models
+test-models:
+	$(MODELS)
+	$(MODELS) --features shuttle
+
+## models: lock, event count, publishing and group commit under loom and shuttle, with wide bounds
+models:
+	LIBQUEUE_MODELS=long $(MODELS)
+	LIBQUEUE_MODELS=long $(MODELS) --features shuttle
+
+## fuzz: every decoder, opening, control and the model under libFuzzer (FUZZ=20m, TARGETS="control model")
+FUZZ ?= 5m
+fuzz:
+	CARGO="$(CARGO)" bash core/fuzz/run.sh $(FUZZ) $(TARGETS)
 
 test-c: library
 	bash tests/c/run.sh
@@ -81,6 +97,10 @@ lint: lint-rust lint-python
 lint-rust:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) fmt --check --manifest-path core/models/Cargo.toml
+	$(CARGO) clippy --locked --manifest-path core/models/Cargo.toml --target-dir $(BUILD)/models \
+	  --features shuttle --lib --tests -- -D warnings
+	$(CARGO) fmt --check --manifest-path core/fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps -p libqueue
 
 ## bench: the workloads beside the machine's limits, as one table of ratios

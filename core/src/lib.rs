@@ -31,6 +31,8 @@
 mod clock;
 pub mod error;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod group;
 pub mod inspect;
 mod log;

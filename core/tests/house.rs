@@ -9,7 +9,7 @@ use std::fs;
 use sources::{Source, code, is_word, root, rust, sources};
 
 /// From the bottom up: a layer uses those before it.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 12] = [
     "error",
     "clock",
     "options",
@@ -20,6 +20,7 @@ const LAYERS: [&str; 11] = [
     "group",
     "store",
     "inspect",
+    "fuzzing",
     "simulation",
 ];
 /// Layers of one height that do not use each other.

@@ -38,6 +38,7 @@ fn in_code() -> BTreeMap<String, u64> {
         record::PAYLOAD_LEN,
         record::HEADER,
         record::ALIGN,
+        record::OFFSET_MAX,
         record::MESSAGE,
         record::PADDING,
         record::END,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::record::OFFSET_MAX;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Options of the store, written once.
@@ -95,7 +96,8 @@ pub fn parse_index(name: &str) -> Option<u64> {
 fn parse_base(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
+    let base = if plain { digits.parse().ok() } else { None };
+    base.filter(|base| *base <= OFFSET_MAX)
 }
 
 /// A delivery window's file name.
@@ -123,7 +125,8 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_strangers_are_not_segments() {
-        assert_eq!(parse_segment(&segment(u64::MAX)), Some(u64::MAX));
+        assert_eq!(parse_segment(&segment(OFFSET_MAX)), Some(OFFSET_MAX));
+        assert_eq!(parse_segment(&segment(u64::MAX)), None, "no such offset");
         assert_eq!(parse_segment(&segment(0)), Some(0));
         assert_eq!(parse_index(&index(7)), Some(7));
         assert_eq!(parse_index(&segment(7)), None);

@@ -11,6 +11,8 @@ use super::{put, u32_at, u64_at};
 pub const HEADER: usize = 48;
 /// Records begin at multiples of this.
 pub const ALIGN: usize = 8;
+/// No offset and no position is above this, so that no sum of two overflows, whatever a file says.
+pub const OFFSET_MAX: u64 = 1 << 62;
 /// `u32`: bytes of the record without padding to `ALIGN`; stored last; 0 is "nothing here yet".
 pub const LENGTH: usize = 0;
 /// `u32`: CRC-32.
@@ -131,6 +133,9 @@ impl Header {
     #[inline]
     #[must_use]
     pub fn plausible(&self, length: u32) -> bool {
+        if self.offset > OFFSET_MAX {
+            return false;
+        }
         match self.kind {
             MESSAGE => self.len() == u64::from(length),
             END => length as usize == HEADER,

@@ -3,6 +3,7 @@
 //! whole one counts.
 
 use super::checksum::crc32;
+use super::record::OFFSET_MAX;
 use super::{VERSION, put, u32_at, u64_at};
 
 /// Bytes of a slot.
@@ -79,7 +80,7 @@ impl Reserve {
         bytes
     }
 
-    /// The slot, if its bytes are whole.
+    /// The slot, if its bytes are whole and say what can be.
     #[must_use]
     pub fn decode(bytes: &[u8; SLOT]) -> Option<Self> {
         let whole = bytes[..8] == MAGIC
@@ -87,7 +88,7 @@ impl Reserve {
             && u32_at(bytes, VERSION_AT) == VERSION;
         let mut boot = [0; 16];
         boot.copy_from_slice(&bytes[BOOT..BOOT + 16]);
-        whole.then(|| Self {
+        let slot = Self {
             generation: u64_at(bytes, GENERATION),
             limit: u64_at(bytes, LIMIT),
             mark_segment: u64_at(bytes, MARK_SEGMENT),
@@ -96,7 +97,16 @@ impl Reserve {
             mark_timestamp: u64_at(bytes, MARK_TIMESTAMP) as i64,
             clean: u32_at(bytes, CLEAN) == 1,
             boot,
-        })
+        };
+        let numbers = [
+            slot.generation,
+            slot.limit,
+            slot.mark_position,
+            slot.mark_offset,
+        ];
+        let known = slot.mark_segment <= OFFSET_MAX || slot.mark_segment == u64::MAX;
+        let can_be = known && numbers.into_iter().all(|number| number <= OFFSET_MAX);
+        (whole && can_be).then_some(slot)
     }
 }
 

@@ -10,6 +10,7 @@ use super::keys::Keys;
 use super::wheel::Wheel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
+use crate::format::record::OFFSET_MAX;
 use crate::format::window::{CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, WHEEL, header, state};
 use crate::log::Cursor;
 use crate::shm::{Mapping, Region};
@@ -265,7 +266,7 @@ impl Window {
     /// window where its entries do. After a clean close that is damage, as the checksum tells.
     pub fn check_span(&self) -> Result<()> {
         let (floor, next) = (self.floor(), self.next());
-        if floor <= next {
+        if floor <= next && floor <= OFFSET_MAX {
             return Ok(());
         }
         let capacity = self.mask + 1;

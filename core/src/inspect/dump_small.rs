@@ -142,18 +142,39 @@ pub(super) fn window(bytes: &mut Bytes, lines: &mut Lines<'_>) -> Result<()> {
         "all below offset {floor} settled, all from {next} on not looked at; {closed}"
     ))?;
     let capacity = word(header::CAPACITY);
-    let sane = capacity.is_power_of_two() && next.wrapping_sub(floor) <= capacity;
+    let open = next.checked_sub(floor);
+    let sane = capacity.is_power_of_two() && open.is_some_and(|open| open <= capacity);
     let (Some(parts), true) = (parts(&words), sane) else {
         return lines.line("DAMAGED: limit, capacity, floor and end do not fit together");
     };
+    if capacity > parts.most as u64 {
+        return lines.line(format!("DAMAGED: the limit allows {} entries", parts.most));
+    }
+    let mut behind = None;
     for offset in floor..next {
         if let Some(text) = window_entry(bytes, &parts, capacity, offset)? {
+            tell_behind(behind.take(), offset, lines)?;
             lines.line(text)?;
+        } else {
+            behind.get_or_insert(offset);
         }
     }
-    Ok(())
+    tell_behind(behind, next, lines)
 }
 
+/// Entries that a cut file does not hold: one line for all that follow each other, of which there
+/// may be millions.
+fn tell_behind(from: Option<u64>, next: u64, lines: &mut Lines<'_>) -> Result<()> {
+    match from {
+        Some(from) => lines.line(format!(
+            "offsets {from} to {}: behind the end of the file",
+            next - 1
+        )),
+        None => Ok(()),
+    }
+}
+
+/// One entry; `None` if it is behind the end of the file.
 fn window_entry(
     bytes: &mut Bytes,
     parts: &Parts,
@@ -162,9 +183,7 @@ fn window_entry(
 ) -> Result<Option<String>> {
     let at = parts.entries as u64 + (offset & (capacity - 1)) * ENTRY as u64;
     let Some(bytes) = bytes.get(at, ENTRY as u64)? else {
-        return Ok(Some(format!(
-            "{at}  offset {offset}: behind the end of the file"
-        )));
+        return Ok(None);
     };
     let word = |at: usize| u64_at(bytes, at * 8);
     let first = word(entry::STATE);

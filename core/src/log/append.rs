@@ -219,6 +219,15 @@ impl Partition {
             }));
         };
         let (position, bytes) = (block.position(), total(drafts));
+        if !block.fits_its_tail(base, position, first)
+            || segment
+                .map()
+                .load_u32(position as usize, Ordering::Relaxed)
+                .unwrap_or(0)
+                != 0
+        {
+            return Err(self.changed());
+        }
         // Room for the records, the next length word, and the END record that closes the segment.
         if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
             return Ok(Err(Outcome::Room(bytes)));
@@ -230,6 +239,20 @@ impl Partition {
             now: self.env.clock.wall_ns(),
         };
         Ok(Ok((segment, place)))
+    }
+
+    /// Somebody wrote into `control`: what it says of the end of the log does not fit together, or
+    /// a record stands there. Appending would overwrite what was sent, or use an offset again (P4).
+    #[cold]
+    fn changed(&self) -> Error {
+        Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "{}: what control says of the end of the log cannot be; nothing was written; close \
+                 the store in all processes, the next open lays control out anew",
+                self.folder.display()
+            ),
+        )
     }
 
     #[cold]

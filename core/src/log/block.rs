@@ -1,31 +1,48 @@
 //! The partition's block in `control`, word by word.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
+use super::NONE;
 use crate::format::control::partition as at;
-use crate::shm::Region;
+use crate::format::record::OFFSET_MAX;
+use crate::format::segment::RECORDS;
+use crate::shm::{Region, Word};
 
 const TAIL_WORDS: usize = 4;
 
-/// Typed access. Words that only the append lock's holder writes are stored relaxed; those that
-/// others read without the lock are stored with release and loaded with acquire.
+#[inline]
+fn clamp(word: u64) -> u64 {
+    word.min(OFFSET_MAX)
+}
+
+/// A segment's base, or none.
+#[inline]
+fn clamp_base(word: u64) -> u64 {
+    if word > OFFSET_MAX { NONE } else { word }
+}
+
+/// Typed access. Offsets and positions are clamped to what can be, since anybody may have changed
+/// `control` (P18): a sum of two of them never overflows, and what does not fit together is met by
+/// the checks of the mapping and of the records. Words that only the append lock's holder writes
+/// are stored relaxed; those that others read without the lock are stored with release and loaded
+/// with acquire.
 pub(super) struct Block(pub(super) Region);
 
 impl Block {
     #[inline]
-    pub(super) fn lock(&self) -> &AtomicU32 {
+    pub(super) fn lock(&self) -> &Word {
         self.0.word32(at::LOCK)
     }
 
-    pub(super) fn sync_lock(&self) -> &AtomicU32 {
+    pub(super) fn sync_lock(&self) -> &Word {
         self.0.word32(at::SYNC_LOCK)
     }
 
-    pub(super) fn slow_lock(&self) -> &AtomicU32 {
+    pub(super) fn slow_lock(&self) -> &Word {
         self.0.word32(at::SLOW_LOCK)
     }
 
-    pub(super) fn sync_event(&self) -> &AtomicU32 {
+    pub(super) fn sync_event(&self) -> &Word {
         self.0.word32(at::SYNC_EVENT)
     }
 
@@ -40,17 +57,17 @@ impl Block {
 
     #[inline]
     pub(super) fn next_offset(&self) -> u64 {
-        self.0.load(at::NEXT_OFFSET, Ordering::Acquire)
+        clamp(self.0.load(at::NEXT_OFFSET, Ordering::Acquire))
     }
 
     #[inline]
     pub(super) fn segment(&self) -> u64 {
-        self.0.load(at::SEGMENT, Ordering::Acquire)
+        clamp_base(self.0.load(at::SEGMENT, Ordering::Acquire))
     }
 
     #[inline]
     pub(super) fn position(&self) -> u64 {
-        self.0.get(at::POSITION)
+        clamp(self.0.get(at::POSITION))
     }
 
     #[inline]
@@ -80,10 +97,25 @@ impl Block {
         let which = (self.0.load(at::TAIL, Ordering::Acquire) & 1) as usize;
         let first = at::TAILS + which * TAIL_WORDS;
         let word = |number| self.0.get(first + number);
-        (word(0), word(1), word(2), word(3) as i64)
+        (
+            clamp_base(word(0)),
+            clamp(word(1)),
+            clamp(word(2)),
+            word(3) as i64,
+        )
     }
 
-    pub(super) fn large_lock(&self) -> &AtomicU32 {
+    /// With the append lock held, and repaired: whether segment, position and offset are those of
+    /// the last whole tail, or of a new segment behind it. Any one word that was changed by
+    /// somebody else shows.
+    #[inline]
+    pub(super) fn fits_its_tail(&self, segment: u64, position: u64, offset: u64) -> bool {
+        let (tail, at, next, _) = self.tail();
+        let begun = if tail == segment { at } else { RECORDS as u64 };
+        begun == position && next == offset
+    }
+
+    pub(super) fn large_lock(&self) -> &Word {
         self.0.word32(at::LARGE_LOCK)
     }
 
@@ -92,9 +124,9 @@ impl Block {
         let position = self.0.load(at::LARGE_POSITION, Ordering::Acquire);
         (position != 0).then(|| {
             (
-                self.0.get(at::LARGE_SEGMENT),
-                position,
-                self.0.get(at::LARGE_OFFSET),
+                clamp_base(self.0.get(at::LARGE_SEGMENT)),
+                clamp(position),
+                clamp(self.0.get(at::LARGE_OFFSET)),
             )
         })
     }
@@ -121,7 +153,7 @@ impl Block {
     /// The segment that was closed last and where its END record is, or is about to be.
     pub(super) fn sealed(&self) -> (u64, u64) {
         let segment = self.0.load(at::SEALED_SEGMENT, Ordering::Acquire);
-        (segment, self.0.get(at::SEALED_POSITION))
+        (clamp_base(segment), clamp(self.0.get(at::SEALED_POSITION)))
     }
 
     pub(super) fn set_sealed(&self, segment: u64, end: u64) {
@@ -131,7 +163,7 @@ impl Block {
 
     #[inline]
     pub(super) fn limit(&self) -> u64 {
-        self.0.load(at::LIMIT, Ordering::Acquire)
+        clamp(self.0.load(at::LIMIT, Ordering::Acquire))
     }
 
     pub(super) fn set_limit(&self, limit: u64) {
@@ -148,7 +180,7 @@ impl Block {
 
     #[inline]
     pub(super) fn synced(&self) -> u64 {
-        self.0.load(at::SYNCED, Ordering::Acquire)
+        clamp(self.0.load(at::SYNCED, Ordering::Acquire))
     }
 
     /// Where what is on disk ends: segment, position, offset. Read without a lock: the count says
@@ -158,7 +190,7 @@ impl Block {
             let count = self.0.load(at::MARK, Ordering::Acquire);
             let first = at::MARKS + (count & 1) as usize * TAIL_WORDS;
             let word = |number| self.0.load(first + number, Ordering::Acquire);
-            let mark = (word(0), word(1), word(2));
+            let mark = (clamp_base(word(0)), clamp(word(1)), clamp(word(2)));
             if self.0.load(at::MARK, Ordering::Acquire) == count {
                 return mark;
             }
@@ -169,7 +201,7 @@ impl Block {
     /// becomes it with one word: a death anywhere leaves the other. SYNCED, by which waiters go,
     /// last.
     pub(super) fn set_synced(&self, segment: u64, position: u64, offset: u64) {
-        let count = self.0.get(at::MARK) + 1;
+        let count = self.0.get(at::MARK).wrapping_add(1);
         let first = at::MARKS + (count & 1) as usize * TAIL_WORDS;
         self.0.store(first, segment, Ordering::Release);
         self.0.store(first + 1, position, Ordering::Release);
@@ -191,7 +223,8 @@ impl Block {
     }
 
     pub(super) fn count_void(&self) {
-        self.0.store(at::VOIDS, self.voids() + 1, Ordering::Release);
+        let next = self.voids().wrapping_add(1);
+        self.0.store(at::VOIDS, next, Ordering::Release);
     }
 
     /// The durabilities that this partition was opened with in this life of `control`, by whomever.

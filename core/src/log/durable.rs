@@ -72,7 +72,9 @@ impl Partition {
             if self.block.poisoned() {
                 return Err(self.lost_sync(offset));
             }
-            if let Some(held) = OwnerLock::try_hold(lock, self.env.me) {
+            let held = OwnerLock::try_hold(lock, self.env.me);
+            let mine = held.is_some();
+            if let Some(held) = held {
                 let done = self.env.check_fence().and_then(|()| self.sync_all());
                 drop(held);
                 EventCount::notify(self.block.sync_event(), u32::MAX);
@@ -84,6 +86,16 @@ impl Partition {
             let token = EventCount::prepare(self.block.sync_event());
             if self.block.synced() >= offset {
                 return Ok(());
+            }
+            // What else would be notified of may have come before the announcement: the lock was
+            // given back by one who had not seen these records, or the large batch is there.
+            let again = if mine {
+                self.block.large().is_none()
+            } else {
+                OwnerLock::is_free(lock)
+            };
+            if again {
+                continue;
             }
             if EventCount::wait(self.block.sync_event(), token, BEAT) {
                 continue;
@@ -150,7 +162,12 @@ impl Partition {
             // What is being copied is not on disk after the sync, whatever stands behind it.
             (tail.0, self.block.large().unwrap_or(tail))
         };
-        if base == NONE || (self.block.synced() == offset && !self.block.poisoned()) {
+        if base == NONE {
+            // No record is there; offsets may have been passed over.
+            self.block.set_synced(marked, position, offset);
+            return Ok(());
+        }
+        if self.block.synced() == offset && !self.block.poisoned() {
             return Ok(());
         }
         match self.sync_segments(base) {
@@ -281,6 +298,16 @@ impl Partition {
         }
         self.tend_large()?;
         self.sync_leaving()?;
-        self.write_reserve(self.block.next_offset(), true)
+        let end = (
+            self.block.segment(),
+            self.block.position(),
+            self.block.next_offset(),
+        );
+        if self.block.mark() != end || !self.block.fits_its_tail(end.0, end.1, end.2) {
+            // Somebody wrote into `control`. The file keeps the mark of an earlier time, from which
+            // the next life finds the end.
+            return Ok(());
+        }
+        self.write_reserve(end.2, true)
     }
 }

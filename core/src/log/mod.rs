@@ -8,6 +8,8 @@ mod ahead;
 mod append;
 mod block;
 #[cfg(test)]
+mod changed_tests;
+#[cfg(test)]
 mod deaths_tests;
 mod durable;
 mod index;

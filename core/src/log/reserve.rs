@@ -2,8 +2,9 @@
 //! that a power loss which takes the tail away never lets an offset be used twice.
 
 use super::Partition;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
+use crate::format::record::OFFSET_MAX;
 use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS};
 use crate::shm::OwnerLock;
 use crate::storage::{Access, File};
@@ -38,13 +39,31 @@ impl Partition {
     }
 
     fn raise(&self, count: u64) -> Result<()> {
-        let step = (self.block.step() * 2).clamp(STEP_MIN, STEP_MAX);
+        let step = self.block.step().saturating_mul(2);
+        let step = step.clamp(STEP_MIN, STEP_MAX);
         let limit = self.block.limit().max(self.block.next_offset()) + step + count;
+        if limit > OFFSET_MAX {
+            return Err(self.no_such_offset(limit));
+        }
         self.write_reserve(limit, false)?;
         // On disk first, then used.
         self.block.set_step(step);
         self.block.set_limit(limit);
         Ok(())
+    }
+
+    /// Nobody ever sent so much: the block in `control` was changed by somebody else. Nothing of it
+    /// goes into a file.
+    #[cold]
+    fn no_such_offset(&self, offset: u64) -> Error {
+        Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "{}: offset {offset} is beyond all offsets, so control is damaged; close the store \
+                 in all processes, the next open lays control out anew",
+                self.folder.display()
+            ),
+        )
     }
 
     /// Writes the older slot and syncs it: a crash leaves the other one.

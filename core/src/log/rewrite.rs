@@ -69,7 +69,7 @@ fn void(segment: &Segment, mut position: u64, end: u64) {
         match header.kind {
             END | PADDING => {}
             RESERVED => {
-                let last = segment.behind_reserved(position, &header, length) - 1;
+                let last = segment.behind_reserved(position, &header, length).max(1) - 1;
                 segment.pad(position, &header, length, last);
             }
             _ => segment.pad(position, &header, length, header.offset),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::record::{
-    self, HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE, PADDING, RESERVED,
+    self, HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE, OFFSET_MAX, PADDING, RESERVED,
 };
 use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
 use crate::format::u32_at;
@@ -133,7 +133,7 @@ impl Segment {
         };
         // Acquire pairs with the release of the length word in `append`: all of the record is seen.
         let Some(length) = self.map.load_u32(at, Ordering::Acquire) else {
-            return if position + 4 > self.header.capacity {
+            return if position.saturating_add(4) > self.header.capacity {
                 Found::Nothing
             } else {
                 Found::Bad
@@ -190,7 +190,7 @@ impl Segment {
     /// publishing, so what stands behind it decides; else what can fit at most.
     pub(super) fn behind_reserved(&self, position: u64, header: &Header, length: u32) -> u64 {
         let most = (u64::from(length) / HEADER as u64).min(u64::from(header.payload_len));
-        let counted = header.offset + most.max(1);
+        let counted = header.offset.saturating_add(most.max(1));
         match self.at(position + record::padded(u64::from(length))) {
             Found::Record(next, _) if next.kind == PADDING => counted.min(next.offset),
             Found::Record(next, _) => next.offset,
@@ -220,7 +220,7 @@ impl Segment {
             }
         }
         let behind = self.behind_reserved(position, header, length).min(below);
-        let last = behind.max(header.offset + 1) - 1;
+        let last = behind.max(header.offset.saturating_add(1)) - 1;
         self.pad(position, header, length, last);
     }
 
@@ -249,7 +249,7 @@ impl Segment {
     /// The first position behind `from` at which a whole record stands whose offset is at least
     /// `offset`: where reading can go on behind damage (P3). Not looked for from `end` on.
     pub(crate) fn resync(&self, from: u64, offset: u64, end: u64) -> Option<(u64, Header)> {
-        let mut at = record::padded(from + 1);
+        let mut at = record::padded(from.min(OFFSET_MAX) + 1);
         while at + HEADER as u64 <= self.header.capacity.min(end) {
             if let Found::Record(header, length) = self.at(at)
                 && header.offset >= offset

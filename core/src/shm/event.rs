@@ -10,10 +10,9 @@
 //! sees the other. A sleeper that dies leaves the bit set: that costs one needless wake, which
 //! clears it. Every sleep is bounded besides, so that even a lost wake-up costs a beat, not a hang.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::sys;
+use super::sync::{AtomicU32, Instant, Ordering, fence, futex_wait, futex_wake};
 
 const ASLEEP: u32 = 1;
 const ANNOUNCED: u32 = 1 << 1;
@@ -53,7 +52,7 @@ impl EventCount {
         let deadline = Instant::now() + bound;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            sys::futex_wait(word, seen, left);
+            futex_wait(word, seen, left);
             let now = word.load(Ordering::Acquire);
             // Acquire pairs with the notifier's addition. Another sleeper's announcement changes
             // the word without being news for this one.
@@ -86,7 +85,7 @@ impl EventCount {
     #[cold]
     fn wake(word: &AtomicU32, most: u32) {
         let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
-        let woken = sys::futex_wake(word, most);
+        let woken = futex_wake(word, most);
         if woken < most {
             // Nobody is left asleep, unless somebody announced since: then the swap fails and the
             // bit stays.

@@ -4,9 +4,9 @@
 //! what only its holder touches needs no second lock on the hot path.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::AtomicU32;
 
 use super::lock::Held;
+use super::sync::AtomicU32;
 
 /// Data of this process that only the holder of one lock word may touch.
 pub struct Guarded<T> {

@@ -11,16 +11,14 @@
 //! waiter's own, which must then repair what the lock guards (P17). A repairer that dies leaves its
 //! own word behind, and the next one repairs again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::sys;
+use super::sync::{AtomicU32, Instant, Ordering, SPINS, futex_wait, futex_wake, spin_loop};
 use crate::error::{Error, ErrorKind, Result};
 
 const WAITERS: u32 = 1 << 31;
 const SLOT_BITS: u32 = 11;
 const GENERATION_MASK: u32 = (1 << 20) - 1;
-const SPINS: u32 = 100;
 const NAP: Duration = Duration::from_millis(2);
 
 /// A member of the store: its slot and the slot's generation.
@@ -151,7 +149,7 @@ impl OwnerLock {
             if Self::try_acquire(word, me) {
                 return Ok(Acquired::Clean);
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         let deadline = Instant::now() + timeout;
         loop {
@@ -167,10 +165,9 @@ impl OwnerLock {
             if found != marked && !swap(word, found, marked) {
                 continue;
             }
-            sys::futex_wait(word, marked, NAP);
-            let Some(owner) = Owner::of_word(marked) else {
-                continue;
-            };
+            futex_wait(word, marked, NAP);
+            // A word that names no slot was written by somebody else: nobody lives in it.
+            let owner = Owner::of_word(marked).unwrap_or(NOBODY);
             // Only an owner that sat through the whole nap is worth a question to the kernel. This
             // member's own threads are never asked about: the kernel does not report a member's
             // locks to itself, so it would seem dead.
@@ -207,7 +204,7 @@ impl OwnerLock {
             return false;
         }
         // A stop before this wake costs the sleeper the rest of its nap.
-        sys::futex_wake(word, 1);
+        futex_wake(word, 1);
         true
     }
 
@@ -223,6 +220,11 @@ impl OwnerLock {
                 Ordering::Relaxed,
             );
         }
+    }
+
+    /// Whether nobody holds the lock now.
+    pub fn is_free(word: &AtomicU32) -> bool {
+        word.load(Ordering::SeqCst) & !WAITERS == 0
     }
 
     /// Whether this member holds the lock.
@@ -319,6 +321,30 @@ mod tests {
         assert_eq!(got, Acquired::Inherited(DEAD));
         OwnerLock::release(&word, ME);
         assert_eq!(word.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn p17_p18_a_word_that_names_nobody_is_inherited() {
+        // A generation without a slot, with and without the waiters' bit.
+        for found in [1 << SLOT_BITS, WAITERS | 1 << SLOT_BITS] {
+            let word = AtomicU32::new(found);
+            let world = World(AtomicBool::new(false));
+            let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5));
+            assert_eq!(got.expect("inherited"), Acquired::Inherited(NOBODY));
+        }
+    }
+
+    #[test]
+    fn a_try_that_fails_leaves_the_lock_to_the_other_thread_of_its_member() {
+        let word = AtomicU32::new(0);
+        let held = OwnerLock::try_hold(&word, ME).expect("free");
+        assert!(OwnerLock::try_hold(&word, ME).is_none());
+        assert!(
+            OwnerLock::is_held_by(&word, ME),
+            "given back by who never had it"
+        );
+        drop(held);
+        assert!(OwnerLock::try_hold(&word, ME).is_some());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod guarded;
 mod lock;
 mod locks;
 mod map;
+mod sync;
 mod sys;
 
 pub use event::EventCount;
@@ -22,4 +23,5 @@ pub use locks::LockFile;
 #[cfg(test)]
 pub use map::Tracker;
 pub use map::{Mapping, Region};
+pub use sync::AtomicU32 as Word;
 pub use sys::{boot_id, process_id};

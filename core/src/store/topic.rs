@@ -365,7 +365,7 @@ impl Topic {
             return Err(Error::new(ErrorKind::NotFound, message));
         }
         partition.ensure_durable(
-            id.offset + 1,
+            id.offset.saturating_add(1),
             timeout.unwrap_or(Duration::from_secs(86_400)),
         )
     }

@@ -1,0 +1,54 @@
+//! The bodies of the fuzz targets, which `core/fuzz` runs under libFuzzer and `cargo test` runs
+//! over the regressions, over seeds and over some thousand mutations of these.
+//!
+//! A body takes any bytes and panics where a promise does not hold: mostly P18, that no bytes cost
+//! more than an error; in the model P6, P10, P11 and P12. The crate that users get has none of it.
+
+mod control;
+mod damage;
+mod decoders;
+mod dumping;
+mod hook;
+mod image;
+mod input;
+mod model;
+mod model_check;
+mod opening;
+mod scratch;
+#[cfg(test)]
+mod seeds;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+/// What a target does with an input.
+pub type Body = fn(&[u8]);
+
+/// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
+pub const TARGETS: [(&str, Body); 13] = [
+    ("record", decoders::record),
+    ("segment_header", decoders::segment_header),
+    ("index", decoders::index),
+    ("window", decoders::window),
+    ("reserve", decoders::reserve),
+    ("meta", decoders::meta),
+    ("names", decoders::names),
+    ("headers", decoders::headers),
+    ("dump", dumping::dump),
+    ("verify", opening::verify),
+    ("opening", opening::opening),
+    ("control", control::control),
+    ("model", model::model),
+];
+
+/// Runs a target under a fuzzer: a panic that nobody may answer with an error ends the process.
+pub fn run(target: &str, data: &[u8]) {
+    hook::install();
+    body(target)(data);
+}
+
+fn body(target: &str) -> Body {
+    let found = TARGETS.iter().find(|(name, _)| *name == target);
+    found.map(|(_, body)| *body).expect("a target of this name")
+}
