@@ -1,0 +1,111 @@
+"""The list of planted bugs: what stands in bugs/*.bugs, and putting one into a tree.
+
+A bug begins with its name in brackets; lines `key: value` follow: `promise` (those it breaks),
+`what` (it does wrong, in plain words), `suites` (to be tried in this order), and for each change
+`file`, then `find` and `replace` with the lines of code behind bars:
+
+    [name-of-the-bug]
+    promise: P2
+    what: a send returns before its message is on disk
+    suites: unit, simulation
+    file: core/src/log/durable.rs
+    find:
+    |        while self.block.synced() < offset {
+    replace:
+    |        while false {
+
+A line that begins with # is a comment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+class BadList(Exception):
+    """What is wrong with the list of bugs."""
+
+
+@dataclass
+class Edit:
+    """Lines of a file, and what stands there instead."""
+
+    file: str
+    find: list[str] = field(default_factory=list)
+    replace: list[str] = field(default_factory=list)
+
+    def applied(self, text: str) -> str:
+        find = "".join(f"{line}\n" for line in self.find)
+        # The beginning of a line, or what is found could be the end of a longer one.
+        places = (f"\n{text}").count(f"\n{find}") if find else 0
+        if places != 1:
+            raise BadList(f"{self.file} has these lines {places} times, expected once:\n{find}")
+        replace = "".join(f"{line}\n" for line in self.replace)
+        return (f"\n{text}").replace(f"\n{find}", f"\n{replace}")[1:]
+
+
+@dataclass
+class Bug:
+    """One deliberate fault."""
+
+    name: str
+    fields: dict[str, str] = field(default_factory=dict)
+    edits: list[Edit] = field(default_factory=list)
+
+    @property
+    def promise(self) -> str:
+        return self.fields["promise"]
+
+    @property
+    def what(self) -> str:
+        return self.fields["what"]
+
+    @property
+    def suites(self) -> list[str]:
+        return [suite.strip() for suite in self.fields["suites"].split(",")]
+
+    def changed(self, read: Callable[[str], str]) -> dict[str, str]:
+        """Texts of the files that the bug changes, by their paths, from what `read` says."""
+        texts: dict[str, str] = {}
+        for edit in self.edits:
+            text = texts[edit.file] if edit.file in texts else read(edit.file)
+            texts[edit.file] = edit.applied(text)
+        return texts
+
+
+def parse(text: str) -> Iterator[Bug]:
+    bug: Bug | None = None
+    lines: list[str] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line or line.startswith("#"):
+            lines = None
+        elif line.startswith("[") and line.endswith("]"):
+            if bug:
+                yield bug
+            bug, lines = Bug(line[1:-1]), None
+        elif line.startswith("|") and lines is not None:
+            lines.append(line[1:])
+        else:
+            key, colon, value = line.partition(":")
+            if bug is None or not colon:
+                raise BadList(f"line {number} is neither key, name nor code: {line}")
+            lines = None
+            if key == "file":
+                bug.edits.append(Edit(value.strip()))
+            elif key in ("find", "replace") and bug.edits:
+                lines = bug.edits[-1].find if key == "find" else bug.edits[-1].replace
+            else:
+                bug.fields[key] = value.strip()
+    if bug:
+        yield bug
+
+
+def bugs() -> list[Bug]:
+    """All of them, in the order of the files."""
+    files = sorted((HERE / "bugs").glob("*.bugs"))
+    return [bug for file in files for bug in parse(file.read_text(encoding="utf-8"))]
