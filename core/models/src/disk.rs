@@ -101,6 +101,10 @@ impl Storage for Disk {
         Ok(())
     }
 
+    fn boot_id(&self) -> [u8; 16] {
+        [1; 16]
+    }
+
     fn network_kind(&self, _path: &Path) -> Result<Option<&'static str>> {
         Ok(None)
     }
