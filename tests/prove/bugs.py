@@ -1,13 +1,14 @@
 """The list of planted bugs: what stands in bugs/*.bugs, and putting one into a tree.
 
 A bug begins with its name in brackets; lines `key: value` follow: `promise` (those it breaks),
-`what` (it does wrong, in plain words), `suites` (to be tried in this order), and for each change
+`what` (it does wrong, in plain words), `suites` (to be tried in this order; behind the name of one
+of Rust's may stand a part of the names of its tests, so that no others run), and for each change
 `file`, then `find` and `replace` with the lines of code behind bars:
 
     [name-of-the-bug]
     promise: P2
     what: a send returns before its message is on disk
-    suites: unit, simulation
+    suites: unit log::, simulation
     file: core/src/log/durable.rs
     find:
     |        while self.block.synced() < offset {
@@ -66,8 +67,13 @@ class Bug:
         return self.fields["what"]
 
     @property
-    def suites(self) -> list[str]:
-        return [suite.strip() for suite in self.fields["suites"].split(",")]
+    def suites(self) -> list[tuple[str, str]]:
+        """Suites, each with the part of it that is to be run: of no name but this, or all."""
+        found = []
+        for suite in self.fields["suites"].split(","):
+            name, _, part = suite.strip().partition(" ")
+            found.append((name, part))
+        return found
 
     def changed(self, read: Callable[[str], str]) -> dict[str, str]:
         """Texts of the files that the bug changes, by their paths, from what `read` says."""

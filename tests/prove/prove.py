@@ -6,15 +6,17 @@ prove.py --list       names and descriptions
 
 The tree is copied to build/prove/tree and built in build/prove, so that nothing else is touched.
 First the suites run without a bug: one that fails then would prove nothing. Of each bug the suites
-that it names run until one fails; its first failing test is what caught the bug. A bug that does not
-compile is an error of the list, not a catch. A bug that makes a suite wait for ever is caught by the
-bound that the test has, or by the runner's, which is then named.
+that it names run until one fails; its first failing test is what caught the bug. A bug that does
+not compile is an error of the list, not a catch. A bug that makes a suite wait for ever is caught
+by the bound that the test has, or by the runner's, which is then named.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -62,16 +64,15 @@ class Prover:
         if CAUGHT.exists():
             self.caught = json.loads(CAUGHT.read_text(encoding="utf-8"))
 
-    def fails(self, name: str, bug: str) -> str | None:
-        """The test of a suite that fails with the tree as it is now."""
-        log = self.logs / f"{bug}.{name.replace(' ', '-')}.log"
-        build(self.suites[name], PLACES, log)
-        failure = run(self.suites[name], PLACES, log)
-        return failure.test if failure else None
+    def fails(self, name: str, bug: str, part: str = "") -> str | None:
+        """The test of a suite, or of a part of it, that fails with the tree as it is now."""
+        suite, log = self.suites[name].part(part), self.logs / f"{bug}.{name}.log"
+        build(suite, PLACES, log)
+        return run(suite, PLACES, log)
 
     def without_a_bug(self, chosen: list[Bug]) -> bool:
         """Whether all suites that the bugs name pass without one."""
-        named = {suite for bug in chosen for suite in bug.suites}
+        named = {suite for bug in chosen for suite, _ in bug.suites}
         well = True
         for name in (name for name in self.suites if name in named):
             began = time.monotonic()
@@ -85,13 +86,13 @@ class Prover:
         """Plants a bug, runs its suites until one fails, and takes the bug out again."""
         began = time.monotonic()
         self.caught.pop(bug.name, None)
-        said = f"NOT CAUGHT by {', '.join(bug.suites)}"
+        said = f"NOT CAUGHT by {bug.fields['suites']}"
         texts = bug.changed(lambda name: (ROOT / name).read_text(encoding="utf-8"))
         try:
             for name, text in texts.items():
                 write_if_new(PLACES.tree / name, text.encode())
-            for suite in bug.suites:
-                if test := self.fails(suite, bug.name):
+            for suite, part in bug.suites:
+                if test := self.fails(suite, bug.name, part):
                     self.caught[bug.name] = [suite, test]
                     said = f"caught by {suite}: {test}"
                     break
@@ -131,8 +132,14 @@ def prove(names: list[str]) -> int:
         print(f"no such bugs: {' '.join(sorted(unknown))}; --list names all")
         return 2
     chosen = [bug for bug in known if not names or bug.name in names]
-    copy_tree()
     prover = Prover()
+    with (WORK / "lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        return prove_each(prover, chosen)
+
+
+def prove_each(prover: Prover, chosen: list[Bug]) -> int:
+    copy_tree()
     began = time.monotonic()
     if not prover.without_a_bug(chosen):
         return 1
@@ -146,7 +153,9 @@ def prove(names: list[str]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("bugs", nargs="*", metavar="NAME")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -154,6 +163,9 @@ def main() -> int:
     if options.list:
         print("\n".join(f"{bug.name}: {bug.what} ({bug.promise})" for bug in bugs()))
         return 0
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     try:
         return write_table(Prover().caught) if options.table else prove(options.bugs)
     except (BadList, NotBuilt) as error:

@@ -9,11 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 SIMULATED_SECONDS = 20
 SOAKED_SECONDS = 40
+
+QUICK_BUILDS = {
+    f"CARGO_PROFILE_{profile}_{setting}": value
+    for profile in ("CHECKED", "RELEASE")
+    for setting, value in (
+        ("OPT_LEVEL", "1"), ("DEBUG", "0"), ("CODEGEN_UNITS", "64"), ("INCREMENTAL", "true"),
+    )
+}  # fmt: skip
+"""A bug is built in seconds so, and found by tests that are hardly slower."""
 
 Command = list[str]
 
@@ -48,13 +57,9 @@ class Suite:
     bound: float
     environment: dict[str, str] = field(default_factory=dict)
 
-
-@dataclass
-class Failure:
-    """What failed first, and where all of the output is."""
-
-    test: str
-    log: Path
+    def part(self, tests: str) -> Suite:
+        """Of a suite of Rust: those tests whose names have this in them."""
+        return replace(self, run=[*self.run, tests]) if tests else self
 
 
 class NotBuilt(Exception):
@@ -113,7 +118,7 @@ def suites(places: Places) -> dict[str, Suite]:
             [*test, "--lib", "--", "--skip", "simulation::", "--skip", "fuzzing::"],
             240,
         ),
-        "fuzz regressions": Suite(
+        "fuzz": Suite(
             [[*test, "--lib", "--no-run"]], [*test, "--lib", "--", "fuzzing::"], 240
         ),
         "simulation": Suite(
@@ -125,7 +130,9 @@ def suites(places: Places) -> dict[str, Suite]:
         "processes": Suite([[*test, *processes, "--no-run"]], [*test, *processes], 300),
         "models": Suite([[*models, "--no-run"]], models, 600),
         "shuttle": Suite(
-            [[*models, "--features", "shuttle", "--no-run"]], [*models, "--features", "shuttle"], 600
+            [[*models, "--features", "shuttle", "--no-run"]],
+            [*models, "--features", "shuttle"],
+            600,
         ),
         "c": Suite(
             [cdylib], ["bash", "tests/c/run.sh"], 300, {"RELEASE": str(places.libraries)}
@@ -149,20 +156,26 @@ def suites(places: Places) -> dict[str, Suite]:
 def build(suite: Suite, places: Places, log: Path) -> None:
     for command in suite.build:
         with log.open("wb") as output:
-            done = subprocess.run(command, cwd=places.tree, stdout=output, stderr=output)
+            done = subprocess.run(
+                command,
+                cwd=places.tree,
+                env={**os.environ, **QUICK_BUILDS},
+                stdout=output,
+                stderr=output,
+            )
         if done.returncode != 0:
             raise NotBuilt(f"{' '.join(command)} failed; see {log}")
 
 
-def run(suite: Suite, places: Places, log: Path) -> Failure | None:
-    """Runs a built suite until a test fails, or to its end. None if nothing failed."""
+def run(suite: Suite, places: Places, log: Path) -> str | None:
+    """Runs a built suite until a test fails, or to its end. What failed first, if anything did."""
     over = threading.Event()
     began = time.monotonic()
     # A session of its own, so that it ends with all the processes that it started.
     process = subprocess.Popen(
         suite.run,
         cwd=places.tree,
-        env={**os.environ, **suite.environment},
+        env={**os.environ, **QUICK_BUILDS, **suite.environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -191,7 +204,7 @@ def run(suite: Suite, places: Places, log: Path) -> Failure | None:
     seconds = time.monotonic() - began
     with log.open("a", encoding="utf-8") as output:
         output.write(f"\nfailed after {seconds:.0f} s: {failed}\n")
-    return Failure(failed, log)
+    return failed
 
 
 def first_failure(process: subprocess.Popen[str], log: Path) -> tuple[str | None, str]:
