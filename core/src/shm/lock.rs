@@ -324,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn p17_what_a_panic_left_in_the_middle_is_inherited() {
+        let word = AtomicU32::new(0);
+        let panics = || {
+            let _held = OwnerLock::try_hold(&word, DEAD);
+            panic!("in the middle");
+        };
+        std::thread::scope(|scope| scope.spawn(panics).join().expect_err("panics"));
+        let world = World(AtomicBool::new(false));
+        let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5));
+        assert_eq!(got.expect("inherited"), Acquired::Inherited(NOBODY));
+    }
+
+    #[test]
     fn p17_p18_a_word_that_names_nobody_is_inherited() {
         // A generation without a slot, with and without the waiters' bit.
         for found in [1 << SLOT_BITS, WAITERS | 1 << SLOT_BITS] {
