@@ -6,9 +6,10 @@ prove.py --list       names and descriptions
 
 The tree is copied to build/prove/tree and built in build/prove, so that nothing else is touched.
 First the suites run without a bug: one that fails then would prove nothing. Of each bug the suites
-that it names run until one fails; its first failing test is what caught the bug. A bug that does
-not compile is an error of the list, not a catch. A bug that makes a suite wait for ever is caught
-by the bound that the test has, or by the runner's, which is then named.
+that it names run until one fails; its first failing test is what caught the bug, if it fails again
+alone, so that no chance counts. A bug that does not compile is an error of the list, not a catch.
+A bug that makes a suite wait for ever is caught by the bound that the test has, or by the runner's,
+which is then named.
 """
 
 from __future__ import annotations
@@ -70,6 +71,17 @@ class Prover:
         build(suite, PLACES, log)
         return run(suite, PLACES, log)
 
+    def catch(self, name: str, bug: str, part: str) -> str | None:
+        """As `fails`, of a test that fails again when it runs alone, or again with the others.
+
+        One that failed by chance, as on a machine that is too busy, is no catch.
+        """
+        test = self.fails(name, bug, part)
+        only = self.suites[name].only(test) if test else None
+        if only is None or run(only, PLACES, self.logs / f"{bug}.{name}.alone.log"):
+            return test
+        return test if test == self.fails(name, bug, part) else None
+
     def without_a_bug(self, chosen: list[Bug]) -> bool:
         """Whether all suites that the bugs name pass without one."""
         named = {suite for bug in chosen for suite, _ in bug.suites}
@@ -92,7 +104,7 @@ class Prover:
             for name, text in texts.items():
                 write_if_new(PLACES.tree / name, text.encode())
             for suite, part in bug.suites:
-                if test := self.fails(suite, bug.name, part):
+                if test := self.catch(suite, bug.name, part):
                     self.caught[bug.name] = [suite, test]
                     said = f"caught by {suite}: {test}"
                     break

@@ -56,10 +56,18 @@ class Suite:
     run: Command
     bound: float
     environment: dict[str, str] = field(default_factory=dict)
+    alone: Command | None = None
+    """Runs the one test whose name follows."""
 
     def part(self, tests: str) -> Suite:
         """Of a suite of Rust: those tests whose names have this in them."""
         return replace(self, run=[*self.run, tests]) if tests else self
+
+    def only(self, test: str) -> Suite | None:
+        """As a suite: the one test of a suite of Rust, if that is one."""
+        if self.alone is None or not re.fullmatch(r"[\w:]+", test):
+            return None
+        return replace(self, run=[*self.alone, test, "--exact"])
 
 
 class NotBuilt(Exception):
@@ -86,6 +94,8 @@ def suites(places: Places) -> dict[str, Suite]:
         cargo, "test", "--locked", "--release", "--target-dir", str(places.work / "models"),
         "--manifest-path", str(places.tree / "core/models/Cargo.toml"),
     ]  # fmt: skip
+    shuttle = [*models, "--features", "shuttle"]
+    lib = [*test, "--lib"]
     # The house tests look at sources, and would catch a bug by its looks.
     processes = [
         argument
@@ -114,25 +124,25 @@ def suites(places: Places) -> dict[str, Suite]:
     stepper = ["cc", *flags, f"{sources}/stepper.c", f"{sources}/locks.c"]
     return {
         "unit": Suite(
-            [[*test, "--lib", "--no-run"]],
-            [*test, "--lib", "--", "--skip", "simulation::", "--skip", "fuzzing::"],
-            240,
+            [[*lib, "--no-run"]],
+            [*lib, "--", "--skip", "simulation::", "--skip", "fuzzing::"],
+            240, alone=[*lib, "--"],
         ),
         "fuzz": Suite(
-            [[*test, "--lib", "--no-run"]], [*test, "--lib", "--", "fuzzing::"], 240
+            [[*lib, "--no-run"]], [*lib, "--", "fuzzing::"], 240, alone=[*lib, "--"]
         ),
         "simulation": Suite(
-            [[*test, "--lib", "--no-run"]],
-            [*test, "--lib", "--", "simulation::", "--skip", "simulation::soak"],
-            240,
-            {"LIBQUEUE_SIM_SHORT": str(SIMULATED_SECONDS)},
+            [[*lib, "--no-run"]],
+            [*lib, "--", "simulation::", "--skip", "simulation::soak"],
+            240, {"LIBQUEUE_SIM_SHORT": str(SIMULATED_SECONDS)}, [*lib, "--"],
         ),
-        "processes": Suite([[*test, *processes, "--no-run"]], [*test, *processes], 300),
-        "models": Suite([[*models, "--no-run"]], models, 600),
+        "processes": Suite(
+            [[*test, *processes, "--no-run"]], [*test, *processes],
+            300, alone=[*test, *processes, "--"],
+        ),
+        "models": Suite([[*models, "--no-run"]], models, 600, alone=[*models, "--"]),
         "shuttle": Suite(
-            [[*models, "--features", "shuttle", "--no-run"]],
-            [*models, "--features", "shuttle"],
-            600,
+            [[*shuttle, "--no-run"]], shuttle, 600, alone=[*shuttle, "--"]
         ),
         "c": Suite(
             [cdylib], ["bash", "tests/c/run.sh"], 300, {"RELEASE": str(places.libraries)}
