@@ -41,13 +41,14 @@ class Edit:
     replace: list[str] = field(default_factory=list)
 
     def applied(self, text: str) -> str:
-        find = "".join(f"{line}\n" for line in self.find)
-        # The beginning of a line, or what is found could be the end of a longer one.
-        places = (f"\n{text}").count(f"\n{find}") if find else 0
-        if places != 1:
-            raise BadList(f"{self.file} has these lines {places} times, expected once:\n{find}")
-        replace = "".join(f"{line}\n" for line in self.replace)
-        return (f"\n{text}").replace(f"\n{find}", f"\n{replace}")[1:]
+        lines, length = text.split("\n"), len(self.find)
+        starts = range(len(lines) - length + 1) if length else range(0)
+        places = [at for at in starts if lines[at : at + length] == self.find]
+        if len(places) != 1:
+            find = "\n".join(self.find)
+            raise BadList(f"{self.file} has these lines {len(places)} times, not once:\n{find}")
+        lines[places[0] : places[0] + length] = self.replace
+        return "\n".join(lines)
 
 
 @dataclass

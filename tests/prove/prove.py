@@ -109,7 +109,7 @@ class Prover:
                     said = f"caught by {suite}: {test}"
                     break
         except NotBuilt as error:
-            said = f"DOES NOT COMPILE, an error of the list: {error}"
+            said = f"NOT BUILT, which is no catch: {error}"
         finally:
             for name in texts:
                 write_if_new(PLACES.tree / name, (ROOT / name).read_bytes())

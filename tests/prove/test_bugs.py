@@ -51,7 +51,7 @@ def test_lines_are_found_once_or_not_at_all() -> None:
     edit = Edit("a file", ["  b"], ["  c", "  d"])
     assert edit.applied("a\n  b\n    b\n") == "a\n  c\n  d\n    b\n"
     for text in ("a\n", "  b\n  b\n", "    b\n"):
-        with pytest.raises(BadList, match="expected once"):
+        with pytest.raises(BadList, match="not once"):
             edit.applied(text)
 
 
