@@ -19,6 +19,7 @@ RELEASE := $(ROOT)/target/release
 
 include python/build.mk
 include tests/soak/build.mk
+include tests/prove/build.mk
 
 ## all: the C library, libqueue.so and libqueue.a, in target/release
 all: library
@@ -56,7 +57,7 @@ demo-data: | venv
 	if [ "$(INPUT)" = "$(BUILD)/data/flights.csv" ]; then $(PYTHON) demo/fetch.py $(BUILD)/data; fi
 
 ## test: everything: Rust, C, Python, header, stubs, linters, models, demo, benches, a minute of soak
-test: lint test-rust test-models test-c test-python test-demo test-soak bench-short
+test: lint test-rust test-models test-c test-python test-prove test-demo test-soak bench-short
 
 test-rust:
 	$(CARGO) test --locked --profile checked -p libqueue -p libqueue-ffi -p libqueue-benches

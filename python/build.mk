@@ -38,12 +38,12 @@ test-python: install-python
 
 lint-python: install-python
 	$(VENV)/bin/ruff format --config python/pyproject.toml --no-cache --check \
-	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) demo benches
+	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) $(TESTS_PROVE) demo benches
 	$(VENV)/bin/ruff check --config python/pyproject.toml --no-cache \
-	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) demo benches
+	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) $(TESTS_PROVE) demo benches
 	cd $(BUILD) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	  --cache-dir $(BUILD)/mypy -p libqueue
-	for tests in $(TESTS_PYTHON) $(TESTS_SOAK); do \
+	for tests in $(TESTS_PYTHON) $(TESTS_SOAK) $(TESTS_PROVE); do \
 	  (cd $$tests && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	    --cache-dir $(BUILD)/mypy .); \
 	done

@@ -8,7 +8,7 @@ use super::*;
 use crate::format::record::HEADER;
 use crate::format::segment::{RECORDS, SIZE_MIN, SegmentHeader};
 use crate::options::Start;
-use crate::storage::Disk;
+use crate::storage::{Disk, Fault, Twin};
 
 /// What a roller leaves that dies after it gave the new segment its name.
 fn name_segment(folder: &Path, base: u64) {
@@ -51,6 +51,25 @@ fn dead() -> Owner {
         slot: 5,
         generation: 5,
     }
+}
+
+#[test]
+fn p5_a_roll_whose_renaming_failed_leaves_the_log_as_it_was() {
+    let (twin, path) = (Twin::new(), Path::new("/p"));
+    let partition = open(Arc::new(twin.clone()), path);
+    let body = vec![1; 300_000];
+    partition.append(&[draft(&body)]).expect("append");
+    twin.fail(Fault::Name, 1);
+    let error = loop {
+        if let Err(error) = partition.append(&[draft(&body)]) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    twin.heal();
+    let next = partition.next_offset();
+    assert_eq!(partition.append(&[draft(&body)]).expect("append"), next);
+    assert_eq!(payloads(&partition).len() as u64, next + 1);
 }
 
 #[test]

@@ -287,6 +287,10 @@ mod tests {
         slot: 3,
         generation: 9,
     };
+    const HEIR: Owner = Owner {
+        slot: 4,
+        generation: 1,
+    };
     const ME: Owner = Owner {
         slot: 2045,
         generation: GENERATION_MASK,
@@ -323,6 +327,43 @@ mod tests {
         assert_eq!(got, Acquired::Inherited(DEAD));
         OwnerLock::release(&word, ME);
         assert_eq!(word.load(Ordering::SeqCst), 0);
+    }
+
+    /// Another heir takes the dead owner's lock between the question and the takeover.
+    struct Faster<'a>(&'a AtomicU32);
+
+    impl Liveness for Faster<'_> {
+        fn is_alive(&self, owner: Owner) -> bool {
+            if owner == DEAD {
+                self.0.store(HEIR.word() | WAITERS, Ordering::SeqCst);
+            }
+            owner == HEIR
+        }
+        fn describe(&self, owner: Owner) -> String {
+            format!("process in slot {}", owner.slot)
+        }
+    }
+
+    #[test]
+    fn p17_a_dead_owners_lock_has_one_heir() {
+        let word = AtomicU32::new(DEAD.word());
+        let error = OwnerLock::acquire(&word, ME, &Faster(&word), Duration::from_millis(20))
+            .expect_err("the heir has it");
+        assert_eq!(error.kind(), ErrorKind::Stuck);
+        assert!(OwnerLock::is_held_by(&word, HEIR), "robbed");
+    }
+
+    #[test]
+    fn p17_what_a_panic_left_in_the_middle_is_inherited() {
+        let word = AtomicU32::new(0);
+        let panics = || {
+            let _held = OwnerLock::try_hold(&word, DEAD);
+            panic!("in the middle");
+        };
+        std::thread::scope(|scope| scope.spawn(panics).join().expect_err("panics"));
+        let world = World(AtomicBool::new(false));
+        let got = OwnerLock::acquire(&word, ME, &world, Duration::from_secs(5));
+        assert_eq!(got.expect("inherited"), Acquired::Inherited(NOBODY));
     }
 
     #[test]

@@ -29,11 +29,16 @@ const SEED: &str = "LIBQUEUE_SIM_SEED";
 /// Set to go on with further histories for so many seconds.
 const SECONDS: &str = "LIBQUEUE_SIM_SECONDS";
 
-/// Seconds of the short form of each.
+/// Seconds of the short form of each, and what sets others.
 const SHORT: u64 = 25;
+const SHORT_SECONDS: &str = "LIBQUEUE_SIM_SHORT";
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+fn short_seconds() -> u64 {
+    number(SHORT_SECONDS).unwrap_or(SHORT)
 }
 
 /// Runs histories with rising seeds, in as many threads as there are processors, until the time is
@@ -106,27 +111,27 @@ fn long(shape: Shape, first: u64, seconds: u64, every: usize, cases: usize, seed
 
 #[test]
 fn p2_p3_p4_p5_p6_p12_short_histories_survive_a_crash_at_every_event_in_every_case() {
-    short(1, SHORT, 96, 6);
+    short(1, short_seconds(), 96, 6);
 }
 
 #[test]
 fn p2_p3_p4_p5_p6_p12_long_histories_survive_crashes_at_many_events() {
-    long(Shape::Long, 1_000, SHORT, 200, 4, 2);
+    long(Shape::Long, 1_000, short_seconds(), 200, 4, 2);
 }
 
 #[test]
 fn p2_p6_p11_p12_wide_histories_survive_crashes_while_windows_grow_and_go_round() {
-    long(Shape::Wide, 1_000, SHORT, 2_000, 0, 2);
+    long(Shape::Wide, 1_000, short_seconds(), 2_000, 0, 2);
 }
 
 #[test]
 fn p1_p2_p10_p17_the_living_go_on_with_what_one_was_at_that_died_at_any_event() {
-    run("survivors", 1, SHORT, second::run_until_a_death);
+    run("survivors", 1, short_seconds(), second::run_until_a_death);
 }
 
 #[test]
 fn p5_histories_on_a_disk_that_fails_lose_nothing_and_go_on_when_it_is_well_again() {
-    run("failing disks", 1, SHORT, faults::run);
+    run("failing disks", 1, short_seconds(), faults::run);
 }
 
 /// The long form, `make soak-sim`.

@@ -103,3 +103,33 @@ impl StoreInner {
         work()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::Mapping;
+    use crate::storage::{Fault, Twin};
+
+    #[test]
+    fn p5_what_was_given_up_for_dead_letters_is_nobody_elses_before_it_is_back() {
+        let (twin, store) = (Twin::new(), Path::new("/store"));
+        twin.create_dir(store, 0o770).expect("folder");
+        let memory = Arc::new(Mapping::anonymous(4096).expect("memory"));
+        let header = Region::new(&memory, 0, 4096).expect("header");
+        let me = Owner {
+            slot: 3,
+            generation: 9,
+        };
+        let may_take_room = Ballast::of(store, header.clone(), me, 0o660).guard();
+        may_take_room(&twin).expect("nothing was given up");
+        header.store(header::BALLAST_GIVEN_UP, 1, Ordering::Release);
+        twin.fail(Fault::Allocate, 1);
+        let error = may_take_room(&twin).expect_err("the disk is full");
+        assert_eq!(error.kind(), ErrorKind::DiskFull);
+        assert!(error.message().contains("dead letters"), "{error}");
+        twin.heal();
+        may_take_room(&twin).expect("it is laid in again");
+        let laid_in = twin.exists(&store.join(names::BALLAST)).expect("look");
+        assert!(laid_in, "others go first");
+    }
+}

@@ -9,6 +9,7 @@ mod gaps;
 mod legacy;
 mod opening;
 mod roles;
+mod wakes;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

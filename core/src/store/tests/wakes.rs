@@ -1,0 +1,72 @@
+//! Whoever makes a message ready wakes who sleeps for it. A sleeper that nobody wakes looks again
+//! after a beat, so that no test with a sleeper would miss the wake-up: these look at the event
+//! words themselves.
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::format::control::block as words;
+use crate::shm::EventCount;
+use crate::storage::Twin;
+use crate::store::{Consumer, ConsumerOptions, Message, Topic};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// A topic with two consumers of one group, in a store that nobody tends.
+struct Scene {
+    _store: Store,
+    topic: Topic,
+    consumer: Consumer,
+    other: Consumer,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World {
+            storage: Arc::new(Twin::new()),
+            clock: Arc::new(ManualClock::new(0, 1_000_000)),
+            housekeeping: false,
+        };
+        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
+        let topic = store.topic("t", &Default::default()).expect("topic");
+        let with = ConsumerOptions::default();
+        let consumer = topic.consumer("g", &with).expect("consumer");
+        let other = topic.consumer("g", &with).expect("consumer");
+        Self {
+            _store: store,
+            topic,
+            consumer,
+            other,
+        }
+    }
+
+    /// Whether one that announced that it sleeps, as `receive` does, is woken by what is done.
+    fn wakes(&self, what: impl FnOnce()) -> bool {
+        let group = &self.other.group;
+        let event = group.block.head.word32(words::EVENT);
+        let token = EventCount::prepare(event);
+        EventCount::prepare(group.topic.block.head.word32(words::GROUPS_EVENT));
+        what();
+        EventCount::wait(event, token, Duration::ZERO)
+    }
+}
+
+#[test]
+fn p10_a_message_that_is_sent_or_ready_again_wakes_who_sleeps_for_it() {
+    let scene = Scene::new();
+    assert!(!scene.wakes(|| {}), "woken by nothing");
+    let send = || {
+        assert_eq!(
+            scene.topic.send(&Message::new(b"x")).expect("send").offset,
+            0
+        )
+    };
+    assert!(scene.wakes(send), "slept through a send");
+    let batch = scene.consumer.receive(1, NOW).expect("receive");
+    let receipts = [batch[0].receipt()];
+    let release = || scene.consumer.release(&receipts).expect("release");
+    assert!(scene.wakes(release), "slept through a release");
+    let batch = scene.consumer.receive(1, NOW).expect("receive");
+    assert_eq!(batch.len(), 1);
+    let close = || scene.consumer.close().expect("close");
+    assert!(scene.wakes(close), "slept through what a close gave back");
+}
