@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bugs import ROOT
+
 SIMULATED_SECONDS = 20
 SOAKED_SECONDS = 40
 
@@ -99,7 +101,7 @@ def suites(places: Places) -> dict[str, Suite]:
     # The house tests look at sources, and would catch a bug by its looks.
     processes = [
         argument
-        for path in sorted((places.tree / "core/tests").iterdir())
+        for path in sorted((ROOT / "core" / "tests").iterdir())
         for name in [path.stem]
         if name != "house" and (path.suffix == ".rs" or (path / "main.rs").exists())
         for argument in ("--test", name)
