@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::tests::{Dice, open, policy};
 use super::*;
+use crate::format::window::{header, state};
 use crate::log::Cursor;
 use crate::storage::{Storage, Twin};
 
@@ -182,7 +183,7 @@ fn p6_p18_an_end_beyond_the_ring_is_a_jump_that_was_cut_short_and_no_walk_for_ev
             window.ack(taken.offset, taken.attempt);
         }
         // As one leaves it that died in `settle_gap`.
-        write_word(&twin, crate::format::window::header::NEXT, end);
+        write_word(&twin, header::NEXT, end);
         let mut window = open(&twin);
         window.check_span().expect("can be");
         assert!(window.started_batches(|_| true).is_empty());
@@ -197,7 +198,7 @@ fn p6_p18_an_end_beyond_the_ring_is_a_jump_that_was_cut_short_and_no_walk_for_ev
 fn p18_a_floor_behind_the_end_is_an_error() {
     let (twin, policy) = (Twin::new(), policy(false));
     begin(&twin, &policy);
-    write_word(&twin, crate::format::window::header::FLOOR, u64::MAX - 1);
+    write_word(&twin, header::FLOOR, u64::MAX - 1);
     let error = open(&twin).check_span().expect_err("no window is so");
     assert!(error.message().contains("/w"), "{error}");
 }
@@ -276,5 +277,43 @@ fn p6_an_entry_that_a_power_loss_took_is_no_later_round_however_large_the_offset
             start,
             "seed {seed}: unsettled messages are skipped"
         );
+    }
+}
+
+#[test]
+fn p11_p12_what_is_dying_behind_one_that_a_power_loss_took_back_is_never_ready() {
+    for dies_first in [true, false] {
+        let (twin, policy) = (Twin::new(), policy(true));
+        let mut window = begin(&twin, &policy);
+        for offset in 0..3 {
+            let admitted = window.admit(&policy, offset, offset * 8, Some(77));
+            window.set_cursor(Cursor::at_offset(offset + 1));
+            if let Admit::Ready(index) = admitted {
+                window.make_ready(index);
+            }
+        }
+        let take = |window: &mut Window| window.take_ready(10, 0, 0).map(|taken| taken.offset);
+        assert_eq!(take(&mut window), Some(0));
+        window.ack(0, 1);
+        assert_eq!(take(&mut window), Some(1));
+        window.give_up(1, 1, 1, 1);
+        // On disk: that 1 is dying, and of 0 what stood there before it was settled.
+        window.head.set(header::FLOOR, 0);
+        window.entries.set_state(0, state::READY);
+        let none = Batches::new();
+        window.rebuild(&policy, Life::NewBoot, &none, (0, 1), &mut |_, _| true);
+        if dies_first {
+            window.settle_dead(&[1]);
+        }
+        assert_eq!(take(&mut window), Some(0), "the first of its key");
+        assert_eq!(take(&mut window), None);
+        window.ack(0, 2);
+        if !dies_first {
+            assert_eq!(take(&mut window), None, "1 is dying, 2 behind it");
+            window.settle_dead(&[1]);
+        }
+        assert_eq!(take(&mut window), Some(2));
+        window.ack(2, 1);
+        assert_eq!((window.floor(), window.counter(Counter::Held)), (3, 0));
     }
 }

@@ -63,6 +63,8 @@ impl Window {
         let mut freed = false;
         if self.entries.key_hash(index) != 0
             && let Some(next) = self.keys.leave(&self.entries, index)
+            // Never handed out again (P12), it still goes before those behind it.
+            && self.entries.state(next) != state::DYING
         {
             self.count(Counter::Held, -1);
             self.make_ready(next);
