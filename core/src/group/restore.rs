@@ -22,6 +22,9 @@ pub struct Truth {
     pub boot: [u64; 2],
     /// The counters, in the order of `Counter`.
     pub counters: Vec<u64>,
+    /// Entries that were in use for sure: fewer than there are where the ring was doubled and not
+    /// yet on disk; those may still stand in the places that they had before.
+    pub usable: u64,
     /// As many entries as the window's capacity, that of offset `n` at `n mod capacity`. Where a
     /// record is stands in them as in the log that the window is for.
     pub entries: Vec<[u64; ENTRY_WORDS]>,
@@ -34,6 +37,7 @@ impl Truth {
         Self {
             floor: offset,
             next: offset,
+            usable: CAPACITY_MIN,
             entries: vec![[0; ENTRY_WORDS]; CAPACITY_MIN as usize],
             ..Self::default()
         }
@@ -61,7 +65,7 @@ impl Window {
         window.head.set(header::CAPACITY, capacity);
         window.refresh()?;
         let words = [
-            (header::USABLE, capacity),
+            (header::USABLE, truth.usable),
             (header::EPOCH, truth.epoch),
             (header::NEXT, truth.next),
             (header::DEAD_FROM, truth.dead_from),

@@ -1,17 +1,18 @@
 //! One partition: every record of every segment, and which offsets can be read.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
 use super::log::{Log, Reserved};
 use super::message;
 use super::plan::{PartitionPlan, TopicPlan};
-use super::records::{Bounds, Item};
+use super::records::{Bounds, Item, Records};
 use super::verify::Run;
 use super::{PartitionReport, opened, ranges};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
-use crate::format::record::{END, Header, MESSAGE, PADDING, RESERVED};
+use crate::format::record::{END, Header, MESSAGE, MORE, PADDING, RESERVED};
 
 /// No segment.
 pub(super) const NONE: u64 = u64::MAX;
@@ -192,6 +193,10 @@ impl Partition<'_> {
         let mark = self.reserved.newest.filter(|r| r.mark_segment == base);
         let exact = self.reserved.is_end_known() && later.is_empty();
         let closed = later.iter().any(|one| one.filled);
+        let torn_from = match self.reserved.newest {
+            Some(mark) if mark.mark_segment == base => mark.mark_position,
+            _ => 0,
+        };
         Bounds {
             from: self.log.next,
             below: later.first().map_or(u64::MAX, |next| next.base),
@@ -203,6 +208,10 @@ impl Partition<'_> {
             end: mark
                 .filter(|_| exact)
                 .map_or(u64::MAX, |mark| mark.mark_position),
+            whole_to: match self.may_be_torn(base, torn_from) {
+                true => torn_from,
+                false => u64::MAX,
+            },
         }
     }
 
@@ -222,43 +231,41 @@ impl Partition<'_> {
         };
         // Of a header page that is damaged the records may be whole.
         run.report_all(path, opened.wrong);
-        let began = run.done();
+        let (began, mut batch) = (run.done(), Vec::new());
         while let Some(item) = records.next()? {
             run.at(began + records.position())?;
             let ending = match item {
                 Item::Record {
                     position, header, ..
                 } => {
-                    let behind = records.position();
-                    self.check_mark_in(run, base, position..behind, &header);
-                    self.record(run, &header);
+                    batch.push((position..records.position(), header));
+                    let more = header.kind == MESSAGE && header.flags & MORE != 0;
+                    if more && self.may_be_torn(base, position) {
+                        continue;
+                    }
+                    for (span, header) in batch.drain(..) {
+                        self.record(run, base, span.clone(), &header);
+                        if header.kind == MESSAGE {
+                            self.message(run, path, &mut records, span.start, &header, take)?;
+                        }
+                    }
                     match header.kind {
                         END => Ending::Sealed(position, header.offset),
-                        MESSAGE => {
-                            let (last, closed) = (self.timestamp_ns, self.reserved.is_end_known());
-                            let wrong = message::check(
-                                &mut records.bytes,
-                                position,
-                                &header,
-                                last,
-                                closed,
-                            )?;
-                            if let Some(what) = wrong {
-                                run.report.damaged(path, position, what);
-                            }
-                            self.timestamp_ns = last.max(header.timestamp_ns);
-                            run.hand_over(|| take(&mut records.bytes, position, &header))?;
-                            Ending::Open(behind)
-                        }
-                        _ => Ending::Open(behind),
+                        _ => Ending::Open(records.position()),
                     }
                 }
-                Item::Nothing { position } => Ending::Open(position),
-                Item::Damaged { position, .. } if self.may_be_torn(base, position) => {
-                    self.log.torn = Some((path.clone(), position));
+                Item::Nothing { position } | Item::Damaged { position, .. }
+                    if !batch.is_empty()
+                        || matches!(item, Item::Damaged { .. })
+                            && self.may_be_torn(base, position) =>
+                {
+                    // Of a batch that is not whole recovery cuts all (P2).
+                    let from = batch.first().map_or(position, |(span, _)| span.start);
+                    self.log.torn = Some((path.clone(), from));
                     self.ends(Ending::Torn);
                     return Ok(());
                 }
+                Item::Nothing { position } => Ending::Open(position),
                 // Somebody came back and sends: the log goes on.
                 Item::Damaged { position, .. }
                     if position == bounds.end && self.has_moved_on()? =>
@@ -278,8 +285,27 @@ impl Partition<'_> {
         Ok(())
     }
 
+    /// A whole message: what is wrong with what it says, and on to who takes it.
+    fn message(
+        &mut self,
+        run: &mut Run<'_>,
+        path: &Path,
+        records: &mut Records,
+        position: u64,
+        header: &Header,
+        take: &mut Take<'_>,
+    ) -> Result<()> {
+        let (last, closed) = (self.timestamp_ns, self.reserved.is_end_known());
+        if let Some(what) = message::check(&mut records.bytes, position, header, last, closed)? {
+            run.report.damaged(path, position, what);
+        }
+        self.timestamp_ns = last.max(header.timestamp_ns);
+        run.hand_over(|| take(&mut records.bytes, position, header))
+    }
+
     /// Which offsets a whole record stands for.
-    fn record(&mut self, run: &mut Run<'_>, header: &Header) {
+    fn record(&mut self, run: &mut Run<'_>, base: u64, span: Range<u64>, header: &Header) {
+        self.check_mark_in(run, base, span, header);
         let offset = header.offset;
         self.arrive(run, offset);
         if header.kind == END {

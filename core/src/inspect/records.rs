@@ -45,6 +45,8 @@ pub(super) struct Bounds {
     pub(super) filled_to: u64,
     /// Where records end for sure.
     pub(super) end: u64,
+    /// Behind it nothing counts that was being copied when the power was lost.
+    pub(super) whole_to: u64,
 }
 
 impl Default for Bounds {
@@ -54,6 +56,7 @@ impl Default for Bounds {
             below: u64::MAX,
             filled_to: 0,
             end: u64::MAX,
+            whole_to: u64::MAX,
         }
     }
 }
@@ -174,6 +177,10 @@ impl Records {
         let mut copy = [0; HEADER];
         copy.copy_from_slice(head);
         let mut header = Header::decode(&copy);
+        if header.kind == RESERVED && position >= self.bounds.whole_to {
+            let what = "a batch was being copied here when the power was lost";
+            return Ok(Found::Bad(what.into(), None));
+        }
         if header.kind == RESERVED {
             header = self.published(position, &copy, length)?.unwrap_or(header);
         }

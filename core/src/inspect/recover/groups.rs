@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Copy;
-use super::rebuild::{Around, rebuild, settled, slot};
+use super::rebuild::{Around, rebuild, settled};
 use super::truth::{Raw, Wanted};
 use crate::error::Result;
 use crate::format::names;
@@ -185,7 +185,7 @@ fn from_windows(plan: &GroupPlan) -> (Option<u64>, GroupConfig) {
 /// settled are in no segment, without damage to say so. For those that are gone nobody waits.
 fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
     let words = &raw.words;
-    let (floor, next) = (words[header::FLOOR], words[header::NEXT]);
+    let (floor, next) = (words[header::FLOOR], raw.end());
     let mut truth = Truth {
         epoch: words[header::EPOCH],
         floor,
@@ -193,6 +193,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         dead_from: words[header::DEAD_FROM],
         boot: [words[header::BOOT], words[header::BOOT + 1]],
         counters: words[header::COUNTERS..header::BOOT].to_vec(),
+        usable: raw.usable(),
         entries: raw.entries.clone(),
     };
     around.topic.pass_over(around.partition, next)?;
@@ -205,10 +206,13 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
             true
         })?;
     for offset in floor..next {
-        let entry = slot(&mut truth.entries, offset);
-        if entry[at::STATE] >> 32 != offset & LOW32 {
+        let is_of = |number: &usize| truth.entries[*number][at::STATE] >> 32 == offset & LOW32;
+        // Where it is, else where it was before the ring was doubled.
+        let numbers = [raw.capacity(), truth.usable].map(|ring| (offset & (ring - 1)) as usize);
+        let Some(number) = numbers.into_iter().find(is_of) else {
             continue;
-        }
+        };
+        let entry = &mut truth.entries[number];
         let open = !matches!(entry[at::STATE] & 0xFF, state::FRESH | state::SETTLED);
         match places.get(&offset) {
             Some(place) => entry[at::PLACE] = place & LOW32,

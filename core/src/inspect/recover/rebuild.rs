@@ -71,6 +71,7 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     let room = capacity.min(u64::from(around.limit));
     let mut truth = Truth {
         epoch: raw.map_or(0, |raw| (raw.words[header::EPOCH] + 1) & LOW32),
+        usable: capacity,
         entries: vec![[0; ENTRY_WORDS]; usize::try_from(capacity).unwrap_or(0)],
         ..Truth::beginning_at(floor)
     };
@@ -121,7 +122,7 @@ fn whole_offset(tag: u64, end: u64) -> Option<u64> {
 }
 
 /// The entry of an offset.
-pub(super) fn slot(entries: &mut [Entry], offset: u64) -> &mut Entry {
+fn slot(entries: &mut [Entry], offset: u64) -> &mut Entry {
     let mask = entries.len() as u64 - 1;
     &mut entries[(offset & mask) as usize]
 }

@@ -78,6 +78,21 @@ impl Raw {
     pub(super) fn capacity(&self) -> u64 {
         self.entries.len() as u64
     }
+
+    /// Entries that were in use for sure.
+    pub(super) fn usable(&self) -> u64 {
+        let written = self.words[header::USABLE];
+        match written.is_power_of_two() && written <= self.capacity() {
+            true => written,
+            false => self.capacity(),
+        }
+    }
+
+    /// First offset that was never looked at, as far as the ring goes.
+    pub(super) fn end(&self) -> u64 {
+        let (floor, next) = (self.words[header::FLOOR], self.words[header::NEXT]);
+        next.min(floor.saturating_add(self.capacity()))
+    }
 }
 
 /// All entries there is room for; `None` if the file has no room for the fewest.
@@ -111,16 +126,19 @@ fn read_ring(bytes: &mut Bytes, words: &Words, limit: u32) -> Result<Option<Vec<
 fn is_whole(words: &Words, entries: &[Entry], wanted: &Wanted, limit: u32) -> bool {
     let (floor, next) = (words[header::FLOOR], words[header::NEXT]);
     let capacity = entries.len() as u64;
-    let open = next.checked_sub(floor);
-    if words[header::CAPACITY] != capacity || open.is_none_or(|open| open > capacity) {
+    if words[header::CAPACITY] != capacity || floor > next {
         return false;
     }
     if words[header::CLEAN] != CLOSED {
-        // In use when everyone died: each entry is believed by itself, as when it is opened.
+        // In use when everyone died: each entry is believed by itself, as when it is opened, and
+        // its end may be that of a jump that was cut short.
         return words[header::MAGIC] == MAGIC
             && words[header::VERSION] == u64::from(VERSION)
             && words[header::LIMIT] == u64::from(limit)
             && next <= wanted.end;
+    }
+    if next - floor > capacity {
+        return false;
     }
     let mut sum = sum_header(|word| words[word]);
     for offset in floor..next {

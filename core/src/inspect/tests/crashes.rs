@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::format::record::{KIND, RESERVED};
 use crate::format::reserve::{Reserve, SLOT, SLOTS};
+use crate::inspect::recover;
 
 /// Changes the slot that counts.
 fn edit_reserve(store: &Path, edit: impl Fn(&mut Reserve)) {
@@ -88,6 +90,44 @@ fn p2_what_a_power_loss_tore_behind_the_mark_is_not_damage_and_before_it_is() {
     let damage = quietly(&dead).damage;
     assert_eq!(damage.len(), 1, "{damage:?}");
     assert_eq!(damage[0].position, RECORDS);
+    drop(topic);
+    store.close().expect("close");
+}
+
+#[test]
+fn p2_of_a_batch_that_a_power_loss_tore_nothing_counts() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+    let store = open(&live);
+    let topic = topic(&store, "t");
+    send(&topic, "key", b"on disk");
+    let mark = end(&live);
+    let batch = [&b"one"[..], b"two", b"three"].map(Message::new);
+    topic.send_many(&batch).expect("send");
+    copy(&live, &dead);
+    edit_reserve(&dead, |slot| {
+        (slot.mark_segment, slot.mark_position, slot.mark_offset) = (0, mark, 1);
+        slot.boot = [7; 16];
+    });
+    assert_eq!(quietly(&dead).messages, 4, "all of the batch is there");
+    let (segment, last) = (first_segment(&dead), end(&dead) - 64);
+    let whole = fs::read(&segment).expect("read");
+    // The last one's payload; its length; what the first one's kind was before it was published.
+    for (place, byte) in [
+        (last + 50, b"?"),
+        (last, b"\0"),
+        (mark + KIND as u64, &[RESERVED]),
+    ] {
+        put(&segment, place, byte);
+        let report = quietly(&dead);
+        assert_eq!(report.damage, [], "byte {place}");
+        let readable = &report.partitions[0].readable;
+        assert_eq!((readable.len(), &readable[0]), (1, &(0..1)), "byte {place}");
+        let recovered = folder.path().join(format!("recovered-{place}"));
+        let done = recover(&dead, &recovered, &mut |_, _| Ok(())).expect("recover");
+        assert_eq!((done.messages, done.losses.len()), (1, 0), "byte {place}");
+        fs::write(&segment, &whole).expect("write");
+    }
     drop(topic);
     store.close().expect("close");
 }

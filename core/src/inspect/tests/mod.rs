@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 mod dumps;
 mod invariants;
+mod windows;
 
 use std::fs;
 use std::path::{Path, PathBuf};
