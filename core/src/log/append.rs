@@ -140,6 +140,9 @@ impl Partition {
     pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {
         self.env.check_fence()?;
         drop(self.lock()?);
+        if self.block.poisoned() {
+            return Err(self.poisoned());
+        }
         // First: what is in a segment that no reserve speaks of is not recovered.
         if self.block.next_offset() + drafts.len() as u64 > self.block.limit() {
             self.raise_reserve(drafts.len() as u64)?;

@@ -121,6 +121,13 @@ impl Segment {
         &self.map
     }
 
+    /// Makes the kernel write these bytes again, and the header page, at the next sync.
+    pub(super) fn write_again(&self, from: u64, end: u64) {
+        self.map.dirty(0, RECORDS);
+        self.map
+            .dirty(from as usize, end.saturating_sub(from) as usize);
+    }
+
     /// Puts it on disk. Whoever named it opened it under the name it had before, which an error is
     /// not to tell of (P5).
     pub(crate) fn sync(&self) -> Result<()> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::Handle;
 use super::group::GroupInner;
 use super::topic::{Topic, unique_id};
+use super::untold::Untold;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::consumer::NAME_BYTES;
 use crate::options::GroupOptions;
@@ -28,7 +29,7 @@ pub struct Consumer {
     pub(super) name: String,
     pub(super) batch: AtomicU16,
     pub(super) turn: AtomicU16,
-    pub(super) pending: Mutex<Option<Error>>,
+    pub(super) untold: Mutex<Untold>,
     pub(super) closed: AtomicBool,
     handle: Mutex<Option<Handle>>,
 }
@@ -49,7 +50,7 @@ impl Topic {
             // Drawn, so that a batch is not taken for one of who had the slot before.
             batch: AtomicU16::new(unique_id() as u16),
             turn: AtomicU16::new(slot.0),
-            pending: Mutex::new(None),
+            untold: Mutex::default(),
             closed: AtomicBool::new(false),
             handle: Mutex::new(Some(store.register_handle(named))),
         })

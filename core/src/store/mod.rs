@@ -32,6 +32,7 @@ mod tended_group;
 mod tests;
 mod topic;
 mod topic_meta;
+mod untold;
 mod windows;
 
 pub use consumer::{Consumer, ConsumerOptions};

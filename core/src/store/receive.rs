@@ -1,6 +1,5 @@
 //! Receiving: what is ready again first, then what nobody has seen, then waiting.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -46,8 +45,9 @@ struct Looked {
 
 impl Consumer {
     /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
-    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Damage
-    /// is raised once, and settled (P3).
+    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Each
+    /// damaged message is settled, and raised once, by the next call if this one returns others
+    /// (P3).
     pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
         let mut found = Vec::new();
         if max == 0 {
@@ -56,6 +56,9 @@ impl Consumer {
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let store = &self.group.topic.store;
+        if let Some(error) = self.untold_damage() {
+            return Err(error);
+        }
         loop {
             self.check()?;
             self.take(max, &mut found)?;
@@ -95,19 +98,6 @@ impl Consumer {
             });
             EventCount::wait(group_event, token, BEAT.min(left).min(due));
         }
-    }
-
-    /// What went wrong beside messages that were returned; the next call would tell of it.
-    pub(crate) fn pending(&self) -> Option<Error> {
-        self.pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    pub(super) fn keep_pending(&self, error: Error) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.get_or_insert(error);
     }
 
     /// Looks for a moment whether something is sent; whether it was.

@@ -47,6 +47,9 @@ impl Topic {
     /// Sends all or, on an error, none: one lock and one publish for each partition. The ids come
     /// in the order of the messages. Messages without key and partition go to one partition
     /// together.
+    ///
+    /// Of messages for several partitions a failed sync, or a death in the middle of the call, may
+    /// leave those of some partitions in the log; the error then names them.
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;
@@ -154,13 +157,15 @@ impl TopicInner {
             self.partitions[number].make_room(&part(places))?;
         }
         let voids: Vec<u64> = self.partitions.iter().map(|log| log.voids()).collect();
-        let mut ids = vec![self.id(0, 0); drafts.len()];
+        let (mut ids, mut done) = (vec![self.id(0, 0); drafts.len()], Vec::new());
         for (number, places) in parts
             .iter()
             .enumerate()
             .filter(|(_, places)| !places.is_empty())
         {
-            let first = self.partitions[number].append(&part(places))?;
+            let first = self.partitions[number].append(&part(places));
+            let first = first.map_err(|error| sent_in_part(error, &done))?;
+            done.push(number);
             for (turn, place) in places.iter().enumerate() {
                 ids[*place] = self.id(number as u32, first + turn as u64);
             }
@@ -172,12 +177,30 @@ impl TopicInner {
     }
 
     fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
+        let (mut done, mut failed) = (Vec::new(), None);
         for (number, partition) in self.partitions.iter().enumerate() {
             let mine = ids.iter().filter(|id| id.partition == number as u32);
-            if let Some(last) = mine.map(|id| id.offset).max() {
-                partition.ensure_durable_since(last + 1, voids[number], SYNC_TIMEOUT)?;
+            let Some(last) = mine.map(|id| id.offset).max() else {
+                continue;
+            };
+            match partition.ensure_durable_since(last + 1, voids[number], SYNC_TIMEOUT) {
+                Ok(()) => done.push(number),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(sent_in_part(error, &done)))
     }
+}
+
+/// The error of a batch of which a part is in the log.
+#[cold]
+fn sent_in_part(error: Error, done: &[usize]) -> Error {
+    if done.is_empty() {
+        return error;
+    }
+    let numbers: Vec<String> = done.iter().map(usize::to_string).collect();
+    error.context(format!(
+        "the batch's messages for the partitions {} are in the log; do not send those again",
+        numbers.join(", ")
+    ))
 }
