@@ -104,14 +104,14 @@ fn p3_each_damaged_message_is_told_of_also_where_the_flow_never_runs_dry() {
         write(&partition.join(names::segment(0)), place + 48, b"?");
     }
     let (mut seen, mut told) = (0, Vec::new());
-    for _ in 0..40 {
-        topic.send(&Message::new(b"more")).expect("send");
-        match consumer.receive(1, NOW) {
+    for _ in 0..20 {
+        topic.send_many(&[Message::new(b"more"); 3]).expect("send");
+        match consumer.receive(3, NOW) {
             Ok(found) => seen += found.len(),
             Err(error) => told.push(error),
         }
     }
-    assert_eq!(seen, 36, "never dry");
+    assert!(seen > 40, "it never runs dry");
     assert_eq!(told.len(), 4);
     for (error, place) in told.iter().zip(places) {
         let named = format!("at byte {place}:");
