@@ -10,6 +10,7 @@ mod death;
 mod delivery;
 mod dying;
 mod forked;
+mod gone;
 mod group;
 mod group_meta;
 mod group_open;

@@ -6,8 +6,10 @@ mod damage;
 mod deaths;
 mod forks;
 mod gaps;
+mod gates;
 mod legacy;
 mod opening;
+mod returns;
 mod roles;
 mod wakes;
 
