@@ -26,6 +26,8 @@ pub(crate) struct GroupInner {
     pub(super) windows: Vec<Guarded<Window>>,
     /// Why messages failed for the last time that are on their way to the dead letters.
     pub(super) reasons: Mutex<HashMap<(u32, u64), Reason>>,
+    /// What could not be moved to the dead letters a moment ago.
+    pub(super) aside: Mutex<super::aside::Aside>,
     /// Damage among the dead letters that was told of.
     pub(super) told: Mutex<HashSet<String>>,
 }

@@ -1,5 +1,6 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod aside;
 mod ballast;
 mod cleanup;
 mod consumer;
@@ -16,6 +17,7 @@ mod group_meta;
 mod group_open;
 mod housekeeping;
 mod inner;
+mod letter;
 mod member;
 mod message;
 mod open;

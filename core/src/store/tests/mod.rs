@@ -8,6 +8,7 @@ mod forks;
 mod gaps;
 mod gates;
 mod legacy;
+mod moves;
 mod opening;
 mod returns;
 mod roles;
