@@ -83,7 +83,9 @@ pub struct TopicOptions {
     pub partitions: Option<u32>,
     /// Overrides the store's durability for this topic.
     pub durability: Option<Durability>,
-    /// Largest message in bytes: key, headers and payload. Default and limit: 1 GiB.
+    /// Largest message in bytes: key, headers and payload. Default and limit: 1 GiB. Dead letters
+    /// are never refused for it: they are as large as their messages, and the headers that say
+    /// where they came from.
     pub max_message_bytes: Option<u64>,
 }
 

@@ -39,7 +39,7 @@ pub mod header {
     pub const FIRST_BLOCK: usize = 7;
     /// When dead members were last looked for, in ms of the boot clock.
     pub const LAST_PROBE: usize = 8;
-    /// Lock of the search for dead members.
+    /// Lock of who returns the leases of dead members: nobody waits for it for long.
     pub const DEATH_LOCK: usize = 9;
     /// 1 once the ballast was given up in this life of `control`.
     pub const BALLAST_GIVEN_UP: usize = 10;

@@ -9,7 +9,7 @@ use crate::log::Cursor;
 use crate::storage::{Storage, Twin};
 
 /// Takes messages in until the window is full or `count` are in; says whether there was room.
-fn admit(window: &mut Window, policy: &Policy, count: u64) {
+pub(super) fn admit(window: &mut Window, policy: &Policy, count: u64) {
     for _ in 0..count {
         let offset = window.next();
         let Admit::Ready(index) = window.admit(policy, offset, offset * 8, None) else {
@@ -34,9 +34,10 @@ fn grow(window: &mut Window, dies: bool) {
     }
 }
 
-fn begin(twin: &Twin, policy: &Policy) -> Window {
+pub(super) fn begin(twin: &Twin, policy: &Policy) -> Window {
     let mut window = open(twin);
-    window.rebuild(policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| true);
+    window.rebuild(Life::New, 0, &mut |_, _| true);
+    window.return_leases(policy, |_| true, true, (0, 1));
     window
 }
 
@@ -44,13 +45,8 @@ fn after_loss(twin: &Twin, policy: &Policy, seed: u64) -> Window {
     let after = twin.power_loss(seed).expect("image");
     let mut window = open(&after);
     window.check_span().expect("whole");
-    window.rebuild(
-        policy,
-        Life::NewBoot,
-        &Batches::new(),
-        (0, 1),
-        &mut |_, _| true,
-    );
+    window.rebuild(Life::NewBoot, 0, &mut |_, _| true);
+    window.return_leases(policy, |_| true, true, (0, 1));
     window
 }
 
@@ -186,10 +182,10 @@ fn p6_p18_an_end_beyond_the_ring_is_a_jump_that_was_cut_short_and_no_walk_for_ev
         write_word(&twin, header::NEXT, end);
         let mut window = open(&twin);
         window.check_span().expect("can be");
-        assert!(window.started_batches(|_| true).is_empty());
-        window.rebuild(&policy, Life::Same, &Batches::new(), (0, 1), &mut |_, _| {
-            true
-        });
+        // Nobody walks to where the jump would have gone (P18).
+        assert!(window.fetched_batches(|_| true).is_empty());
+        assert!(window.unsettled().is_empty());
+        window.rebuild(Life::Same, 0, &mut |_, _| true);
         assert_eq!((window.floor(), window.next()), (3, 3), "none is skipped");
     }
 }
@@ -260,18 +256,12 @@ fn p6_an_entry_that_a_power_loss_took_is_no_later_round_however_large_the_offset
             opened.expect("open").expect("made")
         };
         let mut window = open(&twin);
-        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| {
-            true
-        });
+        window.rebuild(Life::New, 0, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         admit(&mut window, &policy, 300);
         let mut window = open(&twin.power_loss(seed).expect("image"));
-        window.rebuild(
-            &policy,
-            Life::NewBoot,
-            &Batches::new(),
-            (0, 1),
-            &mut |_, _| true,
-        );
+        window.rebuild(Life::NewBoot, 0, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         assert_eq!(
             window.floor(),
             start,
@@ -300,8 +290,8 @@ fn p11_p12_what_is_dying_behind_one_that_a_power_loss_took_back_is_never_ready()
         // On disk: that 1 is dying, and of 0 what stood there before it was settled.
         window.head.set(header::FLOOR, 0);
         window.entries.set_state(0, state::READY);
-        let none = Batches::new();
-        window.rebuild(&policy, Life::NewBoot, &none, (0, 1), &mut |_, _| true);
+        window.rebuild(Life::NewBoot, 0, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         if dies_first {
             window.settle_dead(&[1]);
         }

@@ -3,8 +3,6 @@
 
 use std::collections::HashSet;
 
-use super::policy::Policy;
-use super::settle::Batches;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
 use crate::log::Cursor;
@@ -14,7 +12,7 @@ use crate::log::Cursor;
 pub enum Life {
     /// A holder of the lock died; other consumers go on with their leases.
     Same,
-    /// Everyone had left: all leases are void.
+    /// Everyone had left: all leases are void, and still to be returned.
     New,
     /// The host was started anew: besides, the tail of the log may be gone, and sectors of this
     /// file may be old.
@@ -22,17 +20,10 @@ pub enum Life {
 }
 
 impl Window {
-    /// Rebuilds. In a new life leases come back, and what `started` names is charged as P10 says.
+    /// Rebuilds. Leases stay as they are; in a new life it is for who began it to return them.
     /// `exists` says whether the log has this offset at this position; it is asked only after a new
     /// start of the host, of rising offsets.
-    pub fn rebuild(
-        &mut self,
-        policy: &Policy,
-        life: Life,
-        started: &Batches,
-        (now_ms, wall_ms): (u64, u64),
-        exists: &mut dyn FnMut(u64, u64) -> bool,
-    ) {
+    pub fn rebuild(&mut self, life: Life, now_ms: u64, exists: &mut dyn FnMut(u64, u64) -> bool) {
         if life == Life::NewBoot {
             self.skip_settled_rounds();
         }
@@ -42,10 +33,6 @@ impl Window {
         self.raise_floor();
         // A stop between the words of the cursor: found again from the offset.
         self.set_cursor(Cursor::at_offset(self.next()));
-        if life != Life::Same {
-            let all = self.leases(|_| true);
-            self.return_leases(policy, &all, Some(started), now_ms, wall_ms);
-        }
     }
 
     /// An entry is given to an offset one round later only when the floor is past the earlier one.
@@ -91,8 +78,8 @@ impl Window {
                     entries.set_state(index, state::SETTLED);
                     self.count(Counter::Lost, 1);
                 } else if entries.state(index) == state::DELAYED {
-                    // The boot clock began anew: the wait is over.
-                    entries.set_lease(index, 0, 0);
+                    // The boot clock began anew: the wait is over. Whose it was is still asked for.
+                    entries.set_lease(index, 0, entries.consumer(index));
                 }
                 if entries.is_open(index) {
                     self.hold_behind(&mut keys, index);

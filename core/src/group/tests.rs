@@ -148,13 +148,8 @@ fn history(seed: u64, by_key: bool, steps: u32) {
         policy,
     };
     let (mut dice, mut now) = (Dice(seed), 1_000_u64);
-    window.rebuild(
-        &policy,
-        Life::New,
-        &Batches::new(),
-        (now, 1),
-        &mut |_, _| true,
-    );
+    window.rebuild(Life::New, now, &mut |_, _| true);
+    window.return_leases(&policy, |_| true, true, (now, 1));
     let mut receipts: Vec<(u64, u32)> = Vec::new();
     let mut batch = 0;
     for step in 0..steps {
@@ -195,8 +190,10 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             }
             84..87 => {
                 let consumer = dice.next(4) as u16;
-                let started = window.started_batches(|of| of == consumer);
-                window.return_consumer(&policy, consumer, Some(&started), now, 1);
+                let fetched = window.fetched_batches(|of| of == consumer);
+                let started = window.started_among(&fetched);
+                window.return_fetched(|of| of == consumer, &started);
+                window.return_leases(&policy, |of| of == consumer, true, (now, 1));
                 model.die(consumer, now);
             }
             87..90 => {
@@ -211,13 +208,7 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             90..93 => {
                 drop(window);
                 window = open(&twin);
-                window.rebuild(
-                    &policy,
-                    Life::Same,
-                    &Batches::new(),
-                    (now, 1),
-                    &mut |_, _| true,
-                );
+                window.rebuild(Life::Same, now, &mut |_, _| true);
             }
             _ => now += dice.next(60),
         }
@@ -379,9 +370,8 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         let mut window = open(&twin);
         window.syncer().sync().expect("sync");
         crate::storage::Storage::sync_dir(&twin, Path::new("/")).expect("sync");
-        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| {
-            true
-        });
+        window.rebuild(Life::New, 0, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         let mut dice = Dice(seed);
         let mut model = Model {
             messages: BTreeMap::new(),
@@ -399,13 +389,8 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         }
         let after = twin.power_loss(seed).expect("image");
         let mut window = open(&after);
-        window.rebuild(
-            &policy,
-            Life::NewBoot,
-            &Batches::new(),
-            (0, 1),
-            &mut |_, _| true,
-        );
+        window.rebuild(Life::NewBoot, 0, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         let mut seen: Vec<u64> = (window.next()..200).collect();
         window.expire(&policy, 10_000_000, 1);
         while let Some(taken) = window.take_ready(20_000_000, 1, 1) {

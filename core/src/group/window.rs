@@ -220,7 +220,7 @@ impl Window {
 
     /// Positions of the unsettled messages, for the statistics.
     pub fn unsettled(&self) -> Vec<(u64, u64)> {
-        (self.floor()..self.next())
+        (self.floor()..self.end())
             .map(|offset| (offset, self.index(offset)))
             .filter(|(offset, index)| {
                 self.entries.is_of(*index, *offset) && self.entries.is_open(*index)

@@ -1,5 +1,6 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod aside;
 mod ballast;
 mod cleanup;
 mod consumer;
@@ -10,11 +11,13 @@ mod death;
 mod delivery;
 mod dying;
 mod forked;
+mod gone;
 mod group;
 mod group_meta;
 mod group_open;
 mod housekeeping;
 mod inner;
+mod letter;
 mod member;
 mod message;
 mod open;

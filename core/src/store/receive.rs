@@ -179,7 +179,7 @@ impl Consumer {
             self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
             group.remember_expired(number, &looked.expired);
             if looked.dying
-                && let Err(error) = dying::move_dying(group, number, dying::GLANCE)
+                && let Err(error) = dying::move_passing(group, number)
             {
                 // What was handed out is not to be lost by it.
                 self.keep_pending(error);

@@ -241,7 +241,7 @@ pub(super) fn damaged_meta(path: &std::path::Path, what: &str) -> Error {
     Error::new(ErrorKind::Damaged, message)
 }
 
-fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicConfig)> {
+pub(super) fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicConfig)> {
     let fields = read_text(store, "topic", path)?;
     topic_meta::parse(&fields).map_err(|what| damaged_meta(path, &what))
 }

@@ -6,8 +6,11 @@ mod damage;
 mod deaths;
 mod forks;
 mod gaps;
+mod gates;
 mod legacy;
+mod moves;
 mod opening;
+mod returns;
 mod roles;
 mod wakes;
 
