@@ -173,6 +173,18 @@
 /** A message is handed out once all earlier ones of its key are settled. */
 #define LQ_ORDERING_KEY 2
 
+/** A message is handed out once all earlier ones of its partition are settled. */
+#define LQ_ORDERING_PARTITION 3
+
+/** What is stored; for a new group LQ_ON_EXPIRED_DROP. */
+#define LQ_ON_EXPIRED_DEFAULT 0
+
+/** Messages that nobody was handed in time are settled, and counted as expired. */
+#define LQ_ON_EXPIRED_DROP 1
+
+/** They are counted as expired and become dead letters. */
+#define LQ_ON_EXPIRED_DEAD_LETTER 2
+
 /** What is stored; for a new group LQ_DEAD_LETTERS_OWN. */
 #define LQ_DEAD_LETTERS_DEFAULT 0
 
@@ -355,6 +367,25 @@ typedef struct lq_message {
     int64_t timestamp_ns;
     /** The partition, or LQ_ANY_PARTITION. */
     int32_t partition;
+    /**
+     * 0 to 9: of the messages that are ready in a group's window those with the highest priority
+     * come first, but for the order within a key.
+     */
+    int32_t priority;
+    /**
+     * For so many milliseconds no group hands it out; then it joins its key's order. 0: at once.
+     */
+    int64_t delay_ms;
+    /**
+     * As delay_ms, until a time in nanoseconds since the Unix epoch; give one of the two. 0: left
+     * out.
+     */
+    int64_t deliver_at_ns;
+    /**
+     * After so many milliseconds nobody is handed it any more: it is settled, and counted as
+     * expired. 0: never.
+     */
+    int64_t ttl_ms;
 } lq_message;
 
 /**
@@ -395,6 +426,10 @@ typedef struct lq_group_options {
      * 0: left out, default 65536.
      */
     uint32_t window;
+    /**
+     * What becomes of messages that nobody was handed in time: one of LQ_ON_EXPIRED_. 0: left out.
+     */
+    int32_t on_expired;
 } lq_group_options;
 
 /**
@@ -543,7 +578,7 @@ typedef struct lq_group_stats {
     double lag_seconds;
     /** Handed out now. */
     uint64_t leased;
-    /** Waiting for their time after a failure. */
+    /** Waiting for their time: with a delay of their own, or after a failure. */
     uint64_t delayed;
     /** Waiting for an earlier message of their key. */
     uint64_t held;
@@ -551,7 +586,7 @@ typedef struct lq_group_stats {
     uint64_t ready;
     /** Became dead letters. */
     uint64_t dead_lettered;
-    /** Leases that ran out. */
+    /** Messages that were too late to be handed out. */
     uint64_t expired;
     /** Messages that were gone before they were settled. */
     uint64_t lost_messages;
@@ -567,6 +602,8 @@ typedef struct lq_group_stats {
     uint64_t redelivered;
     /** Consumers of the group, in all processes. */
     uint64_t consumers;
+    /** Leases that ran out. */
+    uint64_t timed_out;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -870,12 +907,12 @@ lq_status lq_topic_durable_offsets(lq_topic *topic, uint64_t *offsets, size_t le
  * n: how many; nothing happens where it is 0.
  * ids: gets the id of each message, in their order; NULL if they are of no interest.
  *
- * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size or partition; a header's name
- * that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store that is only
- * read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not confirm it in
- * time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync
- * failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO,
- * LQ_FENCED, LQ_INTERNAL.
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
+ * header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store
+ * that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not
+ * confirm it in time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an
+ * earlier sync failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child);
+ * LQ_IO, LQ_FENCED, LQ_INTERNAL.
  * Memory: nothing is kept, and nothing has to be freed.
  * Threads: any, several at once.
  */
@@ -1467,7 +1504,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** Leaves everything out: an empty payload, no key, no headers, the clock's time, any partition. */
 #define LQ_MESSAGE_INIT                                                                            \
-    {sizeof(lq_message), {NULL, 0}, {NULL, 0}, NULL, 0, 0, LQ_ANY_PARTITION}
+    {sizeof(lq_message), {NULL, 0}, {NULL, 0}, NULL, 0, 0, LQ_ANY_PARTITION, 0, 0, 0, 0}
 
 /** The defaults: create, read and write, LQ_DURABILITY_PROCESS, 0660, 10 seconds for a lock. */
 #define LQ_STORE_OPTIONS_INIT {sizeof(lq_store_options), 1, 0, LQ_DURABILITY_DEFAULT, 0, 0, 0}
@@ -1478,7 +1515,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
 #define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL}
@@ -1497,7 +1534,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
-    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

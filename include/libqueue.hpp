@@ -104,6 +104,14 @@ struct message {
     std::optional<std::uint32_t> partition = std::nullopt;
     /** Nanoseconds since the Unix epoch; 0 takes the clock's. */
     std::int64_t timestamp_ns = 0;
+    /** For so long no group hands it out. */
+    std::chrono::milliseconds delay = std::chrono::milliseconds::zero();
+    /** As delay, until a time in nanoseconds since the Unix epoch; 0 leaves it out. */
+    std::int64_t deliver_at_ns = 0;
+    /** After so long nobody is handed it any more; zero: never. */
+    std::chrono::milliseconds ttl = std::chrono::milliseconds::zero();
+    /** 0 to 9, the most urgent. */
+    std::int32_t priority = 0;
 };
 
 namespace detail {
@@ -663,6 +671,10 @@ private:
         raw.headers = headers.data();
         raw.headers_len = headers.size();
         raw.timestamp_ns = one.timestamp_ns;
+        raw.delay_ms = one.delay.count();
+        raw.deliver_at_ns = one.deliver_at_ns;
+        raw.ttl_ms = one.ttl.count();
+        raw.priority = one.priority;
         if (one.partition) {
             // Above what the field holds there is no partition anyway: let the library refuse it.
             raw.partition = *one.partition > INT32_MAX ? INT32_MAX

@@ -46,8 +46,8 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, Ordering, ReaderOptions, Start,
-    StoreOptions, TopicConfig, TopicOptions,
+    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions,
+    Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, DeadLetterEntry, Delivery, Group, GroupStats, Message, MessageId,

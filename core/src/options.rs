@@ -83,7 +83,9 @@ pub struct TopicOptions {
     pub partitions: Option<u32>,
     /// Overrides the store's durability for this topic.
     pub durability: Option<Durability>,
-    /// Largest message in bytes: key, headers and payload. Default and limit: 1 GiB.
+    /// Largest message in bytes: key, headers and payload. Default and limit: 1 GiB. Dead letters
+    /// are never refused for it: they are as large as their messages, and the headers that say
+    /// where they came from.
     pub max_message_bytes: Option<u64>,
 }
 
@@ -151,6 +153,18 @@ pub enum Ordering {
     /// A message waits for the earlier ones of its key; other keys flow past (the default).
     #[default]
     Key,
+    /// A message waits for all earlier ones of its partition: one at a time is handed out of each.
+    Partition,
+}
+
+/// What becomes of a message that nobody was handed in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnExpired {
+    /// It is settled, and counted as expired (the default).
+    #[default]
+    Drop,
+    /// It is counted as expired and becomes a dead letter.
+    DeadLetter,
 }
 
 /// How long a failed message waits before it is handed out again.
@@ -214,6 +228,8 @@ pub struct GroupOptions {
     pub backoff: Option<Backoff>,
     /// Default: [`DeadLetter::Default`].
     pub dead_letter_topic: Option<DeadLetter>,
+    /// What becomes of messages that nobody was handed in time. Default: [`OnExpired::Drop`].
+    pub on_expired: Option<OnExpired>,
     /// Where the group starts; used only when it is created. Default: [`Start::Earliest`].
     pub start: Option<Start>,
     /// How many messages the group may run ahead of its oldest unsettled one. Default: 65,536.
@@ -264,6 +280,8 @@ pub struct GroupConfig {
     pub backoff: Backoff,
     /// Where messages go that failed too often.
     pub dead_letter_topic: DeadLetter,
+    /// What becomes of messages that nobody was handed in time.
+    pub on_expired: OnExpired,
     /// How many messages the group may run ahead of its oldest unsettled one.
     pub window: u32,
 }
@@ -278,6 +296,7 @@ impl GroupConfig {
             max_attempts: options.max_attempts.unwrap_or(5),
             backoff: options.backoff.unwrap_or_default(),
             dead_letter_topic: options.dead_letter_topic.clone().unwrap_or_default(),
+            on_expired: options.on_expired.unwrap_or_default(),
             window: options.window.unwrap_or(65_536),
         }
     }
@@ -291,6 +310,7 @@ impl GroupConfig {
         agree(&at, "max_attempts", options.max_attempts, self.max_attempts)?;
         agree(&at, "backoff", options.backoff, self.backoff)?;
         agree(&at, "window", options.window, self.window)?;
+        agree(&at, "on_expired", options.on_expired, self.on_expired)?;
         let wanted = options.dead_letter_topic.clone();
         agree(
             &at,

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{NOW, WAIT, consumer, open, receipts, send_numbers, topic};
+use common::{NOW, WAIT, consumer, number, open, receipts, send_numbers, topic};
 use libqueue::{ErrorKind, GroupOptions, Message, Ordering};
 use tempfile::TempDir;
 
@@ -78,6 +78,40 @@ fn p12_a_dead_letter_that_dies_again_tells_of_its_last_death() {
     let names: Vec<&str> = letters[0].message.headers().map(|(name, _)| name).collect();
     let unique: BTreeSet<&str> = names.iter().copied().collect();
     assert_eq!(names.len(), unique.len(), "{names:?}");
+}
+
+#[test]
+fn p12_a_message_whose_headers_leave_no_room_for_its_story_is_a_letter_and_delays_none() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    let headers = vec![("h", &b"v"[..]); 65_530];
+    topic.send(&Message::new(b"0").headers(&headers)).unwrap();
+    send_numbers(&topic, 1..3);
+    let worker = consumer(&topic, "g", Ordering::None, 1);
+    let batch = worker.receive(3, WAIT).unwrap();
+    worker.dead_letter(&receipts(&batch), "first").unwrap();
+    let letters = topic.group("g").unwrap().dead_letters(9).unwrap();
+    let offsets: Vec<u64> = letters.iter().map(|letter| letter.source_offset).collect();
+    assert_eq!(offsets, [0, 1, 2]);
+    let dropped = |letter: &libqueue::DeadLetterEntry| {
+        let mut headers = letter.message.headers();
+        let found = headers.find(|(name, _)| *name == "lq-headers-dropped");
+        found.map(|(_, value)| number(value))
+    };
+    // 10 say where it came from, and one what was left out.
+    let counts: Vec<Option<u64>> = letters.iter().map(dropped).collect();
+    assert_eq!(counts, [Some(65_530 + 11 - 65_535), None, None]);
+    assert_eq!(letters[0].error, "first");
+    assert_eq!(letters[0].message.headers().count(), 65_535);
+    // As a letter that dies again it keeps its count.
+    let dead = store.open_topic("orders.g.dlq").unwrap();
+    let second = consumer(&dead, "h", Ordering::None, 1);
+    let batch = second.receive(1, WAIT).unwrap();
+    second.dead_letter(&receipts(&batch), "second").unwrap();
+    let letters = dead.group("h").unwrap().dead_letters(9).unwrap();
+    assert_eq!((letters.len(), dropped(&letters[0])), (1, Some(6)));
+    assert_eq!(letters[0].error, "second");
 }
 
 #[test]

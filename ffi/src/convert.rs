@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, Ordering,
-    ReaderOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
+    Backoff, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
+    Ordering, ReaderOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 
 use crate::args::{invalid, name, slice};
@@ -12,7 +12,7 @@ use crate::measured::{Measured, read};
 use crate::options::*;
 
 /// Milliseconds; `None` for the number that leaves them out.
-fn millis(what: &str, ms: i64, absent: i64) -> Result<Option<Duration>> {
+pub(crate) fn millis(what: &str, ms: i64, absent: i64) -> Result<Option<Duration>> {
     if ms == absent {
         return Ok(None);
     }
@@ -157,6 +157,7 @@ pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupO
             LQ_ORDERING_DEFAULT => None,
             LQ_ORDERING_NONE => Some(Ordering::None),
             LQ_ORDERING_KEY => Some(Ordering::Key),
+            LQ_ORDERING_PARTITION => Some(Ordering::Partition),
             other => return Err(unknown("ordering", other, "LQ_ORDERING_")),
         },
         lease: millis("lease_ms", given.lease_ms, 0)?,
@@ -169,6 +170,12 @@ pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupO
             chosen => Some(chosen),
         },
         window: (given.window != 0).then_some(given.window),
+        on_expired: match given.on_expired {
+            LQ_ON_EXPIRED_DEFAULT => None,
+            LQ_ON_EXPIRED_DROP => Some(OnExpired::Drop),
+            LQ_ON_EXPIRED_DEAD_LETTER => Some(OnExpired::DeadLetter),
+            other => return Err(unknown("on_expired", other, "LQ_ON_EXPIRED_")),
+        },
     })
 }
 
@@ -231,6 +238,7 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
         ordering: match config.ordering {
             Ordering::None => LQ_ORDERING_NONE,
             Ordering::Key => LQ_ORDERING_KEY,
+            Ordering::Partition => LQ_ORDERING_PARTITION,
         },
         max_attempts: config.max_attempts,
         lease_ms: to_millis(config.lease),
@@ -243,6 +251,10 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
             DeadLetter::Drop => LQ_DEAD_LETTERS_DROP,
         },
         window: config.window,
+        on_expired: match config.on_expired {
+            OnExpired::Drop => LQ_ON_EXPIRED_DROP,
+            OnExpired::DeadLetter => LQ_ON_EXPIRED_DEAD_LETTER,
+        },
         ..lq_group_options::INIT
     }
 }

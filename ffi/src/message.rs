@@ -3,6 +3,7 @@
 use libqueue::{Message, MessageId, Receipt, Result};
 
 use crate::args::{invalid, slice, slice_mut};
+use crate::convert::millis;
 use crate::error::lq_status;
 use crate::panic::call;
 use crate::topic::{TOPICS, lq_topic};
@@ -51,6 +52,17 @@ pub struct lq_message {
     pub timestamp_ns: i64,
     /// The partition, or LQ_ANY_PARTITION.
     pub partition: i32,
+    /// 0 to 9: of the messages that are ready in a group's window those with the highest priority
+    /// come first, but for the order within a key.
+    pub priority: i32,
+    /// For so many milliseconds no group hands it out; then it joins its key's order. 0: at once.
+    pub delay_ms: i64,
+    /// As delay_ms, until a time in nanoseconds since the Unix epoch; give one of the two. 0: left
+    /// out.
+    pub deliver_at_ns: i64,
+    /// After so many milliseconds nobody is handed it any more: it is settled, and counted as
+    /// expired. 0: never.
+    pub ttl_ms: i64,
 }
 
 /// Names a message for ever: an id is never used twice in a store.
@@ -185,6 +197,10 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
             ))
         })?),
     };
+    let priority = u8::try_from(message.priority).map_err(|_| {
+        let found = message.priority;
+        invalid(format!("priority is {found}; expected 0 to 9"))
+    })?;
     Ok(Message {
         // SAFETY: valid as demanded above.
         payload: unsafe { message.payload.read("payload") }?,
@@ -192,6 +208,10 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
         headers: &[],
         partition,
         timestamp_ns: (message.timestamp_ns != 0).then_some(message.timestamp_ns),
+        delay: millis("delay_ms", message.delay_ms, 0)?,
+        deliver_at_ns: (message.deliver_at_ns != 0).then_some(message.deliver_at_ns),
+        ttl: millis("ttl_ms", message.ttl_ms, 0)?,
+        priority,
     })
 }
 
@@ -223,12 +243,12 @@ unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_mes
 /// n: how many; nothing happens where it is 0.
 /// ids: gets the id of each message, in their order; NULL if they are of no interest.
 ///
-/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size or partition; a header's name
-/// that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store that is only
-/// read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not confirm it in
-/// time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync
-/// failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO,
-/// LQ_FENCED, LQ_INTERNAL.
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
+/// header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store
+/// that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not
+/// confirm it in time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an
+/// earlier sync failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child);
+/// LQ_IO, LQ_FENCED, LQ_INTERNAL.
 /// Memory: nothing is kept, and nothing has to be freed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

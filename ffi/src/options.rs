@@ -25,6 +25,15 @@ pub const LQ_ORDERING_DEFAULT: i32 = 0;
 pub const LQ_ORDERING_NONE: i32 = 1;
 /// A message is handed out once all earlier ones of its key are settled.
 pub const LQ_ORDERING_KEY: i32 = 2;
+/// A message is handed out once all earlier ones of its partition are settled.
+pub const LQ_ORDERING_PARTITION: i32 = 3;
+
+/// What is stored; for a new group LQ_ON_EXPIRED_DROP.
+pub const LQ_ON_EXPIRED_DEFAULT: i32 = 0;
+/// Messages that nobody was handed in time are settled, and counted as expired.
+pub const LQ_ON_EXPIRED_DROP: i32 = 1;
+/// They are counted as expired and become dead letters.
+pub const LQ_ON_EXPIRED_DEAD_LETTER: i32 = 2;
 
 /// What is stored; for a new group LQ_DEAD_LETTERS_OWN.
 pub const LQ_DEAD_LETTERS_DEFAULT: i32 = 0;
@@ -115,6 +124,8 @@ pub struct lq_group_options {
     /// How many messages the group may run ahead of its oldest unsettled one, 256 to 16777216.
     /// 0: left out, default 65536.
     pub window: u32,
+    /// What becomes of messages that nobody was handed in time: one of LQ_ON_EXPIRED_. 0: left out.
+    pub on_expired: i32,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -188,6 +199,7 @@ unsafe impl Measured for lq_group_options {
         start_at: 0,
         dead_letter_topic: null(),
         window: 0,
+        on_expired: LQ_ON_EXPIRED_DEFAULT,
     };
 }
 

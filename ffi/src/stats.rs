@@ -70,7 +70,7 @@ pub struct lq_group_stats {
     pub lag_seconds: f64,
     /// Handed out now.
     pub leased: u64,
-    /// Waiting for their time after a failure.
+    /// Waiting for their time: with a delay of their own, or after a failure.
     pub delayed: u64,
     /// Waiting for an earlier message of their key.
     pub held: u64,
@@ -78,7 +78,7 @@ pub struct lq_group_stats {
     pub ready: u64,
     /// Became dead letters.
     pub dead_lettered: u64,
-    /// Leases that ran out.
+    /// Messages that were too late to be handed out.
     pub expired: u64,
     /// Messages that were gone before they were settled.
     pub lost_messages: u64,
@@ -94,6 +94,8 @@ pub struct lq_group_stats {
     pub redelivered: u64,
     /// Consumers of the group, in all processes.
     pub consumers: u64,
+    /// Leases that ran out.
+    pub timed_out: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -152,6 +154,7 @@ unsafe impl Measured for lq_group_stats {
         failed: 0,
         redelivered: 0,
         consumers: 0,
+        timed_out: 0,
     };
 }
 
@@ -210,6 +213,7 @@ impl From<&GroupStats> for lq_group_stats {
             failed: stats.failed,
             redelivered: stats.redelivered,
             consumers: stats.consumers,
+            timed_out: stats.timed_out,
         }
     }
 }

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use crate::convert;
-use crate::send::Extras;
+use crate::send::{Extras, Timing};
 
 /// Names a message for ever: an id is never used twice.
 ///
@@ -72,6 +72,14 @@ pub(crate) struct Message {
     partition: Option<u32>,
     /// Seconds since the epoch, or None for now.
     timestamp: Option<f64>,
+    /// For so many seconds no group hands it out.
+    delay: Option<f64>,
+    /// As `delay`, until a time: seconds since the epoch, or a datetime.
+    deliver_at: Option<Py<PyAny>>,
+    /// After so many seconds nobody is handed it any more.
+    ttl: Option<f64>,
+    /// 0 to 9, the most urgent.
+    priority: i64,
 }
 
 impl Message {
@@ -79,27 +87,35 @@ impl Message {
     pub(crate) fn parts<'a, 'py>(
         &'a self,
         py: Python<'py>,
-    ) -> (&'a Bound<'py, PyAny>, Extras<'a, 'py>) {
+    ) -> PyResult<(&'a Bound<'py, PyAny>, Extras<'a, 'py>)> {
+        let deliver_at = self.deliver_at.as_ref().map(|at| at.bind(py));
         let extras = Extras {
             key: self.key.as_ref().map(|key| key.bind(py)),
             headers: self.headers.as_ref().map(|headers| headers.bind(py)),
             partition: self.partition,
             timestamp: self.timestamp,
+            timing: Timing::of(py, (self.delay, deliver_at, self.ttl), self.priority)?,
         };
-        (self.payload.bind(py), extras)
+        Ok((self.payload.bind(py), extras))
     }
 }
 
 #[pymethods]
 impl Message {
     #[new]
-    #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None))]
+    #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None,
+        delay=None, deliver_at=None, ttl=None, priority=0))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         payload: Py<PyAny>,
         key: Option<Py<PyAny>>,
         headers: Option<Py<PyAny>>,
         #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
         timestamp: Option<f64>,
+        delay: Option<f64>,
+        deliver_at: Option<Py<PyAny>>,
+        ttl: Option<f64>,
+        priority: i64,
     ) -> Self {
         Self {
             payload,
@@ -107,6 +123,10 @@ impl Message {
             headers,
             partition,
             timestamp,
+            delay,
+            deliver_at,
+            ttl,
+            priority,
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, Ordering, Start, TopicConfig,
-    TopicOptions,
+    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, Start,
+    TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -104,11 +104,12 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
                 options.dead_letter_topic = Some(topic.map_or(DeadLetter::Drop, DeadLetter::Topic));
             }
             "start" => options.start = Some(start(&value)?),
+            "on_expired" => options.on_expired = Some(on_expired(py, &value.extract::<String>()?)?),
             "window" => options.window = Some(named_whole("window", &value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a group; expected ordering, lease, max_attempts, \
-                     backoff, dead_letter_topic, start or window"
+                     backoff, dead_letter_topic, on_expired, start or window"
                 )));
             }
         }
@@ -120,9 +121,21 @@ fn ordering(py: Python<'_>, name: &str) -> PyResult<Ordering> {
     match name {
         "key" => Ok(Ordering::Key),
         "none" => Ok(Ordering::None),
+        "partition" => Ok(Ordering::Partition),
         _ => Err(invalid(
             py,
-            format!("ordering is {name:?}; expected \"key\" or \"none\""),
+            format!("ordering is {name:?}; expected \"key\", \"partition\" or \"none\""),
+        )),
+    }
+}
+
+fn on_expired(py: Python<'_>, name: &str) -> PyResult<OnExpired> {
+    match name {
+        "drop" => Ok(OnExpired::Drop),
+        "dead_letter" => Ok(OnExpired::DeadLetter),
+        _ => Err(invalid(
+            py,
+            format!("on_expired is {name:?}; expected \"drop\" or \"dead_letter\""),
         )),
     }
 }
@@ -168,6 +181,11 @@ pub(crate) fn group_dict<'py>(
     let ordering = match config.ordering {
         Ordering::Key => "key",
         Ordering::None => "none",
+        Ordering::Partition => "partition",
+    };
+    let on_expired = match config.on_expired {
+        OnExpired::Drop => "drop",
+        OnExpired::DeadLetter => "dead_letter",
     };
     let backoff = &config.backoff;
     let times = (
@@ -180,6 +198,7 @@ pub(crate) fn group_dict<'py>(
     dict.set_item("max_attempts", config.max_attempts)?;
     dict.set_item("backoff", times)?;
     dict.set_item("dead_letter_topic", dead_letter_topic)?;
+    dict.set_item("on_expired", on_expired)?;
     dict.set_item("window", config.window)?;
     Ok(dict)
 }

@@ -1,9 +1,11 @@
 //! Sending from Python.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
 
-use crate::convert::bytes;
+use crate::convert::{bytes, seconds};
 use crate::errors::{OrRaise, invalid};
 use crate::message::{Message, MessageId};
 
@@ -20,6 +22,35 @@ struct Held<'py> {
     headers: Headers<'py>,
     partition: Option<u32>,
     timestamp_ns: Option<i64>,
+    timing: Timing,
+}
+
+/// When a message is to be handed out, and how urgent it is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Timing {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) deliver_at_ns: Option<i64>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) priority: u8,
+}
+
+impl Timing {
+    /// From the keyword arguments of a send.
+    #[inline]
+    pub(crate) fn of(
+        py: Python<'_>,
+        (delay, deliver_at, ttl): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        priority: i64,
+    ) -> PyResult<Self> {
+        let priority = u8::try_from(priority)
+            .map_err(|_| invalid(py, format!("priority is {priority}; expected 0 to 9")))?;
+        Ok(Self {
+            delay: delay.map(|time| seconds(py, "delay", time)).transpose()?,
+            deliver_at_ns: deliver_at.map(|at| moment("deliver_at", at)).transpose()?,
+            ttl: ttl.map(|time| seconds(py, "ttl", time)).transpose()?,
+            priority,
+        })
+    }
 }
 
 /// The keyword arguments of a send.
@@ -29,6 +60,7 @@ pub(crate) struct Extras<'a, 'py> {
     pub(crate) headers: Option<&'a Bound<'py, PyAny>>,
     pub(crate) partition: Option<u32>,
     pub(crate) timestamp: Option<f64>,
+    pub(crate) timing: Timing,
 }
 
 impl<'py> Held<'py> {
@@ -41,7 +73,10 @@ impl<'py> Held<'py> {
             key: extras.key.map(|key| bytes("key", key)).transpose()?,
             headers: headers.unwrap_or_default(),
             partition: extras.partition,
-            timestamp_ns: extras.timestamp.map(|at| nanoseconds(py, at)).transpose()?,
+            timestamp_ns: (extras.timestamp)
+                .map(|at| nanoseconds(py, "timestamp", at))
+                .transpose()?,
+            timing: extras.timing,
         })
     }
 
@@ -61,6 +96,10 @@ impl<'py> Held<'py> {
             headers,
             partition: self.partition,
             timestamp_ns: self.timestamp_ns,
+            delay: self.timing.delay,
+            deliver_at_ns: self.timing.deliver_at_ns,
+            ttl: self.timing.ttl,
+            priority: self.timing.priority,
         }
     }
 }
@@ -81,15 +120,24 @@ fn headers<'py>(given: &Bound<'py, PyAny>) -> PyResult<Headers<'py>> {
     Ok(headers)
 }
 
-fn nanoseconds(py: Python<'_>, seconds: f64) -> PyResult<i64> {
+fn nanoseconds(py: Python<'_>, what: &str, seconds: f64) -> PyResult<i64> {
     let ns = seconds * 1e9;
     if ns.is_finite() && ns.abs() < 9.2e18 {
         return Ok(ns.round() as i64);
     }
     Err(invalid(
         py,
-        format!("timestamp is {seconds}; expected seconds since the Unix epoch"),
+        format!("{what} is {seconds}; expected seconds since the Unix epoch"),
     ))
+}
+
+/// A time as a number of seconds since the epoch, or as a datetime.
+fn moment(what: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let at = match value.hasattr("timestamp")? {
+        true => value.call_method0("timestamp")?,
+        false => value.clone(),
+    };
+    nanoseconds(value.py(), what, at.extract()?)
 }
 
 /// Sends one. A small message goes without letting go of the interpreter, unless it would have to
@@ -124,7 +172,7 @@ pub(crate) fn many(
         let one = one?;
         held.push(match one.cast::<Message>() {
             Ok(message) => {
-                let (payload, extras) = message.get().parts(py);
+                let (payload, extras) = message.get().parts(py)?;
                 Held::of(payload, &extras)?
             }
             Err(_) => Held::of(&one, &Extras::default())?,

@@ -45,6 +45,7 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("held", stats.held),
         ("ready", stats.ready),
         ("dead_lettered", stats.dead_lettered),
+        ("timed_out", stats.timed_out),
         ("expired", stats.expired),
         ("lost_messages", stats.lost_messages),
         ("damaged", stats.damaged),

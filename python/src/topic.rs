@@ -13,7 +13,7 @@ use crate::group::Group;
 use crate::message::MessageId;
 use crate::options;
 use crate::reader::Reader;
-use crate::send::{self, Extras};
+use crate::send::{self, Extras, Timing};
 use crate::stats;
 
 /// A named stream of messages. Made by `Store.topic`. May be used from several threads.
@@ -40,11 +40,19 @@ impl Topic {
     /// turns. `timestamp` is in seconds since the epoch, now by default, and is raised to that of
     /// the partition's last message if it is below.
     ///
+    /// For `delay` seconds, or until `deliver_at` (seconds since the epoch, or a datetime; no upper
+    /// limit), no group hands it out; then it joins its key's order. After `ttl` seconds nobody is
+    /// handed it any more: it is settled, and counted as expired. Of the messages that are ready in
+    /// a group's window those with the highest `priority`, 0 to 9, come first, but for the order
+    /// within a key.
+    ///
     /// Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
     /// partition), `Stuck` or `Closed`; then the message is not in the log.
     ///
     ///     topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"})
-    #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None))]
+    #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None,
+        delay=None, deliver_at=None, ttl=None, priority=0))]
+    #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
         payload: &Bound<'_, PyAny>,
@@ -52,12 +60,18 @@ impl Topic {
         headers: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
         timestamp: Option<f64>,
+        delay: Option<f64>,
+        deliver_at: Option<&Bound<'_, PyAny>>,
+        ttl: Option<f64>,
+        priority: i64,
     ) -> PyResult<MessageId> {
+        let timing = Timing::of(payload.py(), (delay, deliver_at, ttl), priority)?;
         let extras = Extras {
             key,
             headers,
             partition,
             timestamp,
+            timing,
         };
         send::one(&self.inner, payload, &extras)
     }
@@ -97,13 +111,15 @@ impl Topic {
     /// Open a consumer of a group, which is created where there is none.
     ///
     /// `name` is shown in dead letters. The configuration of the group: `ordering` is `"key"` (a
-    /// message waits for the earlier ones of its key) or `"none"`; `lease` in seconds (30) is how
-    /// long a message is handed out for; `max_attempts` (5) is after how many failures it becomes a
-    /// dead letter; `backoff` (1.0, 300.0, 2.0) is the first wait, the longest, and the factor;
-    /// `dead_letter_topic` is `TOPIC.GROUP.dlq` by default and `None` drops; `start` is where a new
-    /// group begins (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest
-    /// unsettled message. An existing group keeps its stored configuration: an argument that
-    /// contradicts it raises `ConfigMismatch`.
+    /// message waits for the earlier ones of its key), `"partition"` (for all of its partition) or
+    /// `"none"`; `lease` in seconds (30) is how long a message is handed out for; `max_attempts`
+    /// (5) is after how many failures it becomes a dead letter; `backoff` (1.0, 300.0, 2.0) is the
+    /// first wait, the longest, and the factor; `dead_letter_topic` is `TOPIC.GROUP.dlq` by default
+    /// and `None` drops; `on_expired` says whether what nobody was handed in time is settled
+    /// (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
+    /// (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
+    /// message. An existing group keeps its stored configuration: an argument that contradicts it
+    /// raises `ConfigMismatch`.
     ///
     ///     with topic.consumer("billing", lease=60.0) as consumer:
     ///         for delivery in consumer:

@@ -150,7 +150,7 @@ static void group_numbers(void)
         CHECK(none == NULL);                                                                       \
     } while (0)
     REFUSED(size, 8);
-    REFUSED(ordering, 3);
+    REFUSED(ordering, 4);
     REFUSED(ordering, -1);
     REFUSED(max_attempts, 60001);
     REFUSED(lease_ms, -1);
@@ -158,6 +158,7 @@ static void group_numbers(void)
     REFUSED(backoff_longest_ms, 1);
     REFUSED(backoff_factor, 0.5);
     REFUSED(dead_letters, 4);
+    REFUSED(on_expired, 3);
     REFUSED(dead_letters, LQ_DEAD_LETTERS_TOPIC);
     REFUSED(dead_letter_topic, "name without the number");
     REFUSED(start, 5);

@@ -78,7 +78,7 @@ class NotBuilt(Exception):
 
 FAILED = [
     re.compile(r"^test (\S+) \.\.\. FAILED"),
-    re.compile(r"^(tests/c/\S+ \(\w+\)) failed"),
+    re.compile(r"^(tests/c, \S+ \(\w+\)) failed"),
     re.compile(r"^FAILED (\S+)"),
     re.compile(r"^.*\((signal: \d+, \w+)"),
 ]

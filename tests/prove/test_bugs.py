@@ -70,7 +70,7 @@ def test_a_list_that_is_none_is_told() -> None:
 def test_failures_are_seen_in_every_suites_words() -> None:
     for line, name in (
         ("test log::tests::p1_a ... FAILED", "log::tests::p1_a"),
-        ("tests/c/settle.c (plain) failed", "tests/c/settle.c (plain)"),
+        ("tests/c, settle (plain) failed", "tests/c, settle (plain)"),
         (
             "FAILED tests/python/test_a.py::test_b - AssertionError",
             "tests/python/test_a.py::test_b",

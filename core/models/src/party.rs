@@ -41,11 +41,12 @@ pub struct Party {
 /// A message of these bytes.
 pub fn draft(payload: &[u8]) -> Draft<'_> {
     Draft {
+        extension: b"",
         key: None,
         headers: b"",
         payload,
         timestamp_ns: None,
-        body_crc: body_crc(b"", b"", payload),
+        body_crc: body_crc([b"", b"", b"", payload]),
         key_hash: 0,
     }
 }

@@ -39,7 +39,7 @@ pub mod header {
     pub const FIRST_BLOCK: usize = 7;
     /// When dead members were last looked for, in ms of the boot clock.
     pub const LAST_PROBE: usize = 8;
-    /// Lock of the search for dead members.
+    /// Lock of who returns the leases of dead members: nobody waits for it for long.
     pub const DEATH_LOCK: usize = 9;
     /// 1 once the ballast was given up in this life of `control`.
     pub const BALLAST_GIVEN_UP: usize = 10;
@@ -108,6 +108,8 @@ pub mod block {
     pub const LIFE_LOCK: usize = 9;
     /// 1 once the names that lead to its files are known to be on disk in this life of `control`.
     pub const NAMED: usize = 10;
+    /// Of a topic: 1 once it is known that there may be messages with a priority.
+    pub const PRIORITIES: usize = 11;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
 }

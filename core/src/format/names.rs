@@ -19,6 +19,8 @@ pub const RECOVERING: &str = ".recovering";
 pub const TOPICS: &str = "topics";
 /// Configuration of a topic.
 pub const TOPIC_META: &str = "topic.meta";
+/// In a topic's folder, empty: there may be messages with a priority.
+pub const PRIORITIES: &str = "priorities";
 /// Folder of a topic's groups.
 pub const GROUPS: &str = "groups";
 /// Configuration of a group.

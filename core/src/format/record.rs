@@ -145,11 +145,11 @@ impl Header {
     }
 }
 
-/// CRC-32 of a body, taken before the lock.
+/// CRC-32 of a body: extension, key, headers and payload; taken before the lock.
 #[inline]
 #[must_use]
-pub fn body_crc(key: &[u8], headers: &[u8], payload: &[u8]) -> u32 {
-    crc32_parts(&[key, headers, payload])
+pub fn body_crc(parts: [&[u8]; 4]) -> u32 {
+    crc32_parts(&parts)
 }
 
 /// The record's CRC from the CRC of its body.
@@ -210,7 +210,7 @@ mod tests {
             payload_len: 5,
             ..Header::default()
         };
-        let sum = body_crc(b"key", b"", b"hello");
+        let sum = body_crc([b"", b"key", b"", b"hello"]);
         let mut bytes = header.encode(header.len() as u32, 42, sum).to_vec();
         bytes.extend_from_slice(b"keyhello");
         (header, bytes)

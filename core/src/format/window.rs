@@ -18,6 +18,9 @@ pub const ENTRY_WORDS: usize = 8;
 /// Bytes of an entry.
 pub const ENTRY: usize = ENTRY_WORDS * 8;
 
+/// Number of ready bitmaps, one for each priority.
+pub const LEVELS: usize = 10;
+
 /// Value of `header::CLEAN`: the checksum is that of what stands here.
 pub const CLOSED: u64 = 1;
 /// Value of `header::CLEAN`: somebody is about to change what stands here.
@@ -49,6 +52,8 @@ pub mod header {
     pub const CURSOR_POSITION: usize = 10;
     /// First of the list of entries that are to be moved to the dead letters, plus 1.
     pub const DYING: usize = 11;
+    /// Bits: the priorities of which any message may be ready.
+    pub const READY_LEVELS: usize = 12;
     /// Counters begin here; see `group::Counter`.
     pub const COUNTERS: usize = 16;
     /// The start of the host in which leases were last given, two words.
@@ -62,21 +67,28 @@ pub mod header {
     pub const DEAD_FROM: usize = 44;
     /// Entries that may be in use: `CAPACITY` once that is on disk.
     pub const USABLE: usize = 45;
+    /// By how many ms the wall clock was ahead of the boot clock when messages that wait for a time
+    /// were last put into the timer wheel.
+    pub const SKEW: usize = 46;
+    /// How many messages took a place behind others of their key.
+    pub const JOINS: usize = 47;
     /// Words of the header in use.
     pub const WORDS: usize = 64;
 }
 
 /// Words of an entry. Those from `STATE` to `PLACE` are truth, the rest is derived.
 pub mod entry {
-    /// Tag 32, failures 16, unused 8, state 8: published last.
+    /// Tag 32, failures 16, unused 4, priority 4, state 8: published last.
     pub const STATE: usize = 0;
     /// Tag 32, attempts 31, started 1.
     pub const HAND_OUT: usize = 1;
-    /// When the lease or the wait ends, in ms of the boot clock, 48; consumer slot 16.
+    /// When the lease or the wait ends, in ms of the boot clock, 48; consumer slot 16. Of a message
+    /// that waits for its key: its place in that order.
     pub const LEASE: usize = 2;
     /// Hash of the key, 0 without one.
     pub const KEY_HASH: usize = 3;
-    /// First failure in ms since the epoch 48; batch 16.
+    /// First failure in ms since the epoch 48; batch 16. Of a message that waits for its own time:
+    /// that time instead.
     pub const FAILED: usize = 4;
     /// Next of the key + 1, 32; position in the segment 32, which alone of this word is truth.
     pub const PLACE: usize = 5;
@@ -102,12 +114,14 @@ pub mod state {
     pub const DYING: u64 = 5;
     /// Done.
     pub const SETTLED: u64 = 6;
+    /// Waits for the time with which it was sent, in no order with others.
+    pub const SCHEDULED: u64 = 7;
 }
 
 /// Where the parts of a window with this limit begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// Words of the ready bitmap.
+    /// Words of the ready bitmap of one priority.
     pub bitmap_words: usize,
     /// Number of key buckets, one word each.
     pub buckets: usize,
@@ -135,7 +149,7 @@ impl Parts {
         }
         let buckets = most / 2;
         let bitmap = HEADER + WHEEL;
-        let bucket_at = (bitmap + bitmap_words * 8).next_multiple_of(4096);
+        let bucket_at = (bitmap + LEVELS * bitmap_words * 8).next_multiple_of(4096);
         let entries = (bucket_at + buckets * 8).next_multiple_of(4096);
         Self {
             bitmap_words,

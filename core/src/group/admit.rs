@@ -1,8 +1,22 @@
 //! Looking at a message for the first time.
 
-use super::policy::Policy;
+use super::policy::{Now, Policy};
 use super::window::{Counter, Window};
+use crate::format::extension::Attributes;
 use crate::format::window::{header, state};
+
+/// A message that nobody of the group has looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    /// Its offset.
+    pub offset: u64,
+    /// Its position in its segment.
+    pub position: u64,
+    /// The hash of its key, if it has one.
+    pub key: Option<u64>,
+    /// What it says of its delivery.
+    pub attributes: Attributes,
+}
 
 /// What became of a message that was looked at for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +25,10 @@ pub enum Admit {
     Ready(u32),
     /// An earlier message of its key is not settled.
     Held,
+    /// Its time has not come.
+    Scheduled,
+    /// It is too late for it: it is done, or dying.
+    Expired,
     /// There is no room for more unsettled messages: grow, or settle.
     Full,
 }
@@ -19,27 +37,68 @@ impl Window {
     /// Takes in the message at the window's end. A death before the end is moved on leaves an entry
     /// that nobody looks at; it was never handed out, so it is taken in again.
     #[inline]
-    pub fn admit(&self, policy: &Policy, offset: u64, position: u64, key: Option<u64>) -> Admit {
+    pub fn admit(&self, policy: &Policy, fresh: &Fresh, now: Now) -> Admit {
+        let offset = fresh.offset;
         if offset - self.floor() >= self.usable() || self.is_full(offset) {
             return Admit::Full;
         }
         let index = self.index(offset);
-        let hash = match key {
-            // 0 means "no key" in the entry.
-            Some(hash) if policy.by_key => hash.max(1),
-            _ => 0,
-        };
-        let Ok(position) = u32::try_from(position) else {
+        let Ok(position) = u32::try_from(fresh.position) else {
             return Admit::Full;
         };
-        self.entries
-            .fill(index, offset, position, hash, state::FRESH);
-        if hash != 0 && !self.keys.join(&self.entries, index, hash) {
-            self.entries.set_state(index, state::HELD);
-            self.count(Counter::Held, 1);
-            return Admit::Held;
+        let hash = policy.chain_of(fresh.key);
+        let priority = u64::from(fresh.attributes.priority) << 8;
+        (self.entries).fill(index, offset, position, hash, priority | state::FRESH);
+        if !fresh.attributes.is_plain()
+            && let Some(other) = self.admit_timed(policy, index, &fresh.attributes, now)
+        {
+            return other;
         }
-        Admit::Ready(index)
+        if self.joins(index) {
+            Admit::Ready(index)
+        } else {
+            Admit::Held
+        }
+    }
+
+    /// A message that says when it is to be handed out, unless that is now.
+    #[cold]
+    fn admit_timed(
+        &self,
+        policy: &Policy,
+        index: u32,
+        attributes: &Attributes,
+        now: Now,
+    ) -> Option<Admit> {
+        if attributes.is_expired(now.wall_ms as i64) {
+            // Nothing of its key ever waits for it.
+            self.entries.forget_key(index);
+            self.expire_one(policy, index, now);
+            return Some(Admit::Expired);
+        }
+        let due = attributes.deliver_at_ms?.max(0) as u64;
+        if due <= now.wall_ms {
+            return None;
+        }
+        self.schedule(index, due);
+        Some(Admit::Scheduled)
+    }
+
+    /// The message takes its place in its key's order. Whether it is the first, which the caller
+    /// then makes ready, or hands out; else it waits.
+    #[inline]
+    pub(super) fn joins(&self, index: u32) -> bool {
+        let hash = self.entries.key_hash(index);
+        if hash == 0 || self.keys.join(&self.entries, index, hash) {
+            return true;
+        }
+        // Its place in the order when that is derived anew.
+        let turn = self.head.get(header::JOINS).wrapping_add(1);
+        self.head.set(header::JOINS, turn);
+        self.entries.set_turn(index, turn);
+        self.entries.set_state(index, state::HELD);
+        self.count(Counter::Held, 1);
+        false
     }
 
     #[inline]
@@ -48,9 +107,9 @@ impl Window {
     }
 
     /// Puts an admitted or returned message among the ready ones.
-    pub(super) fn make_ready(&self, index: u32) {
+    pub fn make_ready(&self, index: u32) {
         self.entries.set_state(index, state::READY);
-        self.ready.set(index as usize);
+        self.ready.set(index, self.entries.priority(index));
         self.count(Counter::Ready, 1);
     }
 

@@ -12,6 +12,8 @@ use crate::shm::Region;
 
 const LOW16: u64 = 0xFFFF;
 const LOW32: u64 = 0xFFFF_FFFF;
+/// Of the state's word.
+const PRIORITY: u64 = 0xF00;
 const MS_MAX: u64 = (1 << 48) - 1;
 
 /// The entries of a window, by index.
@@ -89,14 +91,20 @@ impl Entries {
 
     /// Publishes state and failures as one word.
     pub(super) fn set_failed(&self, index: u32, failures: u32, state: u64) {
-        let tag = self.get(index, at::STATE) & LOW32 << 32;
+        let kept = self.get(index, at::STATE) & (LOW32 << 32 | PRIORITY);
         let failures = u64::from(failures).min(LOW16);
-        self.publish(index, tag | failures << 16 | state);
+        self.publish(index, kept | failures << 16 | state);
     }
 
-    /// Fills the entry for a message that was never looked at.
+    /// 0 to 15, the most urgent; what is above 9 is damage.
     #[inline]
-    pub(super) fn fill(&self, index: u32, offset: u64, position: u32, key: u64, first: u64) {
+    pub(super) fn priority(&self, index: u32) -> usize {
+        ((self.get(index, at::STATE) & PRIORITY) >> 8) as usize
+    }
+
+    /// Fills the entry for a message that was never looked at; `word` is its state and priority.
+    #[inline]
+    pub(super) fn fill(&self, index: u32, offset: u64, position: u32, key: u64, word: u64) {
         let tag = offset << 32;
         self.set(index, at::HAND_OUT, tag);
         self.set(index, at::LEASE, 0);
@@ -105,7 +113,7 @@ impl Entries {
         self.set(index, at::PLACE, u64::from(position));
         self.set(index, at::CHAIN, 0);
         self.set(index, at::TIMER, 0);
-        self.publish(index, tag | first);
+        self.publish(index, tag | word);
     }
 
     #[inline]
@@ -140,6 +148,16 @@ impl Entries {
         self.get(index, at::LEASE) >> 16
     }
 
+    /// Of a message that waits for others of its key: its place among them.
+    pub(super) fn turn(&self, index: u32) -> u64 {
+        self.due_ms(index)
+    }
+
+    #[inline]
+    pub(super) fn set_turn(&self, index: u32, turn: u64) {
+        self.set_lease(index, turn, self.consumer(index));
+    }
+
     #[inline]
     pub(super) fn consumer(&self, index: u32) -> u16 {
         (self.get(index, at::LEASE) & LOW16) as u16
@@ -157,6 +175,15 @@ impl Entries {
     #[inline]
     pub(super) fn key_hash(&self, index: u32) -> u64 {
         self.get(index, at::KEY_HASH)
+    }
+
+    pub(super) fn forget_key(&self, index: u32) {
+        self.set(index, at::KEY_HASH, 0);
+    }
+
+    /// Of a message that waits for its own time: ms since the epoch.
+    pub(super) fn deliver_at_ms(&self, index: u32) -> u64 {
+        self.first_failed_ms(index)
     }
 
     pub(super) fn first_failed_ms(&self, index: u32) -> u64 {

@@ -8,14 +8,19 @@ mod admit;
 mod bitmap;
 mod clean;
 mod entry;
+mod gone;
 mod grow;
 mod keys;
 mod make;
+#[cfg(test)]
+mod model;
 mod policy;
 #[cfg(test)]
 mod power_tests;
+mod ready;
 mod rebuild;
 mod restore;
+mod schedule;
 mod settle;
 mod sync;
 mod take;
@@ -24,10 +29,11 @@ mod tests;
 mod wheel;
 mod window;
 
-pub use admit::Admit;
-pub use policy::Policy;
+pub use admit::{Admit, Fresh};
+pub use gone::Batches;
+pub use policy::{Now, Policy};
 pub use rebuild::Life;
 pub use restore::Truth;
-pub use settle::{Batches, Settled};
+pub use settle::Settled;
 pub use take::{Dying, Taken};
 pub use window::{Counter, Window};

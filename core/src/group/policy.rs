@@ -1,6 +1,40 @@
 //! What a group does with time and failures.
 
-use crate::options::{Backoff, GroupConfig, Ordering};
+use crate::clock::Clock;
+use crate::options::{Backoff, GroupConfig, OnExpired, Ordering};
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Ms of the boot clock.
+    pub boot_ms: u64,
+    /// Ms since the Unix epoch.
+    pub wall_ms: u64,
+}
+
+impl Now {
+    /// By these clocks.
+    #[must_use]
+    pub fn by(clock: &dyn Clock) -> Self {
+        Self {
+            boot_ms: clock.boot_ms(),
+            wall_ms: clock.wall_ms(),
+        }
+    }
+
+    /// By how much the wall clock is ahead.
+    pub(super) fn skew(self) -> i64 {
+        (self.wall_ms as i64).saturating_sub(self.boot_ms as i64)
+    }
+}
+
+/// In what order messages wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chains {
+    None,
+    ByKey,
+    One,
+}
 
 /// The part of a group's configuration that the window goes by.
 #[derive(Clone, Copy, Debug)]
@@ -9,19 +43,36 @@ pub struct Policy {
     pub max_attempts: u32,
     /// How long failed messages wait.
     pub backoff: Backoff,
-    /// Whether messages of a key wait for each other.
-    pub by_key: bool,
+    chains: Chains,
+    /// Whether messages that are too late become dead letters.
+    pub expired_die: bool,
 }
 
 impl Policy {
     /// The policy of a configuration.
     #[must_use]
     pub fn of(config: &GroupConfig) -> Self {
-        let by_key = config.ordering == Ordering::Key;
+        let chains = match config.ordering {
+            Ordering::None => Chains::None,
+            Ordering::Key => Chains::ByKey,
+            Ordering::Partition => Chains::One,
+        };
         Self {
             max_attempts: config.max_attempts,
             backoff: config.backoff,
-            by_key,
+            chains,
+            expired_die: config.on_expired == OnExpired::DeadLetter,
+        }
+    }
+
+    /// What names the order that a message with this hash of its key waits in; 0 for none.
+    #[inline]
+    #[must_use]
+    pub fn chain_of(&self, key: Option<u64>) -> u64 {
+        match self.chains {
+            Chains::None => 0,
+            Chains::ByKey => key.map_or(0, |hash| hash.max(1)),
+            Chains::One => 1,
         }
     }
 

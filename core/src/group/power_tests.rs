@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::tests::{Dice, open, policy};
+use super::model::{BEGIN, Dice, at, fresh, open, policy};
 use super::*;
 use crate::format::window::{header, state};
 use crate::log::Cursor;
 use crate::storage::{Storage, Twin};
 
 /// Takes messages in until the window is full or `count` are in; says whether there was room.
-fn admit(window: &mut Window, policy: &Policy, count: u64) {
+pub(super) fn admit(window: &mut Window, policy: &Policy, count: u64) {
     for _ in 0..count {
         let offset = window.next();
-        let Admit::Ready(index) = window.admit(policy, offset, offset * 8, None) else {
+        let Admit::Ready(index) = window.admit(policy, &fresh(offset, None), BEGIN) else {
             return;
         };
         window.set_cursor(Cursor {
@@ -34,9 +34,10 @@ fn grow(window: &mut Window, dies: bool) {
     }
 }
 
-fn begin(twin: &Twin, policy: &Policy) -> Window {
+pub(super) fn begin(twin: &Twin, policy: &Policy) -> Window {
     let mut window = open(twin);
-    window.rebuild(policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| true);
+    window.rebuild(Life::New, BEGIN, &mut |_, _| true);
+    window.return_leases(policy, |_| true, true, (0, 1));
     window
 }
 
@@ -44,13 +45,8 @@ fn after_loss(twin: &Twin, policy: &Policy, seed: u64) -> Window {
     let after = twin.power_loss(seed).expect("image");
     let mut window = open(&after);
     window.check_span().expect("whole");
-    window.rebuild(
-        policy,
-        Life::NewBoot,
-        &Batches::new(),
-        (0, 1),
-        &mut |_, _| true,
-    );
+    window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
+    window.return_leases(policy, |_| true, true, (0, 1));
     window
 }
 
@@ -67,7 +63,7 @@ fn p12_what_was_dying_on_disk_never_comes_back_however_often_the_ring_goes_round
             }
             for _ in 0..3 {
                 now += 1_000;
-                window.expire(&policy, now, 1);
+                window.expire(&policy, at(now));
                 while let Some(taken) = window.take_ready(now + 10, 0, 0) {
                     if taken.offset % 2503 == 5 {
                         window.give_up(taken.offset, taken.attempt, 1, 1);
@@ -186,10 +182,10 @@ fn p6_p18_an_end_beyond_the_ring_is_a_jump_that_was_cut_short_and_no_walk_for_ev
         write_word(&twin, header::NEXT, end);
         let mut window = open(&twin);
         window.check_span().expect("can be");
-        assert!(window.started_batches(|_| true).is_empty());
-        window.rebuild(&policy, Life::Same, &Batches::new(), (0, 1), &mut |_, _| {
-            true
-        });
+        // Nobody walks to where the jump would have gone (P18).
+        assert!(window.fetched_batches(|_| true).is_empty());
+        assert!(window.unsettled().is_empty());
+        window.rebuild(Life::Same, BEGIN, &mut |_, _| true);
         assert_eq!((window.floor(), window.next()), (3, 3), "none is skipped");
     }
 }
@@ -260,18 +256,12 @@ fn p6_an_entry_that_a_power_loss_took_is_no_later_round_however_large_the_offset
             opened.expect("open").expect("made")
         };
         let mut window = open(&twin);
-        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| {
-            true
-        });
+        window.rebuild(Life::New, BEGIN, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         admit(&mut window, &policy, 300);
         let mut window = open(&twin.power_loss(seed).expect("image"));
-        window.rebuild(
-            &policy,
-            Life::NewBoot,
-            &Batches::new(),
-            (0, 1),
-            &mut |_, _| true,
-        );
+        window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         assert_eq!(
             window.floor(),
             start,
@@ -286,7 +276,7 @@ fn p11_p12_what_is_dying_behind_one_that_a_power_loss_took_back_is_never_ready()
         let (twin, policy) = (Twin::new(), policy(true));
         let mut window = begin(&twin, &policy);
         for offset in 0..3 {
-            let admitted = window.admit(&policy, offset, offset * 8, Some(77));
+            let admitted = window.admit(&policy, &fresh(offset, Some(77)), BEGIN);
             window.set_cursor(Cursor::at_offset(offset + 1));
             if let Admit::Ready(index) = admitted {
                 window.make_ready(index);
@@ -300,8 +290,8 @@ fn p11_p12_what_is_dying_behind_one_that_a_power_loss_took_back_is_never_ready()
         // On disk: that 1 is dying, and of 0 what stood there before it was settled.
         window.head.set(header::FLOOR, 0);
         window.entries.set_state(0, state::READY);
-        let none = Batches::new();
-        window.rebuild(&policy, Life::NewBoot, &none, (0, 1), &mut |_, _| true);
+        window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         if dies_first {
             window.settle_dead(&[1]);
         }

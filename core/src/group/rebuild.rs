@@ -3,8 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::policy::Policy;
-use super::settle::Batches;
+use super::policy::Now;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
 use crate::log::Cursor;
@@ -14,7 +13,7 @@ use crate::log::Cursor;
 pub enum Life {
     /// A holder of the lock died; other consumers go on with their leases.
     Same,
-    /// Everyone had left: all leases are void.
+    /// Everyone had left: all leases are void, and still to be returned.
     New,
     /// The host was started anew: besides, the tail of the log may be gone, and sectors of this
     /// file may be old.
@@ -22,30 +21,20 @@ pub enum Life {
 }
 
 impl Window {
-    /// Rebuilds. In a new life leases come back, and what `started` names is charged as P10 says.
+    /// Rebuilds. Leases stay as they are; in a new life it is for who began it to return them.
     /// `exists` says whether the log has this offset at this position; it is asked only after a new
     /// start of the host, of rising offsets.
-    pub fn rebuild(
-        &mut self,
-        policy: &Policy,
-        life: Life,
-        started: &Batches,
-        (now_ms, wall_ms): (u64, u64),
-        exists: &mut dyn FnMut(u64, u64) -> bool,
-    ) {
+    pub fn rebuild(&mut self, life: Life, now: Now, exists: &mut dyn FnMut(u64, u64) -> bool) {
         if life == Life::NewBoot {
             self.skip_settled_rounds();
         }
         self.trim(life, exists);
-        self.wheel.reset(now_ms);
+        self.wheel.reset(now.boot_ms);
+        self.head.set(header::SKEW, now.skew() as u64);
         self.derive();
         self.raise_floor();
         // A stop between the words of the cursor: found again from the offset.
         self.set_cursor(Cursor::at_offset(self.next()));
-        if life != Life::Same {
-            let all = self.leases(|_| true);
-            self.return_leases(policy, &all, Some(started), now_ms, wall_ms);
-        }
     }
 
     /// An entry is given to an offset one round later only when the floor is past the earlier one.
@@ -91,10 +80,13 @@ impl Window {
                     entries.set_state(index, state::SETTLED);
                     self.count(Counter::Lost, 1);
                 } else if entries.state(index) == state::DELAYED {
-                    // The boot clock began anew: the wait is over.
-                    entries.set_lease(index, 0, 0);
+                    // The boot clock began anew: the wait is over. Whose it was is still asked for.
+                    entries.set_lease(index, 0, entries.consumer(index));
+                } else if entries.state(index) == state::HELD {
+                    // They follow in the order of their offsets: their places may be old.
+                    entries.set_turn(index, 0);
                 }
-                if entries.is_open(index) {
+                if entries.is_open(index) && entries.state(index) != state::SCHEDULED {
                     self.hold_behind(&mut keys, index);
                 }
             }
@@ -124,6 +116,7 @@ impl Window {
             state::READY | state::LEASED | state::DELAYED
         );
         if hash != 0 && !keys.insert(hash) && waits {
+            self.entries.set_turn(index, 0);
             self.entries.set_state(index, state::HELD);
         }
     }
@@ -141,14 +134,28 @@ impl Window {
             Counter::Held,
             Counter::Ready,
             Counter::Dying,
+            Counter::Scheduled,
         ] {
             self.head.set(header::COUNTERS + counter as usize, 0);
         }
+        let (mut dying, mut held) = (Vec::new(), Vec::new());
         for offset in self.floor()..self.next() {
             let index = self.index(offset);
-            if self.entries.is_of(index, offset) && self.entries.is_open(index) {
-                self.derive_one(index);
+            if !self.entries.is_of(index, offset) || !self.entries.is_open(index) {
+                continue;
             }
+            match self.entries.state(index) {
+                state::DYING => dying.push(index),
+                state::HELD => held.push((self.entries.turn(index), offset)),
+                _ => self.derive_one(index),
+            }
+        }
+        // Those that are out, or may be, go before what waits for them; what waits, in the order
+        // in which it began to. What is dying is not waited for by those that are out.
+        dying.into_iter().for_each(|index| self.derive_one(index));
+        held.sort_unstable();
+        for (_, offset) in held {
+            self.derive_one(self.index(offset));
         }
     }
 
@@ -157,6 +164,11 @@ impl Window {
         entries.set_key_next(index, 0);
         entries.set_key_tail(index, 0);
         entries.set_hash_next(index, 0);
+        if entries.state(index) == state::SCHEDULED {
+            self.count(Counter::Scheduled, 1);
+            self.wait_for_its_time(index);
+            return;
+        }
         let hash = entries.key_hash(index);
         let first = hash == 0 || self.keys.join(entries, index, hash);
         match entries.state(index) {

@@ -1,14 +1,8 @@
 //! Settling: what ends a hand-out.
 
-use std::collections::HashSet;
-
-use super::policy::Policy;
-use super::take::Returned;
+use super::policy::{Now, Policy};
 use super::window::{Counter, Window};
 use crate::format::window::state;
-
-/// Batches, each by its consumer and its number.
-pub type Batches = HashSet<(u16, u16)>;
 
 /// What a settle did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +35,12 @@ impl Window {
 
     /// Takes the entry out of whatever it hangs in.
     #[inline]
-    fn unhook(&self, index: u32) {
+    pub(super) fn unhook(&self, index: u32) {
         let counter = match self.entries.state(index) {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
             _ => {
-                self.ready.clear(index as usize);
+                self.ready.clear(index, self.entries.priority(index));
                 self.count(Counter::Ready, -1);
                 return;
             }
@@ -169,6 +163,20 @@ impl Window {
         Settled::Done
     }
 
+    /// It is too late for what was handed out: nobody gets it.
+    pub fn settle_expired(&self, policy: &Policy, offset: u64, attempt: u32, now: Now) {
+        if let Some(index) = self.find(offset, attempt) {
+            self.unhook(index);
+            self.count(Counter::Delivered, -1);
+            self.count(Counter::Expired, 1);
+            if policy.expired_die {
+                self.die(index, self.entries.failures(index), now.boot_ms);
+            } else {
+                self.finish(index);
+            }
+        }
+    }
+
     /// As `settle_damaged`, of a message on its way to the dead letters.
     pub fn settle_damaged_dying(&self, offset: u64) {
         if self.is_dying(offset) {
@@ -192,79 +200,6 @@ impl Window {
                 self.count(Counter::DeadLettered, 1);
                 self.finish(self.index(offset));
             }
-        }
-    }
-
-    /// The leases of a consumer that is gone come back at once, those it is charged for after the
-    /// backoff. A consumer that closed is charged for nothing; a dead one, for which `started`
-    /// names what it had begun with in all partitions, for what it had started, or for all of a
-    /// batch of which it had started none (P10).
-    pub fn return_consumer(
-        &self,
-        policy: &Policy,
-        consumer: u16,
-        started: Option<&Batches>,
-        now_ms: u64,
-        wall_ms: u64,
-    ) -> Returned {
-        let mine = self.leases(|index| self.entries.consumer(index) == consumer);
-        self.return_leases(policy, &mine, started, now_ms, wall_ms)
-    }
-
-    /// The batches of these consumers of which something was started here, what was settled since
-    /// included, as far as the window still remembers it.
-    pub fn started_batches(&self, of: impl Fn(u16) -> bool) -> Batches {
-        let remembered = (self.mask + 1) - (self.end() - self.floor());
-        (self.floor().saturating_sub(remembered)..self.end())
-            .map(|offset| (offset, self.index(offset)))
-            .filter(|(offset, index)| {
-                self.entries.is_of(*index, *offset)
-                    && self.entries.started(*index)
-                    && of(self.entries.consumer(*index))
-            })
-            .map(|(_, index)| self.batch_of(index))
-            .collect()
-    }
-
-    fn batch_of(&self, index: u32) -> (u16, u16) {
-        (self.entries.consumer(index), self.entries.batch(index))
-    }
-
-    pub(super) fn leases(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
-        (self.floor()..self.next())
-            .map(|offset| (offset, self.index(offset)))
-            .filter(|(offset, index)| {
-                self.entries.is_of(*index, *offset)
-                    && self.entries.state(*index) == state::LEASED
-                    && wanted(*index)
-            })
-            .map(|(_, index)| index)
-            .collect()
-    }
-
-    pub(super) fn return_leases(
-        &self,
-        policy: &Policy,
-        leases: &[u32],
-        started: Option<&Batches>,
-        now_ms: u64,
-        wall_ms: u64,
-    ) -> Returned {
-        let mut dying = Vec::new();
-        for index in leases {
-            let charged = started.is_some_and(|started| {
-                self.entries.started(*index) || !started.contains(&self.batch_of(*index))
-            });
-            self.unhook(*index);
-            if !charged {
-                self.make_ready(*index);
-            } else if self.fail(policy, *index, None, now_ms, wall_ms) {
-                dying.push((self.offset_at(*index), self.entries.consumer(*index)));
-            }
-        }
-        Returned {
-            count: leases.len() as u32,
-            dying,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Handing out.
 
-use super::policy::Policy;
+use super::policy::{Now, Policy};
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
 
@@ -42,14 +42,13 @@ pub struct Returned {
 }
 
 impl Window {
-    /// Hands out the ready message with the lowest offset.
+    /// Hands out the ready message with the highest priority; of those with the lowest offset.
     #[inline]
     pub fn take_ready(&self, due_ms: u64, consumer: u16, batch: u16) -> Option<Taken> {
         if !self.has_ready() {
             return None;
         }
-        let index = self.ready.next_around(self.index(self.floor()) as usize)? as u32;
-        self.ready.clear(index as usize);
+        let index = self.ready.take(self.index(self.floor()))?;
         self.count(Counter::Ready, -1);
         Some(self.lease(index, due_ms, consumer, batch))
     }
@@ -76,18 +75,19 @@ impl Window {
         }
     }
 
-    /// Ends leases and delays whose time has come.
-    pub fn expire(&self, policy: &Policy, now_ms: u64, wall_ms: u64) -> Returned {
+    /// Ends leases, delays and waits whose time has come.
+    pub fn expire(&self, policy: &Policy, now: Now) -> Returned {
+        self.follow_wall_clock(now);
         let mut due = Vec::new();
-        let mut dying = Vec::new();
+        let (mut dying, mut scheduled) = (Vec::new(), Vec::new());
         self.wheel
-            .advance(&self.entries, now_ms, |index| due.push(index));
+            .advance(&self.entries, now.boot_ms, |index| due.push(index));
         for index in &due {
             match self.entries.state(*index) {
                 state::LEASED => {
                     self.count(Counter::Leased, -1);
-                    self.count(Counter::Expired, 1);
-                    if self.fail(policy, *index, None, now_ms, wall_ms) {
+                    self.count(Counter::TimedOut, 1);
+                    if self.fail(policy, *index, None, now.boot_ms, now.wall_ms) {
                         dying.push((self.offset_at(*index), self.entries.consumer(*index)));
                     }
                 }
@@ -95,8 +95,17 @@ impl Window {
                     self.count(Counter::Delayed, -1);
                     self.make_ready(*index);
                 }
+                state::SCHEDULED => {
+                    let at = self.entries.deliver_at_ms(*index);
+                    scheduled.push((at, self.offset_at(*index)));
+                }
                 _ => {}
             }
+        }
+        // They take their places in the order of their times.
+        scheduled.sort_unstable();
+        for (_, offset) in scheduled {
+            self.falls_due(self.index(offset), now);
         }
         Returned {
             count: due.len() as u32,

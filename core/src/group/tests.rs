@@ -1,160 +1,22 @@
-//! The window against the simplest model of the contract, over random histories.
+//! The window against the model of the contract, over random histories.
 
-use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use super::model::{BEGIN, Dice, Model, State, at, fresh, open, policy, policy_of};
 use super::*;
-use crate::options::{Backoff, GroupConfig, GroupOptions, Ordering};
+use crate::format::extension::Attributes;
+use crate::log::Cursor;
+use crate::options::{OnExpired, Ordering};
 use crate::storage::Twin;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
-    Waiting,
-    Delayed(u64),
-    Leased { due: u64, consumer: u16 },
-    Dying,
-    Settled,
-}
-
-#[derive(Clone, Debug)]
-struct Message {
-    key: Option<u64>,
-    state: State,
-    attempts: u32,
-    failures: u32,
-    /// The last hand-out, also after it was settled: consumer, batch, whether it was started.
-    held: (u16, u16, bool),
-}
-
-struct Model {
-    messages: BTreeMap<u64, Message>,
-    policy: Policy,
-}
-
-impl Model {
-    fn deliverable(&self, offset: u64) -> bool {
-        let message = &self.messages[&offset];
-        let earlier_of_key = |(_, other): (&u64, &Message)| {
-            other.key == message.key && other.state != State::Settled
-        };
-        message.state == State::Waiting
-            && (message.key.is_none() || !self.messages.range(..offset).any(earlier_of_key))
-    }
-
-    fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64) {
-        let policy = self.policy;
-        let message = self.messages.get_mut(&offset).expect("known");
-        message.failures += 1;
-        message.state = if message.failures >= policy.max_attempts {
-            State::Dying
-        } else {
-            let wait = delay.unwrap_or_else(|| policy.wait_ms(message.failures, offset));
-            State::Delayed(now + wait)
-        };
-    }
-
-    fn tick(&mut self, now: u64) {
-        let offsets: Vec<u64> = self.messages.keys().copied().collect();
-        for offset in offsets {
-            match self.messages[&offset].state {
-                State::Delayed(due) if due <= now => {
-                    self.messages.get_mut(&offset).expect("known").state = State::Waiting;
-                }
-                State::Leased { due, .. } if due <= now => self.fail(offset, None, now),
-                _ => {}
-            }
-        }
-    }
-
-    fn good(&self, offset: u64, attempt: u32) -> bool {
-        self.messages.get(&offset).is_some_and(|message| {
-            message.attempts == attempt && !matches!(message.state, State::Settled | State::Dying)
-        })
-    }
-
-    fn die(&mut self, consumer: u16, now: u64) {
-        let held = self.messages.values().map(|message| message.held);
-        let started: HashSet<u16> = held
-            .filter(|(holder, _, started)| *holder == consumer && *started)
-            .map(|(_, batch, _)| batch)
-            .collect();
-        let offsets: Vec<u64> = self.messages.keys().copied().collect();
-        for offset in offsets {
-            let message = self.messages.get_mut(&offset).expect("known");
-            match message.state {
-                State::Leased {
-                    consumer: holder, ..
-                } if holder == consumer => {}
-                _ => continue,
-            }
-            let (_, batch, one) = message.held;
-            if one || !started.contains(&batch) {
-                self.fail(offset, None, now);
-            } else {
-                message.state = State::Waiting;
-            }
-        }
-    }
-}
-
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    pub(super) fn next(&mut self, below: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_041);
-        (self.0 >> 24) % below
-    }
-}
-
-pub(super) fn policy(by_key: bool) -> Policy {
-    let ordering = if by_key {
-        Ordering::Key
-    } else {
-        Ordering::None
-    };
-    let mut config = GroupConfig::from_options(&GroupOptions {
-        ordering: Some(ordering),
-        max_attempts: Some(3),
-        ..GroupOptions::default()
-    });
-    let ms = std::time::Duration::from_millis;
-    config.backoff = Backoff {
-        first: ms(20),
-        longest: ms(60),
-        factor: 2.0,
-    };
-    Policy::of(&config)
-}
-
-pub(super) fn open(twin: &Twin) -> Window {
-    let path = Path::new("/w");
-    Window::make(twin, path, 0o660, (1, 0), 4096, 0).expect("make");
-    crate::storage::Storage::sync_dir(twin, Path::new("/")).expect("sync");
-    Window::open(twin, path, (1, 0), 4096)
-        .expect("open")
-        .expect("made")
-}
-
 /// One random history; P6, P9, P10, P11 and P12 hold at each step.
-fn history(seed: u64, by_key: bool, steps: u32) {
+fn history(seed: u64, policy: Policy, steps: u32) {
     let twin = Twin::new();
     let mut window = open(&twin);
-    let policy = policy(by_key);
-    let mut model = Model {
-        messages: BTreeMap::new(),
-        policy,
-    };
-    let (mut dice, mut now) = (Dice(seed), 1_000_u64);
-    window.rebuild(
-        &policy,
-        Life::New,
-        &Batches::new(),
-        (now, 1),
-        &mut |_, _| true,
-    );
+    let mut model = Model::new(policy);
+    let (mut dice, mut now) = (Dice(seed), at(10_000));
+    window.rebuild(Life::New, now, &mut |_, _| true);
+    window.return_leases(&policy, |_| true, true, (now.boot_ms, 1));
     let mut receipts: Vec<(u64, u32)> = Vec::new();
     let mut batch = 0;
     for step in 0..steps {
@@ -162,21 +24,25 @@ fn history(seed: u64, by_key: bool, steps: u32) {
         match dice.next(100) {
             0..25 => {
                 for _ in 0..=dice.next(4) {
-                    admit(&mut window, &mut model, &mut dice, by_key);
+                    admit(&mut window, &mut model, &mut dice, now);
                 }
             }
             25..50 => {
                 batch += 1;
                 let consumer = dice.next(4) as u16;
-                let due = now + 10 + dice.next(200);
+                let due = now.boot_ms + 10 + dice.next(200);
                 while let Some(taken) = window.take_ready(due, consumer, batch) {
-                    assert!(model.deliverable(taken.offset), "{place}: {taken:?}");
-                    let message = model.messages.get_mut(&taken.offset).expect("known");
+                    assert_eq!(model.next(), Some(taken.offset), "{place}: {taken:?}");
+                    let message = model.of(taken.offset);
                     message.attempts += 1;
                     assert_eq!(message.attempts, taken.attempt, "{place}");
                     message.state = State::Leased { due, consumer };
                     message.held = (consumer, batch, false);
                     receipts.push((taken.offset, taken.attempt));
+                    if dice.next(12) == 0 {
+                        window.settle_expired(&policy, taken.offset, taken.attempt, now);
+                        model.expire(taken.offset);
+                    }
                     if dice.next(3) == 0 {
                         break;
                     }
@@ -185,25 +51,28 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             50..80 if !receipts.is_empty() => {
                 let which = dice.next(receipts.len() as u64) as usize;
                 let receipt = receipts.swap_remove(which);
-                settle(&window, &mut model, &mut dice, receipt, now, &place);
+                settle(&window, &mut model, &mut dice, receipt, now.boot_ms, &place);
             }
             80..84 if !receipts.is_empty() => {
                 let (offset, attempt) = receipts[dice.next(receipts.len() as u64) as usize];
                 window.start(offset, attempt);
-                let message = model.messages.get_mut(&offset).expect("known");
+                let message = model.of(offset);
                 message.held.2 |= message.attempts == attempt;
             }
             84..87 => {
                 let consumer = dice.next(4) as u16;
-                let started = window.started_batches(|of| of == consumer);
-                window.return_consumer(&policy, consumer, Some(&started), now, 1);
-                model.die(consumer, now);
+                let fetched = window.fetched_batches(|of| of == consumer);
+                let started = window.started_among(&fetched);
+                window.return_fetched(|of| of == consumer, &started);
+                let wall = (now.boot_ms, 1);
+                window.return_leases(&policy, |of| of == consumer, true, wall);
+                model.die(consumer, now.boot_ms);
             }
             87..90 => {
                 let dying: Vec<u64> = window.dying(|_, _| true).iter().map(|d| d.offset).collect();
                 window.settle_dead(&dying);
                 for offset in dying {
-                    let message = model.messages.get_mut(&offset).expect("known");
+                    let message = model.of(offset);
                     assert_eq!(message.state, State::Dying, "{place}");
                     message.state = State::Settled;
                 }
@@ -211,27 +80,45 @@ fn history(seed: u64, by_key: bool, steps: u32) {
             90..93 => {
                 drop(window);
                 window = open(&twin);
-                window.rebuild(
-                    &policy,
-                    Life::Same,
-                    &Batches::new(),
-                    (now, 1),
-                    &mut |_, _| true,
-                );
+                window.rebuild(Life::Same, now, &mut |_, _| true);
             }
-            _ => now += dice.next(60),
+            93 => {
+                // The wall clock is set, to a minute earlier or later.
+                let earlier = dice.next(2) == 0 && now.wall_ms > 60_000;
+                now.wall_ms = match earlier {
+                    true => now.wall_ms - 60_000,
+                    false => now.wall_ms + 60_000,
+                };
+            }
+            _ => {
+                let passed = dice.next(60);
+                now.boot_ms += passed;
+                now.wall_ms += passed;
+            }
         }
-        window.expire(&policy, now, 1);
+        window.expire(&policy, now);
         model.tick(now);
         check(&window, &model, &place);
     }
 }
 
-fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, by_key: bool) {
+fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, now: Now) {
     let offset = window.next();
     let key = (dice.next(4) > 0).then(|| dice.next(6) + 1);
+    let mut message = fresh(offset, key);
+    if dice.next(4) == 0 {
+        let mut time = |often| {
+            let some = dice.next(often) == 0;
+            some.then(|| (now.wall_ms + dice.next(400)) as i64 - 40)
+        };
+        message.attributes = Attributes {
+            deliver_at_ms: time(2),
+            expires_at_ms: time(6),
+            priority: dice.next(4) as u8 * 3,
+        };
+    }
     loop {
-        match window.admit(&model.policy, offset, offset * 8, key) {
+        match window.admit(&model.policy, &message, now) {
             Admit::Full => {
                 let Some(grower) = window.grower() else {
                     return;
@@ -253,25 +140,13 @@ fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, by_key: bool) 
                 if let Admit::Ready(index) = admitted {
                     window.make_ready(index);
                 }
-                let key = key.filter(|_| by_key);
-                let state = State::Waiting;
-                model.messages.insert(
-                    offset,
-                    Message {
-                        key,
-                        state,
-                        attempts: 0,
-                        failures: 0,
-                        held: (u16::MAX, 0, false),
-                    },
-                );
+                window.raise_floor();
+                model.admit(&message, now);
                 return;
             }
         }
     }
 }
-
-use crate::log::Cursor;
 
 fn settle(
     window: &Window,
@@ -287,7 +162,7 @@ fn settle(
     let outcome = match dice.next(5) {
         0 | 1 => {
             if good {
-                model.messages.get_mut(&offset).expect("known").state = State::Settled;
+                model.of(offset).state = State::Settled;
             }
             window.ack(offset, attempt)
         }
@@ -296,19 +171,19 @@ fn settle(
             if good && leased {
                 model.fail(offset, delay, now);
             } else if good && let Some(delay) = delay {
-                model.messages.get_mut(&offset).expect("known").state = State::Delayed(now + delay);
+                model.of(offset).state = State::Delayed(now + delay);
             }
             window.nack(&model.policy, (offset, attempt), delay, now, 1)
         }
         3 => {
             if good && leased {
-                model.messages.get_mut(&offset).expect("known").state = State::Waiting;
+                model.of(offset).state = State::Waiting;
             }
             window.release(offset, attempt)
         }
         _ => {
             if good {
-                let message = model.messages.get_mut(&offset).expect("known");
+                let message = model.of(offset);
                 message.failures += 1;
                 message.state = State::Dying;
             }
@@ -345,6 +220,11 @@ fn check(window: &Window, model: &Model, place: &str) {
         count(|s| matches!(s, State::Delayed(_)))
     );
     assert_eq!(
+        window.counter(Counter::Scheduled),
+        count(|s| matches!(s, State::Scheduled(_))),
+        "{place}"
+    );
+    assert_eq!(
         window.counter(Counter::Dying),
         count(|s| *s == State::Dying),
         "{place}"
@@ -365,9 +245,14 @@ fn check(window: &Window, model: &Model, place: &str) {
 
 #[test]
 fn p6_p9_p10_p11_p12_the_window_agrees_with_the_model() {
-    for seed in 1..60 {
-        history(seed, true, 600);
-        history(seed + 1000, false, 600);
+    let mut seed = 0;
+    for _ in 0..40 {
+        for ordering in [Ordering::None, Ordering::Key, Ordering::Partition] {
+            for on_expired in [OnExpired::Drop, OnExpired::DeadLetter] {
+                seed += 1;
+                history(seed, policy_of(ordering, on_expired), 400);
+            }
+        }
     }
 }
 
@@ -379,17 +264,16 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         let mut window = open(&twin);
         window.syncer().sync().expect("sync");
         crate::storage::Storage::sync_dir(&twin, Path::new("/")).expect("sync");
-        window.rebuild(&policy, Life::New, &Batches::new(), (0, 1), &mut |_, _| {
-            true
-        });
+        window.rebuild(Life::New, BEGIN, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         let mut dice = Dice(seed);
-        let mut model = Model {
-            messages: BTreeMap::new(),
-            policy,
-        };
         let mut acked = Vec::new();
         for _ in 0..200 {
-            admit(&mut window, &mut model, &mut dice, false);
+            let offset = window.next();
+            if let Admit::Ready(index) = window.admit(&policy, &fresh(offset, None), BEGIN) {
+                window.set_cursor(Cursor::at_offset(offset + 1));
+                window.make_ready(index);
+            }
             if let Some(taken) = window.take_ready(1_000_000, 0, 0)
                 && dice.next(2) == 0
             {
@@ -399,15 +283,10 @@ fn p6_a_power_loss_of_the_window_delivers_again_and_skips_nothing() {
         }
         let after = twin.power_loss(seed).expect("image");
         let mut window = open(&after);
-        window.rebuild(
-            &policy,
-            Life::NewBoot,
-            &Batches::new(),
-            (0, 1),
-            &mut |_, _| true,
-        );
+        window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
         let mut seen: Vec<u64> = (window.next()..200).collect();
-        window.expire(&policy, 10_000_000, 1);
+        window.expire(&policy, at(10_000_000));
         while let Some(taken) = window.take_ready(20_000_000, 1, 1) {
             seen.push(taken.offset);
         }

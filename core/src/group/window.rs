@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::bitmap::Bitmap;
 use super::entry::Entries;
 use super::keys::Keys;
+use super::ready::Ready;
 use super::wheel::Wheel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
@@ -39,13 +39,17 @@ pub enum Counter {
     /// Hand-outs that were not a message's first.
     Redelivered,
     /// Leases that ran out.
-    Expired,
+    TimedOut,
     /// Messages that became dead letters.
     DeadLettered,
     /// Messages whose bytes were damaged.
     Damaged,
     /// Messages that were gone before the group had settled them.
     Lost,
+    /// Waiting for the time with which they were sent.
+    Scheduled,
+    /// Messages that were too late to be handed out.
+    Expired,
 }
 
 /// One group's window over one partition, as this process has it mapped.
@@ -53,7 +57,7 @@ pub struct Window {
     pub(super) head: Region,
     pub(super) entries: Entries,
     pub(super) wheel: Wheel,
-    pub(super) ready: Bitmap,
+    pub(super) ready: Ready,
     pub(super) keys: Keys,
     pub(super) mask: u64,
     pub(super) parts: Parts,
@@ -95,8 +99,7 @@ impl Window {
         let wheel = Wheel {
             region: part(HEADER, WHEEL)?,
         };
-        let bits = part(parts.bitmap, parts.bitmap_words * 8)?;
-        let ready = Bitmap::new(bits, parts.most);
+        let ready = Ready::new(head.clone(), &map, &parts).ok_or_else(none)?;
         let region = part(parts.bucket_at, parts.buckets * 8)?;
         let keys = Keys {
             region,
@@ -220,7 +223,7 @@ impl Window {
 
     /// Positions of the unsettled messages, for the statistics.
     pub fn unsettled(&self) -> Vec<(u64, u64)> {
-        (self.floor()..self.next())
+        (self.floor()..self.end())
             .map(|offset| (offset, self.index(offset)))
             .filter(|(offset, index)| {
                 self.entries.is_of(*index, *offset) && self.entries.is_open(*index)
@@ -236,7 +239,7 @@ impl Window {
 
     /// Moves the floor over what is settled.
     #[inline]
-    pub(super) fn raise_floor(&self) {
+    pub fn raise_floor(&self) {
         let (mut floor, next) = (self.floor(), self.next());
         let from = floor;
         while floor < next {

@@ -10,6 +10,7 @@ use super::opened;
 use super::plan::name_of;
 use super::records::{Bounds, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::extension::Attributes;
 use crate::format::headers::Headers;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::{control, index, names, reserve, segment, window};
@@ -231,19 +232,41 @@ fn message(bytes: &mut Bytes, position: u64, header: &Header) -> Result<String> 
     } else {
         "no key".to_owned()
     };
+    let extension = bytes.get(position + HEADER as u64, header.extension_len.into())?;
+    let attributes = match Attributes::decode(extension.unwrap_or_default()) {
+        Some(says) => attributes(&says),
+        None => ", DAMAGED extension".to_owned(),
+    };
     let more = if header.flags & MORE != 0 {
         ", batch goes on"
     } else {
         ""
     };
     Ok(format!(
-        "{position}  message: offset {}, {}, {key}, headers [{}], payload of {} bytes {}{more}",
+        "{position}  message: offset {}, {}, {key}, headers [{}], payload of {} bytes \
+         {}{attributes}{more}",
         header.offset,
         utc(header.timestamp_ns),
         header_names(bytes, headers_at, header.headers_len)?,
         header.payload_len,
         preview(bytes, payload_at, header.payload_len)?,
     ))
+}
+
+/// What a message says of its delivery.
+fn attributes(says: &Attributes) -> String {
+    let mut text = String::new();
+    let time = |ms: i64| utc(ms.saturating_mul(1_000_000));
+    if says.priority != 0 {
+        text += &format!(", priority {}", says.priority);
+    }
+    if let Some(at) = says.deliver_at_ms {
+        text += &format!(", not before {}", time(at));
+    }
+    if let Some(at) = says.expires_at_ms {
+        text += &format!(", expires {}", time(at));
+    }
+    text
 }
 
 /// The first bytes, escaped so that they stay on their line.

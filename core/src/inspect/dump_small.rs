@@ -200,13 +200,15 @@ fn window_entry(
         state::HELD => "held by its key",
         state::DYING => "on its way to the dead letters",
         state::SETTLED => "settled",
+        state::SCHEDULED => "waits for its time",
         _ => "DAMAGED state",
     };
     let handed = word(entry::HAND_OUT);
     let lease = word(entry::LEASE);
     Ok(Some(format!(
-        "{at}  offset {offset}: {named}, attempts {}{}, failures {}, due {} ms, consumer {}, key \
-         hash {:#018x}, record at byte {}",
+        "{at}  offset {offset}: {named}, priority {}, attempts {}{}, failures {}, due {} ms, \
+         consumer {}, key hash {:#018x}, record at byte {}",
+        first >> 8 & 0xF,
         handed >> 1 & 0x7FFF_FFFF,
         if handed & 1 == 1 { " (started)" } else { "" },
         first >> 16 & 0xFFFF,

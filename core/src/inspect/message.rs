@@ -3,6 +3,7 @@
 use super::bytes::Bytes;
 use super::clock_text::utc;
 use crate::error::Result;
+use crate::format::extension::Attributes;
 use crate::format::headers::Headers;
 use crate::format::murmur2;
 use crate::format::record::{HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE};
@@ -33,18 +34,24 @@ pub(super) fn check(
             utc(before)
         )));
     }
-    if header.flags & !(HAS_KEY | MORE) != 0 || header.extension_len != 0 {
+    if header.flags & !(HAS_KEY | MORE) != 0 {
         return Ok(Some(format!(
-            "offset {offset} has flags {:#04x} and an extension of {} bytes; this version knows \
-             flags up to 0x03 and no extension",
-            header.flags, header.extension_len
+            "offset {offset} has flags {:#04x}; this version knows flags up to 0x03",
+            header.flags
         )));
+    }
+    let extension_len = u64::from(header.extension_len);
+    let extension = bytes.get(position + HEADER as u64, extension_len)?;
+    if Attributes::decode(extension.unwrap_or_default()).is_none() {
+        let what = format!("the extension of offset {offset} is not what was written");
+        return Ok(Some(what));
     }
     let (key_len, headers_len) = (u64::from(header.key_len), u64::from(header.headers_len));
     if key_len + headers_len > MOST {
         return Ok(None);
     }
-    let body = bytes.get(position + HEADER as u64, key_len + headers_len)?;
+    let key_at = position + HEADER as u64 + extension_len;
+    let body = bytes.get(key_at, key_len + headers_len)?;
     let body = body.unwrap_or_default();
     let Some((key, headers)) = body.split_at_checked(header.key_len as usize) else {
         return Ok(None);

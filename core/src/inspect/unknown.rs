@@ -37,7 +37,8 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
     for topic in &plan.topics {
         look(&topic.folder, &|name| {
             let partition = name.parse::<u32>().is_ok_and(|n| n.to_string() == name);
-            partition || name == names::TOPIC_META || name == names::GROUPS
+            let known = [names::TOPIC_META, names::GROUPS, names::PRIORITIES];
+            partition || known.contains(&name)
         })?;
         for partition in &topic.partitions {
             look(&partition.folder, &|name| {

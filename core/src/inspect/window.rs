@@ -186,7 +186,7 @@ fn check_entries(
         if word >> 32 != tag {
             continue;
         }
-        if state > state::SETTLED || hand_out >> 32 != tag {
+        if state > state::SCHEDULED || hand_out >> 32 != tag {
             let what = format!(
                 "the entry of offset {offset} has state {state} and speaks of offset {} when \
                  handed out",

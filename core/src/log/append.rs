@@ -12,6 +12,8 @@ use crate::shm::{Held, Mapping};
 /// A message on its way into the log, its body's checksum taken already.
 #[derive(Clone, Copy)]
 pub struct Draft<'a> {
+    /// The extension, empty without one.
+    pub extension: &'a [u8],
     /// The key, if it has one.
     pub key: Option<&'a [u8]>,
     /// The encoded headers block, empty without headers.
@@ -20,7 +22,7 @@ pub struct Draft<'a> {
     pub payload: &'a [u8],
     /// The caller's timestamp; the clock's where there is none.
     pub timestamp_ns: Option<i64>,
-    /// `record::body_crc` of key, headers and payload.
+    /// `record::body_crc` of these.
     pub body_crc: u32,
     /// `murmur2::key_hash` of the key, 0 without one.
     pub key_hash: u64,
@@ -33,6 +35,7 @@ impl Draft<'_> {
             key_hash: self.key_hash,
             kind: MESSAGE,
             flags: if self.key.is_some() { HAS_KEY } else { 0 },
+            extension_len: self.extension.len() as u16,
             key_len: self.key.map_or(0, <[u8]>::len) as u32,
             headers_len: self.headers.len() as u32,
             payload_len: self.payload.len() as u32,
@@ -40,10 +43,15 @@ impl Draft<'_> {
         }
     }
 
-    /// Copies key, headers and payload to a position.
+    /// Copies extension, key, headers and payload to a position.
     #[inline]
     pub(super) fn copy_body(&self, map: &Mapping, mut at: usize) -> Option<()> {
-        for part in [self.key.unwrap_or_default(), self.headers, self.payload] {
+        for part in [
+            self.extension,
+            self.key.unwrap_or_default(),
+            self.headers,
+            self.payload,
+        ] {
             if !part.is_empty() {
                 map.copy_in(at, part)?;
                 at += part.len();
@@ -55,8 +63,7 @@ impl Draft<'_> {
     /// Bytes in the log.
     #[inline]
     fn padded(&self) -> u64 {
-        let body = self.key.map_or(0, <[u8]>::len) + self.headers.len() + self.payload.len();
-        record::padded((HEADER + body) as u64)
+        record::padded(self.header().len())
     }
 }
 
@@ -140,6 +147,9 @@ impl Partition {
     pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {
         self.env.check_fence()?;
         drop(self.lock()?);
+        if self.block.poisoned() {
+            return Err(self.poisoned());
+        }
         // First: what is in a segment that no reserve speaks of is not recovered.
         if self.block.next_offset() + drafts.len() as u64 > self.block.limit() {
             self.raise_reserve(drafts.len() as u64)?;

@@ -270,6 +270,24 @@ fn p5_one_that_died_after_its_sync_failed_leaves_the_rest_to_the_next_one() {
 }
 
 #[test]
+fn p5_who_is_told_that_its_message_is_not_in_the_log_finds_it_there_no_more() {
+    let twin = Twin::new();
+    let partition = open_to_sync(Arc::new(twin), Path::new("/p"));
+    partition.append(&[draft(b"0")]).expect("append");
+    partition.sync().expect("sync");
+    let mine = partition.append(&[draft(b"mine")]).expect("append");
+    // Another's sync failed, and it died before it took anything back.
+    partition
+        .block
+        .set_poisoned(crate::format::control::partition::REWRITE);
+    let error = partition
+        .ensure_durable(mine + 1, Duration::from_secs(1))
+        .expect_err("it will not be on disk");
+    assert!(error.message().contains("not in the log"), "{error}");
+    assert_eq!(all_offsets(&partition), (vec![0], 0));
+}
+
+#[test]
 fn p4_p17_a_repair_that_failed_is_done_by_the_next_one() {
     let (twin, path) = (Twin::new(), Path::new("/p"));
     let partition = open(Arc::new(twin.clone()), path);

@@ -12,6 +12,8 @@ use crate::shm::{EventCount, OwnerLock};
 use super::segment::Found;
 
 const BEAT: Duration = Duration::from_millis(50);
+/// How long housekeeping waits for one who syncs.
+const GLANCE: Duration = Duration::from_millis(5);
 
 impl Partition {
     /// The first offset that a power loss may take.
@@ -70,6 +72,10 @@ impl Partition {
         let lock = self.block.sync_lock();
         while self.block.synced() < offset {
             if self.block.poisoned() {
+                self.end_rewrite()?;
+                if !self.block.poisoned() {
+                    continue;
+                }
                 return Err(self.lost_sync(offset));
             }
             let held = OwnerLock::try_hold(lock, self.env.me);
@@ -114,6 +120,16 @@ impl Partition {
             self.inherit_sync(left)?;
         }
         Ok(())
+    }
+
+    /// After a failed sync of another one: nobody is told that its message is not in the log before
+    /// that is so. The other one may have died in the middle (P5).
+    #[cold]
+    fn end_rewrite(&self) -> Result<()> {
+        let env = &*self.env;
+        let lock = self.block.sync_lock();
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        self.rewrite_unsynced()
     }
 
     /// A beat has passed: if the one who syncs died, its lock is taken over and given back; what it
@@ -252,8 +268,11 @@ impl Partition {
             return Ok(());
         }
         let env = &*self.env;
-        let Some(held) = OwnerLock::try_hold(self.block.sync_lock(), env.me) else {
-            return Ok(());
+        // Long enough to see that the one who has it died, and to take it over.
+        let lock = self.block.sync_lock();
+        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
+            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(()),
+            held => held?.0,
         };
         env.check_fence()?;
         if self.block.poisoned() {

@@ -17,6 +17,7 @@ mod large;
 #[cfg(test)]
 mod power_tests;
 mod read;
+mod record;
 mod recover;
 mod reserve;
 mod rewrite;
@@ -36,7 +37,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use append::Draft;
-pub use read::{Cursor, Place, Record, Step};
+pub use read::{Cursor, Place, Step};
+pub use record::Record;
 pub use segment::Segment;
 
 use crate::clock::Clock;

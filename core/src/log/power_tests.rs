@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{draft, open, open_to_sync, payloads, unboot};
+use super::tests::{draft, open, open_to_sync, payloads, try_open, unboot};
 use super::*;
+use crate::format::control::partition::WORDS;
+use crate::shm::Mapping;
 use crate::storage::{Access, Fault, Twin};
 
 const FOLDER: &str = "/p";
@@ -313,4 +315,72 @@ fn p2_what_a_failed_sync_takes_back_of_a_half_written_header_takes_no_offset_of_
     partition.sync().expect("sync");
     let again = open(Arc::new(twin.power_loss(1).expect("image")), path);
     assert_eq!(payloads(&again), [(2, b"behind".to_vec())]);
+}
+
+#[test]
+fn p2_p5_a_recovery_whose_sync_failed_is_not_taken_for_done_by_the_next_one() {
+    let path = Path::new(FOLDER);
+    let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
+    let sent: Vec<(u64, usize)> = (0..20).map(|offset| (offset, 600)).collect();
+    for seed in 1..20 {
+        let twin = Twin::new();
+        let partition = open(Arc::new(twin.clone()), path);
+        for (offset, len) in &sent {
+            partition
+                .append(&[draft(&payload(*offset, *len))])
+                .expect("append");
+        }
+        let dead = twin.all_die().expect("image");
+        dead.fail(Fault::Sync, 1);
+        let block = Region::new(&control, 0, WORDS * 8).expect("block");
+        let opened = try_open(Arc::new(dead.clone()), path, block);
+        assert!(opened.is_err(), "the disk is away");
+        dead.heal();
+        let next = open(Arc::new(dead.clone()), path);
+        next.sync().expect("it is back");
+        assert_eq!(next.durable_offset(), 20);
+        let after = dead.power_loss(seed).expect("image");
+        unboot(&after, path);
+        check(&open(Arc::new(after), path), "recovered", 20, &sent);
+    }
+}
+
+#[test]
+fn p19_p17_housekeeping_goes_on_where_another_ones_died_at_its_sync() {
+    let path = Path::new(FOLDER);
+    let twin = Twin::new();
+    let partition = open(Arc::new(twin), path);
+    let dead = Owner {
+        slot: 5,
+        generation: 5,
+    };
+    assert!(OwnerLock::try_acquire(partition.block.sync_lock(), dead));
+    let body = payload(0, 400_000);
+    while partition.block.segment() == NONE || partition.block.segment() == 0 {
+        partition.append(&[draft(&body)]).expect("append");
+    }
+    partition.sync_sealed().expect("housekeeping");
+    assert_eq!(partition.durable_offset(), partition.block.segment());
+}
+
+#[test]
+fn p2_p5_a_segment_that_cannot_be_opened_now_is_not_cut_after_a_power_loss() {
+    let path = Path::new(FOLDER);
+    let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
+    for fault in [Fault::Open, Fault::Map, Fault::Read] {
+        let twin = Twin::new();
+        let partition = open(Arc::new(twin.clone()), path);
+        partition.append(&[draft(b"kept")]).expect("append");
+        partition.sync().expect("sync");
+        let after = twin.power_loss(3).expect("image");
+        unboot(&after, path);
+        for nth in 1..6 {
+            after.fail(fault, nth);
+            let block = Region::new(&control, 0, WORDS * 8).expect("block");
+            let _ = try_open(Arc::new(after.clone()), path, block);
+            after.heal();
+        }
+        let found = payloads(&open(Arc::new(after), path));
+        assert_eq!(found, [(0, b"kept".to_vec())], "{fault:?}");
+    }
 }

@@ -1,12 +1,12 @@
 //! Reading: walking headers, fetching whole records, finding a place to start.
 
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::record::Record;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::headers::Headers;
+use crate::format::extension::Attributes;
 use crate::format::names;
 use crate::format::record::{self, END, HAS_KEY, HEADER, MESSAGE, RESERVED};
 use crate::format::segment::RECORDS;
@@ -44,6 +44,8 @@ pub enum Step {
         position: u64,
         /// The hash of its key, if it has one.
         key_hash: Option<u64>,
+        /// What it says of its delivery.
+        attributes: Attributes,
         /// Its timestamp.
         timestamp_ns: i64,
         /// Its length in bytes.
@@ -69,62 +71,6 @@ pub enum Place {
     /// The file of its segment is gone or damaged: [`Partition::skip_damage`] tells which, and goes
     /// on behind it.
     Broken,
-}
-
-/// A message as it stands in the log; keeps its segment mapped.
-#[derive(Clone)]
-pub struct Record {
-    segment: Arc<Segment>,
-    /// Its offset.
-    pub offset: u64,
-    /// Nanoseconds since the Unix epoch.
-    pub timestamp_ns: i64,
-    key: Option<Range<usize>>,
-    headers: Range<usize>,
-    payload: Range<usize>,
-}
-
-impl Record {
-    #[inline]
-    fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        self.segment
-            .map()
-            .bytes(range.start, range.len())
-            .unwrap_or_default()
-    }
-
-    /// The key, if it has one.
-    #[inline]
-    pub fn key(&self) -> Option<&[u8]> {
-        self.key.as_ref().map(|range| self.bytes(range))
-    }
-
-    /// The encoded headers block.
-    pub fn headers_block(&self) -> &[u8] {
-        self.bytes(&self.headers)
-    }
-
-    /// Names and values of the headers.
-    pub fn headers(&self) -> Headers<'_> {
-        Headers::new(self.headers_block())
-    }
-
-    /// Bytes of the whole record in the log.
-    pub fn length(&self) -> u64 {
-        let key = self.key.as_ref().map_or(0, Range::len);
-        (HEADER + key + self.headers.len() + self.payload.len()) as u64
-    }
-
-    /// File and position of the payload.
-    pub fn place(&self) -> (&std::path::Path, u64) {
-        (self.segment.path(), self.payload.start as u64)
-    }
-
-    /// The payload.
-    #[inline]
-    pub fn payload(&self) -> &[u8] {
-        self.bytes(&self.payload)
-    }
 }
 
 impl Partition {
@@ -328,20 +274,7 @@ impl Partition {
             let what = format!("the record of offset {offset} is not what was sent");
             return Err(segment.damage(position, &what));
         }
-        let body = position as usize + HEADER + usize::from(header.extension_len);
-        let key = body..body + header.key_len as usize;
-        let headers = key.end..key.end + header.headers_len as usize;
-        let payload = headers.end..headers.end + header.payload_len as usize;
-        let timestamp_ns = header.timestamp_ns;
-        let key = (header.flags & HAS_KEY != 0).then_some(key);
-        Ok(Record {
-            segment,
-            offset,
-            timestamp_ns,
-            key,
-            headers,
-            payload,
-        })
+        Ok(Record::new(segment, position, &header))
     }
 
     /// The mapped segment that has the record of this offset at this position. The one that the
@@ -404,6 +337,7 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
                 offset: header.offset,
                 position: cursor.position,
                 key_hash: (header.flags & HAS_KEY != 0).then_some(header.key_hash),
+                attributes: segment.attributes(cursor.position, &header),
                 timestamp_ns: header.timestamp_ns,
                 length,
                 next: Cursor {

@@ -183,10 +183,11 @@ impl Partition {
     }
 
     /// The segment in which a walk begins. After a power loss one that has no mark may be damaged:
-    /// nothing in it was ever durable; with a mark that is an error (P3).
+    /// nothing in it was ever durable; with a mark that is an error (P3). One that cannot be opened
+    /// now for another reason is no damage, or all that is in it would be cut.
     fn begin_walk(&self, walk: &mut Walk, lost: bool) -> Result<Option<Arc<Segment>>> {
         match self.segment(walk.segment) {
-            Err(_) if lost && !walk.marked => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Damaged && lost && !walk.marked => Ok(None),
             opened if lost => opened,
             _ => self.pass_broken(walk),
         }
@@ -274,21 +275,27 @@ impl Partition {
 
     /// The end is known: everything before it is put on disk, so that the next recovery starts
     /// here, then the block is filled, then it counts as recovered.
+    ///
+    /// Whoever was there before may have died at a sync that failed, or an earlier recovery met
+    /// one: the kernel then takes pages for written that are not, and a sync would prove nothing.
+    /// So all pages behind the mark are written again first (P2, P5).
     fn settle(&self, walk: &Walk, reserve: Option<Reserve>) -> Result<()> {
         let clean = reserve.is_some_and(|r| r.clean);
         if !clean {
-            let from = reserve.map_or(0, |r| {
-                if r.mark_segment == NONE {
-                    0
-                } else {
-                    r.mark_segment
-                }
-            });
+            let mark = reserve.filter(|r| r.mark_segment != NONE);
+            let mark = mark.map_or((0, 0), |r| (r.mark_segment, r.mark_position));
             for base in self.bases()? {
-                if base >= from
+                if base >= mark.0
                     && base <= walk.segment
                     && let Some(segment) = self.usable(base)?
                 {
+                    let from = if base == mark.0 { mark.1 } else { 0 };
+                    let end = if base == walk.segment {
+                        walk.position + HEADER as u64
+                    } else {
+                        segment.capacity()
+                    };
+                    segment.write_again(from, end);
                     segment.sync()?;
                 }
             }

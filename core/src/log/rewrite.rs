@@ -44,10 +44,7 @@ impl Partition {
                 void(&segment, from, end, self.block.next_offset());
             }
             // The segment's header as well, and the record that closes it.
-            segment.map().dirty(0, RECORDS);
-            segment
-                .map()
-                .dirty(from as usize, end.saturating_sub(from) as usize + HEADER);
+            segment.write_again(from, end + HEADER as u64);
         }
         self.block.set_poisoned(REWRITTEN);
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
+use crate::format::extension::Attributes;
 use crate::format::record::{
     self, HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE, OFFSET_MAX, PADDING, RESERVED,
 };
@@ -121,6 +122,13 @@ impl Segment {
         &self.map
     }
 
+    /// Makes the kernel write these bytes again, and the header page, at the next sync.
+    pub(super) fn write_again(&self, from: u64, end: u64) {
+        self.map.dirty(0, RECORDS);
+        self.map
+            .dirty(from as usize, end.saturating_sub(from) as usize);
+    }
+
     /// Puts it on disk. Whoever named it opened it under the name it had before, which an error is
     /// not to tell of (P5).
     pub(crate) fn sync(&self) -> Result<()> {
@@ -183,6 +191,17 @@ impl Segment {
         let header = self.map.bytes(at, HEADER)?.first_chunk()?;
         self.map.bytes(at, length as usize)?;
         (length as usize >= HEADER).then(|| (Header::decode(header), length))
+    }
+
+    /// What the message of this header at a position says of its delivery. Nothing where that is
+    /// damaged: whoever then reads the record sees that it is (P3).
+    #[inline]
+    pub(super) fn attributes(&self, position: u64, header: &Header) -> Attributes {
+        if header.extension_len == 0 {
+            return Attributes::default();
+        }
+        let bytes = (self.map).bytes(position as usize + HEADER, header.extension_len.into());
+        bytes.and_then(Attributes::decode).unwrap_or_default()
     }
 
     /// Whether the record of this length at a position has its checksum.

@@ -121,8 +121,9 @@ fn env_on(storage: Arc<dyn Storage>) -> Env {
 }
 
 pub(super) fn draft(payload: &[u8]) -> Draft<'_> {
-    let body_crc = body_crc(b"", b"", payload);
+    let body_crc = body_crc([b"", b"", b"", payload]);
     Draft {
+        extension: b"",
         key: None,
         headers: b"",
         payload,

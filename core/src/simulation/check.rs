@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::crash::{Crash, Sim, add};
+use super::faults::{FAULTS, says_where};
 use super::groups;
 use super::life::{Life, PLACE, consumer_options, open, topic_options};
 use super::model::{Log, Model, Sent, There, Topic as TopicModel, payload};
@@ -48,6 +49,9 @@ pub fn image(
     let verified = sim.draw(48) == 0 && can_verify(image, crash);
     if verified {
         verify(sim, image).map_err(|e| format!("before recovery: {e}"))?;
+    }
+    if twice && sim.draw(2) == 0 {
+        stumble(sim, model, image, crash)?;
     }
     let mut opened = Opened::recover(sim, model, image, crash, crashes)?;
     image.watch(None);
@@ -98,6 +102,34 @@ fn verify(sim: &Sim, image: &Twin) -> Result<(), String> {
     }
 }
 
+/// The clocks of the life after a crash.
+fn clock_after(sim: &Sim, crash: Crash) -> Arc<ManualClock> {
+    match crash {
+        Crash::Killed => sim.clock.copy(),
+        // The boot clock begins anew with the host.
+        Crash::Power => Arc::new(ManualClock::new(sim.clock.wall_ns() + AN_HOUR_NS, 5_000)),
+    }
+}
+
+/// The disk fails while somebody recovers, who says so and dies; then it is well again (P5).
+fn stumble(sim: &Sim, model: &Model, image: &Twin, crash: Crash) -> Result<(), String> {
+    let fault = FAULTS[sim.draw(FAULTS.len())];
+    image.fail(fault, 1 + sim.draw(5) as i64);
+    let opened = open(image, &clock_after(sim, crash));
+    if let Ok(store) = &opened {
+        for topic in &model.topics {
+            if let Err(error) = store.open_topic(topic.name)
+                && error.kind() != ErrorKind::NotFound
+            {
+                says_where(&error)?;
+            }
+        }
+        store.die();
+    }
+    image.heal();
+    opened.map_or_else(|error| says_where(&error), |_| Ok(()))
+}
+
 impl<'a> Opened<'a> {
     /// Opens the store of an image, and all in it.
     fn recover(
@@ -107,11 +139,7 @@ impl<'a> Opened<'a> {
         crash: Crash,
         crashes: u32,
     ) -> Result<Self, String> {
-        let clock = match crash {
-            Crash::Killed => sim.clock.copy(),
-            // The boot clock begins anew with the host.
-            Crash::Power => Arc::new(ManualClock::new(sim.clock.wall_ns() + AN_HOUR_NS, 5_000)),
-        };
+        let clock = clock_after(sim, crash);
         let store = open(image, &clock).map_err(told("opening"))?;
         let life = Life::new(store, &model.topics);
         Self::of(model, (crash, crashes), clock, life)

@@ -10,7 +10,7 @@ use super::history::{History, Shape};
 use crate::storage::{Fault, Twin};
 use crate::{Consumer, Error, ErrorKind};
 
-const FAULTS: [Fault; 8] = [
+pub const FAULTS: [Fault; 8] = [
     Fault::Write,
     Fault::Sync,
     Fault::Allocate,
@@ -85,7 +85,7 @@ fn heal(history: &mut History) -> Result<(), Error> {
 }
 
 /// The kind and the place of an error.
-fn says_where(error: &Error) -> Result<(), String> {
+pub fn says_where(error: &Error) -> Result<(), String> {
     let kinds = [
         ErrorKind::Io,
         ErrorKind::DiskFull,

@@ -8,16 +8,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::inner::StoreInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::header;
 use crate::format::names;
 use crate::log::{Env, MayTakeRoom};
-use crate::shm::{Owner, OwnerLock, Region};
+use crate::shm::{Liveness, Owner, OwnerLock, Region};
 use crate::storage::{Access, Storage};
 
 const BYTES: u64 = 4 << 20;
+/// How long one waits who only passes by.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// What is needed to look after the ballast.
 #[derive(Clone)]
@@ -25,34 +28,50 @@ pub(super) struct Ballast {
     path: PathBuf,
     header: Region,
     me: Owner,
+    live: Arc<dyn Liveness>,
     mode: u32,
 }
 
 impl Ballast {
-    pub(super) fn of(store: &Path, header: Region, me: Owner, mode: u32) -> Self {
+    pub(super) fn of(
+        store: &Path,
+        header: Region,
+        me: Owner,
+        live: Arc<dyn Liveness>,
+        mode: u32,
+    ) -> Self {
         Self {
             path: store.join(names::BALLAST),
             header,
             me,
+            live,
             mode,
         }
     }
 
-    /// Lays the ballast in unless it is there; whether it is there now. Nobody waits here for the
-    /// one whom it is being given up for. A death in the middle leaves a smaller file, which is
-    /// given up as well.
+    /// Lays the ballast in unless it is there; whether it is there now. Nobody waits here for long
+    /// for the one whom it is being given up for; one that died at that, or at laying it in, is
+    /// taken over from (P17). Such a death leaves a smaller file, to which the rest is added.
     pub(super) fn lay_in(&self, storage: &dyn Storage) -> Result<bool> {
-        if storage.exists(&self.path)? {
+        if self.is_whole(storage)? {
             return Ok(true);
         }
         let lock = self.header.word32(header::BALLAST_LOCK);
-        let Some(_held) = OwnerLock::try_hold(lock, self.me) else {
-            return Ok(false);
+        let _held = match OwnerLock::hold(lock, self.me, &*self.live, GLANCE) {
+            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(false),
+            held => held?,
         };
         let file = storage.open(&self.path, Access::Create, self.mode)?;
         match file.allocate(BYTES) {
             Ok(()) => Ok(true),
             Err(_) => storage.unlink(&self.path).map(|()| false),
+        }
+    }
+
+    fn is_whole(&self, storage: &dyn Storage) -> Result<bool> {
+        match storage.open(&self.path, Access::Read, 0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            opened => Ok(opened?.len()? >= BYTES),
         }
     }
 
@@ -110,6 +129,17 @@ mod tests {
     use crate::shm::Mapping;
     use crate::storage::{Fault, Twin};
 
+    struct NobodyElse;
+
+    impl Liveness for NobodyElse {
+        fn is_alive(&self, _owner: Owner) -> bool {
+            false
+        }
+        fn describe(&self, _owner: Owner) -> String {
+            "a process that died".to_owned()
+        }
+    }
+
     #[test]
     fn p5_what_was_given_up_for_dead_letters_is_nobody_elses_before_it_is_back() {
         let (twin, store) = (Twin::new(), Path::new("/store"));
@@ -120,7 +150,8 @@ mod tests {
             slot: 3,
             generation: 9,
         };
-        let may_take_room = Ballast::of(store, header.clone(), me, 0o660).guard();
+        let live = Arc::new(NobodyElse);
+        let may_take_room = Ballast::of(store, header.clone(), me, live, 0o660).guard();
         may_take_room(&twin).expect("nothing was given up");
         header.store(header::BALLAST_GIVEN_UP, 1, Ordering::Release);
         twin.fail(Fault::Allocate, 1);
@@ -131,5 +162,29 @@ mod tests {
         may_take_room(&twin).expect("it is laid in again");
         let laid_in = twin.exists(&store.join(names::BALLAST)).expect("look");
         assert!(laid_in, "others go first");
+    }
+
+    #[test]
+    fn p5_p17_what_one_left_that_died_with_the_ballast_in_its_hands_is_made_good() {
+        let (twin, store) = (Twin::new(), Path::new("/store"));
+        twin.create_dir(store, 0o770).expect("folder");
+        let memory = Arc::new(Mapping::anonymous(4096).expect("memory"));
+        let header = Region::new(&memory, 0, 4096).expect("header");
+        let owner = |slot| Owner {
+            slot,
+            generation: 9,
+        };
+        let live = Arc::new(NobodyElse);
+        let ballast = Ballast::of(store, header.clone(), owner(3), live, 0o660);
+        // It had made the file and not allocated it.
+        twin.open(&ballast.path, Access::Create, 0o660)
+            .expect("create");
+        header.store(header::BALLAST_GIVEN_UP, 1, Ordering::Release);
+        let lock = header.word32(header::BALLAST_LOCK);
+        std::mem::forget(OwnerLock::try_hold(lock, owner(4)).expect("free"));
+        assert!(ballast.lay_in(&twin).expect("lay in"), "its lock stays");
+        let file = twin.open(&ballast.path, Access::Read, 0).expect("there");
+        assert_eq!(file.len().expect("length"), BYTES);
+        (ballast.guard())(&twin).expect("there is room for everyone");
     }
 }

@@ -1,11 +1,15 @@
 //! Cleaning up after a dead member: its leases come back, what it sent at intervals is synced.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Weak};
 
 use super::StoreInner;
 use super::consumer_table::ConsumerEntry;
+use super::gone::{Moves, PATIENCE};
 use super::group::GroupInner;
-use super::topic::TopicInner;
+use super::group_meta;
+use super::inner::locked;
+use super::topic::{TopicInner, read_meta};
 use crate::error::{ErrorKind, Result};
 use crate::format::control::partition::PROMISED_INTERVAL;
 use crate::format::names;
@@ -16,9 +20,14 @@ pub(super) struct Groups;
 impl super::Cleanup for Groups {
     /// The leases come back, charged as P10 says. May be done again after a death in between: they
     /// come back once.
-    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
+    fn consumer_died(
+        &self,
+        store: &Arc<StoreInner>,
+        consumer: &ConsumerEntry,
+        moves: &mut Moves,
+    ) -> Result<()> {
         match store.open_group_at(consumer.group)? {
-            Some(group) => group.return_consumer(consumer.slot.0, Some(&consumer.name)),
+            Some(group) => group.return_consumer(consumer, true, PATIENCE, moves),
             None => Ok(()),
         }
     }
@@ -32,30 +41,59 @@ impl super::Cleanup for Groups {
 }
 
 impl StoreInner {
-    /// The group whose block is at this place of `control`, opened if this process had not.
-    fn open_group_at(self: &Arc<Self>, at: u64) -> Result<Option<Arc<GroupInner>>> {
-        let topic = match self.topic_of(self.control.group_at(at)?.topic())? {
-            Some(topic) => topic,
-            None => return Ok(None),
-        };
-        let mut failed = None;
-        for name in self.env.storage.list(&topic.folder.join(names::GROUPS))? {
-            match topic.group_inner(&name) {
-                Ok(group) if group.block.at() == at => return Ok(Some(group)),
-                Err(error) if error.kind() != ErrorKind::NotFound => failed = Some(error),
-                _ => {}
-            }
-        }
-        failed.map_or(Ok(None), Err)
+    /// The group whose block is at this place of `control`, if this process has it open.
+    pub(super) fn known_group(&self, at: u64) -> Option<Arc<GroupInner>> {
+        let topic = self.known_topic(self.control.group_at(at).ok()?.topic())?;
+        let open = locked(&topic.groups);
+        let mut groups = open.values().filter_map(Weak::upgrade);
+        groups.find(|group| group.block.at() == at)
     }
 
-    /// The topic with this id, opened if this process had not. Others that cannot be opened are
-    /// passed over; they are told of if it is not found.
+    fn known_topic(&self, uid: u64) -> Option<Arc<TopicInner>> {
+        let topic = locked(&self.topics).get(&uid)?.upgrade()?;
+        topic.downcast::<TopicInner>().ok()
+    }
+
+    /// The group whose block is at this place of `control`, opened if this process had not; others
+    /// are not opened on the way.
+    pub(super) fn open_group_at(self: &Arc<Self>, at: u64) -> Result<Option<Arc<GroupInner>>> {
+        if let Some(open) = self.known_group(at) {
+            return Ok(Some(open));
+        }
+        let block = self.control.group_at(at)?;
+        let Some(topic) = self.topic_of(block.topic())? else {
+            return Ok(None);
+        };
+        let name = self.name_of(block.id(), &topic.folder.join(names::GROUPS), |folder| {
+            let path = folder.join(names::GROUP_META);
+            group_meta::read_meta(self, &path).map(|(uid, ..)| uid)
+        })?;
+        name.map(|name| topic.group_inner(&name)).transpose()
+    }
+
+    /// The topic with this id, opened if this process had not.
     fn topic_of(self: &Arc<Self>, uid: u64) -> Result<Option<Arc<TopicInner>>> {
+        if let Some(open) = self.known_topic(uid) {
+            return Ok(Some(open));
+        }
+        let name = self.name_of(uid, &self.path.join(names::TOPICS), |folder| {
+            read_meta(self, &folder.join(names::TOPIC_META)).map(|(uid, _)| uid)
+        })?;
+        name.map(|name| self.topic_inner(&name)).transpose()
+    }
+
+    /// The one in a folder that has this id. Others whose id cannot be read are passed over; they
+    /// are told of if it is not found.
+    fn name_of(
+        &self,
+        uid: u64,
+        folder: &Path,
+        uid_of: impl Fn(&Path) -> Result<u64>,
+    ) -> Result<Option<String>> {
         let mut failed = None;
-        for name in self.env.storage.list(&self.path.join(names::TOPICS))? {
-            match self.topic_inner(&name) {
-                Ok(topic) if topic.uid == uid => return Ok(Some(topic)),
+        for name in self.env.storage.list(folder)? {
+            match uid_of(&folder.join(&name)) {
+                Ok(found) if found == uid => return Ok(Some(name)),
                 Err(error) if error.kind() != ErrorKind::NotFound => failed = Some(error),
                 _ => {}
             }

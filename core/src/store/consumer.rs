@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::Handle;
 use super::group::GroupInner;
 use super::topic::{Topic, unique_id};
+use super::untold::Untold;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::consumer::NAME_BYTES;
 use crate::options::GroupOptions;
@@ -28,7 +29,7 @@ pub struct Consumer {
     pub(super) name: String,
     pub(super) batch: AtomicU16,
     pub(super) turn: AtomicU16,
-    pub(super) pending: Mutex<Option<Error>>,
+    pub(super) untold: Mutex<Untold>,
     pub(super) closed: AtomicBool,
     handle: Mutex<Option<Handle>>,
 }
@@ -49,7 +50,7 @@ impl Topic {
             // Drawn, so that a batch is not taken for one of who had the slot before.
             batch: AtomicU16::new(unique_id() as u16),
             turn: AtomicU16::new(slot.0),
-            pending: Mutex::new(None),
+            untold: Mutex::default(),
             closed: AtomicBool::new(false),
             handle: Mutex::new(Some(store.register_handle(named))),
         })
@@ -108,24 +109,22 @@ impl Consumer {
     }
 
     /// Hands all leases back, uncounted and at once. Receipts of this consumer may still be settled
-    /// by another one until the messages are handed out again. Closing twice is fine.
+    /// by another one until the messages are handed out again. Closing twice is fine. After an
+    /// error the consumer is closed; leases that could not be handed back, as a rule since a
+    /// process that is stopped holds their lock, come back as soon as they can: that is tried in
+    /// the background, and by each further `close`.
     pub fn close(&self) -> Result<()> {
+        let (store, slot) = (&self.group.topic.store, super::ConsumerSlot(self.slot));
         if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+            return store.hand_back_again(slot);
         }
-        let done = self.hand_back();
+        let own = store
+            .control
+            .own_consumer(slot, &self.group.block, &self.name);
+        let done = self.group.hand_back(own);
         // Last: the store is not left before the leases are back.
         drop(super::inner::locked(&self.handle).take());
         done
-    }
-
-    fn hand_back(&self) -> Result<()> {
-        let store = &self.group.topic.store;
-        store.check_open()?;
-        // Leases before slot: a death in between leaves a slot whose leases come back empty.
-        self.group.return_consumer(self.slot, None)?;
-        store.control.free_consumer(super::ConsumerSlot(self.slot));
-        Ok(())
     }
 }
 

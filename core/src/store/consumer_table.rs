@@ -16,6 +16,8 @@ pub(crate) struct ConsumerSlot(pub(crate) u16);
 pub(crate) struct ConsumerEntry {
     /// Its place.
     pub(crate) slot: ConsumerSlot,
+    /// Its member, as the table names it.
+    pub(crate) member: u64,
     /// Position of its group's block; 0 if its member died before it was filled in.
     pub(crate) group: u64,
     /// Its name, for people.
@@ -39,6 +41,8 @@ impl Control {
                     .cas(word + consumer::MEMBER, 0, member_word(self.me))
                     .is_ok()
             {
+                // Of who had the slot before.
+                table.store(word + consumer::GROUP, 0, Ordering::Release);
                 self.set_name(word + consumer::NAME, name);
                 // Group last: a death before it leaves an entry without leases, which is freed.
                 table.store(word + consumer::GROUP, group.at(), Ordering::Release);
@@ -67,16 +71,39 @@ impl Control {
         }
     }
 
-    /// Takes a consumer off the table, after its leases were returned.
-    pub(crate) fn free_consumer(&self, slot: ConsumerSlot) {
-        let word = usize::from(slot.0) * consumer::WORDS;
-        // Group first: a death between the two leaves an entry that has nothing to return.
-        self.shared
+    /// Takes a consumer off the table, after its leases were returned. The exact word: where
+    /// another process did so before, the slot may have the next consumer.
+    pub(crate) fn free_consumer(&self, gone: &ConsumerEntry) {
+        let word = usize::from(gone.slot.0) * consumer::WORDS;
+        let table = &self.shared.consumers;
+        let _ = table.cas(word + consumer::MEMBER, gone.member, 0);
+    }
+
+    /// Whether the table still names this consumer. Asked with the lock of a window held, it says
+    /// whether leases of this slot that are found there are its own: who has the slot next takes
+    /// leases under that lock, after it entered itself here.
+    pub(crate) fn names_consumer(&self, known: &ConsumerEntry) -> bool {
+        let word = usize::from(known.slot.0) * consumer::WORDS;
+        let member = self
+            .shared
             .consumers
-            .store(word + consumer::GROUP, 0, Ordering::Release);
-        self.shared
-            .consumers
-            .store(word + consumer::MEMBER, 0, Ordering::Release);
+            .load(word + consumer::MEMBER, Ordering::Acquire);
+        member == known.member
+    }
+
+    /// The entry of a consumer of this member.
+    pub(crate) fn own_consumer(
+        &self,
+        slot: ConsumerSlot,
+        group: &Block,
+        name: &str,
+    ) -> ConsumerEntry {
+        ConsumerEntry {
+            slot,
+            member: member_word(self.me),
+            group: group.at(),
+            name: name.to_owned(),
+        }
     }
 
     /// The name a consumer registered with.
@@ -97,7 +124,7 @@ impl Control {
 
     /// The consumers of a group, in all processes.
     pub(crate) fn consumers_of_group(&self, group: &Block) -> Vec<ConsumerEntry> {
-        self.consumers(|found, at| found != 0 && at == group.at())
+        self.consumers(|_, at| at == group.at())
     }
 
     fn consumers(&self, wanted: impl Fn(u64, u64) -> bool) -> Vec<ConsumerEntry> {
@@ -107,12 +134,10 @@ impl Control {
             let word = slot * consumer::WORDS;
             let group = table.load(word + consumer::GROUP, Ordering::Acquire);
             let slot = ConsumerSlot(slot as u16);
-            wanted(
-                table.load(word + consumer::MEMBER, Ordering::Acquire),
-                group,
-            )
-            .then(|| ConsumerEntry {
+            let member = table.load(word + consumer::MEMBER, Ordering::Acquire);
+            (member != 0 && wanted(member, group)).then(|| ConsumerEntry {
                 slot,
+                member,
                 group,
                 name: self.consumer_name(slot),
             })

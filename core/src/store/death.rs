@@ -1,25 +1,35 @@
 //! Finding the dead and cleaning up after them (P10, P17).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::cleanup::Groups;
 use super::consumer_table::ConsumerEntry;
+use super::dying;
+use super::gone::{Moves, PATIENCE as WINDOW_PATIENCE};
 use super::group::GroupInner;
-use super::inner::StoreInner;
+use super::inner::{StoreInner, locked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::header;
 use crate::shm::{Owner, OwnerLock};
 
-/// How long to wait for another process that is cleaning up already.
+/// How long to leave it to another process that is cleaning up already. Nothing depends on there
+/// being one only, it saves the others the work: one that is stopped while it is at it would else
+/// keep all leases of all groups.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What topics and groups do after a dead member. All of it may be done twice, or begun by one that
 /// died in the middle.
 pub(crate) trait Cleanup: Send + Sync {
-    /// Returns the leases of a dead member's consumer; `group` is its group's block.
-    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()>;
+    /// Returns the leases of a dead member's consumer. What is to be moved to the dead letters is
+    /// only noted: that waits for syncs, and others for their leases.
+    fn consumer_died(
+        &self,
+        store: &Arc<StoreInner>,
+        consumer: &ConsumerEntry,
+        moves: &mut Moves,
+    ) -> Result<()>;
     /// Puts on disk what a member that synced at intervals can sync no more.
     fn member_died(&self, store: &Arc<StoreInner>) -> Result<()>;
 }
@@ -43,14 +53,22 @@ impl StoreInner {
 
     /// Looks for dead members as `find_dead`, returns what they had of this group, and leaves the
     /// rest to housekeeping. Called by receive calls and sleepers' beats.
-    pub(crate) fn notice_dead(self: &Arc<Self>, beat_ms: u64, group: &GroupInner) {
+    pub(crate) fn notice_dead(self: &Arc<Self>, beat_ms: u64, group: &Arc<GroupInner>) {
         let dead = self.look_for_dead(beat_ms);
         if dead.is_empty() {
             return;
         }
         let at = group.block.at();
+        let (mut moves, mut consumers) = (Vec::new(), self.consumers_of(&dead));
+        consumers.retain(|consumer| consumer.group == at);
         // What fails is tried again by housekeeping.
-        let _ = self.return_consumers(&dead, |consumer| consumer.group == at);
+        let _ = self.return_consumers(&consumers, |consumer| {
+            group.return_consumer(consumer, true, WINDOW_PATIENCE, &mut moves)
+        });
+        let noticed = moves
+            .iter()
+            .map(|(of, number)| (Arc::downgrade(of), *number));
+        locked(&self.noticed_moves).extend(noticed);
         self.find_dead_now.store(true, Ordering::Release);
         self.nudge();
     }
@@ -68,15 +86,19 @@ impl StoreInner {
         let noticed = self.find_dead_now.swap(false, Ordering::AcqRel);
         let dead = self.look_for_dead(if noticed { 0 } else { beat_ms });
         let Some(members) = self.members.as_ref().filter(|_| !dead.is_empty()) else {
+            self.move_dying(Vec::new());
             return Ok(0);
         };
         // What is waited for first: leases of all of them, before anything is synced. One that
         // cannot be cleaned up after does not keep the others from it.
-        let mut done = match self.return_consumers(&dead, |_| true) {
-            Ok(false) => return Ok(0),
-            returned => returned.map(|_| ()),
-        };
-        let cleanup = self.cleanup();
+        let (cleanup, mut moves) = (self.cleanup(), Vec::new());
+        let mut consumers = self.consumers_of(&dead);
+        // To open a group takes longer.
+        consumers.sort_by_key(|consumer| self.known_group(consumer.group).is_none());
+        let mut done = self.return_consumers(&consumers, |consumer| {
+            cleanup.consumer_died(self, consumer, &mut moves)
+        });
+        self.move_dying(moves);
         for owner in &dead {
             match cleanup.member_died(self) {
                 // A partition whose sync failed is healed by housekeeping, a damaged one by nobody.
@@ -89,38 +111,59 @@ impl StoreInner {
         done.map(|()| dead.len())
     }
 
+    /// What the dead had for the last time goes to the dead letters, while this process knows why.
+    /// What cannot go now is moved by who uses its group next, who is also told why.
+    fn move_dying(&self, mut moves: Moves) {
+        let noticed = std::mem::take(&mut *locked(&self.noticed_moves));
+        let open = |(of, number): (Weak<GroupInner>, u32)| Some((of.upgrade()?, number));
+        moves.extend(noticed.into_iter().filter_map(open));
+        for (group, number) in moves {
+            let _ = dying::move_dying(&group, number, dying::PATIENCE);
+        }
+    }
+
     fn cleanup(&self) -> &Arc<dyn Cleanup> {
         self.cleanup.get_or_init(|| Arc::new(Groups))
     }
 
-    /// Gives back what consumers of dead members had leased; false if another process is at it.
+    fn consumers_of(&self, dead: &[Owner]) -> Vec<ConsumerEntry> {
+        let all = dead.iter();
+        all.flat_map(|owner| self.control.consumers_of_member(*owner))
+            .collect()
+    }
+
+    /// Gives back what consumers of dead members had leased.
     /// One whose leases could not be returned stays in the table, to be found again, except where
-    /// the window is damaged: those leases come back when it is repaired, with all others.
+    /// the window is damaged: those leases come back when it is repaired, with all others. One
+    /// whose window somebody else holds for long is looked at again soon, and is no error.
     fn return_consumers(
         self: &Arc<Self>,
-        dead: &[Owner],
-        wanted: impl Fn(&ConsumerEntry) -> bool,
-    ) -> Result<bool> {
+        consumers: &[ConsumerEntry],
+        mut give_back: impl FnMut(&ConsumerEntry) -> Result<()>,
+    ) -> Result<()> {
+        if consumers.is_empty() {
+            return Ok(());
+        }
         let lock = self.control.header().word32(header::DEATH_LOCK);
         let _held = match OwnerLock::hold(lock, self.env.me, &*self.env.live, PATIENCE) {
-            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(false),
-            held => held?,
+            Err(error) if error.kind() == ErrorKind::Stuck => None,
+            held => Some(held?),
         };
         let mut done = Ok(());
-        let consumers = dead
-            .iter()
-            .flat_map(|owner| self.control.consumers_of_member(*owner));
-        for consumer in consumers.filter(wanted) {
+        for consumer in consumers {
             let mut returned = Ok(());
             if consumer.group != 0 {
-                returned = self.cleanup().consumer_died(self, &consumer);
+                returned = give_back(consumer);
             }
             match returned {
+                Err(error) if error.kind() == ErrorKind::Stuck => {
+                    self.find_dead_now.store(true, Ordering::Release);
+                }
                 Err(error) if error.kind() != ErrorKind::Damaged => done = done.and(Err(error)),
-                _ => self.control.free_consumer(consumer.slot),
+                _ => self.control.free_consumer(consumer),
             }
         }
-        done.map(|()| true)
+        done
     }
 }
 

@@ -14,13 +14,15 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::aside::{self, Failures};
 use super::dead_letter::{source_of, walk};
 use super::group::{GroupInner, Reason};
+use super::letter::headers_of;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
+use crate::format::murmur2;
 use crate::format::record::body_crc;
-use crate::format::{headers, murmur2};
 use crate::group::Dying;
 use crate::log::{Draft, Record, Room};
 use crate::options::TopicOptions;
@@ -30,60 +32,114 @@ const BATCH: usize = 256;
 /// For so long a dying message is left to the process that knows why it failed.
 const FIRST_RIGHT_MS: u64 = 200;
 /// How long those who only pass by wait for a mover.
-pub(super) const GLANCE: Duration = Duration::from_millis(1);
+const GLANCE: Duration = Duration::from_millis(1);
 /// How long those wait who know a reason.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Dead letters after which the place to look from is raised, which costs a sync of the window.
 const LOOK_BACK: u64 = 1024;
 
+/// By who passes by: as `move_dying`, and where nothing could be moved a moment ago, nothing is
+/// tried. What keeps a partition's letters from being moved is told once.
+pub(super) fn move_passing(group: &GroupInner, partition: u32) -> Result<()> {
+    let now = group.topic.store.env.clock.boot_ms();
+    if aside::of(group).waits(partition, None, now) {
+        return Ok(());
+    }
+    match move_now(group, partition, GLANCE)? {
+        Moved::All(told) => told,
+        Moved::Stopped(error, true) => Err(error),
+        Moved::Stopped(_, false) => Ok(()),
+    }
+}
+
 /// Moves what is dying in a partition, as far as it is this process's turn. One that is stopped in
 /// the middle of a move is waited for no longer than `patience`: what is dying stays so, and the
 /// next call looks again.
 pub(super) fn move_dying(group: &GroupInner, partition: u32, patience: Duration) -> Result<()> {
+    match move_now(group, partition, patience)? {
+        Moved::All(told) => told,
+        Moved::Stopped(error, _) => Err(error),
+    }
+}
+
+enum Moved {
+    /// All but those that were set aside, and what is to be told of those.
+    All(Result<()>),
+    /// Why none can be moved, and whether that is new.
+    Stopped(Error, bool),
+}
+
+fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Moved> {
     let any = group.with_window(partition, |window| window.any_dying(mine(group, partition)))?;
     if !any {
-        return Ok(());
+        return Ok(Moved::All(Ok(())));
     }
     let env = &*group.topic.store.env;
     let lock = group.block.head.word32(words::MOVER_LOCK);
     let held = match OwnerLock::hold(lock, env.me, &*env.live, patience) {
-        Err(error) if error.kind() == ErrorKind::Stuck => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Stuck => return Ok(Moved::All(Ok(()))),
         held => held?,
     };
-    let moved = move_all(group, partition);
+    let (mut damage, mut failures) = (Ok(()), Failures::default());
+    let moved = move_all(group, partition, &mut damage, &mut failures);
     drop(held);
-    moved
-}
-
-/// With the mover's lock held.
-fn move_all(group: &GroupInner, partition: u32) -> Result<()> {
-    loop {
-        let dying = group.with_window(partition, |window| window.dying(mine(group, partition)))?;
-        if dying.is_empty() {
-            return forget_moved(group, partition);
+    match moved {
+        Ok(()) => {
+            aside::of(group).forget(partition);
+            Ok(Moved::All(damage.and(failures.told(group, partition))))
         }
-        for some in dying.chunks(BATCH) {
-            let offsets: Vec<u64> = some.iter().map(|dead| dead.offset).collect();
-            match group.dead_letter_topic() {
-                Some(name) => move_to(group, partition, some, &name)?,
-                None => group.with_window(partition, |window| window.settle_dead(&offsets))?,
-            }
-            forget_reasons(group, partition, &offsets);
+        Err(error) => {
+            // Those that were set aside in it are told of when the others can be moved.
+            aside::of(group).keep(partition, |_| false);
+            let new = aside::put(group, partition, None, error.kind());
+            let error = error.context(format!(
+                "what failed for the last time in group {:?}, partition {partition} of topic {:?}, \
+                 cannot become dead letters now; it is kept, not handed out, and tried again",
+                group.name, group.topic.name
+            ));
+            Ok(Moved::Stopped(error, new))
         }
     }
+}
+
+/// With the mover's lock held. Until a round moves none: those are set aside.
+fn move_all(
+    group: &GroupInner,
+    partition: u32,
+    damage: &mut Result<()>,
+    failures: &mut Failures,
+) -> Result<()> {
+    let mut moved = usize::MAX;
+    while moved > 0 {
+        moved = 0;
+        let dying = group.with_window(partition, |window| window.dying(mine(group, partition)))?;
+        for some in dying.chunks(BATCH) {
+            let offsets: Vec<u64> = some.iter().map(|dead| dead.offset).collect();
+            moved += match group.dead_letter_topic() {
+                Some(name) => move_to(group, partition, some, &name, (damage, failures))?,
+                None => {
+                    group.with_window(partition, |window| window.settle_dead(&offsets))?;
+                    some.len()
+                }
+            };
+        }
+    }
+    forget_moved(group, partition)
 }
 
 /// By offset and since when they are dying: those whose reason this process knows, and those that
-/// nobody moved who did.
+/// nobody moved who did; none that could not be moved a moment ago.
 fn mine(group: &GroupInner, partition: u32) -> impl Fn(u64, u64) -> bool {
     let now = group.topic.store.env.clock.boot_ms();
-    let reasons = locked_reasons(group);
+    let (reasons, aside) = (locked_reasons(group), aside::of(group));
     move |offset, since| {
-        since > now || since + FIRST_RIGHT_MS <= now || reasons.contains_key(&(partition, offset))
+        let known = reasons.contains_key(&(partition, offset));
+        (known || since > now || since + FIRST_RIGHT_MS <= now)
+            && !aside.waits(partition, Some(offset), now)
     }
 }
 
-fn locked_reasons(
+pub(super) fn locked_reasons(
     group: &GroupInner,
 ) -> std::sync::MutexGuard<'_, std::collections::HashMap<(u32, u64), Reason>> {
     group.reasons.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,18 +150,18 @@ fn forget_moved(group: &GroupInner, partition: u32) -> Result<()> {
     group.with_window(partition, |window| {
         let waits = |offset| window.is_dying(offset);
         locked_reasons(group).retain(|(of, offset), _| *of != partition || waits(*offset));
+        aside::of(group).keep(partition, waits);
     })
 }
 
-fn forget_reasons(group: &GroupInner, partition: u32, done: &[u64]) {
-    let mut reasons = locked_reasons(group);
-    done.iter().for_each(|offset| {
-        reasons.remove(&(partition, *offset));
-    });
-}
-
-/// With the mover's lock held.
-fn move_to(group: &GroupInner, partition: u32, dying: &[Dying], name: &str) -> Result<()> {
+/// With the mover's lock held; how many are done here.
+fn move_to(
+    group: &GroupInner,
+    partition: u32,
+    dying: &[Dying],
+    name: &str,
+    (damage, failures): (&mut Result<()>, &mut Failures),
+) -> Result<usize> {
     let store = &group.topic.store;
     let target = match store.topic_inner(name) {
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -127,14 +183,11 @@ fn move_to(group: &GroupInner, partition: u32, dying: &[Dying], name: &str) -> R
     // From here to the settling a death leaves some in the topic and still dying.
     words.store(at::MOVED, 0, Ordering::Release);
     let voids = target.partitions[0].voids();
-    let damage = append(group, partition, &target, &still)?;
-    let damaged = |dead: &&Dying| !damage.iter().any(|(offset, _)| *offset == dead.offset);
-    let done: Vec<u64> = still
-        .iter()
-        .filter(damaged)
-        .map(|dead| dead.offset)
-        .collect();
-    settle(group, partition, &target, &done, voids)?;
+    let appended = append(group, partition, &target, &still, failures);
+    settle(group, partition, &target, &appended.done, voids)?;
+    if let Some(error) = appended.stopped {
+        return Err(error);
+    }
     words.store(at::MOVED, 1, Ordering::Release);
     let (end, from) = (
         target.partitions[0].next_offset(),
@@ -145,7 +198,16 @@ fn move_to(group: &GroupInner, partition: u32, dying: &[Dying], name: &str) -> R
         window.sync()?;
         group.with_window(partition, |window| window.set_dead_from(end))?;
     }
-    bury_damaged(group, partition, damage)
+    let gone = dying.len() - still.len();
+    let settled = gone + appended.done.len() + appended.damage.len();
+    if let Err(error) = bury_damaged(group, partition, appended.damage) {
+        // What could not be settled is another thing than damage that was.
+        if error.kind() != ErrorKind::Damaged {
+            return Err(error);
+        }
+        *damage = std::mem::replace(damage, Ok(())).and(Err(error));
+    }
+    Ok(settled)
 }
 
 /// Those whose bytes are damaged have nothing to be moved: they are settled, counted as damaged,
@@ -209,78 +271,90 @@ fn already_there(
     Ok(found)
 }
 
-/// Appends the dead letters; returns those that cannot be read.
+/// What an append came to.
+#[derive(Default)]
+struct Appended {
+    done: Vec<u64>,
+    damage: Vec<(u64, Error)>,
+    /// Why none of the others can be appended.
+    stopped: Option<Error>,
+}
+
+/// Appends the dead letters. One that cannot be is set aside, and keeps none behind it (P12).
 fn append(
     group: &GroupInner,
     partition: u32,
     target: &TopicInner,
     dying: &[Dying],
-) -> Result<Vec<(u64, Error)>> {
+    failures: &mut Failures,
+) -> Appended {
     let log = &group.topic.partitions[partition as usize];
-    let mut damage = Vec::new();
+    let mut appended = Appended::default();
     for dead in dying {
         let record = match log.record(dead.offset, dead.position) {
+            Ok(record) => record,
             Err(error) if error.kind() == ErrorKind::Damaged => {
-                damage.push((dead.offset, error));
+                appended.damage.push((dead.offset, error));
                 continue;
             }
-            read => read?,
+            Err(error) => {
+                failures.add(group, partition, (dead.offset, 0), error);
+                continue;
+            }
         };
-        let block = headers_of(group, partition, dead, &record)?;
-        let (key, payload) = (record.key(), record.payload());
-        let draft = Draft {
-            key,
-            headers: &block,
-            payload,
-            timestamp_ns: None,
-            body_crc: body_crc(key.unwrap_or_default(), &block, payload),
-            key_hash: key.map_or(0, murmur2::key_hash),
-        };
-        let store = &group.topic.store;
-        store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
+        // Which is more than the letter has by what all of them have.
+        let bytes = record.length() as usize;
+        if failures.has_no_room(bytes) {
+            failures.skip(group, partition, dead.offset);
+            continue;
+        }
+        match append_one(group, partition, target, dead, &record) {
+            Ok(()) => appended.done.push(dead.offset),
+            Err(error) if is_of_one(&error) => {
+                failures.add(group, partition, (dead.offset, bytes), error);
+            }
+            Err(error) => {
+                appended.stopped = Some(error);
+                break;
+            }
+        }
     }
-    Ok(damage)
+    appended
 }
 
-/// The message's own headers, and where it came from.
-fn headers_of(
+/// Whether the error says nothing of the next letter.
+fn is_of_one(error: &Error) -> bool {
+    let kinds = [
+        ErrorKind::DiskFull,
+        ErrorKind::TooLarge,
+        ErrorKind::InvalidArgument,
+        ErrorKind::Io,
+    ];
+    kinds.contains(&error.kind())
+}
+
+/// Whatever the largest message of the dead-letter topic is: a letter is not refused (P12).
+fn append_one(
     group: &GroupInner,
     partition: u32,
+    target: &TopicInner,
     dead: &Dying,
     record: &Record,
-) -> Result<Vec<u8>> {
-    let known = locked_reasons(group)
-        .get(&(partition, dead.offset))
-        .cloned();
-    let (error, consumer) = known.unwrap_or_else(|| {
-        let unknown = "unknown: the process that knew the reason ended";
-        (unknown.to_owned(), group.consumer_name(dead.consumer))
-    });
-    let now = group.topic.store.env.clock.wall_ns();
-    let own: [(&str, String); 10] = [
-        ("lq-source-topic", group.topic.name.clone()),
-        ("lq-source-partition", partition.to_string()),
-        ("lq-source-offset", dead.offset.to_string()),
-        ("lq-group", group.name.clone()),
-        ("lq-attempts", dead.attempts.to_string()),
-        ("lq-failures", dead.failures.to_string()),
-        ("lq-error", error),
-        ("lq-consumer", consumer),
-        (
-            "lq-first-failed",
-            (dead.first_failed_ms * 1_000_000).to_string(),
-        ),
-        ("lq-last-failed", now.to_string()),
-    ];
-    // A dead letter that dies again tells of its last death.
-    let mut all: Vec<(&str, &[u8])> = record
-        .headers()
-        .filter(|(name, _)| own.iter().all(|(ours, _)| ours != name))
-        .collect();
-    all.extend(own.iter().map(|(name, value)| (*name, value.as_bytes())));
-    let mut block = Vec::new();
-    headers::encode(&all, &mut block)?;
-    Ok(block)
+) -> Result<()> {
+    let block = headers_of(group, partition, dead, record)?;
+    let (key, payload) = (record.key(), record.payload());
+    let draft = Draft {
+        extension: b"",
+        key,
+        headers: &block,
+        payload,
+        timestamp_ns: None,
+        body_crc: body_crc([b"", key.unwrap_or_default(), &block, payload]),
+        key_hash: key.map_or(0, murmur2::key_hash),
+    };
+    let store = &group.topic.store;
+    store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -288,6 +362,11 @@ mod tests {
     use super::*;
     use crate::{ConsumerOptions, Message, Store, StoreOptions};
     use std::time::Duration;
+
+    fn append_all(group: &GroupInner, target: &TopicInner, dead: &[Dying]) {
+        let appended = append(group, 0, target, dead, &mut Failures::default());
+        assert!(appended.stopped.is_none() && appended.done.len() == dead.len());
+    }
 
     #[test]
     fn p12_what_a_mover_that_died_had_appended_is_settled_by_the_next_and_not_appended_again() {
@@ -313,7 +392,7 @@ mod tests {
         let created = inner.topic.store.create(&name, &TopicOptions::default());
         assert!(created.expect("create"));
         let target = inner.topic.store.topic_inner(&name).expect("open");
-        append(inner, 0, &target, &dead.expect("dying")).expect("append");
+        append_all(inner, &target, &dead.expect("dying"));
         worker
             .dead_letter(&[got[1].receipt()], "no use")
             .expect("dead letter");
@@ -350,7 +429,7 @@ mod tests {
         let letters = store.topic(&name, &durable).expect("create");
         let target = inner.topic.store.topic_inner(&name).expect("open");
         let voids = target.partitions[0].voids();
-        append(inner, 0, &target, &dead.expect("dying")).expect("append");
+        append_all(inner, &target, &dead.expect("dying"));
         // The sync of somebody else's letter fails, and takes back all that was not on disk.
         twin.fail(crate::storage::Fault::Sync, 1);
         letters

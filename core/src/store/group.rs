@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Block;
 use super::Handle;
-use super::dying;
 use super::topic::{Topic, TopicInner};
 use crate::error::Result;
 use crate::format::control::block as words;
 use crate::format::names;
-use crate::group::{Batches, Policy, Window};
+use crate::group::{Policy, Window};
 use crate::options::{DeadLetter, GroupConfig, GroupOptions};
 use crate::shm::{EventCount, Guarded};
 
@@ -27,6 +26,8 @@ pub(crate) struct GroupInner {
     pub(super) windows: Vec<Guarded<Window>>,
     /// Why messages failed for the last time that are on their way to the dead letters.
     pub(super) reasons: Mutex<HashMap<(u32, u64), Reason>>,
+    /// What could not be moved to the dead letters a moment ago.
+    pub(super) aside: Mutex<super::aside::Aside>,
     /// Damage among the dead letters that was told of.
     pub(super) told: Mutex<HashSet<String>>,
 }
@@ -102,51 +103,6 @@ impl GroupInner {
         }
     }
 
-    /// The leases of a consumer that closed or died come back at once.
-    pub(super) fn return_consumer(&self, consumer: u16, died: Option<&str>) -> Result<()> {
-        let clock = &self.topic.store.env.clock;
-        // A batch may come from several partitions: what was started of it is asked in all first.
-        // A partition that fails keeps no lease of another.
-        let (mut started, mut done) = (died.map(|_| Batches::new()), Ok(()));
-        if let Some(started) = &mut started {
-            for partition in &self.topic.partitions {
-                let of = |window: &mut Window| window.started_batches(|of| of == consumer);
-                match self.with_window(partition.number(), of) {
-                    Ok(found) => started.extend(found),
-                    Err(error) => done = done.and(Err(error)),
-                }
-            }
-        }
-        let mut count = 0;
-        for partition in &self.topic.partitions {
-            let number = partition.number();
-            let returned = self.with_window(number, |window| {
-                let (now, wall) = (clock.boot_ms(), clock.wall_ms());
-                window.return_consumer(&self.policy, consumer, started.as_ref(), now, wall)
-            });
-            let returned = match returned {
-                Ok(returned) => returned,
-                Err(error) => {
-                    done = done.and(Err(error));
-                    continue;
-                }
-            };
-            count += returned.count;
-            let name = died.unwrap_or_default();
-            for (offset, _) in &returned.dying {
-                let error = format!("the process of consumer {name:?} died");
-                self.remember_reason(number, *offset, (error, name.to_owned()));
-            }
-            if !returned.dying.is_empty() {
-                done = done.and(dying::move_dying(self, number, dying::PATIENCE));
-            }
-        }
-        if count > 0 {
-            self.wake(count);
-        }
-        done
-    }
-
     /// Name of a consumer of this group; empty if it is gone.
     pub(super) fn consumer_name(&self, slot: u16) -> String {
         let consumers = self.topic.store.control.consumers_of_group(&self.block);
@@ -155,6 +111,14 @@ impl GroupInner {
     }
 
     /// Leases that ran out for the last time.
+    pub(super) fn remember_late(&self, partition: u32, offset: u64) {
+        if self.policy.expired_die {
+            let reason = "it expired before anybody was handed it".to_owned();
+            self.remember_reason(partition, offset, (reason, String::new()));
+        }
+    }
+
+    /// Of leases that ran out for the last time.
     pub(super) fn remember_expired(&self, partition: u32, dying: &[(u64, u16)]) {
         for (offset, consumer) in dying {
             let error = format!("the lease of {:?} ran out", self.config.lease);

@@ -8,7 +8,7 @@ use super::StoreInner;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
 use crate::format::meta;
-use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, Ordering};
+use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
 
 /// The text of `group.meta`.
 pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> String {
@@ -19,10 +19,14 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
         DeadLetter::Drop => "drop".to_owned(),
         DeadLetter::Topic(name) => format!("topic {name}"),
     };
-    let ordering = if config.ordering == Ordering::Key {
-        "key"
-    } else {
-        "none"
+    let ordering = match config.ordering {
+        Ordering::None => "none",
+        Ordering::Key => "key",
+        Ordering::Partition => "partition",
+    };
+    let on_expired = match config.on_expired {
+        OnExpired::Drop => "drop",
+        OnExpired::DeadLetter => "dead_letter",
     };
     let starts: Vec<String> = starts.iter().map(u64::to_string).collect();
     meta::encode(
@@ -36,6 +40,7 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
             ("backoff_longest_us", micros(backoff.longest)),
             ("backoff_factor", backoff.factor.to_string()),
             ("dead_letter_topic", dead),
+            ("on_expired", on_expired.to_owned()),
             ("window", config.window.to_string()),
             ("starts", starts.join(" ")),
         ],
@@ -60,6 +65,7 @@ pub(crate) fn parse(
         max_attempts: Some(config.max_attempts),
         backoff: Some(config.backoff),
         dead_letter_topic: Some(config.dead_letter_topic.clone()),
+        on_expired: Some(config.on_expired),
         start: None,
         window: Some(config.window),
     };
@@ -94,6 +100,7 @@ fn parse_config(
     let ordering = match fields.get("ordering").map(String::as_str) {
         Some("key") => Ordering::Key,
         Some("none") => Ordering::None,
+        Some("partition") => Ordering::Partition,
         _ => return Err("ordering"),
     };
     let dead_letter_topic = match fields.get("dead_letter_topic").map(String::as_str) {
@@ -105,6 +112,11 @@ fn parse_config(
         },
         None => return Err("dead_letter_topic"),
     };
+    let on_expired = match fields.get("on_expired").map(String::as_str) {
+        Some("drop") => OnExpired::Drop,
+        Some("dead_letter") => OnExpired::DeadLetter,
+        _ => return Err("on_expired"),
+    };
     Ok(GroupConfig {
         ordering,
         lease: time("lease_us")?,
@@ -115,6 +127,7 @@ fn parse_config(
             factor: number(fields, "backoff_factor")?,
         },
         dead_letter_topic,
+        on_expired,
         window: number(fields, "window")?,
     })
 }

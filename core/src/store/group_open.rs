@@ -186,6 +186,7 @@ impl TopicInner {
             block,
             windows,
             reasons: Mutex::default(),
+            aside: Mutex::default(),
             told: Mutex::default(),
         });
         known.insert(name.to_owned(), Arc::downgrade(&inner));

@@ -2,6 +2,7 @@
 //! caller should wait for.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -167,6 +168,7 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     let mut next = IDLE;
     // First, and between what may take long: others wait for what the dead had (P10).
     let _ = store.find_dead(PROBE_MS);
+    let unreturned = store.hand_back_rest();
     let tended: Vec<_> = locked(&store.tended).values().cloned().collect();
     let mut interval: Option<Duration> = None;
     for part in &tended {
@@ -188,6 +190,9 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
             }
         }
         next = next.min(interval.saturating_sub(synced.elapsed()));
+    }
+    if unreturned || store.find_dead_now.load(Ordering::Acquire) {
+        next = next.min(SOON);
     }
     next
 }

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::consumer_table::ConsumerEntry;
 use super::control::Control;
 use super::death::Cleanup;
+use super::group::GroupInner;
 use super::housekeeping::{Housekeeper, Tended};
 use super::member::Members;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,6 +55,10 @@ pub(crate) struct StoreInner {
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
     /// A receive call saw a dead member, which housekeeping is to clean up after.
     pub(super) find_dead_now: AtomicBool,
+    /// Where it saw that what the dead one had is to go to the dead letters.
+    pub(super) noticed_moves: Mutex<Vec<(Weak<GroupInner>, u32)>>,
+    /// Consumers of this process that closed and could not hand back all that they had.
+    pub(super) unreturned: Mutex<Vec<ConsumerEntry>>,
     handles: Arc<Handles>,
     left: AtomicBool,
     born: u64,
@@ -116,6 +122,8 @@ impl StoreInner {
             tended: Mutex::default(),
             housekeeper: Mutex::default(),
             find_dead_now: AtomicBool::new(false),
+            noticed_moves: Mutex::default(),
+            unreturned: Mutex::default(),
             handles: Arc::default(),
             left: AtomicBool::new(false),
             born: fork_generation(),
@@ -187,6 +195,7 @@ impl StoreInner {
             return Ok(());
         }
         let buried = self.find_dead(0).map(|_| ());
+        let _ = self.hand_back_rest();
         buried.and(self.leave())
     }
 
@@ -240,10 +249,14 @@ impl StoreInner {
                 done = done.and(part.leave());
             }
         }
-        let left = done.and(members.leave());
+        // Where a closed consumer still has leases the slot is left as a dead one's, so that others
+        // give them back.
+        if locked(&self.unreturned).is_empty() {
+            done = done.and(members.leave());
+        }
         // With it goes the store's byte.
         lock.close();
-        left
+        done
     }
 }
 

@@ -1,5 +1,10 @@
 //! What is sent, and the names of what was sent and handed out.
 
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::extension::{Attributes, PRIORITY_MAX};
+
 /// A message to send. Borrows everything; nothing is kept after the call.
 ///
 /// ```
@@ -19,6 +24,15 @@ pub struct Message<'a> {
     /// Nanoseconds since the Unix epoch; `None` takes the clock's. Raised to the timestamp of the
     /// partition's last message if it is below.
     pub timestamp_ns: Option<i64>,
+    /// For so long no group hands it out; then it joins its key's order. No upper limit.
+    pub delay: Option<Duration>,
+    /// As `delay`, until a time: nanoseconds since the Unix epoch. Give one of the two.
+    pub deliver_at_ns: Option<i64>,
+    /// After so long nobody is handed it any more: it is settled, and counted as expired.
+    pub ttl: Option<Duration>,
+    /// 0 to 9: of the messages that are ready in a group's window those with the highest priority
+    /// come first, but for the order within a key. Default: 0.
+    pub priority: u8,
 }
 
 impl<'a> Message<'a> {
@@ -57,6 +71,67 @@ impl<'a> Message<'a> {
     pub fn timestamp_ns(mut self, timestamp_ns: i64) -> Self {
         self.timestamp_ns = Some(timestamp_ns);
         self
+    }
+
+    /// Handed out after this time.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
+    }
+
+    /// Handed out from this time on, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn deliver_at_ns(mut self, deliver_at_ns: i64) -> Self {
+        self.deliver_at_ns = Some(deliver_at_ns);
+        self
+    }
+
+    /// Handed out no more after this time.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// With a priority of 0 to 9.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// What it says of its delivery when it is sent at this time.
+    #[inline]
+    pub(super) fn attributes(&self, now_ns: impl FnOnce() -> i64) -> Result<Attributes> {
+        let plain = self.delay.is_none() && self.deliver_at_ns.is_none() && self.ttl.is_none();
+        if plain && self.priority == 0 {
+            return Ok(Attributes::default());
+        }
+        self.attributes_at(now_ns())
+    }
+
+    #[cold]
+    fn attributes_at(&self, now_ns: i64) -> Result<Attributes> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
+        if self.priority > PRIORITY_MAX {
+            let found = self.priority;
+            return invalid(format!("priority is {found}; expected 0 to {PRIORITY_MAX}"));
+        }
+        if self.delay.is_some() && self.deliver_at_ns.is_some() {
+            return invalid("both a delay and a time of delivery; give one of them".to_owned());
+        }
+        // Up to the next whole millisecond: never early.
+        let ms = |ns: i64| ns.div_euclid(1_000_000) + i64::from(ns.rem_euclid(1_000_000) != 0);
+        let after = |wait: Duration| {
+            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            ms(now_ns).saturating_add(wait)
+        };
+        Ok(Attributes {
+            priority: self.priority,
+            deliver_at_ms: self.deliver_at_ns.map(ms).or(self.delay.map(after)),
+            expires_at_ms: self.ttl.map(after),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod aside;
 mod ballast;
 mod cleanup;
 mod consumer;
@@ -9,15 +10,19 @@ mod dead_letter;
 mod death;
 mod delivery;
 mod dying;
+mod fill;
 mod forked;
+mod gone;
 mod group;
 mod group_meta;
 mod group_open;
 mod housekeeping;
 mod inner;
+mod letter;
 mod member;
 mod message;
 mod open;
+mod priorities;
 mod read_only;
 mod reader;
 mod receive;
@@ -32,6 +37,7 @@ mod tended_group;
 mod tests;
 mod topic;
 mod topic_meta;
+mod untold;
 mod windows;
 
 pub use consumer::{Consumer, ConsumerOptions};
@@ -50,7 +56,7 @@ pub(crate) use open::World;
 
 // What inspection reads and writes stores with.
 pub(crate) use group_meta::parse as parse_group_meta;
-pub(crate) use restore::Restorer;
+pub(crate) use restore::{Parts, Restorer};
 pub(crate) use topic_meta::parse as parse_topic_meta;
 
 // What the topics, groups and readers of a store build on.

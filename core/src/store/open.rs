@@ -297,8 +297,14 @@ fn join(
         mode: options.mode,
         fence: members.fence(),
         leaving: AtomicBool::new(false),
-        may_take_room: Ballast::of(&path, shared.header.clone(), members.me(), options.mode)
-            .guard(),
+        may_take_room: Ballast::of(
+            &path,
+            shared.header.clone(),
+            members.me(),
+            members.clone(),
+            options.mode,
+        )
+        .guard(),
         nudge: tasks.nudge(),
     });
     let control = control_of(&env, shared);

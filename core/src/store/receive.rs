@@ -1,16 +1,16 @@
 //! Receiving: what is ready again first, then what nobody has seen, then waiting.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
 use super::delivery::{Delivery, ReadMessage};
 use super::dying;
+use super::fill::{Ask, Filled, Need, fill};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
-use crate::group::{Admit, Counter, Taken, Window};
-use crate::log::{Cursor, Partition, Place, Step};
+use crate::group::{Counter, Now, Taken};
+use crate::log::{Cursor, Partition, Place, Record};
 use crate::shm::EventCount;
 
 /// The beat at which a sleeper looks for the dead and for what fell due.
@@ -18,14 +18,6 @@ const BEAT: Duration = Duration::from_millis(50);
 /// How often a receive that finds nothing looks for the dead, in ms.
 const PROBE_MS: u64 = 20;
 const SPINS: u32 = 200;
-
-/// What has to be done outside the window's lock before more can be taken.
-enum Need {
-    Nothing,
-    Map(Cursor),
-    Damage(Cursor),
-    Room,
-}
 
 /// What became of a window's move to a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +28,6 @@ enum Moved {
 }
 
 struct Looked {
-    need: Need,
     /// Those whose lease ran out for the last time.
     expired: Vec<(u64, u16)>,
     dying: bool,
@@ -46,8 +37,9 @@ struct Looked {
 
 impl Consumer {
     /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
-    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Damage
-    /// is raised once, and settled (P3).
+    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Each
+    /// damaged message is settled, and raised once, by the next call if this one returns others
+    /// (P3).
     pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
         let mut found = Vec::new();
         if max == 0 {
@@ -56,6 +48,9 @@ impl Consumer {
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let store = &self.group.topic.store;
+        if let Some(error) = self.untold_damage() {
+            return Err(error);
+        }
         loop {
             self.check()?;
             self.take(max, &mut found)?;
@@ -95,19 +90,6 @@ impl Consumer {
             });
             EventCount::wait(group_event, token, BEAT.min(left).min(due));
         }
-    }
-
-    /// What went wrong beside messages that were returned; the next call would tell of it.
-    pub(crate) fn pending(&self) -> Option<Error> {
-        self.pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    pub(super) fn keep_pending(&self, error: Error) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.get_or_insert(error);
     }
 
     /// Looks for a moment whether something is sent; whether it was.
@@ -159,23 +141,31 @@ impl Consumer {
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
         let lease = group.config.lease;
+        let mut look_ahead = group.topic.has_priorities();
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
-            let mut taken = Vec::new();
-            let wanted = max - found.len();
+            let mut filled = Filled::default();
             let looked = group.with_window(number, |window| {
                 if self.is_closed() {
                     // Closing returns the leases under this lock: later ones nobody would.
                     return None;
                 }
-                let now = clock.boot_ms();
-                let wall_ms = (wall_ns / 1_000_000).max(0) as u64;
-                let expired = window.expire(&group.policy, now, wall_ms).dying;
-                let lease = (now + lease.as_millis() as u64, self.slot, batch);
-                let need = fill(window, &group.policy, partition, wanted, lease, &mut taken);
+                let now = Now {
+                    boot_ms: clock.boot_ms(),
+                    wall_ms: (wall_ns / 1_000_000).max(0) as u64,
+                };
+                let expired = window.expire(&group.policy, now).dying;
+                let ask = Ask {
+                    wanted: max - found.len(),
+                    due_ms: now.boot_ms + lease.as_millis() as u64,
+                    slot: self.slot,
+                    batch,
+                    now,
+                    look_ahead,
+                };
+                filled = fill(window, &group.policy, partition, &ask);
                 Some(Looked {
-                    need,
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
@@ -186,32 +176,45 @@ impl Consumer {
                 return Ok(None);
             };
             let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
-            self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
+            filled.late |=
+                self.deliver(partition, &filled.taken, looked.epoch, deadline_ns, found)?;
             group.remember_expired(number, &looked.expired);
+            for offset in filled.dying {
+                group.remember_late(number, offset);
+            }
             if looked.dying
-                && let Err(error) = dying::move_dying(group, number, dying::GLANCE)
+                && let Err(error) = dying::move_passing(group, number)
             {
                 // What was handed out is not to be lost by it.
                 self.keep_pending(error);
             }
-            let more = match looked.need {
-                Need::Nothing => false,
+            let more = match filled.need {
+                // Those that were too late may stand before others.
+                Need::Nothing => filled.late,
+                Need::More => true,
                 Need::Map(cursor) => self.map(partition, cursor)?,
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
                 Need::Room => match self.grow(number) {
                     // What was found can be settled, and then there is room (P5).
-                    Err(error) if error.kind() == ErrorKind::DiskFull && !found.is_empty() => false,
+                    Err(error)
+                        if error.kind() == ErrorKind::DiskFull
+                            && (look_ahead || !found.is_empty()) =>
+                    {
+                        false
+                    }
                     grown => grown?,
                 },
             };
-            if !more || found.len() >= max {
+            if found.len() >= max || (!more && !look_ahead) {
                 return Ok(looked.next_due);
             }
+            // Where it cannot look further ahead it takes what it has seen.
+            look_ahead &= more;
         }
     }
 
     /// Outside the lock: the records, whole. Damage is settled, and raised later if there is
-    /// anything good to return first.
+    /// anything good to return first. Whether any came too late, and was settled for that.
     fn deliver(
         &self,
         partition: &Partition,
@@ -219,12 +222,17 @@ impl Consumer {
         epoch: u32,
         deadline_ns: i64,
         found: &mut Vec<Delivery>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut late = false;
         let (topic, number) = (&self.group.topic, partition.number());
         for (place, one) in taken.iter().enumerate() {
             let near = found.last().filter(|last| last.partition == number);
             let near = near.map(|last| &last.message.record);
             match partition.record_near(near, one.offset, one.position) {
+                Ok(record) if self.is_late(&record) => {
+                    self.settle_late(number, one)?;
+                    late = true;
+                }
                 Ok(record) => {
                     let message = ReadMessage {
                         record,
@@ -254,10 +262,27 @@ impl Consumer {
                         }
                     })?;
                     self.keep_pending(error);
-                    return Ok(());
+                    return Ok(late);
                 }
             }
         }
+        Ok(late)
+    }
+
+    #[inline]
+    fn is_late(&self, record: &Record) -> bool {
+        let clock = &self.group.topic.store.env.clock;
+        let limit = record.attributes().expires_at_ms;
+        limit.is_some_and(|limit| limit <= clock.wall_ms() as i64)
+    }
+
+    #[cold]
+    fn settle_late(&self, partition: u32, one: &Taken) -> Result<()> {
+        let (group, now) = (&*self.group, Now::by(&*self.group.topic.store.env.clock));
+        group.with_window(partition, |window| {
+            window.settle_expired(&group.policy, one.offset, one.attempt, now);
+        })?;
+        group.remember_late(partition, one.offset);
         Ok(())
     }
 
@@ -321,72 +346,4 @@ impl Consumer {
         group.with_window(partition, |window| window.allow(&grower))?;
         Ok(true)
     }
-}
-
-/// Under the lock: ready ones first, lowest offset first, then fresh ones from the log.
-fn fill(
-    window: &mut Window,
-    policy: &crate::group::Policy,
-    partition: &Partition,
-    wanted: usize,
-    (due_ms, slot, batch): (u64, u16, u16),
-    taken: &mut Vec<Taken>,
-) -> Need {
-    while taken.len() < wanted {
-        let Some(one) = window.take_ready(due_ms, slot, batch) else {
-            break;
-        };
-        taken.push(one);
-    }
-    if taken.len() >= wanted {
-        return Need::Nothing;
-    }
-    let mut cursor = window.cursor();
-    if cursor.offset >= partition.next_offset() {
-        return Need::Nothing;
-    }
-    let mut need = Need::Nothing;
-    partition.scan(&mut cursor, |at, step| match step {
-        Step::Record {
-            offset,
-            position,
-            key_hash,
-            next,
-            ..
-        } => {
-            if offset > window.next() && !window.settle_gap(offset) {
-                need = Need::Room;
-                return false;
-            }
-            match window.admit(policy, offset, position, key_hash) {
-                Admit::Full => {
-                    need = Need::Room;
-                    return false;
-                }
-                Admit::Held => window.set_cursor(next),
-                Admit::Ready(index) => {
-                    window.set_cursor(next);
-                    taken.push(window.lease(index, due_ms, slot, batch));
-                }
-            }
-            taken.len() < wanted
-        }
-        Step::End => false,
-        // The end of a segment may be the end of a gap as well.
-        Step::NotMapped | Step::Damaged if !window.settle_gap(at.offset) => {
-            need = Need::Room;
-            false
-        }
-        Step::NotMapped => {
-            window.set_cursor(at);
-            need = Need::Map(at);
-            false
-        }
-        Step::Damaged => {
-            window.set_cursor(at);
-            need = Need::Damage(at);
-            false
-        }
-    });
-    need
 }

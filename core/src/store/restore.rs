@@ -9,9 +9,10 @@ use super::open::{create_as, new_id};
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::header;
+use crate::format::extension::Attributes;
 use crate::format::record::body_crc;
 use crate::format::{murmur2, names};
-use crate::group::{Truth, Window};
+use crate::group::{Fresh, Truth, Window};
 use crate::log::{Cursor, Draft, Record, Step};
 use crate::options::{GroupConfig, StoreOptions, TopicConfig};
 use crate::shm::OwnerLock;
@@ -71,24 +72,31 @@ impl Restorer {
     }
 }
 
+/// Extension, key, headers block and payload of a message.
+pub(crate) type Parts<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8], &'a [u8]);
+
 impl Topic {
-    /// Appends a message, its key, headers block and payload, with the offset and the time it had;
-    /// offsets before it are passed over.
+    /// Appends a message, its extension, key, headers block and payload, with the offset and the
+    /// time it had; offsets before it are passed over.
     pub(crate) fn restore_message(
         &self,
         partition: u32,
         offset: u64,
         timestamp_ns: i64,
-        (key, headers, payload): (Option<&[u8]>, &[u8], &[u8]),
+        (extension, key, headers, payload): Parts<'_>,
     ) -> Result<()> {
         let log = self.inner.partition(partition)?;
+        if Attributes::decode(extension).is_some_and(|one| one.priority > 0) {
+            self.inner.note_priorities()?;
+        }
         log.skip_to(offset)?;
         let given = log.append(&[Draft {
+            extension,
             key,
             headers,
             payload,
             timestamp_ns: Some(timestamp_ns),
-            body_crc: body_crc(key.unwrap_or_default(), headers, payload),
+            body_crc: body_crc([extension, key.unwrap_or_default(), headers, payload]),
             key_hash: key.map_or(0, murmur2::key_hash),
         }])?;
         if given == offset {
@@ -104,25 +112,31 @@ impl Topic {
         self.inner.partition(partition)?.skip_to(offset)
     }
 
-    /// Calls `each` with offset, position and key hash of the messages from one offset to another,
-    /// until it says that it is enough.
+    /// Calls `each` with the messages from one offset to another, until it says that it is enough.
     pub(crate) fn places(
         &self,
         partition: u32,
         (from, to): (u64, u64),
-        mut each: impl FnMut(u64, u64, Option<u64>) -> bool,
+        mut each: impl FnMut(&Fresh) -> bool,
     ) -> Result<()> {
         let log = self.inner.partition(partition)?;
         let mut cursor = Cursor::at_offset(from);
         while let Step::Record {
             offset,
             position,
-            key_hash,
+            key_hash: key,
+            attributes,
             next,
             ..
         } = log.look(&mut cursor)?
         {
-            if offset >= to || (offset >= from && !each(offset, position, key_hash)) {
+            let fresh = Fresh {
+                offset,
+                position,
+                key,
+                attributes,
+            };
+            if offset >= to || (offset >= from && !each(&fresh)) {
                 break;
             }
             cursor = next;

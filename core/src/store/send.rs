@@ -22,8 +22,8 @@ impl Topic {
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
         let inner = &*self.inner;
         inner.store.check_send()?;
-        let mut block = Vec::new();
-        let draft = inner.draft(message, &mut block)?;
+        let (mut block, mut extension) = (Vec::new(), Vec::new());
+        let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
         let offset = inner.append(number, &[draft])?;
         Ok(inner.id(number, offset))
@@ -37,8 +37,8 @@ impl Topic {
         if inner.durability() == Durability::Sync {
             return Ok(None);
         }
-        let mut block = Vec::new();
-        let draft = inner.draft(message, &mut block)?;
+        let (mut block, mut extension) = (Vec::new(), Vec::new());
+        let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
         let sent = inner.partitions[number as usize].try_append(&[draft])?;
         Ok(sent.map(|offset| inner.id(number, offset)))
@@ -47,6 +47,9 @@ impl Topic {
     /// Sends all or, on an error, none: one lock and one publish for each partition. The ids come
     /// in the order of the messages. Messages without key and partition go to one partition
     /// together.
+    ///
+    /// Of messages for several partitions a failed sync, or a death in the middle of the call, may
+    /// leave those of some partitions in the log; the error then names them.
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;
@@ -54,11 +57,13 @@ impl Topic {
             return Ok(Vec::new());
         }
         let mut blocks: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
+        let mut extensions: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
         let mut drafts = Vec::with_capacity(messages.len());
         let mut numbers = Vec::with_capacity(messages.len());
         let together = inner.next_turn();
-        for (message, block) in messages.iter().zip(&mut blocks) {
-            drafts.push(inner.draft(message, block)?);
+        let rooms = blocks.iter_mut().zip(&mut extensions);
+        for (message, (block, extension)) in messages.iter().zip(rooms) {
+            drafts.push(inner.draft(message, block, extension)?);
             numbers.push(inner.choose_or(message, together)?);
         }
         let ids = if numbers.iter().all(|number| *number == numbers[0]) {
@@ -75,19 +80,32 @@ impl Topic {
 
 impl TopicInner {
     #[inline]
-    fn draft<'a>(&self, message: &Message<'a>, block: &'a mut Vec<u8>) -> Result<Draft<'a>> {
+    fn draft<'a>(
+        &self,
+        message: &Message<'a>,
+        block: &'a mut Vec<u8>,
+        extension: &'a mut Vec<u8>,
+    ) -> Result<Draft<'a>> {
         headers::encode(message.headers, block)?;
+        let attributes = message.attributes(|| self.store.env.clock.wall_ns())?;
+        if !attributes.is_plain() {
+            *extension = attributes.encode();
+            if attributes.priority > 0 {
+                self.note_priorities()?;
+            }
+        }
         let key = message.key.unwrap_or_default();
         let bytes = (key.len() + block.len() + message.payload.len()) as u64;
         if bytes > self.config.max_message_bytes {
             return Err(self.too_large(bytes));
         }
         Ok(Draft {
+            extension,
             key: message.key,
             headers: block,
             payload: message.payload,
             timestamp_ns: message.timestamp_ns,
-            body_crc: body_crc(key, block, message.payload),
+            body_crc: body_crc([extension, key, block, message.payload]),
             key_hash: message.key.map_or(0, murmur2::key_hash),
         })
     }
@@ -154,13 +172,15 @@ impl TopicInner {
             self.partitions[number].make_room(&part(places))?;
         }
         let voids: Vec<u64> = self.partitions.iter().map(|log| log.voids()).collect();
-        let mut ids = vec![self.id(0, 0); drafts.len()];
+        let (mut ids, mut done) = (vec![self.id(0, 0); drafts.len()], Vec::new());
         for (number, places) in parts
             .iter()
             .enumerate()
             .filter(|(_, places)| !places.is_empty())
         {
-            let first = self.partitions[number].append(&part(places))?;
+            let first = self.partitions[number].append(&part(places));
+            let first = first.map_err(|error| sent_in_part(error, &done))?;
+            done.push(number);
             for (turn, place) in places.iter().enumerate() {
                 ids[*place] = self.id(number as u32, first + turn as u64);
             }
@@ -172,12 +192,30 @@ impl TopicInner {
     }
 
     fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
+        let (mut done, mut failed) = (Vec::new(), None);
         for (number, partition) in self.partitions.iter().enumerate() {
             let mine = ids.iter().filter(|id| id.partition == number as u32);
-            if let Some(last) = mine.map(|id| id.offset).max() {
-                partition.ensure_durable_since(last + 1, voids[number], SYNC_TIMEOUT)?;
+            let Some(last) = mine.map(|id| id.offset).max() else {
+                continue;
+            };
+            match partition.ensure_durable_since(last + 1, voids[number], SYNC_TIMEOUT) {
+                Ok(()) => done.push(number),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(sent_in_part(error, &done)))
     }
+}
+
+/// The error of a batch of which a part is in the log.
+#[cold]
+fn sent_in_part(error: Error, done: &[usize]) -> Error {
+    if done.is_empty() {
+        return error;
+    }
+    let numbers: Vec<String> = done.iter().map(usize::to_string).collect();
+    error.context(format!(
+        "the batch's messages for the partitions {} are in the log; do not send those again",
+        numbers.join(", ")
+    ))
 }

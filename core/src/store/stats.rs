@@ -45,7 +45,7 @@ pub struct GroupStats {
     pub lag_seconds: f64,
     /// Handed out now.
     pub leased: u64,
-    /// Waiting for their time after a failure.
+    /// Waiting for their time: with a delay of their own, or after a failure.
     pub delayed: u64,
     /// Waiting for an earlier message of their key.
     pub held: u64,
@@ -54,6 +54,8 @@ pub struct GroupStats {
     /// Became dead letters.
     pub dead_lettered: u64,
     /// Leases that ran out.
+    pub timed_out: u64,
+    /// Messages that were too late to be handed out.
     pub expired: u64,
     /// Messages that were gone before they were settled.
     pub lost_messages: u64,
@@ -108,9 +110,11 @@ impl Group {
             group.with_window(log.number(), |window| {
                 stats.leased += window.counter(Counter::Leased);
                 stats.delayed += window.counter(Counter::Delayed);
+                stats.delayed += window.counter(Counter::Scheduled);
                 stats.held += window.counter(Counter::Held);
                 stats.ready += window.counter(Counter::Ready);
                 stats.dead_lettered += window.counter(Counter::DeadLettered);
+                stats.timed_out += window.counter(Counter::TimedOut);
                 stats.expired += window.counter(Counter::Expired);
                 stats.lost_messages += window.counter(Counter::Lost);
                 stats.damaged += window.counter(Counter::Damaged);

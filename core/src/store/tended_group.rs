@@ -30,6 +30,7 @@ impl GroupInner {
                 &store.path,
                 store.control.header().clone(),
                 store.env.me,
+                store.env.live.clone(),
                 store.env.mode,
             ),
             folder,

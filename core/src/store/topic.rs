@@ -114,6 +114,9 @@ impl StoreInner {
         let block = self.control.topic_block(uid, config.partitions)?;
         let topics = self.path.join(names::TOPICS);
         block.name_durably(&*self.env.storage, &[&folder, &topics])?;
+        if self.env.storage.exists(&folder.join(names::PRIORITIES))? {
+            block.head.set(words::PRIORITIES, 1);
+        }
         let on_publish = notifier(self, &block, uid);
         let mut partitions = Vec::new();
         for number in 0..config.partitions {
@@ -241,7 +244,7 @@ pub(super) fn damaged_meta(path: &std::path::Path, what: &str) -> Error {
     Error::new(ErrorKind::Damaged, message)
 }
 
-fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicConfig)> {
+pub(super) fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u64, TopicConfig)> {
     let fields = read_text(store, "topic", path)?;
     topic_meta::parse(&fields).map_err(|what| damaged_meta(path, &what))
 }

@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering as Memory;
+use std::time::Duration;
 
 use super::group::GroupInner;
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
-use crate::group::{Batches, Life, Window};
+use crate::group::{Batches, Life, Now, Window};
 use crate::shm::{Acquired, OwnerLock};
 
 impl GroupInner {
@@ -20,15 +21,34 @@ impl GroupInner {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
         }
-        self.hold_window(partition, work)
+        self.hold_window(partition, self.topic.store.env.lock_timeout, work)
+    }
+
+    /// As `with_window`, with another patience, and only where the window was used in this life: in
+    /// another one nobody has a lease.
+    pub(super) fn with_used_window(
+        &self,
+        partition: u32,
+        patience: Duration,
+        work: impl FnOnce(&mut Window),
+    ) -> Result<()> {
+        if !self.is_rebuilt(partition) {
+            return Ok(());
+        }
+        self.hold_window(partition, patience, work)
     }
 
     /// As `with_window`, whether or not the window was rebuilt in this life.
     #[inline]
-    fn hold_window<T>(&self, partition: u32, work: impl FnOnce(&mut Window) -> T) -> Result<T> {
+    fn hold_window<T>(
+        &self,
+        partition: u32,
+        patience: Duration,
+        work: impl FnOnce(&mut Window) -> T,
+    ) -> Result<T> {
         let env = &*self.topic.store.env;
         let lock = self.block.partitions[partition as usize].word32(at::LOCK);
-        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, patience)?;
         let window = self.windows[partition as usize].with(&mut held);
         if let Err(error) = self.make_ready(window, partition, how) {
             // What was not repaired is not given back as whole.
@@ -59,17 +79,10 @@ impl GroupInner {
             return Ok(());
         }
         window.check_span()?;
-        self.rebuild(partition, window, Life::Same, &Batches::new())
+        self.rebuild(partition, window, Life::Same)
     }
 
-    fn rebuild(
-        &self,
-        partition: u32,
-        window: &mut Window,
-        life: Life,
-        started: &Batches,
-    ) -> Result<()> {
-        let clock = &self.topic.store.env.clock;
+    fn rebuild(&self, partition: u32, window: &mut Window, life: Life) -> Result<()> {
         let log = &self.topic.partitions[partition as usize];
         let (mut presence, mut done) = (log.presence(), Ok(()));
         // What cannot be asked for is there: whoever is handed it is told why it cannot be read.
@@ -79,8 +92,8 @@ impl GroupInner {
                 true
             })
         };
-        let times = (clock.boot_ms(), clock.wall_ms());
-        window.rebuild(&self.policy, life, started, times, &mut exists);
+        let now = Now::by(&*self.topic.store.env.clock);
+        window.rebuild(life, now, &mut exists);
         done
     }
 
@@ -91,44 +104,69 @@ impl GroupInner {
     }
 
     /// The first use of the group in this life of the store: all leases are void, and what their
-    /// holders had started is charged. A batch may come from several partitions, so all are asked
-    /// what was started of it before any is rebuilt (P10). One at a time; one that dies in between
-    /// leaves the rest to the next. Damage is told of for the partition that is asked for, and
-    /// keeps no other from being used.
+    /// holders had started is charged. A batch may come from several partitions, so each step is
+    /// done in all of them before the next one (P10, `group/gone.rs`). One at a time; one that dies
+    /// in between leaves the rest to the next. Damage is told of for the partition that is asked
+    /// for, and keeps no other from being used.
     #[cold]
     fn begin_life(&self, wanted: u32) -> Result<()> {
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.hold_window(wanted, |window| window.check())??;
+        self.hold_window(wanted, env.lock_timeout, |window| window.check())??;
         let others = |number: &u32| !self.is_rebuilt(*number);
-        let left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
-        let mut started = Batches::new();
-        for number in &left {
-            let asked = self.hold_window(*number, |window| {
-                window.check()?;
-                started.extend(window.started_batches(|_| true));
-                Ok(())
-            });
-            unless_damaged(asked.and_then(|asked| asked))?;
-        }
-        for number in &left {
-            let rebuilt = self
-                .hold_window(*number, |window| self.revive(*number, window, &started))
-                .and_then(|done| done);
-            if *number == wanted {
-                rebuilt?;
-            } else {
-                unless_damaged(rebuilt)?;
-            }
-        }
-        Ok(())
+        let mut left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
+        let (mut fetched, mut started) = (Batches::new(), Batches::new());
+        self.in_each(&mut left, wanted, |number, window| {
+            self.revive(number, window)
+        })?;
+        self.in_each(&mut left, wanted, |_, window| {
+            fetched.extend(window.fetched_batches(|_| true));
+            Ok(())
+        })?;
+        self.in_each(&mut left, wanted, |_, window| {
+            started.extend(window.started_among(&fetched));
+            Ok(())
+        })?;
+        self.in_each(&mut left, wanted, |_, window| {
+            window.return_fetched(|_| true, &started);
+            Ok(())
+        })?;
+        self.in_each(&mut left, wanted, |number, window| {
+            let times = (env.clock.boot_ms(), env.clock.wall_ms());
+            window.return_leases(&self.policy, |_| true, true, times);
+            // Last: a death before has the next one do it again.
+            let region = &self.block.partitions[number as usize];
+            region.store(at::REBUILT, 1, Memory::Release);
+            Ok(())
+        })
     }
 
-    fn revive(&self, partition: u32, window: &mut Window, started: &Batches) -> Result<()> {
-        if self.is_rebuilt(partition) {
-            return Ok(());
-        }
+    /// One step in these partitions; those whose window is damaged are left out from then on.
+    fn in_each(
+        &self,
+        some: &mut Vec<u32>,
+        wanted: u32,
+        mut step: impl FnMut(u32, &mut Window) -> Result<()>,
+    ) -> Result<()> {
+        let (timeout, mut done) = (self.topic.store.env.lock_timeout, Ok(()));
+        some.retain(|number| {
+            let held = self.hold_window(*number, timeout, |window| step(*number, window));
+            let error = match held.and_then(|done| done) {
+                Ok(()) => return true,
+                Err(error) => error,
+            };
+            // Whoever uses the window is told of its damage.
+            if done.is_ok() && (*number == wanted || error.kind() != ErrorKind::Damaged) {
+                done = Err(error);
+            }
+            false
+        });
+        done
+    }
+
+    /// The window, derived anew; its leases are still to be returned.
+    fn revive(&self, partition: u32, window: &mut Window) -> Result<()> {
         let boot = self.topic.store.env.storage.boot_id();
         let life = if window.boot() == boot {
             Life::New
@@ -137,11 +175,8 @@ impl GroupInner {
         };
         window.check()?;
         window.open_clean()?;
-        self.rebuild(partition, window, life, started)?;
+        self.rebuild(partition, window, life)?;
         window.set_boot(boot);
-        // Last: a death before has the next one do it again.
-        let region = &self.block.partitions[partition as usize];
-        region.store(at::REBUILT, 1, Memory::Release);
         Ok(())
     }
 
@@ -152,13 +187,5 @@ impl GroupInner {
             .store
             .check_open()
             .and_then(|()| self.with_window(partition, |window| window.start(offset, attempt)));
-    }
-}
-
-/// Whoever uses the window is told of its damage.
-fn unless_damaged(done: Result<()>) -> Result<()> {
-    match done {
-        Err(error) if error.kind() == ErrorKind::Damaged => Ok(()),
-        other => other,
     }
 }

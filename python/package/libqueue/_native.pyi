@@ -33,11 +33,12 @@ _Durability = Literal["process", "sync", "interval"]
 _Start = Literal["earliest", "latest"] | int | datetime
 
 class _GroupOptions(TypedDict, total=False):
-    ordering: Literal["key", "none"]
+    ordering: Literal["key", "partition", "none"]
     lease: float
     max_attempts: int
     backoff: tuple[float, float, float]
     dead_letter_topic: str | None
+    on_expired: Literal["drop", "dead_letter"]
     start: _Start
     window: int
 
@@ -68,6 +69,7 @@ class _GroupStats(TypedDict):
     held: int
     ready: int
     dead_lettered: int
+    timed_out: int
     expired: int
     lost_messages: int
     damaged: int
@@ -116,11 +118,12 @@ class _TopicConfig(TypedDict):
     max_message_bytes: int
 
 class _GroupConfig(TypedDict):
-    ordering: Literal["key", "none"]
+    ordering: Literal["key", "partition", "none"]
     lease: float
     max_attempts: int
     backoff: tuple[float, float, float]
     dead_letter_topic: str | None
+    on_expired: Literal["drop", "dead_letter"]
     window: int
 
 def open(
@@ -268,6 +271,10 @@ class Topic:
         headers: Mapping[str, Buffer] | None = None,
         partition: int | None = None,
         timestamp: float | None = None,
+        delay: float | None = None,
+        deliver_at: float | datetime | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
     ) -> MessageId:
         """Send one message; return its id once it survives `kill -9` of any process.
 
@@ -275,6 +282,12 @@ class Topic:
         and go to one partition (murmur2, as Apache Kafka's); without a key the partitions take
         turns. `timestamp` is in seconds since the epoch, now by default, and is raised to that of
         the partition's last message if it is below.
+
+        For `delay` seconds, or until `deliver_at` (seconds since the epoch, or a datetime; no upper
+        limit), no group hands it out; then it joins its key's order. After `ttl` seconds nobody is
+        handed it any more: it is settled, and counted as expired. Of the messages that are ready in
+        a group's window those with the highest `priority`, 0 to 9, come first, but for the order
+        within a key.
 
         Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
         partition), `Stuck` or `Closed`; then the message is not in the log.
@@ -302,13 +315,15 @@ class Topic:
         """Open a consumer of a group, which is created where there is none.
 
         `name` is shown in dead letters. The configuration of the group: `ordering` is `"key"` (a
-        message waits for the earlier ones of its key) or `"none"`; `lease` in seconds (30) is how
-        long a message is handed out for; `max_attempts` (5) is after how many failures it becomes a
-        dead letter; `backoff` (1.0, 300.0, 2.0) is the first wait, the longest, and the factor;
-        `dead_letter_topic` is `TOPIC.GROUP.dlq` by default and `None` drops; `start` is where a new
-        group begins (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest
-        unsettled message. An existing group keeps its stored configuration: an argument that
-        contradicts it raises `ConfigMismatch`.
+        message waits for the earlier ones of its key), `"partition"` (for all of its partition) or
+        `"none"`; `lease` in seconds (30) is how long a message is handed out for; `max_attempts`
+        (5) is after how many failures it becomes a dead letter; `backoff` (1.0, 300.0, 2.0) is the
+        first wait, the longest, and the factor; `dead_letter_topic` is `TOPIC.GROUP.dlq` by default
+        and `None` drops; `on_expired` says whether what nobody was handed in time is settled
+        (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
+        (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
+        message. An existing group keeps its stored configuration: an argument that contradicts it
+        raises `ConfigMismatch`.
 
             with topic.consumer("billing", lease=60.0) as consumer:
                 for delivery in consumer:
@@ -348,6 +363,10 @@ class Message:
         headers: Mapping[str, Buffer] | None = None,
         partition: int | None = None,
         timestamp: float | None = None,
+        delay: float | None = None,
+        deliver_at: float | datetime | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
     ) -> Self: ...
     @property
     def payload(self) -> Buffer:
@@ -364,6 +383,18 @@ class Message:
     @property
     def timestamp(self) -> float | None:
         """Seconds since the epoch, or None for now."""
+    @property
+    def delay(self) -> float | None:
+        """For so many seconds no group hands it out."""
+    @property
+    def deliver_at(self) -> float | datetime | None:
+        """As `delay`, until a time: seconds since the epoch, or a datetime."""
+    @property
+    def ttl(self) -> float | None:
+        """After so many seconds nobody is handed it any more."""
+    @property
+    def priority(self) -> int:
+        """0 to 9, the most urgent."""
 
 @final
 class MessageId:

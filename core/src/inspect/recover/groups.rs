@@ -9,11 +9,11 @@ use super::truth::{Raw, Wanted};
 use crate::error::Result;
 use crate::format::names;
 use crate::format::window::{entry as at, header, state};
-use crate::group::{Counter, Truth};
+use crate::group::{Counter, Policy, Truth};
 use crate::inspect::log::Log;
 use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
 use crate::inspect::{ranges, window};
-use crate::options::{DeadLetter, GroupConfig, GroupOptions, Ordering, WINDOW_MAX, WINDOW_MIN};
+use crate::options::{DeadLetter, GroupConfig, GroupOptions, WINDOW_MAX, WINDOW_MIN};
 use crate::store::Topic;
 
 const LOW32: u64 = 0xFFFF_FFFF;
@@ -72,8 +72,7 @@ impl Copy<'_> {
                 partition: number,
                 start,
                 end: log.end,
-                by_key: config.ordering == Ordering::Key,
-                max_attempts: config.max_attempts,
+                policy: Policy::of(&config),
                 limit: config.window,
                 dead: dead
                     .iter()
@@ -199,12 +198,10 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
     around.topic.pass_over(around.partition, next)?;
     let (mut places, mut missing) = (HashMap::new(), 0);
     let span = (floor, next);
-    around
-        .topic
-        .places(around.partition, span, |offset, place, _| {
-            places.insert(offset, place);
-            true
-        })?;
+    around.topic.places(around.partition, span, |one| {
+        places.insert(one.offset, one.position);
+        true
+    })?;
     for offset in floor..next {
         let is_of = |number: &usize| truth.entries[*number][at::STATE] >> 32 == offset & LOW32;
         // Where it is, else where it was before the ring was doubled.

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::truth::{Entry, Raw};
 use crate::error::Result;
 use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts, entry as at, header, state};
-use crate::group::Truth;
+use crate::group::{Fresh, Policy, Truth};
 use crate::store::Topic;
 
 const LOW32: u64 = 0xFFFF_FFFF;
@@ -30,9 +30,8 @@ pub(super) struct Around<'a> {
     pub(super) start: u64,
     /// Where the log ends.
     pub(super) end: u64,
-    /// Whether messages of a key wait for each other.
-    pub(super) by_key: bool,
-    pub(super) max_attempts: u32,
+    /// How the group hands out.
+    pub(super) policy: Policy,
     /// The group's limit.
     pub(super) limit: u32,
     /// Offsets whose dead letters are there.
@@ -55,10 +54,10 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     };
     let (topic, number) = (around.topic, around.partition);
     let mut unsettled = around.end;
-    topic.places(number, (low, around.end), |offset, _, _| {
-        let settled = is_settled(offset);
+    topic.places(number, (low, around.end), |one| {
+        let settled = is_settled(one.offset);
         if !settled {
-            unsettled = offset;
+            unsettled = one.offset;
         }
         settled
     })?;
@@ -75,7 +74,8 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
         entries: vec![[0; ENTRY_WORDS]; usize::try_from(capacity).unwrap_or(0)],
         ..Truth::beginning_at(floor)
     };
-    topic.places(number, (floor, around.end), |offset, place, key| {
+    topic.places(number, (floor, around.end), |one| {
+        let offset = one.offset;
         let entry = known.get(&offset).copied();
         let inside = entry.is_some() || last_dead.is_some_and(|last| offset <= last);
         if !inside || offset - floor >= room {
@@ -87,9 +87,8 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
         *slot(&mut truth.entries, offset) = if around.dead.contains(&offset) {
             settled(offset)
         } else {
-            let hash = key.filter(|_| around.by_key).map_or(0, |hash| hash.max(1));
             let entry = entry.unwrap_or_else(|| settled(offset));
-            ready(&entry, hash, place, around.max_attempts)
+            open(&entry, one, &around.policy)
         };
         truth.next = offset + 1;
         true
@@ -106,7 +105,7 @@ fn believed(raw: &Raw, end: u64) -> HashMap<u64, Entry> {
         let state = entry[at::STATE] & 0xFF;
         let fits = entry[at::HAND_OUT] >> 32 == tag
             && offset & mask == number as u64
-            && (state::READY..=state::SETTLED).contains(&state);
+            && (state::READY..=state::SCHEDULED).contains(&state);
         fits.then_some((offset, *entry))
     };
     raw.entries.iter().enumerate().filter_map(fits).collect()
@@ -135,17 +134,24 @@ pub(super) fn settled(offset: u64) -> Entry {
     entry
 }
 
-/// The entry of a message that may be handed out, with its attempts and failures. One failure is
-/// left to it: a message does not die of what may be damage.
-fn ready(entry: &Entry, hash: u64, place: u64, max_attempts: u32) -> Entry {
+/// The entry of a message that may be handed out once its time has come, with its attempts and
+/// failures. One failure is left to it: a message does not die of what may be damage.
+fn open(entry: &Entry, message: &Fresh, policy: &Policy) -> Entry {
     let tag = entry[at::STATE] & LOW32 << 32;
-    let most = u64::from(max_attempts.saturating_sub(1));
+    let most = u64::from(policy.max_attempts.saturating_sub(1));
     let failures = (entry[at::STATE] >> 16 & FAILURES).min(most);
-    let mut ready = [0; ENTRY_WORDS];
-    ready[at::STATE] = tag | failures << 16 | state::READY;
-    ready[at::HAND_OUT] = tag | entry[at::HAND_OUT] & ATTEMPTS;
-    ready[at::KEY_HASH] = hash;
-    ready[at::FAILED] = entry[at::FAILED] & !0xFFFF;
-    ready[at::PLACE] = place & LOW32;
-    ready
+    let attempts = entry[at::HAND_OUT] & ATTEMPTS;
+    let waits = message.attributes.deliver_at_ms.filter(|_| attempts == 0);
+    let (state, since) = match waits {
+        Some(time) => (state::SCHEDULED, (time.max(0) as u64) << 16),
+        None => (state::READY, entry[at::FAILED] & !0xFFFF),
+    };
+    let priority = u64::from(message.attributes.priority) << 8;
+    let mut open = [0; ENTRY_WORDS];
+    open[at::STATE] = tag | failures << 16 | priority | state;
+    open[at::HAND_OUT] = tag | attempts;
+    open[at::KEY_HASH] = policy.chain_of(message.key);
+    open[at::FAILED] = since;
+    open[at::PLACE] = message.position & LOW32;
+    open
 }

@@ -9,7 +9,7 @@ use crate::inspect::log::Log;
 use crate::inspect::partition;
 use crate::inspect::plan::{PartitionPlan, TopicPlan};
 use crate::options::{PARTITIONS_MAX, TopicConfig, TopicOptions};
-use crate::store::Topic;
+use crate::store::{Parts, Topic};
 
 impl Copy<'_> {
     /// Copies a topic without its groups. One whose creator died is none.
@@ -78,9 +78,8 @@ impl Copy<'_> {
         let mut copied = 0;
         let mut take = |bytes: &mut Bytes, position: u64, header: &Header| {
             let body = bytes.get(position + HEADER as u64, header.body_len())?;
-            let (key, headers, payload) = parts(header, body.unwrap_or_default());
             copied += 1;
-            let message = (key, headers, payload);
+            let message = parts(header, body.unwrap_or_default());
             topic.restore_message(number, header.offset, header.timestamp_ns, message)
         };
         let log = partition::look(&mut self.run, of, plan, &mut take)?;
@@ -103,14 +102,14 @@ impl Copy<'_> {
     }
 }
 
-/// Key, headers block and payload of a record's body.
-fn parts<'a>(header: &Header, body: &'a [u8]) -> (Option<&'a [u8]>, &'a [u8], &'a [u8]) {
-    let extension = usize::from(header.extension_len);
-    let rest = body.get(extension..).unwrap_or_default();
+/// Extension, key, headers block and payload of a record's body.
+fn parts<'a>(header: &Header, body: &'a [u8]) -> Parts<'a> {
     let cut = |rest: &'a [u8], len: u32| rest.split_at_checked(len as usize).unwrap_or_default();
+    let (extension, rest) = cut(body, header.extension_len.into());
     let (key, rest) = cut(rest, header.key_len);
     let (headers, payload) = cut(rest, header.headers_len);
     (
+        extension,
         (header.flags & HAS_KEY != 0).then_some(key),
         headers,
         payload,

@@ -109,7 +109,7 @@ fn p9_a_lease_ends_by_the_boot_clock_whatever_the_wall_clock_says() {
         timed.clock.advance_ms(DELAY_MS);
         assert_eq!(timed.receive(), [(offset, 2)], "wall {wall}");
         let stats = timed.group.stats().expect("stats");
-        assert_eq!((stats.expired, stats.failed), (1, 1));
+        assert_eq!((stats.timed_out, stats.failed), (1, 1));
     }
 }
 

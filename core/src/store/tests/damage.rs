@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use super::*;
 use crate::format::names;
 use crate::format::window::header;
-use crate::options::{Backoff, GroupOptions, Start, TopicOptions};
+use crate::options::{Backoff, Durability, GroupOptions, ReaderOptions, Start, TopicOptions};
+use crate::storage::{Fault, Twin};
 use crate::store::{Consumer, ConsumerOptions, Message, Topic};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -86,6 +87,62 @@ fn p3_p6_a_flipped_bit_of_an_offset_takes_no_other_message_from_a_group() {
             .damaged,
         1
     );
+}
+
+#[test]
+fn p3_each_damaged_message_is_told_of_also_where_the_flow_never_runs_dry() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let topic = topic_of(&store, 1);
+    let consumer = consumer_of(&topic);
+    for number in 0..20_u8 {
+        topic.send(&Message::new(&[number])).expect("send");
+    }
+    let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
+    let places = [2, 3, 11, 19].map(|number| 4096 + 56 * number);
+    for place in places {
+        write(&partition.join(names::segment(0)), place + 48, b"?");
+    }
+    let (mut seen, mut told) = (0, Vec::new());
+    for _ in 0..20 {
+        topic.send_many(&[Message::new(b"more"); 3]).expect("send");
+        match consumer.receive(3, NOW) {
+            Ok(found) => seen += found.len(),
+            Err(error) => told.push(error),
+        }
+    }
+    assert!(seen > 40, "it never runs dry");
+    assert_eq!(told.len(), 4);
+    for (error, place) in told.iter().zip(places) {
+        let named = format!("at byte {place}:");
+        assert!(error.message().contains(&named), "{error}, {place}");
+    }
+}
+
+#[test]
+fn p5_a_batch_of_which_a_part_is_in_the_log_says_which() {
+    let twin = Twin::new();
+    let durable = StoreOptions {
+        durability: Durability::Sync,
+        ..options()
+    };
+    let store = Store::open_on(Arc::new(twin.clone()), Path::new("/store"), &durable);
+    let store = store.expect("open");
+    let topic = topic_of(&store, 2);
+    let both = [0, 1].map(|number| Message::new(b"x").partition(number));
+    topic.send_many(&both).expect("send");
+    // The second partition's sync fails.
+    twin.fail(Fault::Sync, 2);
+    let error = topic.send_many(&both).expect_err("the disk is away");
+    assert!(error.message().contains("partitions 0 are in"), "{error}");
+    twin.heal();
+    let error = topic.send_many(&both).expect_err("until it was synced");
+    assert_eq!(error.kind(), ErrorKind::Poisoned);
+    store.sync().expect("it is back");
+    let ends = topic.stats().expect("stats").partitions;
+    let reader = topic.reader(&ReaderOptions::default());
+    let found = reader.expect("reader").receive(9, NOW).expect("receive");
+    assert_eq!(found.len(), 3, "{ends:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::format::control::header;
 use crate::shm::{Acquired, Owner, OwnerLock};
 use crate::store::consumer_table::ConsumerEntry;
 use crate::store::death::Cleanup;
+use crate::store::gone::Moves;
 
 fn owner(said: &str) -> Owner {
     let mut words = said
@@ -103,7 +104,12 @@ struct Seen {
 }
 
 impl Cleanup for Seen {
-    fn consumer_died(&self, _: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
+    fn consumer_died(
+        &self,
+        _: &Arc<StoreInner>,
+        consumer: &ConsumerEntry,
+        _: &mut Moves,
+    ) -> Result<()> {
         if std::mem::take(&mut *self.fail_once.lock().expect("lock")) {
             return Err(crate::error::Error::new(ErrorKind::Io, "the disk is away"));
         }
@@ -120,8 +126,13 @@ impl Cleanup for Seen {
 struct Syncs(Mutex<std::sync::mpsc::Receiver<()>>);
 
 impl Cleanup for Syncs {
-    fn consumer_died(&self, store: &Arc<StoreInner>, consumer: &ConsumerEntry) -> Result<()> {
-        crate::store::cleanup::Groups.consumer_died(store, consumer)
+    fn consumer_died(
+        &self,
+        store: &Arc<StoreInner>,
+        consumer: &ConsumerEntry,
+        moves: &mut Moves,
+    ) -> Result<()> {
+        crate::store::cleanup::Groups.consumer_died(store, consumer, moves)
     }
     fn member_died(&self, _: &Arc<StoreInner>) -> Result<()> {
         let _ = self.0.lock().expect("lock").recv();

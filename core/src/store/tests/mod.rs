@@ -1,13 +1,17 @@
 //! Opening, joining, dying, forking: with real processes, which are this test binary started anew
 //! with a role.
 
+mod attributes;
 mod clock;
 mod damage;
 mod deaths;
 mod forks;
 mod gaps;
+mod gates;
 mod legacy;
+mod moves;
 mod opening;
+mod returns;
 mod roles;
 mod wakes;
 

@@ -30,7 +30,10 @@ from libqueue.cli.common import (
 
 PREFETCH = 100
 INTERRUPTED = 130
-KNOWN = {"payload", "payload_base64", "key", "key_base64", "headers", "partition"}
+KNOWN = {
+    "payload", "payload_base64", "key", "key_base64", "headers", "partition",
+    "delay", "ttl", "priority",
+}  # fmt: skip
 FROM_HELP = "earliest, latest, an offset, or a time such as 2026-01-31T12:00"
 
 
@@ -152,7 +155,15 @@ def send_object(topic: libqueue.Topic, line: bytes) -> None:
     if payload is None:
         raise ValueError("it has neither payload nor payload_base64")
     headers = {name: from_json(value) for name, value in (given.get("headers") or {}).items()}
-    topic.send(payload, key=either("key"), headers=headers, partition=given.get("partition"))
+    topic.send(
+        payload,
+        key=either("key"),
+        headers=headers,
+        partition=given.get("partition"),
+        delay=given.get("delay"),
+        ttl=given.get("ttl"),
+        priority=given.get("priority", 0),
+    )
 
 
 def show(message: libqueue.ReadMessage | libqueue.Delivery, as_json: bool) -> None:

@@ -31,6 +31,7 @@ GROUP_NUMBERS = (
     "acked",
     "failed",
     "dead_lettered",
+    "timed_out",
     "expired",
     "lost_messages",
     "damaged",

@@ -1,0 +1,152 @@
+//! What a record's extension says: when the message is due, when it is too late, how urgent it is.
+//!
+//! Fields of a tag, a length and a value, behind a checksum of their own: groups go by them before
+//! anybody looks at the whole record, and a flipped bit must not make a message wait for ever (P3).
+
+use super::checksum::crc32;
+use super::u64_at;
+
+/// Bytes of the checksum; the fields follow.
+pub const CRC_BYTES: usize = 4;
+/// Tag: `u8`, 0 to 9.
+pub const PRIORITY: u8 = 1;
+/// Tag: `i64`, ms since the Unix epoch before which the message is handed out to no group.
+pub const DELIVER_AT: u8 = 2;
+/// Tag: `i64`, ms since the Unix epoch from which on it is handed out no more.
+pub const EXPIRES_AT: u8 = 3;
+/// The highest priority.
+pub const PRIORITY_MAX: u8 = 9;
+
+/// What a message says of its delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// 0 to 9, the most urgent.
+    pub priority: u8,
+    /// Ms since the Unix epoch before which it is not handed out.
+    pub deliver_at_ms: Option<i64>,
+    /// Ms since the Unix epoch from which on it is not handed out any more.
+    pub expires_at_ms: Option<i64>,
+}
+
+impl Attributes {
+    /// Whether this says nothing, so that the record has no extension.
+    #[inline]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the message is too late.
+    #[inline]
+    #[must_use]
+    pub fn is_expired(&self, wall_ms: i64) -> bool {
+        self.expires_at_ms.is_some_and(|at| at <= wall_ms)
+    }
+
+    /// The extension's bytes, none if this says nothing.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.is_plain() {
+            return bytes;
+        }
+        bytes.extend_from_slice(&[0; CRC_BYTES]);
+        let mut field = |tag: u8, value: &[u8]| {
+            bytes.extend_from_slice(&[tag, value.len() as u8]);
+            bytes.extend_from_slice(value);
+        };
+        if self.priority != 0 {
+            field(PRIORITY, &[self.priority]);
+        }
+        if let Some(at) = self.deliver_at_ms {
+            field(DELIVER_AT, &at.to_le_bytes());
+        }
+        if let Some(at) = self.expires_at_ms {
+            field(EXPIRES_AT, &at.to_le_bytes());
+        }
+        let crc = crc32(&bytes[CRC_BYTES..]);
+        bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// What an extension says; `None` if it is damaged. Tags of later versions are passed over.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut found = Self::default();
+        if bytes.is_empty() {
+            return Some(found);
+        }
+        let (crc, mut rest) = bytes.split_first_chunk::<CRC_BYTES>()?;
+        if u32::from_le_bytes(*crc) != crc32(rest) {
+            return None;
+        }
+        while let Some(([tag, length], behind)) = rest.split_first_chunk::<2>() {
+            let (value, next) = behind.split_at_checked(usize::from(*length))?;
+            let time = || (value.len() == 8).then(|| u64_at(value, 0) as i64);
+            match *tag {
+                PRIORITY => found.priority = (*value.first()?).min(PRIORITY_MAX),
+                DELIVER_AT => found.deliver_at_ms = Some(time()?),
+                EXPIRES_AT => found.expires_at_ms = Some(time()?),
+                _ => {}
+            }
+            rest = next;
+        }
+        rest.is_empty().then_some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Attributes> {
+        let times = [None, Some(0), Some(-5), Some(i64::MAX), Some(i64::MIN)];
+        let mut found = Vec::new();
+        for priority in [0, 1, PRIORITY_MAX] {
+            for deliver_at_ms in times {
+                found.extend(times.map(|expires_at_ms| Attributes {
+                    priority,
+                    deliver_at_ms,
+                    expires_at_ms,
+                }));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn attributes_round_trip_and_take_no_room_where_there_are_none() {
+        assert!(Attributes::default().encode().is_empty());
+        for one in samples() {
+            assert_eq!(Attributes::decode(&one.encode()), Some(one));
+        }
+    }
+
+    #[test]
+    fn p3_p18_every_flipped_bit_and_every_cut_is_seen() {
+        for one in samples() {
+            let bytes = one.encode();
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Attributes::decode(&damaged), None, "{one:?}, bit {bit}");
+            }
+            for cut in 1..bytes.len() {
+                assert_eq!(Attributes::decode(&bytes[..cut]), None, "{one:?}, {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_of_a_later_version_is_passed_over() {
+        let mut bytes = Attributes {
+            priority: 7,
+            ..Attributes::default()
+        }
+        .encode();
+        bytes.extend_from_slice(&[200, 3, 1, 2, 3]);
+        let crc = crc32(&bytes[CRC_BYTES..]);
+        bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Attributes::decode(&bytes).map(|one| one.priority), Some(7));
+    }
+}

@@ -1,0 +1,200 @@
+//! Leases of consumers that closed or died: they come back at once, to whatever process is next
+//! (P10). What is slow, such as the move to the dead letters, is left for later.
+//!
+//! Any number of processes may do this for the same consumer at the same time, or go on after one
+//! that died in the middle: each lease is returned under its window's lock, once, while the table
+//! still names its consumer, and in an order in which each of them charges the same
+//! (`group/gone.rs`). So whoever is stopped in the middle delays nobody, except with the very
+//! window whose lock it holds. Where a window cannot be had in time, what is in the others comes
+//! back all the same. Then a later look at that one may find that what it could tell by is gone:
+//! that something of its batch was started in another partition, where the message was handed out
+//! again meanwhile. That costs what was merely fetched there one failure too many.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StoreInner;
+use super::consumer_table::{ConsumerEntry, ConsumerSlot};
+use super::group::GroupInner;
+use super::inner::locked;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::{Batches, Window};
+
+/// How long one window is waited for where others wait for what is in the next one.
+pub(super) const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Partitions of groups in which messages wait for their move to the dead letters.
+pub(crate) type Moves = Vec<(Arc<GroupInner>, u32)>;
+
+/// The steps over a group's partitions; one that fails is left out from then on, to be done again.
+struct Round<'a> {
+    group: &'a GroupInner,
+    gone: &'a ConsumerEntry,
+    patience: Duration,
+    left: Vec<u32>,
+    failed: Option<Error>,
+}
+
+impl Round<'_> {
+    fn each(&mut self, mut step: impl FnMut(u32, &mut Window)) {
+        let control = &self.group.topic.store.control;
+        self.left.retain(|number| {
+            let done = self
+                .group
+                .with_used_window(*number, self.patience, |window| {
+                    if control.names_consumer(self.gone) {
+                        step(*number, window);
+                    }
+                });
+            let Err(error) = done else {
+                return true;
+            };
+            // What can be done another time is more than what cannot.
+            let final_one = |known: &Error| known.kind() == ErrorKind::Damaged;
+            if self.failed.as_ref().is_none_or(final_one) {
+                self.failed = Some(error);
+            }
+            false
+        });
+    }
+}
+
+impl GroupInner {
+    /// The leases of a consumer that closed or died come back at once. An error leaves those of a
+    /// partition where they are, and those of no other; [`ErrorKind::Damaged`] says that it is for
+    /// who repairs the window to return them. What failed for the last time is added to `moves`.
+    pub(super) fn return_consumer(
+        self: &Arc<Self>,
+        gone: &ConsumerEntry,
+        died: bool,
+        patience: Duration,
+        moves: &mut Moves,
+    ) -> Result<()> {
+        let mut round = Round {
+            group: self,
+            gone,
+            patience,
+            left: (0..self.windows.len() as u32).collect(),
+            failed: None,
+        };
+        let (of, mut count) = (|slot: u16| slot == gone.slot.0, 0);
+        if died {
+            let (mut fetched, mut started) = (Batches::new(), Batches::new());
+            round.each(|_, window| fetched.extend(window.fetched_batches(of)));
+            if !fetched.is_empty() {
+                round.each(|_, window| started.extend(window.started_among(&fetched)));
+            }
+            if !started.is_empty() {
+                round.each(|_, window| count += window.return_fetched(of, &started));
+            }
+        }
+        let (clock, mut dying) = (&self.topic.store.env.clock, Vec::new());
+        round.each(|number, window| {
+            let times = (clock.boot_ms(), clock.wall_ms());
+            let returned = window.return_leases(&self.policy, of, died, times);
+            count += returned.count;
+            dying.extend(returned.dying.iter().map(|(offset, _)| (number, *offset)));
+        });
+        let mut numbers = Vec::new();
+        for (number, offset) in dying {
+            let error = format!("the process of consumer {:?} died", gone.name);
+            self.remember_reason(number, offset, (error, gone.name.clone()));
+            numbers.push(number);
+        }
+        numbers.dedup();
+        moves.extend(numbers.into_iter().map(|number| (self.clone(), number)));
+        if count > 0 {
+            self.wake(count);
+        }
+        round.failed.map_or(Ok(()), Err)
+    }
+
+    /// What a consumer of this process that closed still has, back and its slot free. Where that
+    /// cannot be now it is for housekeeping to do, or for who closes again.
+    pub(super) fn hand_back(self: &Arc<Self>, gone: ConsumerEntry) -> Result<()> {
+        let store = &self.topic.store;
+        store.check_open()?;
+        let Err(error) = self.give_back(&gone, store.env.lock_timeout) else {
+            return Ok(());
+        };
+        if is_final(&error) {
+            return Err(error);
+        }
+        locked(&store.unreturned).push(gone);
+        Err(error.context(LATER))
+    }
+
+    /// Leases before slot: a death in between leaves a slot whose leases come back empty.
+    fn give_back(self: &Arc<Self>, gone: &ConsumerEntry, patience: Duration) -> Result<()> {
+        let done = self.return_consumer(gone, false, patience, &mut Vec::new());
+        if done
+            .as_ref()
+            .err()
+            .is_none_or(|e| e.kind() == ErrorKind::Damaged)
+        {
+            self.topic.store.control.free_consumer(gone);
+        }
+        done
+    }
+}
+
+/// Whether it is for others to give the leases back: who repairs the window, or, where this process
+/// was taken for dead or forked, who cleans up after it.
+fn is_final(error: &Error) -> bool {
+    let kinds = [
+        ErrorKind::Damaged,
+        ErrorKind::Fenced,
+        ErrorKind::Forked,
+        ErrorKind::Closed,
+    ];
+    kinds.contains(&error.kind())
+}
+
+const LATER: &str = "the consumer is closed, and what it had leased comes back once that can be: \
+                     it is tried again in the background, and by closing it again";
+
+impl StoreInner {
+    /// Tries again what the closed consumer in this slot could not hand back.
+    pub(super) fn hand_back_again(self: &Arc<Self>, slot: ConsumerSlot) -> Result<()> {
+        let (mut left, patience) = (locked(&self.unreturned), self.env.lock_timeout);
+        self.hand_back_of(&mut left, patience, |gone| gone.slot == slot)
+    }
+
+    /// As `hand_back_again`, for all of them and without waiting for long; whether any are left.
+    pub(super) fn hand_back_rest(self: &Arc<Self>) -> bool {
+        match self.unreturned.try_lock() {
+            Ok(mut left) => {
+                let _ = self.hand_back_of(&mut left, PATIENCE, |_| true);
+                !left.is_empty()
+            }
+            // Somebody closes one again and waits for it.
+            Err(_) => true,
+        }
+    }
+
+    fn hand_back_of(
+        self: &Arc<Self>,
+        left: &mut Vec<ConsumerEntry>,
+        patience: Duration,
+        wanted: impl Fn(&ConsumerEntry) -> bool,
+    ) -> Result<()> {
+        let mut done = Ok(());
+        left.retain(|gone| {
+            if !wanted(gone) {
+                return true;
+            }
+            let back = match self.open_group_at(gone.group) {
+                Ok(Some(group)) => group.give_back(gone, patience),
+                Ok(None) => return false,
+                Err(error) => Err(error),
+            };
+            let Err(error) = back else {
+                return false;
+            };
+            let again = !is_final(&error);
+            done = Err(error.context(LATER));
+            again
+        });
+        done
+    }
+}

@@ -1,0 +1,72 @@
+//! What a dead letter says: the message's own headers, and where it came from.
+
+use super::dying::locked_reasons;
+use super::group::GroupInner;
+use crate::error::Result;
+use crate::format::headers;
+use crate::group::Dying;
+use crate::log::Record;
+
+/// Says how many of the message's own headers were left out.
+const DROPPED: &str = "lq-headers-dropped";
+/// Bytes of an error text that are kept.
+const ERROR_BYTES: usize = 64 << 10;
+
+/// The headers block of a dead letter, which any message can have (P12): of its own headers the
+/// last ones are left out where there would be more than a message can have. A letter may be
+/// larger than the limit of its topic, by what stands here.
+pub(super) fn headers_of(
+    group: &GroupInner,
+    partition: u32,
+    dead: &Dying,
+    record: &Record,
+) -> Result<Vec<u8>> {
+    let known = locked_reasons(group)
+        .get(&(partition, dead.offset))
+        .cloned();
+    let (mut error, consumer) = known.unwrap_or_else(|| {
+        let unknown = "unknown: the process that knew the reason ended";
+        (unknown.to_owned(), group.consumer_name(dead.consumer))
+    });
+    let short = (0..=ERROR_BYTES)
+        .rev()
+        .find(|at| error.is_char_boundary(*at));
+    error.truncate(short.unwrap_or(0));
+    let now = group.topic.store.env.clock.wall_ns();
+    // A damaged entry may name any time (P18).
+    let first_failed = dead.first_failed_ms.saturating_mul(1_000_000);
+    let own: [(&str, String); 10] = [
+        ("lq-source-topic", group.topic.name.clone()),
+        ("lq-source-partition", partition.to_string()),
+        ("lq-source-offset", dead.offset.to_string()),
+        ("lq-group", group.name.clone()),
+        ("lq-attempts", dead.attempts.to_string()),
+        ("lq-failures", dead.failures.to_string()),
+        ("lq-error", error),
+        ("lq-consumer", consumer),
+        ("lq-first-failed", first_failed.to_string()),
+        ("lq-last-failed", now.to_string()),
+    ];
+    let mut dropped = 0;
+    // A dead letter that dies again tells of its last death.
+    let mut all: Vec<(&str, &[u8])> = Vec::new();
+    for (name, value) in record.headers() {
+        if name == DROPPED {
+            let before = std::str::from_utf8(value).ok();
+            dropped = before.and_then(|text| text.parse().ok()).unwrap_or(0_u64);
+        } else if own.iter().all(|(ours, _)| *ours != name) {
+            all.push((name, value));
+        }
+    }
+    let most = usize::from(u16::MAX) - own.len();
+    if all.len() + usize::from(dropped > 0) > most {
+        dropped = dropped.saturating_add((all.len() - (most - 1)) as u64);
+        all.truncate(most - 1);
+    }
+    let dropped = (dropped > 0).then(|| dropped.to_string());
+    all.extend(own.iter().map(|(name, value)| (*name, value.as_bytes())));
+    all.extend(dropped.iter().map(|count| (DROPPED, count.as_bytes())));
+    let mut block = Vec::new();
+    headers::encode(&all, &mut block)?;
+    Ok(block)
+}
