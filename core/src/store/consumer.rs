@@ -1,11 +1,12 @@
 //! Consumers: one worker of a group.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Handle;
 use super::group::GroupInner;
 use super::topic::{Topic, unique_id};
+use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::consumer::NAME_BYTES;
 use crate::options::GroupOptions;
@@ -30,6 +31,8 @@ pub struct Consumer {
     pub(super) turn: AtomicU16,
     pub(super) pending: Mutex<Option<Error>>,
     pub(super) closed: AtomicBool,
+    /// Since its descriptor was asked for.
+    pub(super) watch: OnceLock<Arc<Watch>>,
     handle: Mutex<Option<Handle>>,
 }
 
@@ -51,6 +54,7 @@ impl Topic {
             turn: AtomicU16::new(slot.0),
             pending: Mutex::new(None),
             closed: AtomicBool::new(false),
+            watch: OnceLock::new(),
             handle: Mutex::new(Some(store.register_handle(named))),
         })
     }
@@ -122,6 +126,7 @@ impl Consumer {
     fn hand_back(&self) -> Result<()> {
         let store = &self.group.topic.store;
         store.check_open()?;
+        self.unwatch();
         // Leases before slot: a death in between leaves a slot whose leases come back empty.
         self.group.return_consumer(self.slot, None)?;
         store.control.free_consumer(super::ConsumerSlot(self.slot));

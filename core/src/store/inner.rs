@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::bridge::Bridge;
 use super::control::Control;
 use super::death::Cleanup;
 use super::housekeeping::{Housekeeper, Tended};
@@ -51,6 +52,7 @@ pub(crate) struct StoreInner {
     pub(super) lock: Option<Arc<LockFile>>,
     pub(super) tended: Mutex<BTreeMap<PathBuf, Arc<dyn Tended>>>,
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
+    pub(super) bridge: Mutex<Option<Bridge>>,
     /// A receive call saw a dead member, which housekeeping is to clean up after.
     pub(super) find_dead_now: AtomicBool,
     handles: Arc<Handles>,
@@ -115,6 +117,7 @@ impl StoreInner {
             lock,
             tended: Mutex::default(),
             housekeeper: Mutex::default(),
+            bridge: Mutex::default(),
             find_dead_now: AtomicBool::new(false),
             handles: Arc::default(),
             left: AtomicBool::new(false),
@@ -222,6 +225,10 @@ impl StoreInner {
         if let Some(housekeeper) = housekeeper {
             housekeeper.stop();
         }
+        let bridge = locked(&self.bridge).take();
+        if let Some(bridge) = bridge {
+            bridge.stop();
+        }
         let tended = std::mem::take(&mut *locked(&self.tended));
         let (Some(members), Some(lock)) = (&self.members, &self.lock) else {
             return Ok(());
@@ -254,12 +261,14 @@ impl Drop for StoreInner {
             let _ = self.leave();
             return;
         }
-        // In a child: the parent's membership, thread and channel are the parent's. The thread does
-        // not run here, and its handle and channel may be in any state, so they are left alone.
+        // In a child: the parent's membership, threads and channel are the parent's. The threads do
+        // not run here, and their handles and channel may be in any state, so they are left alone.
         let housekeeper = self
             .housekeeper
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::forget(housekeeper.take());
+        let bridge = self.bridge.get_mut();
+        std::mem::forget(bridge.unwrap_or_else(PoisonError::into_inner).take());
     }
 }

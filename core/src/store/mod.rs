@@ -1,6 +1,8 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
 mod ballast;
+mod bell;
+mod bridge;
 mod cleanup;
 mod consumer;
 mod consumer_table;
@@ -32,6 +34,7 @@ mod tended_group;
 mod tests;
 mod topic;
 mod topic_meta;
+mod watch;
 mod windows;
 
 pub use consumer::{Consumer, ConsumerOptions};

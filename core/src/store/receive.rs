@@ -1,12 +1,12 @@
 //! Receiving: what is ready again first, then what nobody has seen, then waiting.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
 use super::delivery::{Delivery, ReadMessage};
 use super::dying;
+use super::inner::locked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
 use crate::group::{Admit, Counter, Taken, Window};
@@ -49,6 +49,21 @@ impl Consumer {
     /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Damage
     /// is raised once, and settled (P3).
     pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
+        let received = self.receive_now(max, timeout);
+        let nothing = received.as_ref().is_ok_and(Vec::is_empty);
+        if let Some(print) = self.tell_watch(nothing) {
+            let again = self.receive_now(max, Some(Duration::ZERO));
+            if again.as_ref().is_ok_and(Vec::is_empty) {
+                self.tell_watch_in_vain(print);
+            } else {
+                self.tell_watch(false);
+            }
+            return again;
+        }
+        received
+    }
+
+    fn receive_now(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
         let mut found = Vec::new();
         if max == 0 {
             let message = "max is 0; expected at least 1";
@@ -99,15 +114,16 @@ impl Consumer {
 
     /// What went wrong beside messages that were returned; the next call would tell of it.
     pub(crate) fn pending(&self) -> Option<Error> {
-        self.pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        let taken = locked(&self.pending).take();
+        if taken.is_some() && !self.is_closed() {
+            self.force_readable(false);
+        }
+        taken
     }
 
     pub(super) fn keep_pending(&self, error: Error) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.get_or_insert(error);
+        locked(&self.pending).get_or_insert(error);
+        self.force_readable(true);
     }
 
     /// Looks for a moment whether something is sent; whether it was.

@@ -34,7 +34,7 @@ impl Consumer {
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let delay = delay.map(|delay| delay.as_millis() as u64);
         let reason = error.unwrap_or("nack without an error text");
-        self.settle(receipts, reason, |window, receipt| {
+        let done = self.settle(receipts, reason, |window, receipt| {
             window.nack(
                 policy,
                 (receipt.id.offset, receipt.attempt),
@@ -42,7 +42,9 @@ impl Consumer {
                 now,
                 wall,
             )
-        })
+        });
+        self.stir_watch();
+        done
     }
 
     /// Hands the messages back, uncounted; they are ready at once.
@@ -144,8 +146,9 @@ fn settle_in<'a>(
     one: &impl Fn(&Window, &Receipt) -> Settled,
     stale: &mut Vec<usize>,
 ) -> Result<Vec<u64>> {
-    let mut dying = Vec::new();
+    let (mut dying, log) = (Vec::new(), &group.topic.partitions[partition as usize]);
     let ready = group.with_window(partition, |window| {
+        let full = window.is_full(window.cursor().offset);
         for (place, receipt) in receipts {
             let current = receipt.epoch == group.mark(window.epoch());
             match if current {
@@ -158,7 +161,12 @@ fn settle_in<'a>(
                 Settled::Stale => stale.push(place),
             }
         }
-        window.counter(Counter::Ready)
+        let mut ready = window.counter(Counter::Ready);
+        if full && !window.is_full(window.cursor().offset) {
+            // What was never looked at waited for room in the window.
+            ready += log.next_offset().saturating_sub(window.cursor().offset);
+        }
+        ready
     })?;
     if ready > 0 {
         group.wake(u32::try_from(ready).unwrap_or(u32::MAX));

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering as Memory;
+use std::time::Duration;
 
 use super::group::GroupInner;
 use crate::error::{ErrorKind, Result};
@@ -17,18 +18,38 @@ impl GroupInner {
         partition: u32,
         work: impl FnOnce(&mut Window) -> T,
     ) -> Result<T> {
+        self.with_window_within(partition, self.topic.store.env.lock_timeout, work)
+    }
+
+    /// As `with_window`, waiting no longer than this for a live holder.
+    #[inline]
+    pub(super) fn with_window_within<T>(
+        &self,
+        partition: u32,
+        patience: Duration,
+        work: impl FnOnce(&mut Window) -> T,
+    ) -> Result<T> {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
         }
-        self.hold_window(partition, work)
+        self.hold_within(partition, patience, work)
     }
 
     /// As `with_window`, whether or not the window was rebuilt in this life.
-    #[inline]
     fn hold_window<T>(&self, partition: u32, work: impl FnOnce(&mut Window) -> T) -> Result<T> {
+        self.hold_within(partition, self.topic.store.env.lock_timeout, work)
+    }
+
+    #[inline]
+    fn hold_within<T>(
+        &self,
+        partition: u32,
+        patience: Duration,
+        work: impl FnOnce(&mut Window) -> T,
+    ) -> Result<T> {
         let env = &*self.topic.store.env;
         let lock = self.block.partitions[partition as usize].word32(at::LOCK);
-        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, patience)?;
         let window = self.windows[partition as usize].with(&mut held);
         if let Err(error) = self.make_ready(window, partition, how) {
             // What was not repaired is not given back as whole.
