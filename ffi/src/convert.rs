@@ -160,6 +160,7 @@ pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupO
             other => return Err(unknown("ordering", other, "LQ_ORDERING_")),
         },
         lease: millis("lease_ms", given.lease_ms, 0)?,
+        max_lease: None,
         max_attempts: (given.max_attempts != 0).then_some(given.max_attempts),
         backoff: backoff(&given)?,
         // SAFETY: its name is valid as demanded above.
@@ -186,6 +187,7 @@ pub(crate) unsafe fn consumer_options(at: *const lq_consumer_options) -> Result<
         // SAFETY: valid as demanded above.
         group: unsafe { group_options(given.group) }?,
         name: named,
+        ..ConsumerOptions::default()
     })
 }
 

@@ -120,6 +120,7 @@ impl Topic {
         let options = ConsumerOptions {
             group: options::group(py, config)?,
             name,
+            ..ConsumerOptions::default()
         };
         let consumer = py
             .detach(|| self.inner.consumer(group, &options))

@@ -8,6 +8,7 @@ mod admit;
 mod bitmap;
 mod clean;
 mod entry;
+mod gather;
 mod grow;
 mod keys;
 mod make;
@@ -25,6 +26,7 @@ mod wheel;
 mod window;
 
 pub use admit::Admit;
+pub use gather::GATHERED;
 pub use policy::Policy;
 pub use rebuild::Life;
 pub use restore::Truth;

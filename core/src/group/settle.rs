@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::gather::GATHERED;
 use super::policy::Policy;
 use super::take::Returned;
 use super::window::{Counter, Window};
@@ -25,7 +26,7 @@ impl Window {
     /// The entry of a hand-out that is still the message's last one. A lease that ran out is good
     /// for as long as nobody else was handed the message (P9).
     #[inline]
-    fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
+    pub(super) fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
         if offset < self.floor() || offset >= self.next() {
             return None;
         }
@@ -41,7 +42,7 @@ impl Window {
 
     /// Takes the entry out of whatever it hangs in.
     #[inline]
-    fn unhook(&self, index: u32) {
+    pub(super) fn unhook(&self, index: u32) {
         let counter = match self.entries.state(index) {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
@@ -255,6 +256,8 @@ impl Window {
             let charged = started.is_some_and(|started| {
                 self.entries.started(*index) || !started.contains(&self.batch_of(*index))
             });
+            // Nobody was told of what was only gathered.
+            let charged = charged && self.entries.batch(*index) != GATHERED;
             self.unhook(*index);
             if !charged {
                 self.make_ready(*index);

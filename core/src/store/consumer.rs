@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use super::Handle;
+use super::drain::Settles;
 use super::group::GroupInner;
+use super::leases::Leases;
 use super::topic::{Topic, unique_id};
 use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +22,13 @@ pub struct ConsumerOptions {
     /// Shown in statistics and dead letters: 1 to 96 bytes without control characters. Default: the
     /// program's name and process id.
     pub name: Option<String>,
+    /// How long what this consumer receives is handed out for. Default: the group's lease.
+    pub lease: Option<Duration>,
+    /// Extends the leases of started deliveries, each at half of its lease, for as long as the
+    /// [`Delivery`](crate::Delivery) or a clone of it lives and is not settled, at most for the
+    /// group's `max_lease` in total. The store's housekeeping thread of this process does it: a
+    /// handler that hangs keeps its message until then, or for ever. Default: false.
+    pub auto_extend: bool,
 }
 
 /// One worker of a group. Usable from several threads at once. Closing or dropping it hands its
@@ -31,6 +41,10 @@ pub struct Consumer {
     pub(super) turn: AtomicU16,
     pub(super) pending: Mutex<Option<Error>>,
     pub(super) closed: AtomicBool,
+    pub(super) draining: AtomicBool,
+    pub(super) settles: Settles,
+    pub(super) lease: Option<Duration>,
+    pub(super) leases: Option<Arc<Leases>>,
     /// Since its descriptor was asked for.
     pub(super) watch: OnceLock<Arc<Watch>>,
     handle: Mutex<Option<Handle>>,
@@ -43,9 +57,13 @@ impl Topic {
         let name = options.name.clone().unwrap_or_else(default_name);
         check_name(&name)?;
         let inner = self.inner.open_group(group, &options.group)?;
+        let lease = options.lease.map(|lease| inner.allowed_lease(lease));
+        let lease = lease.transpose()?;
         let slot = store.control.register_consumer(&inner.block, &name)?;
         let named = format!("consumer {name:?} of group {group:?}");
-        Ok(Consumer {
+        let consumer = Consumer {
+            leases: Leases::of(&inner, slot.0, options.auto_extend),
+            lease,
             group: inner,
             slot: slot.0,
             name,
@@ -54,9 +72,13 @@ impl Topic {
             turn: AtomicU16::new(slot.0),
             pending: Mutex::new(None),
             closed: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            settles: Settles::default(),
             watch: OnceLock::new(),
             handle: Mutex::new(Some(store.register_handle(named))),
-        })
+        };
+        consumer.begin_leases();
+        Ok(consumer)
     }
 }
 
@@ -127,6 +149,7 @@ impl Consumer {
         let store = &self.group.topic.store;
         store.check_open()?;
         self.unwatch();
+        self.end_leases();
         // Leases before slot: a death in between leaves a slot whose leases come back empty.
         self.group.return_consumer(self.slot, None)?;
         store.control.free_consumer(super::ConsumerSlot(self.slot));

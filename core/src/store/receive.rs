@@ -1,23 +1,15 @@
-//! Receiving: what is ready again first, then what nobody has seen, then waiting.
+//! Taking messages for a receive call: what is ready again first, then what nobody has seen.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
 use super::delivery::{Delivery, ReadMessage};
 use super::dying;
 use super::inner::locked;
+use super::receiving::{Ask, Gathered, Receiving};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block as words;
 use crate::group::{Admit, Counter, Taken, Window};
 use crate::log::{Cursor, Partition, Place, Step};
-use crate::shm::EventCount;
-
-/// The beat at which a sleeper looks for the dead and for what fell due.
-const BEAT: Duration = Duration::from_millis(50);
-/// How often a receive that finds nothing looks for the dead, in ms.
-const PROBE_MS: u64 = 20;
-const SPINS: u32 = 200;
 
 /// What has to be done outside the window's lock before more can be taken.
 enum Need {
@@ -45,73 +37,6 @@ struct Looked {
 }
 
 impl Consumer {
-    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
-    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Damage
-    /// is raised once, and settled (P3).
-    pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
-        let received = self.receive_now(max, timeout);
-        let nothing = received.as_ref().is_ok_and(Vec::is_empty);
-        if let Some(print) = self.tell_watch(nothing) {
-            let again = self.receive_now(max, Some(Duration::ZERO));
-            if again.as_ref().is_ok_and(Vec::is_empty) {
-                self.tell_watch_in_vain(print);
-            } else {
-                self.tell_watch(false);
-            }
-            return again;
-        }
-        received
-    }
-
-    fn receive_now(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
-        let mut found = Vec::new();
-        if max == 0 {
-            let message = "max is 0; expected at least 1";
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let store = &self.group.topic.store;
-        loop {
-            self.check()?;
-            self.take(max, &mut found)?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            if let Some(error) = self.pending() {
-                return Err(error);
-            }
-            // Its own leases at once; housekeeping cleans up the rest: this group does not wait for
-            // what that has to wait for (P10, P13).
-            store.notice_dead(PROBE_MS, &self.group);
-            let mut freed = false;
-            for partition in &self.group.topic.partitions {
-                freed |= partition.tend_large()?;
-            }
-            if freed {
-                continue;
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(found);
-            }
-            if self.spin() {
-                continue;
-            }
-            let group_event = self.group.block.head.word32(words::EVENT);
-            // The sleeper before the flag that says that there are any: who sees the flag sees it.
-            let token = EventCount::prepare(group_event);
-            EventCount::prepare(self.group.topic.block.head.word32(words::GROUPS_EVENT));
-            let due = self.take(max, &mut found)?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
-            let due = due.map_or(BEAT, |at| {
-                Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
-            });
-            EventCount::wait(group_event, token, BEAT.min(left).min(due));
-        }
-    }
-
     /// What went wrong beside messages that were returned; the next call would tell of it.
     pub(crate) fn pending(&self) -> Option<Error> {
         let taken = locked(&self.pending).take();
@@ -126,40 +51,22 @@ impl Consumer {
         self.force_readable(true);
     }
 
-    /// Looks for a moment whether something is sent; whether it was.
-    fn spin(&self) -> bool {
-        let sent = || {
-            let partitions = self.group.topic.partitions.iter();
-            partitions
-                .map(|p| p.next_offset())
-                .fold(0, u64::wrapping_add)
-        };
-        let before = sent();
-        for _ in 0..SPINS {
-            std::hint::spin_loop();
-            if sent() != before {
-                return true;
-            }
-        }
-        false
-    }
-
     /// One round over the partitions; when the next lease or delay ends.
-    fn take(&self, max: usize, found: &mut Vec<Delivery>) -> Result<Option<u64>> {
+    pub(super) fn take(&self, receiving: &mut Receiving) -> Result<Option<u64>> {
+        let (ask, gathered) = (&receiving.ask, &mut receiving.gathered);
         let topic = &self.group.topic;
         let count = topic.partitions.len();
         let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
-        let batch = self.batch.fetch_add(1, Ordering::Relaxed);
         let mut due: Option<u64> = None;
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
-            match self.take_from(partition, batch, max, found) {
+            match self.take_from(partition, ask, gathered) {
                 Ok(ends) => due = [due, ends].into_iter().flatten().min(),
                 // Messages of other partitions are leased already, or are there to be: what is
                 // wrong with one is told when they are out.
                 Err(error) => self.keep_pending(error),
             }
-            if found.len() >= max {
+            if gathered.is_full(ask) {
                 break;
             }
         }
@@ -169,19 +76,19 @@ impl Consumer {
     fn take_from(
         &self,
         partition: &Partition,
-        batch: u16,
-        max: usize,
-        found: &mut Vec<Delivery>,
+        ask: &Ask,
+        gathered: &mut Gathered,
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
-        let lease = group.config.lease;
+        let (lease, batch) = (ask.lease, ask.batch);
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
             let mut taken = Vec::new();
-            let wanted = max - found.len();
+            let before = gathered.found.len();
+            let wanted = gathered.chunk(ask);
             let looked = group.with_window(number, |window| {
-                if self.is_closed() {
+                if !self.hands_out() {
                     // Closing returns the leases under this lock: later ones nobody would.
                     return None;
                 }
@@ -202,7 +109,9 @@ impl Consumer {
                 return Ok(None);
             };
             let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
+            let found = &mut gathered.found;
             self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
+            self.fit(ask, gathered, before);
             group.remember_expired(number, &looked.expired);
             if looked.dying
                 && let Err(error) = dying::move_dying(group, number, dying::GLANCE)
@@ -216,11 +125,17 @@ impl Consumer {
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
                 Need::Room => match self.grow(number) {
                     // What was found can be settled, and then there is room (P5).
-                    Err(error) if error.kind() == ErrorKind::DiskFull && !found.is_empty() => false,
+                    Err(error)
+                        if error.kind() == ErrorKind::DiskFull && !gathered.found.is_empty() =>
+                    {
+                        false
+                    }
                     grown => grown?,
                 },
             };
-            if !more || found.len() >= max {
+            // With a limit in bytes as many were taken as seemed to fit.
+            let more = more || (ask.bytes.is_some() && taken.len() == wanted);
+            if !more || gathered.is_full(ask) {
                 return Ok(looked.next_due);
             }
         }
@@ -254,6 +169,7 @@ impl Consumer {
                         attempt,
                         epoch,
                         deadline_ns,
+                        held: None,
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Damaged => {
