@@ -128,6 +128,7 @@ fn p9_a_batch_waits_for_its_least_and_its_leases_begin_when_it_is_handed_out() {
         assert!(batch.len() >= 4, "got {}", batch.len());
         worker.ack(&receipts(&batch)).expect("ack");
     });
+    assert_eq!(topic.group("g").unwrap().stats().unwrap().failed, 0);
     let wrong = |options: ReceiveOptions| worker.receive_with(&options).unwrap_err();
     let no_timeout = ReceiveOptions {
         timeout: None,

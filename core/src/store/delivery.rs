@@ -112,6 +112,11 @@ impl Delivery {
             .map_or(self.deadline_ns, |held| held.deadline_ns())
     }
 
+    /// Whether `deadline_ns` follows extensions.
+    pub fn follows_extensions(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// What settles it.
     #[inline]
     pub fn receipt(&self) -> Receipt {
@@ -125,7 +130,10 @@ impl Delivery {
     /// Says that work on it begins: if this process dies, only started deliveries of a batch are
     /// charged with a failure, or all of it if none was started.
     pub fn start(&self) {
-        if let Some(held) = &self.held {
+        // In the child of a fork its locks may be held by threads that are not there.
+        if let Some(held) = &self.held
+            && self.group.topic.store.check_open().is_ok()
+        {
             held.start();
         }
         self.group

@@ -15,7 +15,7 @@ use super::delivery::Delivery;
 use super::group::GroupInner;
 use super::housekeeping::{Pace, Tended};
 use super::inner::locked;
-use super::message::Receipt;
+use super::message::{MessageId, Receipt};
 use crate::error::Result;
 use crate::format::names;
 use crate::group::Settled;
@@ -139,8 +139,15 @@ impl Leases {
         Some(known.map_or(0, |entry| entry.handed_ms + max))
     }
 
-    /// A lease was extended.
+    /// A lease was extended by hand.
     pub(super) fn extended(&self, receipt: &Receipt, due_ms: u64, deadline_ns: i64) {
+        self.note(receipt, due_ms, deadline_ns);
+        if self.auto {
+            self.hurry();
+        }
+    }
+
+    fn note(&self, receipt: &Receipt, due_ms: u64, deadline_ns: i64) {
         let mut entries = locked(&self.entries);
         let place = (receipt.id.partition, receipt.id.offset);
         if let Some(entry) = entries.get_mut(&place)
@@ -150,10 +157,6 @@ impl Leases {
             if let Some(held) = entry.held.upgrade() {
                 held.deadline_ns.store(deadline_ns, Ordering::Relaxed);
             }
-        }
-        drop(entries);
-        if self.auto {
-            self.hurry();
         }
     }
 
@@ -184,38 +187,42 @@ impl Leases {
         wanted.then(|| entry.due_ms.saturating_sub(entry.lease_ms.div_ceil(2)))
     }
 
-    /// Extends what is due.
+    /// Extends what is due. No window is locked while the entries are: who extends by hand asks for
+    /// the bound with the window's lock held.
     fn extend_due(&self, group: &GroupInner) -> Result<()> {
         let clock = &group.topic.store.env.clock;
         let (now, wall_ns) = (clock.boot_ms(), clock.wall_ns());
-        let mut entries = locked(&self.entries);
-        let due: Vec<(u32, u64)> = entries
+        let due: Vec<(Receipt, u64)> = locked(&self.entries)
             .iter()
             .filter(|(_, entry)| self.due(entry).is_some_and(|due| due <= now))
-            .map(|(place, _)| *place)
+            .map(|((partition, offset), entry)| {
+                let bound = self.max_ms.map_or(u64::MAX, |max| entry.handed_ms + max);
+                let id = MessageId {
+                    topic_id: group.topic.uid,
+                    partition: *partition,
+                    offset: *offset,
+                };
+                let (attempt, epoch) = (entry.attempt, entry.epoch);
+                (
+                    Receipt { id, attempt, epoch },
+                    bound.min(now + entry.lease_ms),
+                )
+            })
             .collect();
         let mut done = Ok(());
-        for place in due {
-            let Some(entry) = entries.get_mut(&place) else {
-                continue;
-            };
-            let bound = self.max_ms.map_or(u64::MAX, |max| entry.handed_ms + max);
-            let until = bound.min(now + entry.lease_ms);
-            let extended = group.with_window(place.0, |window| {
-                if entry.epoch != group.mark(window.epoch()) {
+        for (receipt, until) in due {
+            let extended = group.with_window(receipt.id.partition, |window| {
+                if receipt.epoch != group.mark(window.epoch()) {
                     return Settled::Stale;
                 }
-                window.extend(place.1, entry.attempt, until, self.slot)
+                window.extend(receipt.id.offset, receipt.attempt, until, self.slot)
             });
             match extended {
                 Ok(Settled::Done) => {
-                    entry.due_ms = until;
-                    if let Some(held) = entry.held.upgrade() {
-                        let ends = wall_ns + (until.saturating_sub(now) * 1_000_000) as i64;
-                        held.deadline_ns.store(ends, Ordering::Relaxed);
-                    }
+                    let left = until.saturating_sub(now) as i64 * 1_000_000;
+                    self.note(&receipt, until, wall_ns.saturating_add(left));
                 }
-                Ok(_) => drop(entries.remove(&place)),
+                Ok(_) => self.forget(&[receipt]),
                 Err(error) => done = done.and(Err(error)),
             }
         }

@@ -232,9 +232,16 @@ impl Consumer {
         Ok(())
     }
 
+    /// Its watch; not in the child of a fork, where the locks may be held by threads that are not
+    /// there.
+    fn watching(&self) -> Option<&Arc<Watch>> {
+        let watch = self.watch.get()?;
+        self.group.topic.store.check_open().is_ok().then_some(watch)
+    }
+
     /// There is something to be told of whatever the group holds, or no more.
     pub(super) fn force_readable(&self, on: bool) {
-        if let Some(watch) = self.watch.get() {
+        if let Some(watch) = self.watching() {
             watch.force(on);
         }
     }
@@ -242,7 +249,7 @@ impl Consumer {
     /// After a receive: what its descriptor is to say. Whether there may be something although the
     /// receive found nothing; then the caller looks again, once.
     pub(super) fn tell_watch(&self, found_nothing: bool) -> Option<u64> {
-        let watch = self.watch.get()?;
+        let watch = self.watching()?;
         let look = watch.tend(None);
         self.hurry(&look);
         (found_nothing && look.may).then_some(look.print)
@@ -251,7 +258,7 @@ impl Consumer {
     /// After that second look, which found nothing either: what is there cannot be received, and
     /// is no reason to be readable before something changes.
     pub(super) fn tell_watch_in_vain(&self, print: u64) {
-        if let Some(watch) = self.watch.get() {
+        if let Some(watch) = self.watching() {
             let look = watch.tend(Some(print));
             self.hurry(&look);
         }
@@ -268,7 +275,7 @@ impl Consumer {
 
     /// Something of the group falls due earlier than was known.
     pub(super) fn stir_watch(&self) {
-        if self.watch.get().is_some()
+        if self.watching().is_some()
             && let Some(bridge) = &*locked(&self.group.topic.store.bridge)
         {
             bridge.hurry(0);
@@ -277,7 +284,7 @@ impl Consumer {
 
     /// The consumer hands out nothing more: whoever waits on the descriptor is to be told so.
     pub(super) fn unwatch(&self) {
-        if let Some(watch) = self.watch.get() {
+        if let Some(watch) = self.watching() {
             let store = &self.group.topic.store;
             if let Some(bridge) = &*locked(&store.bridge) {
                 bridge.unwatch(store, watch);
