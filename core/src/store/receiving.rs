@@ -69,6 +69,15 @@ impl Gathered {
     }
 }
 
+impl Receiving {
+    /// After how long to go on with it at the latest, whatever comes: half of the lease, once there
+    /// is something that waits for the rest of its batch.
+    #[must_use]
+    pub fn poll_within(&self) -> Option<Duration> {
+        (!self.gathered.found.is_empty()).then(|| self.ask.lease / 2)
+    }
+}
+
 impl Drop for Receiving {
     fn drop(&mut self) {
         give_back(std::mem::take(&mut self.gathered.found));
@@ -224,10 +233,10 @@ impl Consumer {
             if receiving.deadline.is_some_and(|deadline| now >= deadline) {
                 return self.hand_on(receiving).map(Some);
             }
+            self.keep_leased(receiving)?;
             if until.is_some_and(|until| now >= until) {
                 return Ok(None);
             }
-            self.keep_leased(receiving)?;
             if self.spin() {
                 continue;
             }
@@ -244,7 +253,8 @@ impl Consumer {
             let due = due.map_or(BEAT, |at| {
                 Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
             });
-            EventCount::wait(group_event, token, BEAT.min(left).min(due));
+            let renew = receiving.poll_within().unwrap_or(BEAT);
+            EventCount::wait(group_event, token, BEAT.min(left).min(due).min(renew));
         }
     }
 
