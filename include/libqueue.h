@@ -430,6 +430,10 @@ typedef struct lq_group_options {
      * What becomes of messages that nobody was handed in time: one of LQ_ON_EXPIRED_. 0: left out.
      */
     int32_t on_expired;
+     * How long a message may be leased in total since its hand-out, extensions included, in
+     * milliseconds, at least lease_ms. 0: left out, default no bound.
+     */
+    int64_t max_lease_ms;
 } lq_group_options;
 
 /**
@@ -507,7 +511,47 @@ typedef struct lq_consumer_options {
     const lq_group_options *group;
     /** Shown in statistics and dead letters, in UTF-8. NULL: the program's name and process id. */
     const char *name;
+    /**
+     * How long what this consumer receives is handed out for, in milliseconds. 0: the group's
+     * lease.
+     */
+    int64_t lease_ms;
+    /**
+     * 1 extends the leases of messages that were got with lq_batch_get, each at half of its lease,
+     * until they are settled or their batch is freed, at most for the group's max_lease_ms in
+     * total: a thread of the library does it, so one that hangs keeps its message until then, or
+     * for ever. 0 does not (the default).
+     */
+    int32_t auto_extend;
 } lq_consumer_options;
+
+/**
+ * What a receive waits for, and what it returns at most. Begin with LQ_RECEIVE_OPTIONS_INIT, which
+ * has the defaults.
+ */
+typedef struct lq_receive_options {
+    /** sizeof(lq_receive_options). */
+    size_t size;
+    /** How many messages at most, 1 or more. Default: 1. */
+    size_t max_messages;
+    /**
+     * How many messages to wait for, at most for timeout_ms; then what there is is returned. More
+     * than 1 needs a timeout, since those that came first wait with the call. Default: 1.
+     */
+    size_t min_messages;
+    /**
+     * How many bytes at most: keys, headers and payloads. The first message is returned whatever
+     * its size; a batch that another message would not fit in is full. 0: no limit, the default.
+     */
+    uint64_t max_bytes;
+    /** How long to wait, in milliseconds; 0 does not wait. Default: LQ_FOREVER. */
+    int64_t timeout_ms;
+    /**
+     * How long the messages are handed out for, in milliseconds. 0: the consumer's lease, else the
+     * group's.
+     */
+    int64_t lease_ms;
+} lq_receive_options;
 
 /** How a reader is opened. Begin with LQ_READER_OPTIONS_INIT, which has the defaults. */
 typedef struct lq_reader_options {
@@ -1101,8 +1145,9 @@ lq_status lq_consumer_close(lq_consumer *consumer);
 lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
 
 /**
- * Receives messages, each of them leased from now on for the group's lease. Settle each with
- * lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend it.
+ * Receives messages, each of them leased from now on for the consumer's lease, else the group's.
+ * Settle each with lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend
+ * it.
  *
  * consumer: the consumer.
  * max: how many at most; 1 or more.
@@ -1120,6 +1165,59 @@ lq_status lq_receive(lq_consumer *consumer,
                      size_t max,
                      int64_t timeout_ms,
                      lq_batch **batch);
+
+/**
+ * As lq_receive, with all that can be asked for.
+ *
+ * consumer: the consumer.
+ * options: NULL takes one message, for as long as it takes.
+ * batch: gets the messages, at least one.
+ *
+ * Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
+ * number, a lease above the group's max_lease_ms); LQ_UNSUPPORTED (options of a newer library);
+ * LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on receiving);
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
+ * Memory: free the batch with lq_batch_free. Freeing settles nothing.
+ * Threads: any, several at once.
+ */
+lq_status lq_receive_with(lq_consumer *consumer,
+                          const lq_receive_options *options,
+                          lq_batch **batch);
+
+/**
+ * A descriptor that is readable while a receive of this consumer may return something, a message
+ * or an error, and not readable while none can: for poll, epoll and event loops. When it is
+ * readable, receive with a timeout of 0; another consumer may have been faster. A receive that
+ * empties the group makes it unreadable. With the first one a thread starts, which serves all
+ * descriptors of the store and sleeps while nothing happens.
+ *
+ * consumer: the consumer.
+ * fd: gets the descriptor; the same with each call.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open consumer); LQ_TOO_MANY (threads); LQ_CLOSED,
+ * LQ_FORKED (the child of a fork opens consumers of its own), LQ_IO (no descriptor is left),
+ * LQ_INTERNAL.
+ * Memory: the descriptor belongs to the consumer: only poll it, do not read or close it; take it
+ * out of poll sets before the consumer is closed. It is closed on exec.
+ * Threads: any, several at once.
+ */
+lq_status lq_consumer_fd(lq_consumer *consumer, int *fd);
+
+/**
+ * Hands out nothing more, and waits until all messages that the consumer has out are settled or
+ * their leases ended. From here on receives, those that wait included, end with LQ_CLOSED;
+ * settling goes on. Draining is final: close the consumer afterwards.
+ *
+ * consumer: the consumer.
+ * timeout_ms: how long to wait, in milliseconds; 0 does not wait, LQ_FOREVER waits for as long as
+ * it takes.
+ *
+ * Returns: LQ_OK; LQ_TIMEOUT (some are still out; lq_consumer_close hands them back, uncounted);
+ * LQ_INVALID_ARGUMENT (no open consumer, a bad timeout_ms); LQ_CLOSED, LQ_FORKED, LQ_FENCED,
+ * LQ_STUCK, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_consumer_drain(lq_consumer *consumer, int64_t timeout_ms);
 
 /**
  * How many messages a batch has.
@@ -1273,7 +1371,9 @@ lq_status lq_release_results(lq_consumer *consumer,
                              lq_status *results);
 
 /**
- * The leases of the messages end lease_ms from now on.
+ * The leases of the messages end lease_ms from now on. Where the group has a max_lease_ms,
+ * none ends later than that after its message was handed out: those that would are left as they
+ * are, all others extended, and only the consumer that received a message extends it.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
@@ -1281,8 +1381,8 @@ lq_status lq_release_results(lq_consumer *consumer,
  * lease_ms: the new lease in milliseconds; 1 to a year.
  *
  * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
- * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms); LQ_STUCK,
- * LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * others are extended); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms, or beyond
+ * max_lease_ms); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_extend(lq_consumer *consumer,
@@ -1291,18 +1391,19 @@ lq_status lq_extend(lq_consumer *consumer,
                     int64_t lease_ms);
 
 /**
- * As lq_extend, and says of each receipt whether it was stale.
+ * As lq_extend, and says of each receipt whether it was stale, or would end beyond max_lease_ms.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
  * n: how many; nothing happens where it is 0.
  * lease_ms: the new lease in milliseconds; 1 to a year.
- * results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
- * else left as it is. NULL if they are of no interest.
+ * results: gets n codes, each LQ_OK, LQ_STALE_RECEIPT or, beyond max_lease_ms,
+ * LQ_INVALID_ARGUMENT, where the call extended what it could; else left as it is. NULL if they are
+ * of no interest.
  *
  * Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
- * others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms); LQ_STUCK,
- * LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * others are extended); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms, or beyond
+ * max_lease_ms); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_extend_results(lq_consumer *consumer,
@@ -1515,10 +1616,13 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
-#define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL}
+#define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL, 0, 0}
+
+/** One message, as long as it takes, with the consumer's lease. */
+#define LQ_RECEIVE_OPTIONS_INIT {sizeof(lq_receive_options), 1, 1, 0, LQ_FOREVER, 0}
 
 /** All partitions, from the earliest message on. */
 #define LQ_READER_OPTIONS_INIT {sizeof(lq_reader_options), LQ_START_DEFAULT, 0, NULL, 0}

@@ -352,6 +352,37 @@ public:
         return lq::batch(raw);
     }
 
+    /** What the options ask for, begun with LQ_RECEIVE_OPTIONS_INIT; empty if nothing came. */
+    lq::batch receive(const lq_receive_options &options)
+    {
+        lq_batch *raw = nullptr;
+        const lq_status status = lq_receive_with(get(), &options, &raw);
+        if (status == LQ_TIMEOUT) {
+            return {};
+        }
+        detail::check(status);
+        return lq::batch(raw);
+    }
+
+    /** A descriptor that is readable while receive may return something; not to be read. */
+    int fd() const
+    {
+        int found = -1;
+        detail::check(lq_consumer_fd(get(), &found));
+        return found;
+    }
+
+    /** Hands out nothing more and waits for what is out; false if some is after the timeout. */
+    bool drain(std::chrono::milliseconds timeout = forever)
+    {
+        const lq_status status = lq_consumer_drain(get(), timeout.count());
+        if (status == LQ_TIMEOUT) {
+            return false;
+        }
+        detail::check(status);
+        return true;
+    }
+
     /** The messages are done. */
     void ack(const std::vector<lq_receipt> &receipts)
     {

@@ -115,6 +115,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     stale: Vec<usize>,
+    refused: Vec<usize>,
     source: Option<io::Error>,
 }
 
@@ -126,6 +127,7 @@ impl Error {
             kind,
             message: message.into(),
             stale: Vec::new(),
+            refused: Vec::new(),
             source: None,
         }))
     }
@@ -145,6 +147,7 @@ impl Error {
             kind,
             message,
             stale: Vec::new(),
+            refused: Vec::new(),
             source: Some(source),
         }))
     }
@@ -164,6 +167,7 @@ impl Error {
             kind,
             message,
             stale: places,
+            refused: Vec::new(),
             source: None,
         }))
     }
@@ -184,6 +188,22 @@ impl Error {
     #[must_use]
     pub fn stale_places(&self) -> &[usize] {
         &self.0.stale
+    }
+
+    /// Where a lease was not extended since it would have ended after the group's `max_lease`: the
+    /// places, in the call's slice, of those receipts. The kind is [`ErrorKind::InvalidArgument`],
+    /// or [`ErrorKind::StaleReceipt`] if others were stale.
+    #[must_use]
+    pub fn refused_places(&self) -> &[usize] {
+        &self.0.refused
+    }
+
+    /// The same error with the places of what was refused.
+    #[cold]
+    #[must_use]
+    pub fn with_refused(mut self, places: Vec<usize>) -> Self {
+        self.0.refused = places;
+        self
     }
 
     /// The operating system's error number, where one is behind this error.

@@ -51,5 +51,6 @@ pub use options::{
 };
 pub use store::{
     Consumer, ConsumerOptions, DeadLetterEntry, Delivery, Group, GroupStats, Message, MessageId,
-    PartitionStats, ReadMessage, Reader, Receipt, Store, StoreStats, Topic, TopicStats,
+    PartitionStats, ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, Store, StoreStats,
+    Topic, TopicStats,
 };

@@ -222,6 +222,9 @@ pub struct GroupOptions {
     pub ordering: Option<Ordering>,
     /// How long a message is handed out for. Default: 30 seconds.
     pub lease: Option<Duration>,
+    /// How long a message may be leased in total since its hand-out, extensions included, at least
+    /// the lease. Default: no bound.
+    pub max_lease: Option<Duration>,
     /// After how many failures a message is a dead letter. Default: 5.
     pub max_attempts: Option<u32>,
     /// Default: 1 second, doubling up to 300 seconds, with jitter.
@@ -241,6 +244,10 @@ impl GroupOptions {
     pub fn check(&self) -> Result<()> {
         if let Some(lease) = self.lease {
             check_time("lease", lease, Duration::from_millis(1))?;
+        }
+        if let Some(most) = self.max_lease {
+            let least = self.lease.unwrap_or(Duration::from_millis(1));
+            check_time("max_lease", most, least)?;
         }
         if let Some(n) = self.max_attempts {
             check_range("max_attempts", u64::from(n), 1, u64::from(MAX_ATTEMPTS_MAX))?;
@@ -274,6 +281,8 @@ pub struct GroupConfig {
     pub ordering: Ordering,
     /// How long a message is handed out for.
     pub lease: Duration,
+    /// How long it may be leased in total; `None` for no bound.
+    pub max_lease: Option<Duration>,
     /// After how many failures a message is a dead letter.
     pub max_attempts: u32,
     /// How long a failed message waits.
@@ -293,6 +302,7 @@ impl GroupConfig {
         Self {
             ordering: options.ordering.unwrap_or_default(),
             lease: options.lease.unwrap_or(Duration::from_secs(30)),
+            max_lease: options.max_lease,
             max_attempts: options.max_attempts.unwrap_or(5),
             backoff: options.backoff.unwrap_or_default(),
             dead_letter_topic: options.dead_letter_topic.clone().unwrap_or_default(),
@@ -307,6 +317,11 @@ impl GroupConfig {
         let at = format!("group {group:?}");
         agree(&at, "ordering", options.ordering, self.ordering)?;
         agree(&at, "lease", options.lease, self.lease)?;
+        if options.max_lease.is_some() && options.max_lease != self.max_lease {
+            let named = |max: Option<Duration>| max.map_or("none".into(), |max| format!("{max:?}"));
+            let (stored, wanted) = (named(self.max_lease), named(options.max_lease));
+            return Err(mismatch(&at, "max_lease", &stored, &wanted));
+        }
         agree(&at, "max_attempts", options.max_attempts, self.max_attempts)?;
         agree(&at, "backoff", options.backoff, self.backoff)?;
         agree(&at, "window", options.window, self.window)?;

@@ -27,7 +27,7 @@ fn options() -> ConsumerOptions {
             max_attempts: Some(1),
             ..GroupOptions::default()
         },
-        name: None,
+        ..ConsumerOptions::default()
     }
 }
 

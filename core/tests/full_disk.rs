@@ -92,7 +92,13 @@ fn consumer(topic: &Topic, window: u32) -> Result<Consumer, Error> {
         window: Some(window),
         ..GroupOptions::default()
     };
-    topic.consumer("g", &ConsumerOptions { group, name: None })
+    topic.consumer(
+        "g",
+        &ConsumerOptions {
+            group,
+            ..ConsumerOptions::default()
+        },
+    )
 }
 
 fn is_full(error: &Error) {

@@ -39,7 +39,7 @@ fn options() -> ConsumerOptions {
             backoff: Some(quick),
             ..GroupOptions::default()
         },
-        name: None,
+        ..ConsumerOptions::default()
     }
 }
 

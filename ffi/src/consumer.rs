@@ -1,11 +1,10 @@
-//! Consumers, and what they receive.
+//! Consumers.
 
 use std::ffi::{CString, c_char};
 
-use libqueue::{Consumer, Error, ErrorKind};
+use libqueue::Consumer;
 
-use crate::args::{Out, at_least_one, c_text, name as name_of, timeout};
-use crate::batch::{Batch, lq_batch};
+use crate::args::{Out, c_text, name as name_of};
 use crate::convert::consumer_options;
 use crate::error::lq_status;
 use crate::handle::{Closing, Table, Tag};
@@ -96,41 +95,6 @@ pub unsafe extern "C" fn lq_consumer_name(
         // SAFETY: the caller gives room for an address.
         let out = unsafe { Out::new(name, "name") }?;
         out.set(CONSUMERS.enter(consumer)?.name.as_ptr());
-        Ok(())
-    })
-}
-
-/// Receives messages, each of them leased from now on for the group's lease. Settle each with
-/// lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend it.
-///
-/// consumer: the consumer.
-/// max: how many at most; 1 or more.
-/// timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
-/// for as long as it takes.
-/// batch: gets the messages, 1 to max of them.
-///
-/// Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
-/// number); LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on
-/// receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
-/// Memory: free the batch with lq_batch_free. Freeing settles nothing.
-/// Threads: any, several at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lq_receive(
-    consumer: *mut lq_consumer,
-    max: usize,
-    timeout_ms: i64,
-    batch: *mut *mut lq_batch,
-) -> lq_status {
-    call(|| {
-        // SAFETY: the caller gives room for a handle.
-        let out = unsafe { Out::new(batch, "batch") }?;
-        let consumer = CONSUMERS.enter(consumer)?;
-        let timeout = timeout(timeout_ms)?;
-        let received = consumer.consumer.receive(at_least_one(max)?, timeout)?;
-        if received.is_empty() {
-            return Err(Error::new(ErrorKind::Timeout, "no message came in time"));
-        }
-        out.set(Batch::of_deliveries(received)?);
         Ok(())
     })
 }

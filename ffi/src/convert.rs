@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use libqueue::{
     Backoff, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
-    Ordering, ReaderOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
+    Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions, TopicConfig,
+    TopicOptions,
 };
 
-use crate::args::{invalid, name, slice};
+use crate::args::{at_least_one, invalid, name, slice, timeout};
 use crate::measured::{Measured, read};
 use crate::options::*;
 
@@ -161,6 +162,7 @@ pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupO
             other => return Err(unknown("ordering", other, "LQ_ORDERING_")),
         },
         lease: millis("lease_ms", given.lease_ms, 0)?,
+        max_lease: millis("max_lease_ms", given.max_lease_ms, 0)?,
         max_attempts: (given.max_attempts != 0).then_some(given.max_attempts),
         backoff: backoff(&given)?,
         // SAFETY: its name is valid as demanded above.
@@ -193,6 +195,22 @@ pub(crate) unsafe fn consumer_options(at: *const lq_consumer_options) -> Result<
         // SAFETY: valid as demanded above.
         group: unsafe { group_options(given.group) }?,
         name: named,
+        lease: millis("lease_ms", given.lease_ms, 0)?,
+        auto_extend: flag("auto_extend", given.auto_extend)?,
+    })
+}
+
+/// # Safety
+/// `at` as [`read`] demands.
+pub(crate) unsafe fn receive_options(at: *const lq_receive_options) -> Result<ReceiveOptions> {
+    // SAFETY: valid as demanded above.
+    let given = unsafe { read(at) }?;
+    Ok(ReceiveOptions {
+        max_messages: at_least_one(given.max_messages)?,
+        min_messages: given.min_messages,
+        max_bytes: (given.max_bytes != 0).then_some(given.max_bytes),
+        timeout: timeout(given.timeout_ms)?,
+        lease: millis("lease_ms", given.lease_ms, 0)?,
     })
 }
 
@@ -255,6 +273,7 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
             OnExpired::Drop => LQ_ON_EXPIRED_DROP,
             OnExpired::DeadLetter => LQ_ON_EXPIRED_DEAD_LETTER,
         },
+        max_lease_ms: config.max_lease.map_or(0, to_millis),
         ..lq_group_options::INIT
     }
 }

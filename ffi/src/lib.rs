@@ -29,6 +29,7 @@ pub mod names;
 pub mod options;
 mod panic;
 pub mod reader;
+pub mod receive;
 pub mod settle;
 pub mod stats;
 pub mod store;

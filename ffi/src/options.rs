@@ -126,6 +126,9 @@ pub struct lq_group_options {
     pub window: u32,
     /// What becomes of messages that nobody was handed in time: one of LQ_ON_EXPIRED_. 0: left out.
     pub on_expired: i32,
+    /// How long a message may be leased in total since its hand-out, extensions included, in
+    /// milliseconds, at least lease_ms. 0: left out, default no bound.
+    pub max_lease_ms: i64,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -138,6 +141,36 @@ pub struct lq_consumer_options {
     pub group: *const lq_group_options,
     /// Shown in statistics and dead letters, in UTF-8. NULL: the program's name and process id.
     pub name: *const c_char,
+    /// How long what this consumer receives is handed out for, in milliseconds. 0: the group's
+    /// lease.
+    pub lease_ms: i64,
+    /// 1 extends the leases of messages that were got with lq_batch_get, each at half of its lease,
+    /// until they are settled or their batch is freed, at most for the group's max_lease_ms in
+    /// total: a thread of the library does it, so one that hangs keeps its message until then, or
+    /// for ever. 0 does not (the default).
+    pub auto_extend: i32,
+}
+
+/// What a receive waits for, and what it returns at most. Begin with LQ_RECEIVE_OPTIONS_INIT, which
+/// has the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_receive_options {
+    /// sizeof(lq_receive_options).
+    pub size: usize,
+    /// How many messages at most, 1 or more. Default: 1.
+    pub max_messages: usize,
+    /// How many messages to wait for, at most for timeout_ms; then what there is is returned. More
+    /// than 1 needs a timeout, since those that came first wait with the call. Default: 1.
+    pub min_messages: usize,
+    /// How many bytes at most: keys, headers and payloads. The first message is returned whatever
+    /// its size; a batch that another message would not fit in is full. 0: no limit, the default.
+    pub max_bytes: u64,
+    /// How long to wait, in milliseconds; 0 does not wait. Default: LQ_FOREVER.
+    pub timeout_ms: i64,
+    /// How long the messages are handed out for, in milliseconds. 0: the consumer's lease, else the
+    /// group's.
+    pub lease_ms: i64,
 }
 
 /// How a reader is opened. Begin with LQ_READER_OPTIONS_INIT, which has the defaults.
@@ -200,6 +233,7 @@ unsafe impl Measured for lq_group_options {
         dead_letter_topic: null(),
         window: 0,
         on_expired: LQ_ON_EXPIRED_DEFAULT,
+        max_lease_ms: 0,
     };
 }
 
@@ -210,6 +244,21 @@ unsafe impl Measured for lq_consumer_options {
         size: size_of::<Self>(),
         group: null(),
         name: null(),
+        lease_ms: 0,
+        auto_extend: 0,
+    };
+}
+
+// SAFETY: repr(C), begins with its size, and integers may hold any bytes.
+unsafe impl Measured for lq_receive_options {
+    const NAME: &'static str = "lq_receive_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        max_messages: 1,
+        min_messages: 1,
+        max_bytes: 0,
+        timeout_ms: LQ_FOREVER,
+        lease_ms: 0,
     };
 }
 

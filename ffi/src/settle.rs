@@ -7,7 +7,7 @@ use libqueue::{Consumer, Receipt, Result};
 
 use crate::args::{invalid, reason as reason_of, slice, slice_mut};
 use crate::consumer::{CONSUMERS, lq_consumer};
-use crate::error::{LQ_OK, LQ_STALE_RECEIPT, lq_status};
+use crate::error::{LQ_INVALID_ARGUMENT, LQ_OK, LQ_STALE_RECEIPT, lq_status};
 use crate::message::lq_receipt;
 use crate::options::LQ_BACKOFF;
 use crate::panic::call;
@@ -44,15 +44,19 @@ unsafe fn settle(
             one_call(&handle.consumer, &many)
         }
     };
-    let stale = match &done {
-        Ok(()) => &[][..],
-        Err(error) if error.kind().code() == LQ_STALE_RECEIPT => error.stale_places(),
-        Err(_) => return done,
+    let (stale, refused) = match &done {
+        Ok(()) => (&[][..], &[][..]),
+        Err(error) => (error.stale_places(), error.refused_places()),
     };
+    if done.is_err() && stale.is_empty() && refused.is_empty() {
+        return done;
+    }
     results.fill(LQ_OK);
-    for place in stale {
-        if let Some(result) = results.get_mut(*place) {
-            *result = LQ_STALE_RECEIPT;
+    for (places, code) in [(stale, LQ_STALE_RECEIPT), (refused, LQ_INVALID_ARGUMENT)] {
+        for place in places {
+            if let Some(result) = results.get_mut(*place) {
+                *result = code;
+            }
         }
     }
     done
@@ -247,7 +251,9 @@ pub unsafe extern "C" fn lq_release_results(
     })
 }
 
-/// The leases of the messages end lease_ms from now on.
+/// The leases of the messages end lease_ms from now on. Where the group has a max_lease_ms,
+/// none ends later than that after its message was handed out: those that would are left as they
+/// are, all others extended, and only the consumer that received a message extends it.
 ///
 /// consumer: a consumer of the group.
 /// receipts: n receipts, read during the call only.
@@ -255,8 +261,8 @@ pub unsafe extern "C" fn lq_release_results(
 /// lease_ms: the new lease in milliseconds; 1 to a year.
 ///
 /// Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
-/// others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms); LQ_STUCK,
-/// LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// others are extended); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms, or beyond
+/// max_lease_ms); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_extend(
@@ -270,18 +276,19 @@ pub unsafe extern "C" fn lq_extend(
     unsafe { lq_extend_results(consumer, receipts, n, lease_ms, results) }
 }
 
-/// As lq_extend, and says of each receipt whether it was stale.
+/// As lq_extend, and says of each receipt whether it was stale, or would end beyond max_lease_ms.
 ///
 /// consumer: a consumer of the group.
 /// receipts: n receipts, read during the call only.
 /// n: how many; nothing happens where it is 0.
 /// lease_ms: the new lease in milliseconds; 1 to a year.
-/// results: gets n codes, each LQ_OK or LQ_STALE_RECEIPT, where the call returns one of these two;
-/// else left as it is. NULL if they are of no interest.
+/// results: gets n codes, each LQ_OK, LQ_STALE_RECEIPT or, beyond max_lease_ms,
+/// LQ_INVALID_ARGUMENT, where the call extended what it could; else left as it is. NULL if they are
+/// of no interest.
 ///
 /// Returns: LQ_OK; LQ_STALE_RECEIPT (some messages were settled or handed out again meanwhile; all
-/// others are settled); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms); LQ_STUCK,
-/// LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// others are extended); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad lease_ms, or beyond
+/// max_lease_ms); LQ_STUCK, LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_extend_results(

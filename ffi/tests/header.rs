@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "version",
     "error",
     "options",
@@ -24,6 +24,7 @@ const SOURCES: [&str; 14] = [
     "group",
     "dead_letters",
     "consumer",
+    "receive",
     "batch",
     "settle",
     "reader",

@@ -55,7 +55,10 @@ macro_rules! whole_arguments {
     };
 }
 
-whole_arguments!(max_messages mode; or_none partition partitions limit max_message_bytes);
+whole_arguments!(
+    max_messages min_messages mode;
+    or_none partition partitions limit max_message_bytes max_bytes
+);
 
 /// Bytes of anything with the buffer protocol: the object itself where it is `bytes`, which never
 /// change, else a copy.

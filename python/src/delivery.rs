@@ -1,7 +1,8 @@
 //! Messages that were received or read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libqueue::Receipt;
 use pyo3::exceptions::PyException;
@@ -159,6 +160,8 @@ pub(crate) struct Delivery {
     consumer: Arc<libqueue::Consumer>,
     topic: Arc<str>,
     settled: AtomicBool,
+    /// When the lease ends since it was extended; 0 before.
+    extended_ns: AtomicI64,
 }
 
 impl Delivery {
@@ -173,6 +176,7 @@ impl Delivery {
             consumer: consumer.clone(),
             topic: topic.clone(),
             settled: AtomicBool::new(false),
+            extended_ns: AtomicI64::new(0),
         }
     }
 
@@ -185,6 +189,14 @@ impl Delivery {
     #[inline]
     pub(crate) fn set_settled(&self) {
         self.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that its lease ends so long from now.
+    pub(crate) fn set_extended(&self, lease: Duration) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let ends = now.unwrap_or_default().saturating_add(lease).as_nanos();
+        let ends = i64::try_from(ends).unwrap_or(i64::MAX);
+        self.extended_ns.store(ends, Ordering::Relaxed);
     }
 
     fn settle(slf: &Bound<'_, Self>, one: &consumer::Settle<'_>) -> PyResult<()> {
@@ -202,16 +214,19 @@ message_class!(Delivery {
 
     /// When the lease ends, in seconds since the epoch, if the wall clock does not jump.
     ///
-    /// As it was when the message was handed out: `extend` does not change it.
+    /// Follows what extends the lease in this process.
     #[getter]
     fn deadline(&self) -> f64 {
-        in_seconds(self.inner.deadline_ns())
+        in_seconds(self.deadline_ns())
     }
 
     /// When the lease ends, in nanoseconds since the epoch.
     #[getter]
     fn deadline_ns(&self) -> i64 {
-        self.inner.deadline_ns()
+        match self.extended_ns.load(Ordering::Relaxed) {
+            own if own == 0 || self.inner.follows_extensions() => self.inner.deadline_ns(),
+            own => own,
+        }
     }
 
     /// Say that work on it begins; iterating and `with` do so.
@@ -246,9 +261,7 @@ message_class!(Delivery {
     fn extend(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let lease = convert::seconds(slf.py(), "seconds", seconds)?;
         let (consumer, this) = (&slf.get().consumer, [slf.as_any().clone()]);
-        consumer::call(slf.py(), consumer, &this, &|consumer, receipts| {
-            consumer.extend(receipts, lease)
-        })
+        consumer::extend(slf.py(), consumer, &this, lease)
     }
 
     /// Give up on the message now: it becomes a dead letter.

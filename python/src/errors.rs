@@ -40,19 +40,26 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     }
 }
 
-/// The exception for stale receipts: `.stale` lists the deliveries that were not settled.
+/// The exception for stale receipts: `.stale` lists the deliveries that were not settled,
+/// `.refused` those whose lease was not extended since it would end beyond the group's bound.
 #[cold]
 pub(crate) fn raise_stale(py: Python<'_>, error: &Error, deliveries: &[Bound<'_, PyAny>]) -> PyErr {
     let raised = raise(py, error);
-    let stale: Vec<&Bound<'_, PyAny>> = error
-        .stale_places()
-        .iter()
-        .filter_map(|place| deliveries.get(*place))
-        .collect();
-    match raised.value(py).setattr("stale", stale) {
-        Ok(()) => raised,
-        Err(failed) => failed,
+    let lists = [
+        ("stale", error.stale_places()),
+        ("refused", error.refused_places()),
+    ];
+    for (name, places) in lists {
+        let named = places.iter().filter_map(|place| deliveries.get(*place));
+        let named: Vec<&Bound<'_, PyAny>> = named.collect();
+        if named.is_empty() {
+            continue;
+        }
+        if let Err(failed) = raised.value(py).setattr(name, named) {
+            return failed;
+        }
     }
+    raised
 }
 
 /// Results of the core, as Python sees them.

@@ -12,6 +12,7 @@ mod inspect;
 mod message;
 mod options;
 mod reader;
+mod receiving;
 mod send;
 mod stats;
 mod store;
@@ -36,6 +37,8 @@ mod _native {
     use crate::message::{Message, MessageId};
     #[pymodule_export]
     use crate::reader::Reader;
+    #[pymodule_export]
+    use crate::receiving::Receiving;
     #[pymodule_export]
     use crate::store::{Store, open};
     #[pymodule_export]

@@ -97,6 +97,11 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
         match name.to_str()? {
             "ordering" => options.ordering = Some(ordering(py, &value.extract::<String>()?)?),
             "lease" => options.lease = Some(seconds(py, "lease", value.extract()?)?),
+            "max_lease" => {
+                let most: Option<f64> = value.extract()?;
+                let most = most.map(|most| seconds(py, "max_lease", most));
+                options.max_lease = most.transpose()?;
+            }
             "max_attempts" => options.max_attempts = Some(named_whole("max_attempts", &value)?),
             "backoff" => options.backoff = Some(backoff(py, value.extract()?)?),
             "dead_letter_topic" => {
@@ -108,8 +113,8 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "window" => options.window = Some(named_whole("window", &value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
-                    "unknown option {other:?} of a group; expected ordering, lease, max_attempts, \
-                     backoff, dead_letter_topic, on_expired, start or window"
+                    "unknown option {other:?} of a group; expected ordering, lease, max_lease, \\
+                     max_attempts, backoff, dead_letter_topic, on_expired, start or window"
                 )));
             }
         }
@@ -195,6 +200,8 @@ pub(crate) fn group_dict<'py>(
     );
     dict.set_item("ordering", ordering)?;
     dict.set_item("lease", config.lease.as_secs_f64())?;
+    let max_lease = config.max_lease.map(|max| max.as_secs_f64());
+    dict.set_item("max_lease", max_lease)?;
     dict.set_item("max_attempts", config.max_attempts)?;
     dict.set_item("backoff", times)?;
     dict.set_item("dead_letter_topic", dead_letter_topic)?;

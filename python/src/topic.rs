@@ -112,7 +112,8 @@ impl Topic {
     ///
     /// `name` is shown in dead letters. The configuration of the group: `ordering` is `"key"` (a
     /// message waits for the earlier ones of its key), `"partition"` (for all of its partition) or
-    /// `"none"`; `lease` in seconds (30) is how long a message is handed out for; `max_attempts`
+    /// `"none"`; `lease` in seconds (30) is how long a message is handed out for; `max_lease`
+    /// (None: no bound) is how long it may be leased in total, extensions included; `max_attempts`
     /// (5) is after how many failures it becomes a dead letter; `backoff` (1.0, 300.0, 2.0) is the
     /// first wait, the longest, and the factor; `dead_letter_topic` is `TOPIC.GROUP.dlq` by default
     /// and `None` drops; `on_expired` says whether what nobody was handed in time is settled
@@ -121,21 +122,33 @@ impl Topic {
     /// message. An existing group keeps its stored configuration: an argument that contradicts it
     /// raises `ConfigMismatch`.
     ///
+    /// `consumer_lease` in seconds takes the place of the group's lease for what this consumer
+    /// receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
+    /// as the `Delivery` lives and is not settled, at most for `max_lease` in total: a handler that
+    /// hangs keeps its message until then.
+    ///
     ///     with topic.consumer("billing", lease=60.0) as consumer:
     ///         for delivery in consumer:
     ///             with delivery:
     ///                 charge(delivery.payload)
-    #[pyo3(signature = (group, *, name=None, **config))]
+    #[pyo3(signature = (
+        group, *, name=None, consumer_lease=None, auto_extend=false, **config
+    ))]
     fn consumer(
         &self,
         py: Python<'_>,
         group: &str,
         name: Option<String>,
+        consumer_lease: Option<f64>,
+        auto_extend: bool,
         config: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Consumer> {
+        let lease = consumer_lease.map(|lease| convert::seconds(py, "consumer_lease", lease));
         let options = ConsumerOptions {
             group: options::group(py, config)?,
             name,
+            lease: lease.transpose()?,
+            auto_extend,
         };
         let consumer = py
             .detach(|| self.inner.consumer(group, &options))

@@ -105,6 +105,11 @@ static void settle(lq::topic topic)
     CHECK(dead.size() == 2 && std::string(dead[0].error) == "bad total");
     CHECK(dead.message(1).payload() == "two");
     CHECK(group.stats().dead_lettered == 2);
+    CHECK(worker.fd() >= 0);
+    lq_receive_options ask = LQ_RECEIVE_OPTIONS_INIT;
+    ask.timeout_ms = 0;
+    CHECK(!worker.receive(ask));
+    CHECK(worker.drain());
     /* Both handles die here, and with the caller's gone, the store's last. */
 }
 

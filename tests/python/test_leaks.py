@@ -7,6 +7,7 @@ once, is a cache.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from array import array
@@ -42,6 +43,7 @@ class World:
         self.consumer = self.topic.consumer("g", ordering="none", backoff=QUICK)
         self.group = self.topic.group("g")
         self.reader = self.topic.reader()
+        self.loop = asyncio.new_event_loop()
 
     def ours(self) -> list[object]:
         return [*vars(self).values(), None, True, (), "", b"", 1, type(self.payload)]
@@ -50,6 +52,7 @@ class World:
         self.reader.close()
         self.consumer.close()
         self.store.close()
+        self.loop.close()
 
 
 def open_and_close(world: World) -> None:
@@ -232,6 +235,23 @@ def failing_iterables(world: World) -> None:
         world.consumer.ack([world.message])  # type: ignore[list-item]
 
 
+def in_a_loop(world: World) -> None:
+    async def main() -> None:
+        async with world.topic.consumer("loop", start="latest", auto_extend=True) as consumer:
+            assert consumer.fileno() >= 0
+            waiting = asyncio.create_task(consumer.receive_async(5, 9, min_messages=2))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            world.topic.send(world.payload)
+            async for delivery in consumer:
+                with delivery:
+                    delivery.extend(9.0)
+                break
+            await consumer.drain_async(9)
+
+    world.loop.run_until_complete(main())
+
+
 def inspected(world: World) -> None:
     assert libqueue.verify(world.path)["damage"] == []
     lines: list[str] = []
@@ -257,6 +277,7 @@ OPERATIONS = [
     statistics,
     errors,
     stale,
+    in_a_loop,
     failing_iterables,
     inspected,
 ]

@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL05");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL06");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -63,6 +63,8 @@ pub mod member {
     pub const STATE: usize = 0;
     /// Process id, as its own namespace numbers it.
     pub const PROCESS: usize = 1;
+    /// Event word of its thread that makes descriptors readable.
+    pub const BELL: usize = 2;
 }
 
 /// The table of consumers.
@@ -110,6 +112,11 @@ pub mod block {
     pub const NAMED: usize = 10;
     /// Of a topic: 1 once it is known that there may be messages with a priority.
     pub const PRIORITIES: usize = 11;
+    /// Of a group: 0 until a member's bell was to be rung for it, then odd and raised by 2 with
+    /// each ringing.
+    pub const NEWS: usize = 12;
+    /// Of a group: a bit for each member slot whose bell is to be rung, 64 in a word.
+    pub const WATCHERS: usize = 16;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
 }

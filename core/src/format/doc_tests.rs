@@ -146,6 +146,8 @@ fn in_code() -> BTreeMap<String, u64> {
         control::block::LIFE_LOCK,
         control::block::NAMED,
         control::block::PRIORITIES,
+        control::block::NEWS,
+        control::block::WATCHERS,
         control::partition::LOCK,
         control::partition::SYNC_LOCK,
         control::partition::SLOW_LOCK,
@@ -213,7 +215,7 @@ fn the_documents_tables_are_the_codes_constants() {
 /// Constants that are no places or values in the table of that name.
 const OTHER: [&str; 3] = ["MAGIC", "SLOTS", "COVERED"];
 /// Sizes in words and of what is inside, which the text around the tables says.
-const IN_WORDS: [&str; 16] = [
+const IN_WORDS: [&str; 17] = [
     "control::header::LOCKS",
     "window::ENTRY_WORDS",
     "window::header::WORDS",
@@ -222,6 +224,7 @@ const IN_WORDS: [&str; 16] = [
     "control::header::WORDS",
     "control::member::STATE",
     "control::member::PROCESS",
+    "control::member::BELL",
     "control::consumer::MEMBER",
     "control::consumer::GROUP",
     "control::consumer::NAME",

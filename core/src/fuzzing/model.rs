@@ -179,7 +179,7 @@ impl World {
         let group = input.pick(self.groups.len());
         let options = ConsumerOptions {
             group: self.groups[group].0.clone(),
-            name: None,
+            ..ConsumerOptions::default()
         };
         let consumer = in_time("open", || self.topic.consumer(&name(group), &options));
         self.workers.push(Worker {
@@ -305,7 +305,7 @@ impl World {
         for number in 0..self.groups.len() {
             let options = ConsumerOptions {
                 group: self.groups[number].0.clone(),
-                name: None,
+                ..ConsumerOptions::default()
             };
             let consumer = self
                 .topic

@@ -118,7 +118,10 @@ pub(super) fn open_consumer(topic: &Topic) -> crate::Result<Consumer> {
         window: Some(256),
         ..GroupOptions::default()
     };
-    let options = ConsumerOptions { group, name: None };
+    let options = ConsumerOptions {
+        group,
+        ..ConsumerOptions::default()
+    };
     topic.consumer(GROUP, &options)
 }
 

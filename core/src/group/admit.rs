@@ -101,8 +101,9 @@ impl Window {
         false
     }
 
+    /// Whether a message at this offset would be further from the floor than the group may run.
     #[inline]
-    fn is_full(&self, offset: u64) -> bool {
+    pub fn is_full(&self, offset: u64) -> bool {
         offset - self.floor() >= self.head.get(header::LIMIT)
     }
 

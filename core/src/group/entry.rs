@@ -130,6 +130,13 @@ impl Entries {
         attempts as u32
     }
 
+    /// Takes the last counting of an attempt back, and that work on it began.
+    pub(super) fn uncount_attempt(&self, index: u32) {
+        let word = self.get(index, at::HAND_OUT);
+        let attempts = (word >> 1 & 0x7FFF_FFFF).saturating_sub(1);
+        self.set(index, at::HAND_OUT, word & LOW32 << 32 | attempts << 1);
+    }
+
     /// Without the lock: says that the consumer works on this hand-out. Another hand-out of the
     /// entry, or another message in it, is left alone.
     pub(super) fn start(&self, index: u32, offset: u64, attempt: u32) {

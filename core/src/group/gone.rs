@@ -6,9 +6,11 @@
 //! merely fetched comes back first, in all of them, and then what is charged: whoever has to go on
 //! after one that died between any two steps, or does the same at the same time, still finds what
 //! says that something of the batch was started, or nothing of it that could be charged wrongly.
+//! What a receive call had only gathered is of no batch, and is never charged (`group/gather.rs`).
 
 use std::collections::HashSet;
 
+use super::gather::GATHERED;
 use super::policy::Policy;
 use super::take::Returned;
 use super::window::{Counter, Window};
@@ -23,6 +25,7 @@ impl Window {
         self.leases(|index| !self.entries.started(index) && of(self.entries.consumer(index)))
             .into_iter()
             .map(|index| self.batch_of(index))
+            .filter(|(_, batch)| *batch != GATHERED)
             .collect()
     }
 
@@ -76,8 +79,10 @@ impl Window {
         let leases = self.leases(|index| of(self.entries.consumer(index)));
         let mut dying = Vec::new();
         for index in &leases {
+            // Nobody was told of what was only gathered.
+            let charged = died && self.entries.batch(*index) != GATHERED;
             self.unhook(*index);
-            if !died {
+            if !charged {
                 self.make_ready(*index);
             } else if self.fail(policy, *index, None, now_ms, wall_ms) {
                 dying.push((self.offset_at(*index), self.entries.consumer(*index)));
@@ -94,7 +99,7 @@ impl Window {
     }
 
     /// As many as the counter says are looked for, so that a window without any is not walked.
-    fn leases(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+    pub(super) fn leases(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
         let all = usize::try_from(self.counter(Counter::Leased)).unwrap_or(usize::MAX);
         (self.floor()..self.end())
             .map(|offset| (offset, self.index(offset)))
@@ -172,5 +177,23 @@ mod tests {
             assert_eq!(failures(true, steps), [1, 0, 0, 0, 0, 0], "{steps} steps");
             assert_eq!(failures(false, steps), [1; 6], "{steps} steps");
         }
+    }
+
+    #[test]
+    fn p10_what_was_only_gathered_is_never_charged() {
+        let policy = policy(false);
+        let twin = Twin::new();
+        let mut window = begin(&twin, &policy);
+        admit(&mut window, &policy, 2);
+        // Of the two the one was handed on; a gathered one counts for no batch, started or not.
+        window.take_ready(1_000, DEAD, GATHERED);
+        window.take_ready(1_000, DEAD, 1);
+        window.start(0, 1);
+        let fetched = window.fetched_batches(is_dead);
+        assert_eq!(fetched, Batches::from([(DEAD, 1)]));
+        assert_eq!(window.started_among(&fetched), Batches::new());
+        let returned = window.return_leases(&policy, is_dead, true, (10, 10));
+        assert_eq!(returned.count, 2);
+        assert_eq!([0, 1].map(|index| window.entries.failures(index)), [0, 1]);
     }
 }

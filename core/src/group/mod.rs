@@ -8,6 +8,7 @@ mod admit;
 mod bitmap;
 mod clean;
 mod entry;
+mod gather;
 mod gone;
 mod grow;
 mod keys;
@@ -30,6 +31,7 @@ mod wheel;
 mod window;
 
 pub use admit::{Admit, Fresh};
+pub use gather::GATHERED;
 pub use gone::Batches;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;

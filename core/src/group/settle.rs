@@ -19,7 +19,7 @@ impl Window {
     /// The entry of a hand-out that is still the message's last one. A lease that ran out is good
     /// for as long as nobody else was handed the message (P9).
     #[inline]
-    fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
+    pub(super) fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
         if offset < self.floor() || offset >= self.next() {
             return None;
         }

@@ -10,6 +10,7 @@ mod guarded;
 mod lock;
 mod locks;
 mod map;
+mod signal;
 mod sync;
 mod sys;
 
@@ -23,5 +24,6 @@ pub use locks::LockFile;
 #[cfg(test)]
 pub use map::Tracker;
 pub use map::{Mapping, Region};
+pub use signal::Signal;
 pub use sync::AtomicU32 as Word;
 pub use sys::{boot_id, process_id};

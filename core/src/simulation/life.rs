@@ -78,5 +78,6 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
             ..GroupOptions::default()
         },
         name: Some("worker".to_owned()),
+        ..ConsumerOptions::default()
     }
 }

@@ -1,12 +1,16 @@
 //! Consumers: one worker of a group.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use super::Handle;
+use super::drain::Settles;
 use super::group::GroupInner;
+use super::leases::Leases;
 use super::topic::{Topic, unique_id};
 use super::untold::Untold;
+use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::consumer::NAME_BYTES;
 use crate::options::GroupOptions;
@@ -19,6 +23,13 @@ pub struct ConsumerOptions {
     /// Shown in statistics and dead letters: 1 to 96 bytes without control characters. Default: the
     /// program's name and process id.
     pub name: Option<String>,
+    /// How long what this consumer receives is handed out for. Default: the group's lease.
+    pub lease: Option<Duration>,
+    /// Extends the leases of started deliveries, each at half of its lease, for as long as the
+    /// [`Delivery`](crate::Delivery) or a clone of it lives and is not settled, at most for the
+    /// group's `max_lease` in total. The store's housekeeping thread of this process does it: a
+    /// handler that hangs keeps its message until then, or for ever. Default: false.
+    pub auto_extend: bool,
 }
 
 /// One worker of a group. Usable from several threads at once. Closing or dropping it hands its
@@ -31,6 +42,12 @@ pub struct Consumer {
     pub(super) turn: AtomicU16,
     pub(super) untold: Mutex<Untold>,
     pub(super) closed: AtomicBool,
+    pub(super) draining: AtomicBool,
+    pub(super) settles: Settles,
+    pub(super) lease: Option<Duration>,
+    pub(super) leases: Option<Arc<Leases>>,
+    /// Since its descriptor was asked for.
+    pub(super) watch: OnceLock<Arc<Watch>>,
     handle: Mutex<Option<Handle>>,
 }
 
@@ -41,9 +58,13 @@ impl Topic {
         let name = options.name.clone().unwrap_or_else(default_name);
         check_name(&name)?;
         let inner = self.inner.open_group(group, &options.group)?;
+        let lease = options.lease.map(|lease| inner.allowed_lease(lease));
+        let lease = lease.transpose()?;
         let slot = store.control.register_consumer(&inner.block, &name)?;
         let named = format!("consumer {name:?} of group {group:?}");
-        Ok(Consumer {
+        let consumer = Consumer {
+            leases: Leases::of(&inner, slot.0, options.auto_extend),
+            lease,
             group: inner,
             slot: slot.0,
             name,
@@ -52,8 +73,13 @@ impl Topic {
             turn: AtomicU16::new(slot.0),
             untold: Mutex::default(),
             closed: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            settles: Settles::default(),
+            watch: OnceLock::new(),
             handle: Mutex::new(Some(store.register_handle(named))),
-        })
+        };
+        consumer.begin_leases();
+        Ok(consumer)
     }
 }
 
@@ -117,6 +143,11 @@ impl Consumer {
         let (store, slot) = (&self.group.topic.store, super::ConsumerSlot(self.slot));
         if self.closed.swap(true, Ordering::AcqRel) {
             return store.hand_back_again(slot);
+        }
+        // In the child of a fork both are the parent's.
+        if store.check_open().is_ok() {
+            self.unwatch();
+            self.end_leases();
         }
         let own = store
             .control

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::group::GroupInner;
+use super::leases::Held;
 use super::message::{MessageId, Receipt};
 use crate::format::headers::Headers;
 use crate::log::Record;
@@ -85,6 +86,8 @@ pub struct Delivery {
     pub(super) attempt: u32,
     pub(super) epoch: u32,
     pub(super) deadline_ns: i64,
+    /// Where its consumer has to know of it (`leases.rs`).
+    pub(super) held: Option<Arc<Held>>,
 }
 
 impl std::ops::Deref for Delivery {
@@ -101,8 +104,17 @@ impl Delivery {
     }
 
     /// When the lease ends, in nanoseconds since the Unix epoch, if the wall clock does not jump.
+    /// Follows extensions where the group has a `max_lease` or the consumer `auto_extend`; else it
+    /// stays as it was at the hand-out.
     pub fn deadline_ns(&self) -> i64 {
-        self.deadline_ns
+        self.held
+            .as_ref()
+            .map_or(self.deadline_ns, |held| held.deadline_ns())
+    }
+
+    /// Whether `deadline_ns` follows extensions.
+    pub fn follows_extensions(&self) -> bool {
+        self.held.is_some()
     }
 
     /// What settles it.
@@ -118,6 +130,12 @@ impl Delivery {
     /// Says that work on it begins: if this process dies, only started deliveries of a batch are
     /// charged with a failure, or all of it if none was started.
     pub fn start(&self) {
+        // In the child of a fork its locks may be held by threads that are not there.
+        if let Some(held) = &self.held
+            && self.group.topic.store.check_open().is_ok()
+        {
+            held.start();
+        }
         self.group
             .start(self.partition, self.offset(), self.attempt);
     }

@@ -90,9 +90,10 @@ impl GroupInner {
         epoch ^ self.block.id() as u32
     }
 
-    /// Wakes sleeping consumers of this group, in any process.
+    /// Wakes sleeping consumers of this group, in any process, and those who watch its descriptors.
     pub(super) fn wake(&self, count: u32) {
         EventCount::notify(self.block.head.word32(words::EVENT), count);
+        self.topic.store.control.ring(&self.block.head);
     }
 
     pub(super) fn dead_letter_topic(&self) -> Option<String> {

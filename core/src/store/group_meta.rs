@@ -29,22 +29,23 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
         OnExpired::DeadLetter => "dead_letter",
     };
     let starts: Vec<String> = starts.iter().map(u64::to_string).collect();
-    meta::encode(
-        "group",
-        &[
-            ("id", format!("{uid:016x}")),
-            ("ordering", ordering.to_owned()),
-            ("lease_us", micros(config.lease)),
-            ("max_attempts", config.max_attempts.to_string()),
-            ("backoff_first_us", micros(backoff.first)),
-            ("backoff_longest_us", micros(backoff.longest)),
-            ("backoff_factor", backoff.factor.to_string()),
-            ("dead_letter_topic", dead),
-            ("on_expired", on_expired.to_owned()),
-            ("window", config.window.to_string()),
-            ("starts", starts.join(" ")),
-        ],
-    )
+    let mut fields = vec![
+        ("id", format!("{uid:016x}")),
+        ("ordering", ordering.to_owned()),
+        ("lease_us", micros(config.lease)),
+        ("max_attempts", config.max_attempts.to_string()),
+        ("backoff_first_us", micros(backoff.first)),
+        ("backoff_longest_us", micros(backoff.longest)),
+        ("backoff_factor", backoff.factor.to_string()),
+        ("dead_letter_topic", dead),
+        ("on_expired", on_expired.to_owned()),
+        ("window", config.window.to_string()),
+        ("starts", starts.join(" ")),
+    ];
+    if let Some(max) = config.max_lease {
+        fields.push(("max_lease_us", micros(max)));
+    }
+    meta::encode("group", &fields)
 }
 
 /// Id, configuration, and for each partition the offset at which the group began.
@@ -62,6 +63,7 @@ pub(crate) fn parse(
     let options = GroupOptions {
         ordering: Some(config.ordering),
         lease: Some(config.lease),
+        max_lease: config.max_lease,
         max_attempts: Some(config.max_attempts),
         backoff: Some(config.backoff),
         dead_letter_topic: Some(config.dead_letter_topic.clone()),
@@ -120,6 +122,10 @@ fn parse_config(
     Ok(GroupConfig {
         ordering,
         lease: time("lease_us")?,
+        max_lease: match fields.contains_key("max_lease_us") {
+            true => Some(time("max_lease_us")?),
+            false => None,
+        },
         max_attempts: number(fields, "max_attempts")?,
         backoff: Backoff {
             first: time("backoff_first_us")?,

@@ -40,6 +40,11 @@ impl TopicInner {
     fn create_group(&self, name: &str, options: &GroupOptions, path: &Path) -> Result<()> {
         let (env, storage) = (&*self.store.env, &*self.store.env.storage);
         let config = GroupConfig::from_options(options);
+        if let Some(max) = config.max_lease.filter(|max| *max < config.lease) {
+            let lease = config.lease;
+            let message = format!("max_lease is {max:?}; expected at least the lease, {lease:?}");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
         match &config.dead_letter_topic {
             DeadLetter::Default => {
                 let dead = names::dead_letter_topic(&self.name, name);

@@ -1,7 +1,7 @@
 //! The one thread that each store has in each process: it does ahead, or now and then, what no
 //! caller should wait for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -29,6 +29,8 @@ pub(crate) enum Pace {
     Idle,
     /// Something is leased or delayed, or the part is busy.
     Soon,
+    /// Something is due after this time.
+    Within(Duration),
 }
 
 /// A part of an opened store that housekeeping looks after. Held strongly until the store closes,
@@ -172,8 +174,10 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     let tended: Vec<_> = locked(&store.tended).values().cloned().collect();
     let mut interval: Option<Duration> = None;
     for part in &tended {
-        if part.tend().is_ok_and(|pace| pace == Pace::Soon) {
-            next = SOON;
+        match part.tend() {
+            Ok(Pace::Soon) => next = next.min(SOON),
+            Ok(Pace::Within(time)) => next = next.min(time),
+            Ok(Pace::Idle) | Err(_) => {}
         }
         store.clean_up_noticed();
         let wanted = part.sync_interval();
@@ -212,6 +216,11 @@ impl StoreInner {
     pub(super) fn tend(&self, folder: PathBuf, part: Arc<dyn Tended>) {
         locked(&self.tended).insert(folder, part);
         self.nudge();
+    }
+
+    /// Has housekeeping look after a part no more.
+    pub(super) fn untend(&self, folder: &Path) {
+        locked(&self.tended).remove(folder);
     }
 
     /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::bridge::Bridge;
 use super::consumer_table::ConsumerEntry;
 use super::control::Control;
 use super::death::Cleanup;
@@ -53,6 +54,7 @@ pub(crate) struct StoreInner {
     pub(super) lock: Option<Arc<LockFile>>,
     pub(super) tended: Mutex<BTreeMap<PathBuf, Arc<dyn Tended>>>,
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
+    pub(super) bridge: Mutex<Option<Bridge>>,
     /// A receive call saw a dead member, which housekeeping is to clean up after.
     pub(super) find_dead_now: AtomicBool,
     /// Where it saw that what the dead one had is to go to the dead letters.
@@ -121,6 +123,7 @@ impl StoreInner {
             lock,
             tended: Mutex::default(),
             housekeeper: Mutex::default(),
+            bridge: Mutex::default(),
             find_dead_now: AtomicBool::new(false),
             noticed_moves: Mutex::default(),
             unreturned: Mutex::default(),
@@ -231,6 +234,10 @@ impl StoreInner {
         if let Some(housekeeper) = housekeeper {
             housekeeper.stop();
         }
+        let bridge = locked(&self.bridge).take();
+        if let Some(bridge) = bridge {
+            bridge.stop();
+        }
         let tended = std::mem::take(&mut *locked(&self.tended));
         let (Some(members), Some(lock)) = (&self.members, &self.lock) else {
             return Ok(());
@@ -267,12 +274,14 @@ impl Drop for StoreInner {
             let _ = self.leave();
             return;
         }
-        // In a child: the parent's membership, thread and channel are the parent's. The thread does
-        // not run here, and its handle and channel may be in any state, so they are left alone.
+        // In a child: the parent's membership, threads and channel are the parent's. The threads do
+        // not run here, and their handles and channel may be in any state, so they are left alone.
         let housekeeper = self
             .housekeeper
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::forget(housekeeper.take());
+        let bridge = self.bridge.get_mut();
+        std::mem::forget(bridge.unwrap_or_else(PoisonError::into_inner).take());
     }
 }

@@ -1,23 +1,15 @@
-//! Receiving: what is ready again first, then what nobody has seen, then waiting.
+//! Taking messages for a receive call: what is ready again first, then what nobody has seen.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
 use super::delivery::{Delivery, ReadMessage};
 use super::dying;
 use super::fill::{Ask, Filled, Need, fill};
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block as words;
+use super::receiving::{Gathered, Receiving, Wanted};
+use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
-use crate::shm::EventCount;
-
-/// The beat at which a sleeper looks for the dead and for what fell due.
-const BEAT: Duration = Duration::from_millis(50);
-/// How often a receive that finds nothing looks for the dead, in ms.
-const PROBE_MS: u64 = 20;
-const SPINS: u32 = 200;
 
 /// What became of a window's move to a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,96 +28,22 @@ struct Looked {
 }
 
 impl Consumer {
-    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
-    /// at all). Empty after the timeout. Each is leased for the group's lease from now on. Each
-    /// damaged message is settled, and raised once, by the next call if this one returns others
-    /// (P3).
-    pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
-        let mut found = Vec::new();
-        if max == 0 {
-            let message = "max is 0; expected at least 1";
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let store = &self.group.topic.store;
-        if let Some(error) = self.untold_damage() {
-            return Err(error);
-        }
-        loop {
-            self.check()?;
-            self.take(max, &mut found)?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            if let Some(error) = self.pending() {
-                return Err(error);
-            }
-            // Its own leases at once; housekeeping cleans up the rest: this group does not wait for
-            // what that has to wait for (P10, P13).
-            store.notice_dead(PROBE_MS, &self.group);
-            let mut freed = false;
-            for partition in &self.group.topic.partitions {
-                freed |= partition.tend_large()?;
-            }
-            if freed {
-                continue;
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(found);
-            }
-            if self.spin() {
-                continue;
-            }
-            let group_event = self.group.block.head.word32(words::EVENT);
-            // The sleeper before the flag that says that there are any: who sees the flag sees it.
-            let token = EventCount::prepare(group_event);
-            EventCount::prepare(self.group.topic.block.head.word32(words::GROUPS_EVENT));
-            let due = self.take(max, &mut found)?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
-            let due = due.map_or(BEAT, |at| {
-                Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
-            });
-            EventCount::wait(group_event, token, BEAT.min(left).min(due));
-        }
-    }
-
-    /// Looks for a moment whether something is sent; whether it was.
-    fn spin(&self) -> bool {
-        let sent = || {
-            let partitions = self.group.topic.partitions.iter();
-            partitions
-                .map(|p| p.next_offset())
-                .fold(0, u64::wrapping_add)
-        };
-        let before = sent();
-        for _ in 0..SPINS {
-            std::hint::spin_loop();
-            if sent() != before {
-                return true;
-            }
-        }
-        false
-    }
-
     /// One round over the partitions; when the next lease or delay ends.
-    fn take(&self, max: usize, found: &mut Vec<Delivery>) -> Result<Option<u64>> {
+    pub(super) fn take(&self, receiving: &mut Receiving) -> Result<Option<u64>> {
+        let (wanted, gathered) = (&receiving.wanted, &mut receiving.gathered);
         let topic = &self.group.topic;
         let count = topic.partitions.len();
         let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
-        let batch = self.batch.fetch_add(1, Ordering::Relaxed);
         let mut due: Option<u64> = None;
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
-            match self.take_from(partition, batch, max, found) {
+            match self.take_from(partition, wanted, gathered) {
                 Ok(ends) => due = [due, ends].into_iter().flatten().min(),
                 // Messages of other partitions are leased already, or are there to be: what is
                 // wrong with one is told when they are out.
                 Err(error) => self.keep_pending(error),
             }
-            if found.len() >= max {
+            if gathered.is_full(wanted) {
                 break;
             }
         }
@@ -135,19 +53,19 @@ impl Consumer {
     fn take_from(
         &self,
         partition: &Partition,
-        batch: u16,
-        max: usize,
-        found: &mut Vec<Delivery>,
+        wanted: &Wanted,
+        gathered: &mut Gathered,
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
-        let lease = group.config.lease;
+        let lease = wanted.lease;
         let mut look_ahead = group.topic.has_priorities();
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
             let mut filled = Filled::default();
+            let (before, chunk) = (gathered.found.len(), gathered.chunk(wanted));
             let looked = group.with_window(number, |window| {
-                if self.is_closed() {
+                if !self.hands_out() {
                     // Closing returns the leases under this lock: later ones nobody would.
                     return None;
                 }
@@ -157,10 +75,10 @@ impl Consumer {
                 };
                 let expired = window.expire(&group.policy, now).dying;
                 let ask = Ask {
-                    wanted: max - found.len(),
+                    wanted: chunk,
                     due_ms: now.boot_ms + lease.as_millis() as u64,
                     slot: self.slot,
-                    batch,
+                    batch: wanted.batch,
                     now,
                     look_ahead,
                 };
@@ -176,8 +94,11 @@ impl Consumer {
                 return Ok(None);
             };
             let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
-            filled.late |=
-                self.deliver(partition, &filled.taken, looked.epoch, deadline_ns, found)?;
+            let found = &mut gathered.found;
+            let late = self.deliver(partition, &filled.taken, looked.epoch, deadline_ns, found);
+            // Also of those before one that failed.
+            self.fit(wanted, gathered, before);
+            filled.late |= late?;
             group.remember_expired(number, &looked.expired);
             for offset in filled.dying {
                 group.remember_late(number, offset);
@@ -198,14 +119,16 @@ impl Consumer {
                     // What was found can be settled, and then there is room (P5).
                     Err(error)
                         if error.kind() == ErrorKind::DiskFull
-                            && (look_ahead || !found.is_empty()) =>
+                            && (look_ahead || !gathered.found.is_empty()) =>
                     {
                         false
                     }
                     grown => grown?,
                 },
             };
-            if found.len() >= max || (!more && !look_ahead) {
+            // With a limit in bytes as many were taken as seemed to fit.
+            let more = more || (wanted.bytes.is_some() && filled.taken.len() == chunk);
+            if gathered.is_full(wanted) || (!more && !look_ahead) {
                 return Ok(looked.next_due);
             }
             // Where it cannot look further ahead it takes what it has seen.
@@ -246,6 +169,7 @@ impl Consumer {
                         attempt,
                         epoch,
                         deadline_ns,
+                        held: None,
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Damaged => {

@@ -13,7 +13,7 @@ impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
     /// [`ErrorKind::StaleReceipt`]; the others are settled all the same.
     pub fn ack(&self, receipts: &[Receipt]) -> Result<()> {
-        self.settle(receipts, "", |window, receipt| {
+        self.end(receipts, "", |window, receipt| {
             window.ack(receipt.id.offset, receipt.attempt)
         })
     }
@@ -34,7 +34,7 @@ impl Consumer {
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let delay = delay.map(|delay| delay.as_millis() as u64);
         let reason = error.unwrap_or("nack without an error text");
-        self.settle(receipts, reason, |window, receipt| {
+        let done = self.end(receipts, reason, |window, receipt| {
             window.nack(
                 policy,
                 (receipt.id.offset, receipt.attempt),
@@ -42,29 +42,15 @@ impl Consumer {
                 now,
                 wall,
             )
-        })
+        });
+        self.stir_watch();
+        done
     }
 
     /// Hands the messages back, uncounted; they are ready at once.
     pub fn release(&self, receipts: &[Receipt]) -> Result<()> {
-        self.settle(receipts, "", |window, receipt| {
+        self.end(receipts, "", |window, receipt| {
             window.release(receipt.id.offset, receipt.attempt)
-        })
-    }
-
-    /// The leases end `lease` from now on.
-    pub fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<()> {
-        if lease.is_zero() || lease > crate::options::TIME_MAX {
-            let message = format!("lease is {lease:?}; expected more than 0, at most 365 days");
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
-        let now = self.group.topic.store.env.clock.boot_ms();
-        let due = now + (lease.as_millis() as u64).max(1);
-        self.settle(receipts, "", |window, receipt| {
-            if self.is_closed() {
-                return Settled::Stale;
-            }
-            window.extend(receipt.id.offset, receipt.attempt, due, self.slot)
         })
     }
 
@@ -72,13 +58,28 @@ impl Consumer {
     pub fn dead_letter(&self, receipts: &[Receipt], reason: &str) -> Result<()> {
         let clock = &self.group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
-        self.settle(receipts, reason, |window, receipt| {
+        self.end(receipts, reason, |window, receipt| {
             window.give_up(receipt.id.offset, receipt.attempt, now, wall)
         })
     }
 
+    /// Settles, and tells who keeps account of what is out.
+    fn end(
+        &self,
+        receipts: &[Receipt],
+        reason: &str,
+        one: impl Fn(&Window, &Receipt) -> Settled,
+    ) -> Result<()> {
+        let done = self.settle(receipts, reason, one);
+        if let Some(leases) = &self.leases {
+            leases.forget(receipts);
+        }
+        self.tell_drain();
+        done
+    }
+
     /// One lock for each partition that the receipts name.
-    fn settle(
+    pub(super) fn settle(
         &self,
         receipts: &[Receipt],
         reason: &str,
@@ -144,8 +145,9 @@ fn settle_in<'a>(
     one: &impl Fn(&Window, &Receipt) -> Settled,
     stale: &mut Vec<usize>,
 ) -> Result<Vec<u64>> {
-    let mut dying = Vec::new();
+    let (mut dying, log) = (Vec::new(), &group.topic.partitions[partition as usize]);
     let ready = group.with_window(partition, |window| {
+        let full = window.is_full(window.cursor().offset);
         for (place, receipt) in receipts {
             let current = receipt.epoch == group.mark(window.epoch());
             match if current {
@@ -158,7 +160,12 @@ fn settle_in<'a>(
                 Settled::Stale => stale.push(place),
             }
         }
-        window.counter(Counter::Ready)
+        let mut ready = window.counter(Counter::Ready);
+        if full && !window.is_full(window.cursor().offset) {
+            // What was never looked at waited for room in the window.
+            ready += log.next_offset().saturating_sub(window.cursor().offset);
+        }
+        ready
     })?;
     if ready > 0 {
         group.wake(u32::try_from(ready).unwrap_or(u32::MAX));

@@ -267,11 +267,13 @@ fn wake_topic(store: &Weak<StoreInner>, head: &crate::shm::Region, uid: u64, cou
     let readers = head.word32(words::EVENT);
     EventCount::notify(readers, u32::MAX);
     let mut asleep = EventCount::has_sleepers(readers);
-    let groups = store.upgrade().map(|store| store.control.groups_of(uid));
-    for group in groups.and_then(Result::ok).unwrap_or_default() {
-        let event = group.head.word32(words::EVENT);
-        EventCount::notify(event, count);
-        asleep |= EventCount::has_sleepers(event);
+    if let Some(store) = store.upgrade() {
+        for group in store.control.groups_of(uid).unwrap_or_default() {
+            let event = group.head.word32(words::EVENT);
+            EventCount::notify(event, count);
+            asleep |= EventCount::has_sleepers(event);
+            store.control.ring(&group.head);
+        }
     }
     if asleep {
         EventCount::prepare(flag);

@@ -28,6 +28,14 @@ impl Consumer {
 
     /// Damage of which nobody was told yet.
     pub(super) fn untold_damage(&self) -> Option<Error> {
+        let told = self.take_damage();
+        if told.is_some() {
+            self.force_readable();
+        }
+        told
+    }
+
+    fn take_damage(&self) -> Option<Error> {
         self.untold(|untold| {
             let next = untold.damage.pop_front();
             if next.is_some() || untold.more == 0 {
@@ -44,11 +52,27 @@ impl Consumer {
 
     /// Anything that was not told yet.
     pub(crate) fn pending(&self) -> Option<Error> {
-        self.untold_damage()
-            .or_else(|| self.untold(|untold| untold.other.take()))
+        let told = self
+            .take_damage()
+            .or_else(|| self.untold(|untold| untold.other.take()));
+        let told = told.or_else(|| self.watch.get()?.take_failed());
+        if told.is_some() {
+            self.force_readable();
+        }
+        told
     }
 
-    /// To be told later.
+    /// Whether there is anything to tell, but for what its descriptor's looks met.
+    pub(super) fn has_untold(&self) -> bool {
+        self.untold(|untold| untold.more > 0 || !untold.damage.is_empty() || untold.other.is_some())
+    }
+
+    /// Whether there is anything to tell.
+    pub(super) fn has_pending(&self) -> bool {
+        self.has_untold() || self.watch.get().is_some_and(|watch| watch.has_failed())
+    }
+
+    /// To be told later. Its descriptor is readable until it is.
     pub(super) fn keep_pending(&self, error: Error) {
         self.untold(|untold| {
             if error.kind() != ErrorKind::Damaged {
@@ -59,5 +83,6 @@ impl Consumer {
                 untold.more += 1;
             }
         });
+        self.force_readable();
     }
 }

@@ -18,10 +18,21 @@ impl GroupInner {
         partition: u32,
         work: impl FnOnce(&mut Window) -> T,
     ) -> Result<T> {
+        self.with_window_within(partition, self.topic.store.env.lock_timeout, work)
+    }
+
+    /// As `with_window`, waiting no longer than this for a live holder.
+    #[inline]
+    pub(super) fn with_window_within<T>(
+        &self,
+        partition: u32,
+        patience: Duration,
+        work: impl FnOnce(&mut Window) -> T,
+    ) -> Result<T> {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
         }
-        self.hold_window(partition, self.topic.store.env.lock_timeout, work)
+        self.hold_window(partition, patience, work)
     }
 
     /// As `with_window`, with another patience, and only where the window was used in this life: in

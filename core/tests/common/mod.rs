@@ -41,7 +41,7 @@ pub fn consumer(topic: &Topic, group: &str, ordering: Ordering, max_attempts: u3
     };
     let options = ConsumerOptions {
         group: group_options,
-        name: None,
+        ..ConsumerOptions::default()
     };
     topic.consumer(group, &options).expect("consumer")
 }

@@ -78,6 +78,7 @@ impl Made {
             let options = ConsumerOptions {
                 group: options,
                 name: Some("worker".to_owned()),
+                ..ConsumerOptions::default()
             };
             let worker = topic.consumer(group, &options).unwrap();
             let batch = worker.receive(20, NOW).unwrap();

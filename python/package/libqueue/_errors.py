@@ -19,6 +19,13 @@ class InvalidArgument(Error, ValueError):
     """An argument is outside of what the call takes."""
 
     kind = 1
+    refused: list[Delivery]
+    """Of `extend`: deliveries whose lease would end after `max_lease`; all others were extended."""
+
+    def __init__(self, *args: object) -> None:
+        """Make one with nothing in `refused`."""
+        super().__init__(*args)
+        self.refused = []
 
 
 class InvalidName(Error, ValueError):
@@ -105,11 +112,14 @@ class StaleReceipt(Error):
     kind = 15
     stale: list[Delivery]
     """The deliveries of the call that were not settled; all others were."""
+    refused: list[Delivery]
+    """Of `extend`: deliveries whose lease would end after `max_lease`, besides."""
 
     def __init__(self, *args: object) -> None:
-        """Make one with nothing in `stale`."""
+        """Make one with nothing in `stale` and `refused`."""
         super().__init__(*args)
         self.stale = []
+        self.refused = []
 
 
 class Full(Error, BlockingIOError):

@@ -1,11 +1,11 @@
 """Stores, topics, consumers and readers of libqueue."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypedDict, final
+from typing import Any, Literal, TypedDict, final
 
 from typing_extensions import Buffer, Self, Unpack
 
@@ -20,6 +20,7 @@ __all__ = [
     "Reader",
     "Store",
     "Topic",
+    "_Receiving",
     "__version__",
     "dump",
     "open",
@@ -35,6 +36,7 @@ _Start = Literal["earliest", "latest"] | int | datetime
 class _GroupOptions(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
     lease: float
+    max_lease: float | None
     max_attempts: int
     backoff: tuple[float, float, float]
     dead_letter_topic: str | None
@@ -120,6 +122,7 @@ class _TopicConfig(TypedDict):
 class _GroupConfig(TypedDict):
     ordering: Literal["key", "partition", "none"]
     lease: float
+    max_lease: float | None
     max_attempts: int
     backoff: tuple[float, float, float]
     dead_letter_topic: str | None
@@ -310,13 +313,20 @@ class Topic:
     def sync(self) -> None:
         """Put everything sent to the topic on disk."""
     def consumer(
-        self, group: str, *, name: str | None = None, **config: Unpack[_GroupOptions]
+        self,
+        group: str,
+        *,
+        name: str | None = None,
+        consumer_lease: float | None = None,
+        auto_extend: bool = False,
+        **config: Unpack[_GroupOptions],
     ) -> Consumer:
         """Open a consumer of a group, which is created where there is none.
 
         `name` is shown in dead letters. The configuration of the group: `ordering` is `"key"` (a
         message waits for the earlier ones of its key), `"partition"` (for all of its partition) or
-        `"none"`; `lease` in seconds (30) is how long a message is handed out for; `max_attempts`
+        `"none"`; `lease` in seconds (30) is how long a message is handed out for; `max_lease`
+        (None: no bound) is how long it may be leased in total, extensions included; `max_attempts`
         (5) is after how many failures it becomes a dead letter; `backoff` (1.0, 300.0, 2.0) is the
         first wait, the longest, and the factor; `dead_letter_topic` is `TOPIC.GROUP.dlq` by default
         and `None` drops; `on_expired` says whether what nobody was handed in time is settled
@@ -324,6 +334,11 @@ class Topic:
         (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
         message. An existing group keeps its stored configuration: an argument that contradicts it
         raises `ConfigMismatch`.
+
+        `consumer_lease` in seconds takes the place of the group's lease for what this consumer
+        receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
+        as the `Delivery` lives and is not settled, at most for `max_lease` in total: a handler that
+        hangs keeps its message until then.
 
             with topic.consumer("billing", lease=60.0) as consumer:
                 for delivery in consumer:
@@ -426,21 +441,81 @@ class Consumer:
     """One worker of a group. Made by `Topic.consumer`. May be used from several threads.
 
     A context manager: leaving it hands its leases back. Iterating waits for messages, answers
-    Ctrl-C, and ends only when the consumer is closed.
+    Ctrl-C, and ends only when the consumer is closed or drained. Under asyncio the same object:
+
+        async with topic.consumer("billing") as consumer:
+            async for delivery in consumer:
+                with delivery:
+                    await charge(delivery.payload)
     """
 
+    @property
+    def closed(self) -> bool:
+        """Whether it hands out nothing more: closed or draining."""
     @property
     def group(self) -> str:
         """The group's name."""
     @property
     def name(self) -> str:
         """The consumer's name."""
-    def receive(self, max_messages: int = 1, timeout: float | None = None) -> list[Delivery]:
+    def receive(
+        self,
+        max_messages: int = 1,
+        timeout: float | None = None,
+        *,
+        min_messages: int = 1,
+        max_bytes: int | None = None,
+        lease: float | None = None,
+    ) -> list[Delivery]:
         """Return up to `max_messages`, waiting for the first at most `timeout` seconds.
 
         `None` waits for ever, 0 does not wait; empty after the timeout. Each message is leased from
-        now on. Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was
-        sent; it is settled, and the next call goes on behind it.
+        now on, for `lease` seconds where given, else for the consumer's or the group's lease.
+        Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was sent; it is
+        settled, and the next call goes on behind it.
+
+        With `min_messages` it waits for so many, at most for the timeout, which then must be given;
+        then what there is is returned. `max_bytes` bounds the keys, headers and payloads together;
+        the first message is returned whatever its size.
+        """
+    def receive_async(
+        self,
+        max_messages: int = 1,
+        timeout: float | None = None,
+        *,
+        min_messages: int = 1,
+        max_bytes: int | None = None,
+        lease: float | None = None,
+    ) -> Coroutine[Any, Any, list[Delivery]]:
+        """Receive as `receive` does, with an asyncio event loop that waits.
+
+            batch = await consumer.receive_async(max_messages=100, timeout=1.0)
+
+        May be cancelled: no message is lost by it, and none is charged. Settling is a plain call.
+        """
+    def _receiving(
+        self,
+        max_messages: int = 1,
+        timeout: float | None = None,
+        *,
+        min_messages: int = 1,
+        max_bytes: int | None = None,
+        lease: float | None = None,
+    ) -> _Receiving:
+        """Begin a receive call that an event loop drives."""
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while `receive` may return something.
+
+        For `select`, `poll`, `epoll` and event loops; not readable while nothing may come. When it
+        is readable, receive with a timeout of 0: another consumer may have been faster. A receive
+        that empties the group makes it unreadable. It belongs to the consumer: do not read or close
+        it.
+
+            selector.register(consumer, selectors.EVENT_READ)
+            while selector.select():
+                for delivery in consumer.receive(100, timeout=0):
+                    with delivery:
+                        print(delivery.payload)
         """
     def ack(self, deliveries: Delivery | Iterable[Delivery]) -> None:
         """Acknowledge: the messages are done.
@@ -462,9 +537,23 @@ class Consumer:
     def release(self, deliveries: Delivery | Iterable[Delivery]) -> None:
         """Hand the messages back, uncounted; they are ready at once."""
     def extend(self, deliveries: Delivery | Iterable[Delivery], seconds: float) -> None:
-        """Let the leases end so many seconds from now."""
+        """Let the leases end so many seconds from now.
+
+        Raises `InvalidArgument` whose `refused` lists those whose lease would end after the group's
+        `max_lease`; all others are extended.
+        """
     def dead_letter(self, deliveries: Delivery | Iterable[Delivery], reason: str) -> None:
         """Give up on the messages now: they become dead letters."""
+    def drain(self, timeout: float | None = None) -> None:
+        """Hand out nothing more, and wait until all that this consumer has out is settled.
+
+        From here on `receive` raises `Closed`, and iterations end; settling goes on. Raises
+        `Timeout` after `timeout` seconds (`None`: waits for ever) if some messages are still out;
+        `close` hands those back, uncounted. Answers Ctrl-C. Draining is final: close the consumer
+        afterwards.
+        """
+    def drain_async(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Drain as `drain` does; handlers in the asyncio event loop go on."""
     def close(self) -> None:
         """Hand all leases back, uncounted. Closing twice is fine."""
     def __iter__(self) -> Self: ...
@@ -476,6 +565,26 @@ class Consumer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, Delivery]: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Coroutine[Any, Any, None]: ...
+
+@final
+class _Receiving:
+    """A receive call that an event loop drives; see `libqueue._aio`."""
+
+    def poll(self) -> list[Delivery] | None:
+        """Go on without waiting; None while it is to go on."""
+    def poll_within(self) -> float:
+        """Seconds after which to poll at the latest."""
+    def close(self) -> None:
+        """Hand back what was gathered and not returned, uncounted."""
 
 @final
 class ReadMessage:
@@ -559,7 +668,7 @@ class Delivery:
     def deadline(self) -> float:
         """When the lease ends, in seconds since the epoch, if the wall clock does not jump.
 
-        As it was when the message was handed out: `extend` does not change it.
+        Follows what extends the lease in this process.
         """
     @property
     def deadline_ns(self) -> int:

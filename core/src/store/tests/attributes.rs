@@ -43,7 +43,10 @@ impl Scene {
     }
 
     fn group(&self, group: GroupOptions) -> Consumer {
-        let with = ConsumerOptions { group, name: None };
+        let with = ConsumerOptions {
+            group,
+            ..ConsumerOptions::default()
+        };
         self.topic.consumer("g", &with).expect("consumer")
     }
 

@@ -54,7 +54,10 @@ impl Timed {
             max_attempts: Some(2),
             ..GroupOptions::default()
         };
-        let with = ConsumerOptions { group, name: None };
+        let with = ConsumerOptions {
+            group,
+            ..ConsumerOptions::default()
+        };
         let consumer = topic.consumer("g", &with).expect("consumer");
         let group = topic.group("g").expect("group");
         Self {

@@ -159,7 +159,10 @@ fn p6_p13_a_damaged_window_takes_no_message_of_another_partition() {
         backoff: Some(fail_at_once),
         ..GroupOptions::default()
     };
-    let with = ConsumerOptions { group, name: None };
+    let with = ConsumerOptions {
+        group,
+        ..ConsumerOptions::default()
+    };
     {
         let store = Store::open(folder.path(), options()).expect("open");
         let topic = topic_of(&store, 2);

@@ -38,7 +38,7 @@ fn consumer(topic: &Topic, group: &str, max_attempts: u32) -> Consumer {
     };
     let options = ConsumerOptions {
         group: group_options,
-        name: None,
+        ..ConsumerOptions::default()
     };
     topic.consumer(group, &options).expect("consumer")
 }

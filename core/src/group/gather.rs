@@ -1,0 +1,60 @@
+//! What a receive call gathers before it hands anything on: messages that nobody was told of yet.
+//!
+//! They are leased with the batch number [`GATHERED`]: of a consumer that dies meanwhile none is
+//! charged (P10). When they are handed on the lease begins anew, with the batch's own number; what
+//! is not handed on is taken back as if it had never been leased.
+
+use super::settle::Settled;
+use super::window::{Counter, Window};
+use crate::format::window::state;
+
+/// The batch number of what was gathered and not handed on. No batch has it.
+pub const GATHERED: u16 = 0;
+
+impl Window {
+    /// The lease begins anew: of a gathered message that is handed on, or has to wait for others.
+    pub fn lease_anew(
+        &self,
+        (offset, attempt): (u64, u32),
+        due_ms: u64,
+        consumer: u16,
+        batch: u16,
+    ) -> Settled {
+        let done = self.extend(offset, attempt, due_ms, consumer);
+        if done == Settled::Done {
+            self.entries.set_batch(self.index(offset), batch);
+        }
+        done
+    }
+
+    /// Takes a hand-out back that nobody learned of: not even the attempt stays counted. One that
+    /// ended meanwhile, by its lease or by a seek, is left as it is.
+    pub fn take_back(&self, offset: u64, attempt: u32) -> Settled {
+        let found = self.find(offset, attempt);
+        let Some(index) = found.filter(|index| self.entries.state(*index) == state::LEASED) else {
+            return Settled::Stale;
+        };
+        self.unhook(index);
+        // Before the state: a death between the two leaves a lease, which comes back.
+        self.entries.uncount_attempt(index);
+        self.count(Counter::Delivered, -1);
+        if attempt > 1 {
+            self.count(Counter::Redelivered, -1);
+        }
+        self.make_ready(index);
+        Settled::Done
+    }
+
+    /// Whether this hand-out is the message's last one, and the message not settled.
+    pub fn is_current(&self, offset: u64, attempt: u32) -> bool {
+        self.find(offset, attempt).is_some()
+    }
+
+    /// How many messages a consumer has leases of that last beyond now.
+    pub fn leased_to(&self, consumer: u16, now_ms: u64) -> usize {
+        let mine = |index: u32| {
+            self.entries.consumer(index) == consumer && self.entries.due_ms(index) > now_ms
+        };
+        self.leases(mine).len()
+    }
+}

@@ -1,0 +1,386 @@
+//! A receive call from its options to its batch: gathering, waiting, handing on.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::consumer::Consumer;
+use super::delivery::Delivery;
+use super::group::GroupInner;
+use super::receive_options::ReceiveOptions;
+use crate::error::Result;
+use crate::format::control::block as words;
+use crate::group::{GATHERED, Settled};
+use crate::shm::EventCount;
+
+/// The beat at which a sleeper looks for the dead and for what fell due.
+const BEAT: Duration = Duration::from_millis(50);
+/// How often a receive that finds nothing looks for the dead, in ms.
+const PROBE_MS: u64 = 20;
+const SPINS: u32 = 200;
+/// How many messages are taken at a time while nothing is known of their size.
+const FIRST_CHUNK: usize = 8;
+
+/// A receive call in steps, for those who wait elsewhere, as event loops do: made by
+/// [`Consumer::receiving`], driven by [`Consumer::gather`]. Dropping it hands back what it gathered
+/// and did not return, as if it had never been handed out.
+pub struct Receiving {
+    pub(super) wanted: Wanted,
+    pub(super) gathered: Gathered,
+    deadline: Option<Instant>,
+    leased_ms: u64,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    most: usize,
+    least: usize,
+    pub(super) bytes: Option<u64>,
+    pub(super) lease: Duration,
+    pub(super) batch: u16,
+}
+
+/// What there is of it.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) found: Vec<Delivery>,
+    bytes: u64,
+    /// The next message would not fit.
+    full: bool,
+}
+
+impl Gathered {
+    pub(super) fn is_full(&self, wanted: &Wanted) -> bool {
+        self.full || self.found.len() >= wanted.most
+    }
+
+    /// How many messages to take next: with a limit in bytes about as many as fit.
+    pub(super) fn chunk(&self, wanted: &Wanted) -> usize {
+        let (count, rest) = (self.found.len(), wanted.most - self.found.len());
+        let Some(most) = wanted.bytes else {
+            return rest;
+        };
+        if count == 0 {
+            return rest.min(FIRST_CHUNK);
+        }
+        let each = (self.bytes / count as u64).max(1);
+        let fit = most.saturating_sub(self.bytes) / each;
+        rest.min(usize::try_from(fit).unwrap_or(rest).max(1))
+    }
+}
+
+impl Receiving {
+    /// After how long to go on with it at the latest, whatever comes: half of the lease, once there
+    /// is something that waits for the rest of its batch.
+    #[must_use]
+    pub fn poll_within(&self) -> Option<Duration> {
+        (!self.gathered.found.is_empty()).then(|| self.wanted.lease / 2)
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.gathered.found));
+    }
+}
+
+fn bytes_of(delivery: &Delivery) -> u64 {
+    let record = &delivery.message.record;
+    let key = record.key().map_or(0, <[u8]>::len);
+    (key + record.headers_block().len() + record.payload().len()) as u64
+}
+
+/// Takes hand-outs back that nobody was told of. In a child of a fork they are the parent's.
+fn give_back(unseen: Vec<Delivery>) {
+    let Some(group) = unseen.first().map(|delivery| delivery.group.clone()) else {
+        return;
+    };
+    if group.topic.store.check_open().is_err() {
+        return;
+    }
+    let mut count = 0;
+    let _ = each_partition(&group, &unseen, |window, delivery| {
+        if window.take_back(delivery.offset(), delivery.attempt) == Settled::Done {
+            count += 1;
+        }
+    });
+    if count > 0 {
+        group.wake(count);
+    }
+}
+
+/// Shows those whose epoch is still the window's, with one lock for each partition.
+fn each_partition(
+    group: &GroupInner,
+    deliveries: &[Delivery],
+    mut one: impl FnMut(&crate::group::Window, &Delivery),
+) -> Result<()> {
+    let mut numbers: Vec<u32> = deliveries.iter().map(|d| d.partition).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut done = Ok(());
+    for number in numbers {
+        let held = group.with_window(number, |window| {
+            let epoch = group.mark(window.epoch());
+            let mine = deliveries.iter().filter(|d| d.partition == number);
+            mine.filter(|d| d.epoch == epoch)
+                .for_each(|d| one(window, d));
+        });
+        done = done.and(held);
+    }
+    done
+}
+
+impl Consumer {
+    /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
+    /// at all). Empty after the timeout. Each is leased from now on. Each damaged message is
+    /// settled, and raised once, by the next call if this one returns others (P3).
+    pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
+        self.receive_with(&ReceiveOptions {
+            max_messages: max,
+            timeout,
+            ..ReceiveOptions::default()
+        })
+    }
+
+    /// As [`Consumer::receive`], with all that can be asked for; see [`ReceiveOptions`].
+    pub fn receive_with(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
+        let mut receiving = self.receiving(options)?;
+        let batch = self.gather(&mut receiving, None)?;
+        Ok(batch.unwrap_or_default())
+    }
+
+    /// Begins a receive call that is driven by [`Consumer::gather`]. Its timeout runs from now on.
+    pub fn receiving(&self, options: &ReceiveOptions) -> Result<Receiving> {
+        options.check()?;
+        let lease = match options.lease {
+            None => self.lease.unwrap_or(self.group.config.lease),
+            Some(lease) => self.group.allowed_lease(lease)?,
+        };
+        let several = options.min_messages > 1;
+        Ok(Receiving {
+            wanted: Wanted {
+                most: options.max_messages,
+                least: options.min_messages,
+                bytes: options.max_bytes,
+                lease,
+                batch: if several { GATHERED } else { self.next_batch() },
+            },
+            gathered: Gathered::default(),
+            deadline: options
+                .timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
+            leased_ms: 0,
+        })
+    }
+
+    /// Goes on with a receive call for at most `wait` (`None`: until it is done; zero: not at
+    /// all). The batch once it is done, also by its timeout, which may leave it empty; `None` if it
+    /// is to go on. A call that is done is not to be gone on with.
+    pub fn gather(
+        &self,
+        receiving: &mut Receiving,
+        wait: Option<Duration>,
+    ) -> Result<Option<Vec<Delivery>>> {
+        let nothing = |done: &Result<Option<Vec<Delivery>>>| match done {
+            Ok(batch) => batch.as_ref().is_none_or(Vec::is_empty),
+            Err(_) => false,
+        };
+        let done = self.gather_now(receiving, wait);
+        let Some(print) = self.tell_watch(nothing(&done)) else {
+            return done;
+        };
+        let again = self.gather_now(receiving, Some(Duration::ZERO));
+        if nothing(&again) {
+            self.tell_watch_in_vain(print);
+        } else {
+            self.tell_watch(false);
+        }
+        again
+    }
+
+    fn gather_now(
+        &self,
+        receiving: &mut Receiving,
+        wait: Option<Duration>,
+    ) -> Result<Option<Vec<Delivery>>> {
+        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        let store = &self.group.topic.store;
+        if receiving.gathered.found.is_empty()
+            && let Some(error) = self.untold_damage()
+        {
+            return Err(error);
+        }
+        loop {
+            self.check_hands_out()?;
+            self.take(receiving)?;
+            if let Some(batch) = self.complete(receiving)? {
+                return Ok(Some(batch));
+            }
+            if self.has_pending() {
+                // What was gathered first; the next call tells.
+                let batch = self.hand_on(receiving)?;
+                if !batch.is_empty() {
+                    return Ok(Some(batch));
+                }
+                if let Some(error) = self.pending() {
+                    return Err(error);
+                }
+            }
+            // Its own leases at once; housekeeping cleans up the rest: this group does not wait for
+            // what that has to wait for (P10, P13).
+            store.notice_dead(PROBE_MS, &self.group);
+            let mut freed = false;
+            for partition in &self.group.topic.partitions {
+                freed |= partition.tend_large()?;
+            }
+            if freed {
+                continue;
+            }
+            let now = Instant::now();
+            if receiving.deadline.is_some_and(|deadline| now >= deadline) {
+                return self.hand_on(receiving).map(Some);
+            }
+            self.keep_leased(receiving)?;
+            if until.is_some_and(|until| now >= until) {
+                return Ok(None);
+            }
+            if self.spin() {
+                continue;
+            }
+            let group_event = self.group.block.head.word32(words::EVENT);
+            // The sleeper before the flag that says that there are any: who sees the flag sees it.
+            let token = EventCount::prepare(group_event);
+            EventCount::prepare(self.group.topic.block.head.word32(words::GROUPS_EVENT));
+            let due = self.take(receiving)?;
+            if let Some(batch) = self.complete(receiving)? {
+                return Ok(Some(batch));
+            }
+            let ends = [receiving.deadline, until].into_iter().flatten().min();
+            let left = ends.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
+            let due = due.map_or(BEAT, |at| {
+                Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
+            });
+            let renew = receiving.poll_within().unwrap_or(BEAT);
+            EventCount::wait(group_event, token, BEAT.min(left).min(due).min(renew));
+        }
+    }
+
+    /// The batch, if it need not wait for more.
+    fn complete(&self, receiving: &mut Receiving) -> Result<Option<Vec<Delivery>>> {
+        let (wanted, gathered) = (&receiving.wanted, &receiving.gathered);
+        if gathered.found.len() < wanted.least && !gathered.is_full(wanted) {
+            return Ok(None);
+        }
+        let batch = self.hand_on(receiving)?;
+        // All that was gathered may be gone by a seek.
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// From here on the messages are the caller's. Leases of those that waited begin now (P9).
+    fn hand_on(&self, receiving: &mut Receiving) -> Result<Vec<Delivery>> {
+        let mut found = std::mem::take(&mut receiving.gathered.found);
+        receiving.gathered = Gathered::default();
+        if receiving.wanted.batch == GATHERED && !found.is_empty() {
+            let batch = self.next_batch();
+            if let Err(error) = self.lease_anew(&mut found, receiving.wanted.lease, batch) {
+                // They come back uncounted, when the lease ends at the latest.
+                give_back(found);
+                return Err(error);
+            }
+        }
+        if let Some(leases) = self.leases.as_ref().filter(|_| !found.is_empty()) {
+            let now = self.group.topic.store.env.clock.boot_ms();
+            leases.hand_out(&mut found, now, receiving.wanted.lease);
+        }
+        Ok(found)
+    }
+
+    /// What waits for the rest of its batch does not lose its lease by that.
+    fn keep_leased(&self, receiving: &mut Receiving) -> Result<()> {
+        let (now, lease) = (
+            self.group.topic.store.env.clock.boot_ms(),
+            receiving.wanted.lease,
+        );
+        let found = &mut receiving.gathered.found;
+        let half = (lease.as_millis() / 2) as u64;
+        if found.is_empty() {
+            receiving.leased_ms = now;
+        } else if now.saturating_sub(receiving.leased_ms) >= half {
+            receiving.leased_ms = now;
+            self.lease_anew(found, lease, GATHERED)?;
+        }
+        Ok(())
+    }
+
+    /// Leases anew, and leaves those out whose hand-out is not the last one any more.
+    fn lease_anew(&self, found: &mut Vec<Delivery>, lease: Duration, batch: u16) -> Result<()> {
+        let clock = &self.group.topic.store.env.clock;
+        let deadline_ns = clock.wall_ns().saturating_add(lease.as_nanos() as i64);
+        let due = clock.boot_ms() + lease.as_millis() as u64;
+        let mut kept = std::collections::HashSet::new();
+        each_partition(&self.group, found, |window, delivery| {
+            // What a close gave back is not leased to nobody.
+            if self.is_closed() {
+                return;
+            }
+            let hand_out = (delivery.offset(), delivery.attempt);
+            if window.lease_anew(hand_out, due, self.slot, batch) == Settled::Done {
+                kept.insert((delivery.partition, delivery.offset()));
+            }
+        })?;
+        self.check()?;
+        found.retain(|delivery| kept.contains(&(delivery.partition, delivery.offset())));
+        for delivery in found {
+            delivery.deadline_ns = deadline_ns;
+        }
+        Ok(())
+    }
+
+    /// A number for a batch; not that of what is only gathered.
+    fn next_batch(&self) -> u16 {
+        loop {
+            let batch = self.batch.fetch_add(1, Ordering::Relaxed);
+            if batch != GATHERED {
+                return batch;
+            }
+        }
+    }
+
+    /// Looks for a moment whether something is sent; whether it was.
+    fn spin(&self) -> bool {
+        let sent = || {
+            let partitions = self.group.topic.partitions.iter();
+            partitions
+                .map(|p| p.next_offset())
+                .fold(0, u64::wrapping_add)
+        };
+        let before = sent();
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+            if sent() != before {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// After messages of a partition were taken: counts their bytes, and takes back those that are
+    /// too many.
+    pub(super) fn fit(&self, wanted: &Wanted, gathered: &mut Gathered, from: usize) {
+        let Some(most) = wanted.bytes else {
+            return;
+        };
+        let mut fit = from;
+        while fit < gathered.found.len() {
+            let bytes = bytes_of(&gathered.found[fit]);
+            if fit > 0 && gathered.bytes.saturating_add(bytes) > most {
+                break;
+            }
+            gathered.bytes = gathered.bytes.saturating_add(bytes);
+            fit += 1;
+        }
+        gathered.full = gathered.bytes >= most || fit < gathered.found.len();
+        give_back(gathered.found.split_off(fit));
+    }
+}
