@@ -50,6 +50,7 @@ pub use options::{
     StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
-    Consumer, ConsumerOptions, DeadLetterEntry, Delivery, Group, GroupStats, Message, MessageId,
-    PartitionStats, ReadMessage, Reader, Receipt, Store, StoreStats, Topic, TopicStats,
+    Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
+    Message, MessageId, PartitionStats, ReadMessage, Reader, Receipt, Store, StoreStats, Topic,
+    TopicStats,
 };

@@ -19,6 +19,7 @@ mod restore;
 mod settle;
 mod sync;
 mod take;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod wheel;

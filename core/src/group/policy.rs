@@ -11,6 +11,10 @@ pub struct Policy {
     pub backoff: Backoff,
     /// Whether messages of a key wait for each other.
     pub by_key: bool,
+    /// How long a message is handed out for, in ms.
+    pub lease_ms: u64,
+    /// Nothing is handed out.
+    pub paused: bool,
 }
 
 impl Policy {
@@ -22,6 +26,8 @@ impl Policy {
             max_attempts: config.max_attempts,
             backoff: config.backoff,
             by_key,
+            lease_ms: config.lease.as_millis() as u64,
+            paused: false,
         }
     }
 

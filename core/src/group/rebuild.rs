@@ -44,7 +44,10 @@ impl Window {
         self.set_cursor(Cursor::at_offset(self.next()));
         if life != Life::Same {
             let all = self.leases(|_| true);
+            // The slots in them are those of consumers that are gone with their life.
+            let table = self.tally.detach();
             self.return_leases(policy, &all, Some(started), now_ms, wall_ms);
+            self.tally.attach(table);
         }
     }
 

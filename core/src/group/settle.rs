@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::policy::Policy;
 use super::take::Returned;
+use super::tally::Tallied;
 use super::window::{Counter, Window};
 use crate::format::window::state;
 
@@ -37,6 +38,15 @@ impl Window {
         );
         let same = entries.is_of(index, offset) && entries.attempts(index) == attempt;
         (waiting && same && attempt > 0).then_some(index)
+    }
+
+    /// Counts what became of a hand-out in its consumer's hands. Of a lease that ran out that was
+    /// told already, and another consumer may have the slot by now.
+    #[inline]
+    fn tally_lease(&self, index: u32, what: Tallied) {
+        if self.entries.state(index) == state::LEASED {
+            self.tally.count(self.entries.consumer(index), what);
+        }
     }
 
     /// Takes the entry out of whatever it hangs in.
@@ -82,6 +92,7 @@ impl Window {
         let Some(index) = self.find(offset, attempt) else {
             return Settled::Stale;
         };
+        self.tally_lease(index, Tallied::Acked);
         self.unhook(index);
         self.count(Counter::Acked, 1);
         self.finish(index);
@@ -149,6 +160,7 @@ impl Window {
         let Some(index) = self.find(offset, attempt) else {
             return Settled::Stale;
         };
+        self.tally_lease(index, Tallied::Failed);
         self.unhook(index);
         if self.entries.first_failed_ms(index) == 0 {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
@@ -240,6 +252,12 @@ impl Window {
             })
             .map(|(_, index)| index)
             .collect()
+    }
+
+    /// For each message that is handed out now the slot of its consumer.
+    pub fn lease_holders(&self) -> impl Iterator<Item = u16> {
+        let leases = self.leases(|_| true);
+        leases.into_iter().map(|index| self.entries.consumer(index))
     }
 
     pub(super) fn return_leases(

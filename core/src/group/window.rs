@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::bitmap::Bitmap;
 use super::entry::Entries;
 use super::keys::Keys;
+use super::tally::Tally;
 use super::wheel::Wheel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
@@ -57,6 +58,7 @@ pub struct Window {
     pub(super) keys: Keys,
     pub(super) mask: u64,
     pub(super) parts: Parts,
+    pub(super) tally: Tally,
     pub(super) map: Arc<Mapping>,
     pub(super) file: Arc<dyn File>,
 }
@@ -111,6 +113,7 @@ impl Window {
             keys,
             mask,
             parts,
+            tally: Tally::default(),
             map,
             file,
         }))

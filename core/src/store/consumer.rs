@@ -123,7 +123,10 @@ impl Consumer {
         let store = &self.group.topic.store;
         store.check_open()?;
         // Leases before slot: a death in between leaves a slot whose leases come back empty.
-        self.group.return_consumer(self.slot, None)?;
+        // Of a group that was deleted there are none.
+        if self.group.is_there()? {
+            self.group.return_consumer(self.slot, None)?;
+        }
         store.control.free_consumer(super::ConsumerSlot(self.slot));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::control::{Block, Control};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::consumer;
-use crate::shm::Owner;
+use crate::shm::{Owner, Region};
 
 /// A registered consumer's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,11 @@ fn member_word(owner: Owner) -> u64 {
 }
 
 impl Control {
+    /// The table's words.
+    pub(crate) fn consumer_table(&self) -> &Region {
+        &self.shared.consumers
+    }
+
     /// Enters a consumer of this member into the table. Its slot goes into leases; when the member
     /// dies, whoever finds that walks the table and returns the leases (P10).
     pub(crate) fn register_consumer(&self, group: &Block, name: &str) -> Result<ConsumerSlot> {
@@ -39,6 +44,9 @@ impl Control {
                     .cas(word + consumer::MEMBER, 0, member_word(self.me))
                     .is_ok()
             {
+                for count in [consumer::DELIVERED, consumer::ACKED, consumer::FAILED] {
+                    table.set(word + count, 0);
+                }
                 self.set_name(word + consumer::NAME, name);
                 // Group last: a death before it leaves an entry without leases, which is freed.
                 table.store(word + consumer::GROUP, group.at(), Ordering::Release);

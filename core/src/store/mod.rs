@@ -2,11 +2,14 @@
 
 mod ballast;
 mod cleanup;
+mod configure;
 mod consumer;
 mod consumer_table;
+mod consumers;
 mod control;
 mod dead_letter;
 mod death;
+mod delete;
 mod delivery;
 mod dying;
 mod forked;
@@ -23,6 +26,7 @@ mod reader;
 mod receive;
 mod restore;
 mod send;
+mod settings;
 mod settle;
 mod stats;
 #[allow(clippy::module_inception)]
@@ -35,6 +39,7 @@ mod topic_meta;
 mod windows;
 
 pub use consumer::{Consumer, ConsumerOptions};
+pub use consumers::ConsumerStats;
 pub use dead_letter::DeadLetterEntry;
 pub use delivery::{Delivery, ReadMessage};
 pub use group::Group;
@@ -49,7 +54,7 @@ pub use topic::Topic;
 pub(crate) use open::World;
 
 // What inspection reads and writes stores with.
-pub(crate) use group_meta::parse as parse_group_meta;
+pub(crate) use group_meta::{GroupMeta, parse as parse_group_meta};
 pub(crate) use restore::Restorer;
 pub(crate) use topic_meta::parse as parse_topic_meta;
 

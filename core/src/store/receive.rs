@@ -37,6 +37,7 @@ enum Moved {
 
 struct Looked {
     need: Need,
+    lease: Duration,
     /// Those whose lease ran out for the last time.
     expired: Vec<(u64, u16)>,
     dying: bool,
@@ -158,24 +159,24 @@ impl Consumer {
         found: &mut Vec<Delivery>,
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
-        let lease = group.config.lease;
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
             let mut taken = Vec::new();
             let wanted = max - found.len();
-            let looked = group.with_window(number, |window| {
+            let looked = group.with_policy(number, |window, policy| {
                 if self.is_closed() {
                     // Closing returns the leases under this lock: later ones nobody would.
                     return None;
                 }
                 let now = clock.boot_ms();
                 let wall_ms = (wall_ns / 1_000_000).max(0) as u64;
-                let expired = window.expire(&group.policy, now, wall_ms).dying;
-                let lease = (now + lease.as_millis() as u64, self.slot, batch);
-                let need = fill(window, &group.policy, partition, wanted, lease, &mut taken);
+                let expired = window.expire(policy, now, wall_ms).dying;
+                let lease = (now + policy.lease_ms, self.slot, batch);
+                let need = fill(window, policy, partition, wanted, lease, &mut taken);
                 Some(Looked {
                     need,
+                    lease: Duration::from_millis(policy.lease_ms),
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
@@ -185,9 +186,9 @@ impl Consumer {
             let Some(looked) = looked else {
                 return Ok(None);
             };
-            let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
+            let deadline_ns = wall_ns.saturating_add(looked.lease.as_nanos() as i64);
             self.deliver(partition, &taken, looked.epoch, deadline_ns, found)?;
-            group.remember_expired(number, &looked.expired);
+            group.remember_expired(number, looked.lease, &looked.expired);
             if looked.dying
                 && let Err(error) = dying::move_dying(group, number, dying::GLANCE)
             {
@@ -332,6 +333,9 @@ fn fill(
     (due_ms, slot, batch): (u64, u16, u16),
     taken: &mut Vec<Taken>,
 ) -> Need {
+    if policy.paused {
+        return Need::Nothing;
+    }
     while taken.len() < wanted {
         let Some(one) = window.take_ready(due_ms, slot, batch) else {
             break;

@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering as Memory;
 
 use super::group::GroupInner;
+use super::settings::GuardedWindow;
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
-use crate::group::{Batches, Life, Window};
+use crate::group::{Batches, Life, Policy, Window};
 use crate::shm::{Acquired, OwnerLock};
 
 impl GroupInner {
@@ -17,21 +18,50 @@ impl GroupInner {
         partition: u32,
         work: impl FnOnce(&mut Window) -> T,
     ) -> Result<T> {
+        self.with_policy(partition, |window, _| work(window))
+    }
+
+    /// As `with_window`, with the policy that is in force for as long as the lock is held.
+    #[inline]
+    pub(super) fn with_policy<T>(
+        &self,
+        partition: u32,
+        work: impl FnOnce(&mut Window, &Policy) -> T,
+    ) -> Result<T> {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
         }
         self.hold_window(partition, work)
     }
 
-    /// As `with_window`, whether or not the window was rebuilt in this life.
+    /// As `with_policy`, whether or not the window was rebuilt in this life.
     #[inline]
-    fn hold_window<T>(&self, partition: u32, work: impl FnOnce(&mut Window) -> T) -> Result<T> {
+    fn hold_window<T>(
+        &self,
+        partition: u32,
+        work: impl FnOnce(&mut Window, &Policy) -> T,
+    ) -> Result<T> {
         let env = &*self.topic.store.env;
         let lock = self.block.partitions[partition as usize].word32(at::LOCK);
-        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        let window = self.windows[partition as usize].with(&mut held);
-        if let Err(error) = self.make_ready(window, partition, how) {
+        let mut read = None;
+        let (mut held, how) = loop {
+            let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+            let guarded = self.windows[partition as usize].with(&mut held);
+            // Looked at with the lock held: who changes the group takes it after he has raised the
+            // word, and from then on nobody is inside who goes by what was in force before.
+            if guarded.is_current(self.changed(), read.take()) {
+                break (held, how);
+            }
             // What was not repaired is not given back as whole.
+            if how == Acquired::Clean {
+                drop(held);
+            } else {
+                held.abandon();
+            }
+            read = Some(self.read_settings()?);
+        };
+        let GuardedWindow { window, policy, .. } = self.windows[partition as usize].with(&mut held);
+        if let Err(error) = self.make_ready(window, policy, partition, how) {
             if how != Acquired::Clean {
                 held.abandon();
             }
@@ -39,8 +69,11 @@ impl GroupInner {
         }
         // An entry that names a place outside of the window is a damaged file, and no reason to
         // end the process (P18). The next holder derives all that can be from the entries.
-        match catch_unwind(AssertUnwindSafe(|| work(window))) {
-            Ok(done) => Ok(done),
+        match catch_unwind(AssertUnwindSafe(|| work(window, policy))) {
+            Ok(done) => {
+                window.tell_tally();
+                Ok(done)
+            }
             Err(panic) => {
                 let error = window.damage_by(&panic);
                 held.abandon();
@@ -50,7 +83,13 @@ impl GroupInner {
     }
 
     #[inline]
-    fn make_ready(&self, window: &mut Window, partition: u32, how: Acquired) -> Result<()> {
+    fn make_ready(
+        &self,
+        window: &mut Window,
+        policy: &Policy,
+        partition: u32,
+        how: Acquired,
+    ) -> Result<()> {
         self.topic.store.env.check_fence()?;
         window.refresh()?;
         // One that was not rebuilt in this life yet is not repaired either: that does it all.
@@ -59,13 +98,13 @@ impl GroupInner {
             return Ok(());
         }
         window.check_span()?;
-        self.rebuild(partition, window, Life::Same, &Batches::new())
+        self.rebuild(partition, (window, policy), Life::Same, &Batches::new())
     }
 
     fn rebuild(
         &self,
         partition: u32,
-        window: &mut Window,
+        (window, policy): (&mut Window, &Policy),
         life: Life,
         started: &Batches,
     ) -> Result<()> {
@@ -80,7 +119,7 @@ impl GroupInner {
             })
         };
         let times = (clock.boot_ms(), clock.wall_ms());
-        window.rebuild(&self.policy, life, started, times, &mut exists);
+        window.rebuild(policy, life, started, times, &mut exists);
         done
     }
 
@@ -100,12 +139,12 @@ impl GroupInner {
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.hold_window(wanted, |window| window.check())??;
+        self.hold_window(wanted, |window, _| window.check())??;
         let others = |number: &u32| !self.is_rebuilt(*number);
         let left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
         let mut started = Batches::new();
         for number in &left {
-            let asked = self.hold_window(*number, |window| {
+            let asked = self.hold_window(*number, |window, _| {
                 window.check()?;
                 started.extend(window.started_batches(|_| true));
                 Ok(())
@@ -114,7 +153,9 @@ impl GroupInner {
         }
         for number in &left {
             let rebuilt = self
-                .hold_window(*number, |window| self.revive(*number, window, &started))
+                .hold_window(*number, |window, policy| {
+                    self.revive(*number, (window, policy), &started)
+                })
                 .and_then(|done| done);
             if *number == wanted {
                 rebuilt?;
@@ -125,7 +166,12 @@ impl GroupInner {
         Ok(())
     }
 
-    fn revive(&self, partition: u32, window: &mut Window, started: &Batches) -> Result<()> {
+    fn revive(
+        &self,
+        partition: u32,
+        (window, policy): (&mut Window, &Policy),
+        started: &Batches,
+    ) -> Result<()> {
         if self.is_rebuilt(partition) {
             return Ok(());
         }
@@ -137,7 +183,7 @@ impl GroupInner {
         };
         window.check()?;
         window.open_clean()?;
-        self.rebuild(partition, window, life, started)?;
+        self.rebuild(partition, (window, policy), life, started)?;
         window.set_boot(boot);
         // Last: a death before has the next one do it again.
         let region = &self.block.partitions[partition as usize];

@@ -6,6 +6,7 @@ mod damage;
 mod deaths;
 mod forks;
 mod gaps;
+mod group_changes;
 mod legacy;
 mod opening;
 mod roles;
