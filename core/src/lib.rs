@@ -51,6 +51,6 @@ pub use options::{
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    Message, MessageId, PartitionStats, ReadMessage, Reader, Receipt, Store, StoreStats, Topic,
-    TopicStats,
+    Message, MessageId, MessageState, PartitionStats, Peeked, ReadMessage, Reader, Receipt, Store,
+    StoreStats, Topic, TopicStats,
 };

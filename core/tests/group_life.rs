@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::worker::{self, Worker};
 use common::{NOW, open, quick, receipts, send_numbers, with_group};
-use libqueue::{ConsumerOptions, ErrorKind, GroupOptions, Message};
+use libqueue::{ConsumerOptions, ErrorKind, GroupOptions, Message, MessageId, MessageState};
 use tempfile::TempDir;
 
 #[test]
@@ -192,4 +192,168 @@ fn p17_deleting_and_making_anew_while_others_open_receive_and_settle() {
         }
         over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_peek_shows_every_state_a_message_can_be_in_and_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (_store, topic, group) = with_group(&folder);
+    let send = |key: &[u8]| topic.send(&Message::new(b"p").key(key)).unwrap();
+    let ids = [b"a", b"a", b"b", b"c", b"d", b"e"].map(|key| send(key));
+    let peek = |id: MessageId| group.peek(id.partition, id.offset).unwrap();
+    assert_eq!(peek(ids[5]).state, MessageState::Fresh);
+    assert_eq!(peek(ids[5]).message.payload(), b"p");
+    let mut other = Worker::start("other", folder.path());
+    assert_eq!(other.ask("take 1"), "1");
+    let worker = topic.consumer("g", &ConsumerOptions::default()).unwrap();
+    let took = worker.receive(4, NOW).unwrap();
+    assert_eq!(took.len(), 4);
+    worker.ack(&[took[0].receipt()]).unwrap();
+    let hour = Some(Duration::from_secs(3600));
+    worker.nack(&[took[1].receipt()], hour, None).unwrap();
+    worker.release(&[took[2].receipt()]).unwrap();
+    let before = group.stats().unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let from_now = |until: i64| (until - now.as_nanos() as i64) / 1_000_000_000;
+    let leased = peek(ids[0]);
+    assert!(matches!(leased.state, MessageState::Leased(until)
+        if (25..=30).contains(&from_now(until))));
+    assert_eq!((&*leased.consumer, leased.attempts), ("other", 1));
+    assert_eq!(peek(ids[1]).state, MessageState::Held);
+    assert_eq!(peek(ids[2]).state, MessageState::Settled);
+    let delayed = peek(ids[3]);
+    assert!(matches!(delayed.state, MessageState::Delayed(until)
+        if (3595..=3600).contains(&from_now(until))));
+    assert_eq!((delayed.attempts, delayed.failures), (1, 1));
+    assert_eq!(peek(ids[4]).state, MessageState::Ready);
+    let again = group.stats().unwrap();
+    assert_eq!(
+        (again.leased, again.delivered, again.ready, again.delayed),
+        (
+            before.leased,
+            before.delivered,
+            before.ready,
+            before.delayed
+        )
+    );
+    assert_eq!(again.lag_messages, before.lag_messages);
+    let missing = group.peek(0, 6).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert!(missing.message().contains("the next is 6"), "{missing}");
+    assert_eq!(
+        group.peek(1, 0).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
+}
+
+#[test]
+fn p9_p11_a_message_settled_by_id_is_stale_for_who_had_it_and_frees_its_key() {
+    let folder = TempDir::new().unwrap();
+    let (_store, topic, group) = with_group(&folder);
+    let send = |key: &[u8]| topic.send(&Message::new(b"p").key(key)).unwrap();
+    let ids = [b"a", b"a", b"b"].map(|key| send(key));
+    let mut other = Worker::start("other", folder.path());
+    assert_eq!(other.ask("take 1"), "1");
+    let mut waiting = Worker::start("waiting", folder.path());
+    assert_eq!(waiting.ask("take 9"), "1");
+    waiting.tell("wait");
+    std::thread::sleep(Duration::from_millis(100));
+    group.settle(ids[0]).unwrap();
+    assert_eq!(
+        waiting.hear(),
+        "2",
+        "its key goes on, and a sleeper is woken"
+    );
+    assert_eq!(other.ask("ack"), "StaleReceipt");
+    let again = group.settle(ids[0]).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::StaleReceipt);
+    assert!(again.message().contains("settled already"), "{again}");
+    assert_eq!(group.stats().unwrap().acked, 1);
+    // Of another topic, and never sent.
+    let mut wrong = ids[1];
+    wrong.topic_id ^= 1;
+    assert_eq!(
+        group.settle(wrong).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
+    let never = MessageId {
+        offset: 99,
+        ..ids[1]
+    };
+    assert_eq!(group.settle(never).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn p6_p11_a_message_far_ahead_is_settled_by_id_and_all_before_it_are_still_handed_out() {
+    let folder = TempDir::new().unwrap();
+    let (_store, topic, group) = with_group(&folder);
+    let payload = vec![b'x'; 400];
+    let ids: Vec<MessageId> = (0..5000)
+        .map(|n| {
+            let key = format!("{}", n % 100);
+            topic
+                .send(&Message::new(&payload).key(key.as_bytes()))
+                .unwrap()
+        })
+        .collect();
+    group.settle(ids[4500]).unwrap();
+    group.delay(ids[50], Duration::from_secs(3600)).unwrap();
+    let stats = group.stats().unwrap();
+    assert_eq!((stats.lag_messages, stats.delivered), (4999, 0));
+    let worker = topic.consumer("g", &ConsumerOptions::default()).unwrap();
+    let mut got = Vec::new();
+    loop {
+        let batch = worker.receive(500, NOW).unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        got.extend(batch.iter().map(|one| one.offset()));
+        worker.ack(&receipts(&batch)).unwrap();
+    }
+    got.sort_unstable();
+    let wanted: Vec<u64> = (0..5000).filter(|n| *n != 4500 && n % 100 != 50).collect();
+    assert_eq!(
+        got, wanted,
+        "all but the one that is settled, and the key that is delayed"
+    );
+    group.delay(ids[50], Duration::ZERO).unwrap();
+    assert_eq!(worker.receive(9, NOW).unwrap().len(), 1);
+}
+
+#[test]
+fn p9_p12_a_message_delayed_or_given_up_by_id_is_taken_from_its_consumer() {
+    let folder = TempDir::new().unwrap();
+    let (_store, topic, group) = with_group(&folder);
+    send_numbers(&topic, 0..2);
+    let id = |offset| group.peek(0, offset).unwrap().message.id();
+    let mut other = Worker::start("other", folder.path());
+    assert_eq!(other.ask("take 1"), "1");
+    group.delay(id(0), Duration::from_millis(50)).unwrap();
+    assert_eq!(other.ask("ack"), "StaleReceipt");
+    other.ask("forget");
+    std::thread::sleep(Duration::from_millis(60));
+    assert_eq!(other.ask("take 1"), "1");
+    let peeked = group.peek(0, 0).unwrap();
+    assert_eq!(
+        (peeked.attempts, peeked.failures),
+        (2, 0),
+        "nothing is counted"
+    );
+    group.dead_letter(id(0), "poison").unwrap();
+    assert_eq!(other.ask("ack"), "StaleReceipt");
+    let letters = group.dead_letters(9).unwrap();
+    assert_eq!(
+        (&*letters[0].error, letters[0].source_offset),
+        ("poison", 0)
+    );
+    assert_eq!(letters[0].consumer, "other");
+    assert_eq!(group.peek(0, 0).unwrap().state, MessageState::Settled);
+    let late = group.delay(id(0), Duration::ZERO).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::StaleReceipt);
+    let long = group
+        .delay(id(1), Duration::from_secs(1 << 40))
+        .unwrap_err();
+    assert_eq!(long.kind(), ErrorKind::InvalidArgument);
 }

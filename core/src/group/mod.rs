@@ -6,6 +6,7 @@
 
 mod admit;
 mod bitmap;
+mod by_hand;
 mod clean;
 mod entry;
 mod grow;
@@ -26,6 +27,7 @@ mod wheel;
 mod window;
 
 pub use admit::Admit;
+pub use by_hand::ByHand;
 pub use policy::Policy;
 pub use rebuild::Life;
 pub use restore::Truth;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::entry::NOBODY;
 use super::policy::Policy;
 use super::take::Returned;
 use super::tally::Tallied;
@@ -37,7 +38,8 @@ impl Window {
             state::LEASED | state::READY | state::DELAYED
         );
         let same = entries.is_of(index, offset) && entries.attempts(index) == attempt;
-        (waiting && same && attempt > 0).then_some(index)
+        let kept = entries.consumer(index) != NOBODY;
+        (waiting && same && kept && attempt > 0).then_some(index)
     }
 
     /// Counts what became of a hand-out in its consumer's hands. Of a lease that ran out that was
@@ -51,7 +53,7 @@ impl Window {
 
     /// Takes the entry out of whatever it hangs in.
     #[inline]
-    fn unhook(&self, index: u32) {
+    pub(super) fn unhook(&self, index: u32) {
         let counter = match self.entries.state(index) {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
@@ -68,7 +70,7 @@ impl Window {
     /// The message is done. The state is published first: a death before the rest is repaired from
     /// it. Whether a later message of the key became ready.
     #[inline]
-    fn finish(&self, index: u32) -> bool {
+    pub(super) fn finish(&self, index: u32) -> bool {
         self.entries.set_state(index, state::SETTLED);
         let mut freed = false;
         if self.entries.key_hash(index) != 0

@@ -1,6 +1,8 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod advance;
 mod ballast;
+mod by_hand;
 mod cleanup;
 mod configure;
 mod consumer;
@@ -38,6 +40,7 @@ mod topic;
 mod topic_meta;
 mod windows;
 
+pub use by_hand::{MessageState, Peeked};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use consumers::ConsumerStats;
 pub use dead_letter::DeadLetterEntry;

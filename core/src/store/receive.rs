@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::advance::Moved;
 use super::consumer::Consumer;
 use super::delivery::{Delivery, ReadMessage};
 use super::dying;
@@ -25,14 +26,6 @@ enum Need {
     Map(Cursor),
     Damage(Cursor),
     Room,
-}
-
-/// What became of a window's move to a place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    Now,
-    ByAnother,
-    NoRoom,
 }
 
 struct Looked {
@@ -199,7 +192,7 @@ impl Consumer {
                 Need::Nothing => false,
                 Need::Map(cursor) => self.map(partition, cursor)?,
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
-                Need::Room => match self.grow(number) {
+                Need::Room => match self.group.grow(number) {
                     // What was found can be settled, and then there is room (P5).
                     Err(error) if error.kind() == ErrorKind::DiskFull && !found.is_empty() => false,
                     grown => grown?,
@@ -270,35 +263,18 @@ impl Consumer {
             Place::Nothing => return Ok(false),
             Place::Broken => return self.pass_damage(partition, cursor, resolved),
         }
-        let moved = self.go_on(partition, cursor, resolved, false)?;
+        let moved = self.group.go_on(partition, cursor, resolved, false)?;
         self.looks_again(partition, moved)
     }
 
     /// Goes on behind damage at the window's cursor, which was resolved to `at`.
     fn pass_damage(&self, partition: &Partition, cursor: Cursor, at: Cursor) -> Result<bool> {
         let (next, error) = partition.skip_damage(&at)?;
-        let moved = self.go_on(partition, cursor, next, true)?;
+        let moved = self.group.go_on(partition, cursor, next, true)?;
         if moved == Moved::Now {
             self.keep_pending(error);
         }
         self.looks_again(partition, moved)
-    }
-
-    /// Moves the window from one place to another; what is between them is settled.
-    fn go_on(&self, log: &Partition, from: Cursor, to: Cursor, damaged: bool) -> Result<Moved> {
-        self.group.with_window(log.number(), |window| {
-            if window.cursor() != from {
-                return Moved::ByAnother;
-            }
-            if to.offset != from.offset && !window.settle_gap(to.offset) {
-                return Moved::NoRoom;
-            }
-            window.set_cursor(to);
-            if damaged {
-                window.count_damage();
-            }
-            Moved::Now
-        })
     }
 
     /// Whether there is something to look at again: also where somebody else has moved on, and
@@ -306,21 +282,8 @@ impl Consumer {
     fn looks_again(&self, partition: &Partition, moved: Moved) -> Result<bool> {
         match moved {
             Moved::Now | Moved::ByAnother => Ok(true),
-            Moved::NoRoom => self.grow(partition.number()),
+            Moved::NoRoom => self.group.grow(partition.number()),
         }
-    }
-
-    /// Room for more unsettled messages, if the group's limit allows.
-    fn grow(&self, partition: u32) -> Result<bool> {
-        let group = &*self.group;
-        let Some(grower) = group.with_window(partition, |window| window.grower())? else {
-            return Ok(false);
-        };
-        group.topic.store.with_ballast(|| grower.allocate())?;
-        group.with_window(partition, |window| window.double(&grower))??;
-        grower.sync()?;
-        group.with_window(partition, |window| window.allow(&grower))?;
-        Ok(true)
     }
 }
 
