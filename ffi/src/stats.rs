@@ -94,6 +94,8 @@ pub struct lq_group_stats {
     pub redelivered: u64,
     /// Consumers of the group, in all processes.
     pub consumers: u64,
+    /// 1 while nothing is handed out until somebody resumes it, else 0.
+    pub paused: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -152,6 +154,7 @@ unsafe impl Measured for lq_group_stats {
         failed: 0,
         redelivered: 0,
         consumers: 0,
+        paused: 0,
     };
 }
 
@@ -210,6 +213,7 @@ impl From<&GroupStats> for lq_group_stats {
             failed: stats.failed,
             redelivered: stats.redelivered,
             consumers: stats.consumers,
+            paused: u64::from(stats.paused),
         }
     }
 }
@@ -290,8 +294,8 @@ pub unsafe extern "C" fn lq_topic_get_partition_stats(
 /// group: the group.
 /// stats: gets the numbers; begin with LQ_GROUP_STATS_INIT.
 ///
-/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_STUCK, LQ_CLOSED,
-/// LQ_FORKED, LQ_IO, LQ_INTERNAL.
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_NOT_FOUND (the group
+/// was deleted); LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_group_get_stats(

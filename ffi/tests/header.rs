@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 17] = [
     "version",
     "error",
     "options",
@@ -22,9 +22,12 @@ const SOURCES: [&str; 14] = [
     "topic",
     "message",
     "group",
+    "manage",
     "dead_letters",
     "consumer",
     "batch",
+    "consumers",
+    "peek",
     "settle",
     "reader",
     "names",

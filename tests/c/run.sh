@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 
 strict=(-Wall -Wextra -Werror -pedantic "-I$top/include")
 link=("-L$release" -lqueue "-Wl,-rpath,$release" -pthread)
-programs_c=(life bad_input settle look threads)
+programs_c=(life bad_input settle look manage threads)
 programs_cpp=(plain wrap)
 
 # compile OUT SOURCE FLAGS...
@@ -96,7 +96,7 @@ under_valgrind() {
   local program
   leaky
   must_fail valgrind "${command[@]}"
-  for program in life bad_input settle threads; do
+  for program in life bad_input settle manage threads; do
     run_one valgrind "$work/plain/$program" "${command[@]}"
   done
 }
