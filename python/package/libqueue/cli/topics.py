@@ -35,6 +35,7 @@ GROUP_NUMBERS = (
     "lost_messages",
     "damaged",
     "consumers",
+    "paused",
 )
 
 
