@@ -14,7 +14,7 @@ pub use disk::Disk;
 pub use remove::remove_tree;
 pub use replace::replace_file;
 #[cfg(test)]
-pub use twin::{Choices, Event, Fault, Twin};
+pub use twin::{Choices, Event, Fault, Twin, Watcher};
 
 use crate::error::Result;
 use crate::shm::{LockFile, Mapping};

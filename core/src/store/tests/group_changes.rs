@@ -4,7 +4,11 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::format::control::block::{CHANGE, CHANGING, HOLDING};
+use crate::format::control::header;
 use crate::options::GroupOptions;
+use crate::shm::OwnerLock;
+use crate::storage::{Event, Fault, Twin, Watcher};
 use crate::{ConsumerOptions, Group, Message, Topic};
 
 const STEPS: u32 = 60;
@@ -170,7 +174,6 @@ fn p17_what_a_dead_one_left_of_a_deletion_is_gone_once_the_topic_is_opened() {
 /// Sync errors: the group is as it was, or is deleted and says so; never something in between.
 #[test]
 fn p5_a_deletion_that_the_disk_refuses_leaves_the_group_or_says_that_it_is_deleted() {
-    use crate::storage::{Fault, Twin};
     for (fault, nth) in [
         (Fault::Open, 1),
         (Fault::Sync, 1),
@@ -200,4 +203,164 @@ fn p5_a_deletion_that_the_disk_refuses_leaves_the_group_or_says_that_it_is_delet
         let topic = store.open_topic("t").expect("topic");
         assert_eq!(topic.group("g").is_ok(), kept, "{fault:?} {nth}");
     }
+}
+
+/// Disks that a power loss may leave at each event of `work`, some for each.
+fn images(twin: &Twin, work: impl FnOnce()) -> Vec<Twin> {
+    let found: Arc<Mutex<Vec<Twin>>> = Arc::default();
+    let into = found.clone();
+    let seed = std::sync::atomic::AtomicU64::new(1);
+    let watcher: Watcher = Arc::new(move |twin: &Twin, event| {
+        if event == Event::Stored {
+            return;
+        }
+        for _ in 0..3 {
+            let seed = seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let image = twin.power_loss(seed).expect("image");
+            image.forget_versions();
+            into.lock().expect("lock").push(image);
+        }
+    });
+    twin.watch(Some(watcher));
+    work();
+    twin.watch(None);
+    std::mem::take(&mut *found.lock().expect("lock"))
+}
+
+#[test]
+fn p2_p6_a_power_loss_while_a_group_is_changed_or_deleted_leaves_it_whole_or_gone() {
+    for what in ["configure", "pause", "delete", "make anew"] {
+        let (twin, path) = (Twin::new(), Path::new("/store"));
+        // Without a thread that changes files of its own accord.
+        let world = |twin: &Twin| World {
+            storage: Arc::new(twin.clone()),
+            clock: Arc::new(SystemClock),
+            housekeeping: false,
+        };
+        let open = |twin: &Twin| Store::open_in(&world(twin), path, &options());
+        let store = open(&twin).expect("open");
+        let topic = store.topic("t", &Default::default()).expect("topic");
+        topic.send(&Message::new(b"0")).expect("send");
+        topic.sync().expect("sync");
+        let group = topic.create_group("g", &Default::default()).expect("group");
+        let lease = Some(Duration::from_secs(77));
+        let changes = GroupOptions {
+            lease,
+            ..GroupOptions::default()
+        };
+        if what == "make anew" {
+            group.delete().expect("delete");
+        }
+        let images = images(&twin, || {
+            match what {
+                "configure" => group.configure(&changes),
+                "pause" => group.pause(),
+                "delete" => group.delete(),
+                _ => topic.create_group("g", &changes).map(drop),
+            }
+            .expect(what);
+        });
+        assert!(images.len() > 12, "only {} images", images.len());
+        let (mut old, mut new) = (0, 0);
+        for image in images {
+            let store = open(&image).expect("open an image");
+            let topic = store.open_topic("t").expect("topic");
+            let group = match topic.group("g") {
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{what}: {error}");
+                    assert!(["delete", "make anew"].contains(&what));
+                    if what == "delete" {
+                        new += 1
+                    } else {
+                        old += 1
+                    }
+                    let again = topic.create_group("g", &Default::default());
+                    again.expect("another one of the name")
+                }
+                opened => {
+                    let group = opened.expect("whole");
+                    let changed =
+                        group.config().lease.as_secs() == 77 || group.is_paused().expect("whole");
+                    if changed {
+                        new += 1
+                    } else {
+                        old += 1
+                    }
+                    group
+                }
+            };
+            group.resume().expect("resume");
+            assert_eq!(group.stats().expect("whole").lag_messages, 1, "{what}");
+            let worker = topic
+                .consumer("g", &ConsumerOptions::default())
+                .expect("consumer");
+            assert_eq!(worker.receive(9, Some(BOUND)).expect("receive").len(), 1);
+        }
+        assert!(
+            old > 0 && new > 0,
+            "{what}: {old} as before, {new} as after"
+        );
+    }
+}
+
+/// One that is stopped in the middle of a change is alive: others go by what the file says.
+#[test]
+fn p17_one_who_is_stopped_while_he_changes_a_group_stops_nobody_and_a_dead_one_is_made_up_for() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, topic, group) = prepared(folder.path());
+    let worker = topic
+        .consumer("g", &ConsumerOptions::default())
+        .expect("consumer");
+    let other = Store::open(folder.path(), options()).expect("another member");
+    let env = &other.inner().expect("open").env;
+    let lock = group
+        .inner
+        .topic
+        .store
+        .control
+        .header()
+        .word32(header::CREATE_LOCK);
+    let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, BOUND).expect("lock");
+    let word = group.inner.changed();
+    group.inner.set_changed(word | CHANGING);
+    for _ in 0..2 {
+        let got = worker.receive(1, Some(Duration::ZERO)).expect("receive");
+        worker.ack(&[got[0].receipt()]).expect("ack");
+        assert_eq!(group.inner.changed(), word | CHANGING, "he is alive");
+    }
+    // Where nothing is to be handed out while he is at it, nothing is.
+    group.inner.set_changed(word | CHANGING | HOLDING);
+    assert!(
+        worker
+            .receive(1, Some(Duration::ZERO))
+            .expect("receive")
+            .is_empty()
+    );
+    drop(held);
+    let got = worker.receive(1, Some(Duration::ZERO)).expect("receive");
+    assert_eq!(got.len(), 1);
+    assert_eq!(group.inner.changed(), word + CHANGE, "he is dead");
+    drop(store);
+}
+
+/// Whatever stands in the word, a call ends, with a result or an error (P18).
+#[test]
+fn p18_no_word_of_a_group_keeps_a_call_from_ending() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (_store, topic, group) = prepared(folder.path());
+    let worker = topic
+        .consumer("g", &ConsumerOptions::default())
+        .expect("consumer");
+    for word in (0..64)
+        .map(|bit| 1_u64 << bit)
+        .chain([u64::MAX - 1, u64::MAX - 4, 3, 7])
+    {
+        group.inner.set_changed(word);
+        let _ = worker.receive(1, Some(Duration::ZERO));
+        let _ = group.stats();
+        group.inner.set_changed(word);
+        let _ = group.configure(&GroupOptions::default());
+    }
+    group.inner.set_changed(0);
+    assert!(group.stats().is_ok());
 }
