@@ -217,6 +217,27 @@
  */
 #define LQ_ANY_PARTITION (-1)
 
+/** The group has not come to the message yet. */
+#define LQ_STATE_FRESH 1
+
+/** It may be handed out. */
+#define LQ_STATE_READY 2
+
+/** It waits for its time. */
+#define LQ_STATE_DELAYED 3
+
+/** It is handed out. */
+#define LQ_STATE_LEASED 4
+
+/** It waits for an earlier message of its key. */
+#define LQ_STATE_HELD 5
+
+/** It is on its way to the dead letters. */
+#define LQ_STATE_DYING 6
+
+/** It is done. */
+#define LQ_STATE_SETTLED 7
+
 /**
  * The messages of one lq_receive or lq_reader_receive, at least one.
  *
@@ -234,6 +255,9 @@ typedef struct lq_batch lq_batch;
  */
 typedef struct lq_consumer lq_consumer;
 
+/** A list of consumers. Threads: any, several at once; none while or after it is freed. */
+typedef struct lq_consumers lq_consumers;
+
 /** A list of dead letters. Threads: any, several at once; none while or after it is freed. */
 typedef struct lq_dead_letters lq_dead_letters;
 
@@ -247,6 +271,11 @@ typedef struct lq_group lq_group;
 
 /** A list of names. Threads: any, several at once; none while or after it is freed. */
 typedef struct lq_names lq_names;
+
+/**
+ * What a look at a message found. Threads: any, several at once; none while or after it is freed.
+ */
+typedef struct lq_peeked lq_peeked;
 
 /**
  * A reader: a place in a topic that belongs to no group. It sees everything and settles nothing.
@@ -430,6 +459,7 @@ typedef struct lq_group_options {
      * What becomes of messages that nobody was handed in time: one of LQ_ON_EXPIRED_. 0: left out.
      */
     int32_t on_expired;
+    /**
      * How long a message may be leased in total since its hand-out, extensions included, in
      * milliseconds, at least lease_ms. 0: left out, default no bound.
      */
@@ -553,6 +583,47 @@ typedef struct lq_receive_options {
     int64_t lease_ms;
 } lq_receive_options;
 
+/**
+ * A consumer of a group, and what it did since it was opened. It belongs to its list. One that
+ * fails what others manage has a larger part of failed in delivered than they.
+ */
+typedef struct lq_consumer_stats {
+    /** Its name, in UTF-8; never NULL. */
+    const char *name;
+    /** Id of its process, as its own container numbers it. */
+    uint64_t process;
+    /** Messages that it has now. */
+    uint64_t leased;
+    /** Messages that it was handed, each as often as it was. */
+    uint64_t delivered;
+    /** Those that were acknowledged while it had them. */
+    uint64_t acked;
+    /** Those that failed in its hands: nacks, leases that ran out, messages that it gave up. */
+    uint64_t failed;
+} lq_consumer_stats;
+
+/**
+ * A message, and where it stands in a group. It belongs to its lq_peeked, and so does all that it
+ * points to.
+ */
+typedef struct lq_peek {
+    /** The message; it has no receipt, and attempt and deadline_ns are 0. */
+    lq_delivery message;
+    /** One of LQ_STATE_. */
+    int32_t state;
+    /** How often it was handed out, as far as the group remembers. */
+    uint32_t attempts;
+    /** How many of the hand-outs failed. */
+    uint64_t failures;
+    /**
+     * When its lease or delay ends, in nanoseconds since the Unix epoch, if the wall clock does
+     * not jump; 0 in other states.
+     */
+    int64_t until_ns;
+    /** Name of the consumer that it is handed out to; empty in other states, never NULL. */
+    const char *consumer;
+} lq_peek;
+
 /** How a reader is opened. Begin with LQ_READER_OPTIONS_INIT, which has the defaults. */
 typedef struct lq_reader_options {
     /** sizeof(lq_reader_options). */
@@ -648,6 +719,8 @@ typedef struct lq_group_stats {
     uint64_t consumers;
     /** Leases that ran out. */
     uint64_t timed_out;
+    /** 1 while nothing is handed out until somebody resumes it, else 0. */
+    uint64_t paused;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -1064,6 +1137,112 @@ lq_status lq_group_dead_letter_topic(lq_group *group, const char **name);
 lq_status lq_group_dead_letters(lq_group *group, size_t max, lq_dead_letters **list);
 
 /**
+ * Changes the configuration that is stored for a group, durably, before the call returns. All
+ * processes go by it from their next call on. Leases that are out keep their time.
+ *
+ * group: the group.
+ * changes: begin with LQ_GROUP_OPTIONS_INIT; what it leaves out stays. The start cannot be set,
+ * nor the window be changed, which the layout of the group's files depends on. LQ_ORDERING_KEY
+ * after LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
+ * window); LQ_BUSY (the ordering, now); LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY,
+ * LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_configure(lq_group *group, const lq_group_options *changes);
+
+/**
+ * Stops handing out, in all processes, until lq_group_resume: durably, also when everyone leaves.
+ * Receive calls wait as at an empty topic; what is out can be settled; leases and delays go on
+ * running. Pausing twice is fine. lq_group_get_stats tells of it.
+ *
+ * group: the group.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_NOT_FOUND (the group was deleted);
+ * LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_pause(lq_group *group);
+
+/**
+ * Hands out again, durably, and wakes those who wait. Resuming twice is fine.
+ *
+ * group: the group.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_NOT_FOUND (the group was deleted);
+ * LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_resume(lq_group *group);
+
+/**
+ * Deletes a group, durably, with its position and all that it counted. Messages stay in the topic,
+ * dead letters in theirs. Its consumers and handles, in all processes, get LQ_NOT_FOUND at their
+ * next call; a group made later under the name is another one. Close the handles all the same.
+ *
+ * group: the group; its handle stays open.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_NOT_FOUND (it was deleted before);
+ * LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_delete(lq_group *group);
+
+/**
+ * Settles a message by its id, whoever has it: it counts as acknowledged, and the receipt of its
+ * consumer is stale.
+ *
+ * group: the group.
+ * id: the message's id.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (it is settled already); LQ_BUSY (it is on its way to the dead
+ * letters); LQ_NOT_FOUND (it was never sent, or is gone; the group was deleted); LQ_FULL (it is
+ * further ahead than the group's window); LQ_INVALID_ARGUMENT (NULL, no open group, an id of
+ * another topic); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED,
+ * LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_settle(lq_group *group, const lq_message_id *id);
+
+/**
+ * Has a message come back after a time, whoever has it: it is taken from its consumer, whose
+ * receipt is stale. It goes on holding its key; nothing is counted.
+ *
+ * group: the group.
+ * id: the message's id.
+ * delay_ms: milliseconds from now, at most 365 days; 0 makes it ready at once.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (it is settled already); LQ_BUSY (it is on its way to the dead
+ * letters, or waits for an earlier message of its key); LQ_INVALID_ARGUMENT (NULL, no open group,
+ * an id of another topic, delay_ms); as lq_group_settle also LQ_NOT_FOUND, LQ_FULL, LQ_READ_ONLY,
+ * LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_delay(lq_group *group, const lq_message_id *id, int64_t delay_ms);
+
+/**
+ * Gives up on a message now, whoever has it: it becomes a dead letter, and the receipt of its
+ * consumer is stale.
+ *
+ * group: the group.
+ * id: the message's id.
+ * reason: why, in UTF-8; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (it is settled already); LQ_BUSY (it is on its way to the dead
+ * letters); LQ_INVALID_ARGUMENT (NULL, no open group, an id of another topic); as lq_group_settle
+ * also LQ_NOT_FOUND, LQ_FULL, LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED,
+ * LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_dead_letter(lq_group *group,
+                               const lq_message_id *id,
+                               const char *reason);
+
+/**
  * How many dead letters a list has.
  *
  * list: the list.
@@ -1255,6 +1434,93 @@ const lq_delivery *lq_batch_get(const lq_batch *batch, size_t i);
  * Threads: any.
  */
 lq_status lq_batch_free(lq_batch *batch);
+
+/**
+ * The consumers of a group, in all processes, in the order of their names.
+ *
+ * group: the group.
+ * list: gets the list; an empty one where there are none.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_NOT_FOUND (the group was deleted);
+ * LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: free the list with lq_consumers_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_consumers(lq_group *group, lq_consumers **list);
+
+/**
+ * How many consumers a list has.
+ *
+ * list: the list.
+ *
+ * Returns: the number; 0 for NULL and for a list that was freed.
+ * Threads: any, several at once.
+ */
+size_t lq_consumers_len(const lq_consumers *list);
+
+/**
+ * A consumer of a list.
+ *
+ * list: the list.
+ * i: its place, from 0.
+ *
+ * Returns: the consumer; NULL where there is none at i, and for a list that is NULL or freed, with
+ * the reason in lq_last_error_message.
+ * Memory: belongs to the list; valid until it is freed.
+ * Threads: any, several at once.
+ */
+const lq_consumer_stats *lq_consumers_get(const lq_consumers *list, size_t i);
+
+/**
+ * Frees a list, and all that its consumers point to.
+ *
+ * list: the list; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no list); LQ_INTERNAL.
+ * Threads: any.
+ */
+lq_status lq_consumers_free(lq_consumers *list);
+
+/**
+ * Looks at a message, and at where it stands in a group, changing nothing.
+ *
+ * group: the group.
+ * partition: the message's partition.
+ * offset: its offset.
+ * found: gets what was found.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND (it was never sent, or is gone; the group was deleted);
+ * LQ_INVALID_ARGUMENT (NULL, no open group, no such partition); LQ_DAMAGED, LQ_STUCK, LQ_CLOSED,
+ * LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: free what was found with lq_peeked_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_peek(lq_group *group,
+                        uint32_t partition,
+                        uint64_t offset,
+                        lq_peeked **found);
+
+/**
+ * What a look found.
+ *
+ * found: what lq_group_peek gave.
+ *
+ * Returns: the message and where it stands; NULL for what is NULL or freed, with the reason in
+ * lq_last_error_message.
+ * Memory: belongs to found; valid until that is freed.
+ * Threads: any, several at once.
+ */
+const lq_peek *lq_peeked_get(const lq_peeked *found);
+
+/**
+ * Frees what a look found, and all that it points to.
+ *
+ * found: what lq_group_peek gave; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is something else); LQ_INTERNAL.
+ * Threads: any.
+ */
+lq_status lq_peeked_free(lq_peeked *found);
 
 /**
  * The messages are done.
@@ -1593,8 +1859,8 @@ lq_status lq_topic_get_partition_stats(lq_topic *topic,
  * group: the group.
  * stats: gets the numbers; begin with LQ_GROUP_STATS_INIT.
  *
- * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_STUCK, LQ_CLOSED,
- * LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_NOT_FOUND (the group
+ * was deleted); LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);

@@ -553,6 +553,37 @@ public:
         detail::check(lq_group_dead_letters(get(), max, &raw));
         return lq::dead_letters(raw);
     }
+
+    /** Changes the stored configuration, in all processes; what is left out stays. */
+    void configure(const lq_group_options &changes)
+    {
+        detail::check(lq_group_configure(get(), &changes));
+    }
+
+    /** Stops handing out, in all processes, until resume. */
+    void pause() { detail::check(lq_group_pause(get())); }
+
+    /** Hands out again. */
+    void resume() { detail::check(lq_group_resume(get())); }
+
+    /** Deletes the group; this handle stays open. */
+    void remove() { detail::check(lq_group_delete(get())); }
+
+    /** Settles a message by its id, whoever has it. */
+    void settle(const lq_message_id &id) { detail::check(lq_group_settle(get(), &id)); }
+
+    /** Has a message come back after a time, whoever has it. */
+    void delay(const lq_message_id &id, std::chrono::milliseconds time)
+    {
+        detail::check(lq_group_delay(get(), &id, time.count()));
+    }
+
+    /** Gives up on a message, whoever has it. */
+    void dead_letter(const lq_message_id &id, const std::string &reason)
+    {
+        const char *text = detail::text(reason, LQ_INVALID_ARGUMENT);
+        detail::check(lq_group_dead_letter(get(), &id, text));
+    }
 };
 
 /** A named stream of messages. */

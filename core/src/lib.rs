@@ -50,7 +50,7 @@ pub use options::{
     Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
-    Consumer, ConsumerOptions, DeadLetterEntry, Delivery, Group, GroupStats, Message, MessageId,
-    PartitionStats, ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, Store, StoreStats,
-    Topic, TopicStats,
+    Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
+    Message, MessageId, MessageState, PartitionStats, Peeked, ReadMessage, Reader, Receipt,
+    ReceiveOptions, Receiving, Store, StoreStats, Topic, TopicStats,
 };

@@ -108,18 +108,18 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
     })
 }
 
-fn backoff(given: &lq_group_options) -> Result<Option<Backoff>> {
+/// What is left out of it is as in `base`.
+fn backoff(given: &lq_group_options, base: Backoff) -> Result<Option<Backoff>> {
     let first = millis("backoff_first_ms", given.backoff_first_ms, -1)?;
     let longest = millis("backoff_longest_ms", given.backoff_longest_ms, -1)?;
     let factor = (given.backoff_factor != 0.0).then_some(given.backoff_factor);
     if first.is_none() && longest.is_none() && factor.is_none() {
         return Ok(None);
     }
-    let defaults = Backoff::default();
     Ok(Some(Backoff {
-        first: first.unwrap_or(defaults.first),
-        longest: longest.unwrap_or(defaults.longest),
-        factor: factor.unwrap_or(defaults.factor),
+        first: first.unwrap_or(base.first),
+        longest: longest.unwrap_or(base.longest),
+        factor: factor.unwrap_or(base.factor),
     }))
 }
 
@@ -152,6 +152,18 @@ unsafe fn dead_letters(given: &lq_group_options) -> Result<Option<DeadLetter>> {
 /// `at` as [`read`] demands, and the name in it, unless it is NULL, is a C string.
 pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupOptions> {
     // SAFETY: valid as demanded above.
+    unsafe { group_options_on(at, Backoff::default()) }
+}
+
+/// As `group_options`, where what is left out of the backoff is as in `base`.
+///
+/// # Safety
+/// As `group_options`.
+pub(crate) unsafe fn group_options_on(
+    at: *const lq_group_options,
+    base: Backoff,
+) -> Result<GroupOptions> {
+    // SAFETY: valid as demanded above.
     let given = unsafe { read(at) }?;
     Ok(GroupOptions {
         ordering: match given.ordering {
@@ -164,7 +176,7 @@ pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupO
         lease: millis("lease_ms", given.lease_ms, 0)?,
         max_lease: millis("max_lease_ms", given.max_lease_ms, 0)?,
         max_attempts: (given.max_attempts != 0).then_some(given.max_attempts),
-        backoff: backoff(&given)?,
+        backoff: backoff(&given, base)?,
         // SAFETY: its name is valid as demanded above.
         dead_letter_topic: unsafe { dead_letters(&given) }?,
         start: match start(given.start, given.start_at)? {

@@ -1,6 +1,7 @@
 //! Groups, to look at and to manage.
 
 use std::ffi::{CString, c_char};
+use std::sync::{Mutex, PoisonError};
 
 use libqueue::{DeadLetter, Group, Result, Topic};
 
@@ -24,8 +25,26 @@ pub struct lq_group(());
 pub(crate) struct GroupHandle {
     pub(crate) group: Group,
     name: CString,
-    /// Where its dead letters go to, unless they are dropped.
-    dead_letter_topic: Option<CString>,
+    /// Where its dead letters go to, or went to before that was changed.
+    dead_letter_topics: Mutex<Vec<CString>>,
+}
+
+impl GroupHandle {
+    /// The name of the topic of dead letters, which stays valid for as long as the handle is open;
+    /// NULL where they are dropped.
+    fn dead_letter_topic(&self) -> *const c_char {
+        let Some(name) = self.group.dead_letter_topic().map(c_text) else {
+            return std::ptr::null();
+        };
+        let known = self.dead_letter_topics.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.iter().find(|known| **known == name) {
+            return same.as_ptr();
+        }
+        // The text itself does not move when the list grows.
+        known.push(name);
+        known.last().map_or(std::ptr::null(), |name| name.as_ptr())
+    }
 }
 
 pub(crate) static GROUPS: Table<GroupHandle> = Table::new("lq_group", Tag::Group);
@@ -45,7 +64,7 @@ unsafe fn open(
     let group = opening(&topic.topic, unsafe { name_of(name, "the group's name") }?)?;
     out.set(GROUPS.open(GroupHandle {
         name: c_text(group.name()),
-        dead_letter_topic: group.dead_letter_topic().map(c_text),
+        dead_letter_topics: Mutex::default(),
         group,
     })?);
     Ok(())
@@ -154,10 +173,8 @@ pub unsafe extern "C" fn lq_group_config(
         let group = GROUPS.enter(group)?;
         let stored = group.group.config();
         let mut found = from_group(&stored);
-        if let (DeadLetter::Topic(_), Some(name)) =
-            (&stored.dead_letter_topic, &group.dead_letter_topic)
-        {
-            found.dead_letter_topic = name.as_ptr();
+        if let DeadLetter::Topic(_) = &stored.dead_letter_topic {
+            found.dead_letter_topic = group.dead_letter_topic();
         }
         room.set(found);
         Ok(())
@@ -181,9 +198,7 @@ pub unsafe extern "C" fn lq_group_dead_letter_topic(
     call(|| {
         // SAFETY: the caller gives room for an address.
         let out = unsafe { Out::new(name, "name") }?;
-        let group = GROUPS.enter(group)?;
-        let topic = group.dead_letter_topic.as_ref();
-        out.set(topic.map_or(std::ptr::null(), |topic| topic.as_ptr()));
+        out.set(GROUPS.enter(group)?.dead_letter_topic());
         Ok(())
     })
 }

@@ -45,6 +45,8 @@ pub(crate) enum Tag {
     Group,
     Names,
     DeadLetters,
+    Consumers,
+    Peeked,
 }
 
 struct Slot<T> {

@@ -96,6 +96,8 @@ pub struct lq_group_stats {
     pub consumers: u64,
     /// Leases that ran out.
     pub timed_out: u64,
+    /// 1 while nothing is handed out until somebody resumes it, else 0.
+    pub paused: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -155,6 +157,7 @@ unsafe impl Measured for lq_group_stats {
         redelivered: 0,
         consumers: 0,
         timed_out: 0,
+        paused: 0,
     };
 }
 
@@ -214,6 +217,7 @@ impl From<&GroupStats> for lq_group_stats {
             redelivered: stats.redelivered,
             consumers: stats.consumers,
             timed_out: stats.timed_out,
+            paused: u64::from(stats.paused),
         }
     }
 }
@@ -294,8 +298,8 @@ pub unsafe extern "C" fn lq_topic_get_partition_stats(
 /// group: the group.
 /// stats: gets the numbers; begin with LQ_GROUP_STATS_INIT.
 ///
-/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_STUCK, LQ_CLOSED,
-/// LQ_FORKED, LQ_IO, LQ_INTERNAL.
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_NOT_FOUND (the group
+/// was deleted); LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_group_get_stats(

@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 18] = [
     "version",
     "error",
     "options",
@@ -22,10 +22,13 @@ const SOURCES: [&str; 15] = [
     "topic",
     "message",
     "group",
+    "manage",
     "dead_letters",
     "consumer",
     "receive",
     "batch",
+    "consumers",
+    "peek",
     "settle",
     "reader",
     "names",

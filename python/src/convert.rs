@@ -56,9 +56,14 @@ macro_rules! whole_arguments {
 }
 
 whole_arguments!(
-    max_messages min_messages mode;
+    max_messages min_messages mode offset;
     or_none partition partitions limit max_message_bytes max_bytes
 );
+
+/// A partition that has to be named.
+pub(crate) fn in_partition(value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    named_whole("partition", value)
+}
 
 /// Bytes of anything with the buffer protocol: the object itself where it is `bytes`, which never
 /// change, else a copy.

@@ -1,24 +1,30 @@
 //! Groups and their dead letters.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert;
 use crate::delivery::ReadMessage;
 use crate::errors::OrRaise;
+use crate::message::MessageId;
 use crate::options;
+use crate::peek::{ConsumerStats, Peeked};
 use crate::stats;
 
 /// A group, to look at and to manage. Made by `Topic.group` and `Topic.create_group`.
 #[pyclass(frozen, module = "libqueue")]
 pub(crate) struct Group {
     inner: libqueue::Group,
+    topic: Arc<str>,
 }
 
 impl Group {
-    pub(crate) fn of(group: libqueue::Group) -> Self {
+    pub(crate) fn of(group: libqueue::Group, topic: &str) -> Self {
         Self {
             inner: group.uncounted(),
+            topic: topic.into(),
         }
     }
 }
@@ -84,6 +90,97 @@ impl Group {
                 })
             })
             .collect()
+    }
+
+    /// Change the stored configuration, durably; what is not named stays.
+    ///
+    /// Every process goes by it from its next call on; leases that are out keep their time.
+    /// `window` cannot be changed: the layout of the group's files depends on it. `ordering="key"`
+    /// after `"none"` raises `Busy` while messages are taken in and not settled.
+    ///
+    ///     topic.group("billing").configure(lease=120.0, max_attempts=10)
+    #[pyo3(signature = (**changes))]
+    fn configure(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let changes = options::group(py, changes)?;
+        py.detach(|| self.inner.configure(&changes)).or_raise(py)
+    }
+
+    /// Stop handing out, in all processes, until `resume`: durably, also when everyone leaves.
+    ///
+    /// Receive calls wait as at an empty topic. What is out can be settled; leases and delays go on
+    /// running. `stats()["paused"]` tells of it. Pausing twice is fine.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.pause()).or_raise(py)
+    }
+
+    /// Hand out again, durably, and wake those who wait. Resuming twice is fine.
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.resume()).or_raise(py)
+    }
+
+    /// Delete the group, durably, with its position and all that it counted.
+    ///
+    /// Messages stay in the topic, dead letters in theirs. Its consumers, in all processes, raise
+    /// `NotFound` at their next call; a group made later under the name is another one.
+    fn delete(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.delete()).or_raise(py)
+    }
+
+    /// Settle a message by its id, whoever has it; the receipt of its consumer is stale.
+    ///
+    /// It counts as acknowledged. Raises `StaleReceipt` where it is settled already, `Busy` where
+    /// it is on its way to the dead letters, `NotFound` where it was never sent or is gone, and
+    /// `Full` where it is further ahead than the group's window.
+    ///
+    ///     group.settle(group.peek(41).message.id)
+    #[pyo3(signature = (id))]
+    fn settle(&self, py: Python<'_>, id: &MessageId) -> PyResult<()> {
+        let id = id.into();
+        py.detach(|| self.inner.settle(id)).or_raise(py)
+    }
+
+    /// Have a message come back after `seconds`, at once where that is 0, whoever has it.
+    ///
+    /// It is taken from its consumer, whose receipt is stale, and goes on holding its key; nothing
+    /// is counted. Raises as `settle`; `Busy` also where it waits for an earlier one of its key.
+    #[pyo3(signature = (id, seconds))]
+    fn delay(&self, py: Python<'_>, id: &MessageId, seconds: f64) -> PyResult<()> {
+        let (id, delay) = (id.into(), convert::seconds(py, "seconds", seconds)?);
+        py.detach(|| self.inner.delay(id, delay)).or_raise(py)
+    }
+
+    /// Give up on a message, whoever has it: it becomes a dead letter. Raises as `settle`.
+    #[pyo3(signature = (id, reason))]
+    fn dead_letter(&self, py: Python<'_>, id: &MessageId, reason: &str) -> PyResult<()> {
+        let id = id.into();
+        py.detach(|| self.inner.dead_letter(id, reason))
+            .or_raise(py)
+    }
+
+    /// Look at a message, and at where it stands in this group, changing nothing.
+    ///
+    /// Raises `NotFound` where there is none at the offset.
+    ///
+    ///     group.peek(41).state  # "leased"
+    #[pyo3(signature = (offset, partition=0))]
+    fn peek(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = convert::offset)] offset: u64,
+        #[pyo3(from_py_with = convert::in_partition)] partition: u32,
+    ) -> PyResult<Peeked> {
+        let found = py
+            .detach(|| self.inner.peek(partition, offset))
+            .or_raise(py)?;
+        Peeked::of(py, found, &self.topic)
+    }
+
+    /// Return the group's consumers, in all processes, in the order of their names.
+    ///
+    ///     worst = max(group.consumers(), key=lambda one: one.failed)
+    fn consumers(&self, py: Python<'_>) -> PyResult<Vec<ConsumerStats>> {
+        let found = py.detach(|| self.inner.consumers()).or_raise(py)?;
+        Ok(found.into_iter().map(ConsumerStats::of).collect())
     }
 
     /// The group's name.

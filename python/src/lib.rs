@@ -11,6 +11,7 @@ mod group;
 mod inspect;
 mod message;
 mod options;
+mod peek;
 mod reader;
 mod receiving;
 mod send;
@@ -35,6 +36,8 @@ mod _native {
     use crate::inspect::{dump, recover, verify};
     #[pymodule_export]
     use crate::message::{Message, MessageId};
+    #[pymodule_export]
+    use crate::peek::{ConsumerStats, Peeked};
     #[pymodule_export]
     use crate::reader::Reader;
     #[pymodule_export]

@@ -57,5 +57,6 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
     ] {
         dict.set_item(name, value)?;
     }
+    dict.set_item("paused", stats.paused)?;
     Ok(dict)
 }

@@ -168,13 +168,13 @@ impl Topic {
         let group = py
             .detach(|| self.inner.create_group(name, &options))
             .or_raise(py)?;
-        Ok(Group::of(group))
+        Ok(Group::of(group, self.inner.name()))
     }
 
     /// Open an existing group; raises `NotFound` if there is none.
     fn group(&self, py: Python<'_>, name: &str) -> PyResult<Group> {
         let group = py.detach(|| self.inner.group(name)).or_raise(py)?;
-        Ok(Group::of(group))
+        Ok(Group::of(group, self.inner.name()))
     }
 
     /// Return the names of the topic's groups, sorted.

@@ -83,10 +83,22 @@ static void send_and_receive(const std::string &path)
 
 static void settle(lq::topic topic)
 {
+    lq::group passing = topic.create_group("passing");
+    const lq_message_id id = topic.send({"by id"});
+    passing.delay(id, std::chrono::hours(1));
+    passing.settle(id);
+    passing.remove();
     lq_group_options options = LQ_GROUP_OPTIONS_INIT;
     options.max_attempts = 1;
     options.start = LQ_START_LATEST;
     lq::group group = topic.create_group("settling", options);
+    lq_group_options changes = LQ_GROUP_OPTIONS_INIT;
+    changes.lease_ms = 40000;
+    group.configure(changes);
+    CHECK(group.config().lease_ms == 40000);
+    group.pause();
+    CHECK(group.stats().paused == 1);
+    group.resume();
     CHECK(group.name() == "settling" && group.config().max_attempts == 1);
     CHECK(group.dead_letter_topic() == "orders.settling.dlq");
     lq::consumer worker = topic.consumer("settling");

@@ -87,6 +87,10 @@ impl Storage for Disk {
         Ok(())
     }
 
+    fn remove_dir(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
     fn list(&self, _folder: &Path) -> Result<Vec<String>> {
         let files = locked(&self.files);
         let name = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());

@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL06");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL07");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -74,7 +74,7 @@ pub mod consumer {
     /// Number of slots.
     pub const SLOTS: usize = 4096;
     /// Words of a slot.
-    pub const WORDS: usize = 16;
+    pub const WORDS: usize = 24;
     /// 0 free, else the member's slot + 1 and, above bit 16, the member's generation.
     pub const MEMBER: usize = 0;
     /// Position of the group's block.
@@ -83,6 +83,12 @@ pub mod consumer {
     pub const NAME: usize = 2;
     /// Bytes of the name.
     pub const NAME_BYTES: usize = 96;
+    /// Messages that it was handed.
+    pub const DELIVERED: usize = 16;
+    /// Those of them that were acknowledged while it had them.
+    pub const ACKED: usize = 17;
+    /// Those of them that failed in its hands: nacks, expired leases, given up, its death.
+    pub const FAILED: usize = 18;
 }
 
 /// Where blocks begin.
@@ -115,6 +121,16 @@ pub mod block {
     /// Of a group: 0 until a member's bell was to be rung for it, then odd and raised by 2 with
     /// each ringing.
     pub const NEWS: usize = 12;
+    /// Of a group: which configuration is in force; raised with each change of `group.meta`.
+    pub const CHANGED: usize = 13;
+    /// Bit of `CHANGED`: somebody is changing it, or died while he was.
+    pub const CHANGING: u64 = 1;
+    /// Bit of `CHANGED`, with `CHANGING`: until he is done nothing is handed out.
+    pub const HOLDING: u64 = 2;
+    /// By how much it is raised.
+    pub const CHANGE: u64 = 4;
+    /// Value of `CHANGED`: the group was deleted.
+    pub const GONE: u64 = u64::MAX;
     /// Of a group: a bit for each member slot whose bell is to be rung, 64 in a word.
     pub const WATCHERS: usize = 16;
     /// Words before the partitions' blocks.

@@ -25,6 +25,8 @@ pub const PRIORITIES: &str = "priorities";
 pub const GROUPS: &str = "groups";
 /// Configuration of a group.
 pub const GROUP_META: &str = "group.meta";
+/// Beside the configuration of a group: it was deleted, and its files are being removed.
+pub const GROUP_DELETED: &str = "group.deleted";
 /// Offsets that may have been handed out, and the durable mark.
 pub const RESERVE: &str = "reserve";
 /// The next segment, prepared ahead.

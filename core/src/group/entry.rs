@@ -10,6 +10,9 @@ use std::sync::atomic::Ordering;
 use crate::format::window::{ENTRY_WORDS, entry as at, state};
 use crate::shm::Region;
 
+/// The consumer of a message that was taken from the one that had it: no slot has this number, and
+/// no receipt is good (P9).
+pub(super) const NOBODY: u16 = u16::MAX;
 const LOW16: u64 = 0xFFFF;
 const LOW32: u64 = 0xFFFF_FFFF;
 /// Of the state's word.

@@ -34,6 +34,7 @@ impl Window {
         let Some(index) = found.filter(|index| self.entries.state(*index) == state::LEASED) else {
             return Settled::Stale;
         };
+        self.untally_lease(index);
         self.unhook(index);
         // Before the state: a death between the two leaves a lease, which comes back.
         self.entries.uncount_attempt(index);

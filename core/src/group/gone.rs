@@ -94,6 +94,20 @@ impl Window {
         }
     }
 
+    /// In a new life: all leases come back, as those of the dead. The slots in them are those of
+    /// consumers that are gone with their life, and others may have them by now.
+    pub fn return_void_leases(&mut self, policy: &Policy, times: (u64, u64)) {
+        let table = self.tally.detach();
+        self.return_leases(policy, |_| true, true, times);
+        self.tally.attach(table);
+    }
+
+    /// For each message that is handed out now the slot of its consumer.
+    pub fn lease_holders(&self) -> impl Iterator<Item = u16> {
+        let leases = self.leases(|_| true);
+        leases.into_iter().map(|index| self.entries.consumer(index))
+    }
+
     fn batch_of(&self, index: u32) -> (u16, u16) {
         (self.entries.consumer(index), self.entries.batch(index))
     }

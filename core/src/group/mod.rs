@@ -6,6 +6,7 @@
 
 mod admit;
 mod bitmap;
+mod by_hand;
 mod clean;
 mod entry;
 mod gather;
@@ -25,12 +26,14 @@ mod schedule;
 mod settle;
 mod sync;
 mod take;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod wheel;
 mod window;
 
 pub use admit::{Admit, Fresh};
+pub use by_hand::ByHand;
 pub use gather::GATHERED;
 pub use gone::Batches;
 pub use policy::{Now, Policy};

@@ -46,6 +46,10 @@ pub struct Policy {
     chains: Chains,
     /// Whether messages that are too late become dead letters.
     pub expired_die: bool,
+    /// How long a message is handed out for, in ms.
+    pub lease_ms: u64,
+    /// Nothing is handed out.
+    pub paused: bool,
 }
 
 impl Policy {
@@ -62,6 +66,8 @@ impl Policy {
             backoff: config.backoff,
             chains,
             expired_die: config.on_expired == OnExpired::DeadLetter,
+            lease_ms: config.lease.as_millis() as u64,
+            paused: false,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Settling: what ends a hand-out.
 
+use super::entry::NOBODY;
 use super::policy::{Now, Policy};
+use super::tally::Tallied;
 use super::window::{Counter, Window};
 use crate::format::window::state;
 
@@ -30,7 +32,24 @@ impl Window {
             state::LEASED | state::READY | state::DELAYED
         );
         let same = entries.is_of(index, offset) && entries.attempts(index) == attempt;
-        (waiting && same && attempt > 0).then_some(index)
+        let kept = entries.consumer(index) != NOBODY;
+        (waiting && same && kept && attempt > 0).then_some(index)
+    }
+
+    /// Counts what became of a hand-out in its consumer's hands. Of a lease that ran out that was
+    /// told already, and another consumer may have the slot by now.
+    #[inline]
+    fn tally_lease(&self, index: u32, what: Tallied) {
+        if self.entries.state(index) == state::LEASED {
+            self.tally.count(self.entries.consumer(index), what);
+        }
+    }
+
+    /// A hand-out that nobody was told of is not counted.
+    pub(super) fn untally_lease(&self, index: u32) {
+        if self.entries.state(index) == state::LEASED {
+            self.tally.uncount_delivered(self.entries.consumer(index));
+        }
     }
 
     /// Takes the entry out of whatever it hangs in.
@@ -39,6 +58,7 @@ impl Window {
         let counter = match self.entries.state(index) {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
+            state::SCHEDULED => Counter::Scheduled,
             _ => {
                 self.ready.clear(index, self.entries.priority(index));
                 self.count(Counter::Ready, -1);
@@ -52,7 +72,7 @@ impl Window {
     /// The message is done. The state is published first: a death before the rest is repaired from
     /// it. Whether a later message of the key became ready.
     #[inline]
-    fn finish(&self, index: u32) -> bool {
+    pub(super) fn finish(&self, index: u32) -> bool {
         self.entries.set_state(index, state::SETTLED);
         let mut freed = false;
         if self.entries.key_hash(index) != 0
@@ -76,6 +96,7 @@ impl Window {
         let Some(index) = self.find(offset, attempt) else {
             return Settled::Stale;
         };
+        self.tally_lease(index, Tallied::Acked);
         self.unhook(index);
         self.count(Counter::Acked, 1);
         self.finish(index);
@@ -143,6 +164,7 @@ impl Window {
         let Some(index) = self.find(offset, attempt) else {
             return Settled::Stale;
         };
+        self.tally_lease(index, Tallied::Failed);
         self.unhook(index);
         if self.entries.first_failed_ms(index) == 0 {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
@@ -166,6 +188,7 @@ impl Window {
     /// It is too late for what was handed out: nobody gets it.
     pub fn settle_expired(&self, policy: &Policy, offset: u64, attempt: u32, now: Now) {
         if let Some(index) = self.find(offset, attempt) {
+            self.untally_lease(index);
             self.unhook(index);
             self.count(Counter::Delivered, -1);
             self.count(Counter::Expired, 1);

@@ -1,6 +1,7 @@
 //! Handing out.
 
 use super::policy::{Now, Policy};
+use super::tally::Tallied;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
 
@@ -64,6 +65,7 @@ impl Window {
         self.wheel.insert(&self.entries, index, due_ms);
         self.count(Counter::Leased, 1);
         self.count(Counter::Delivered, 1);
+        self.tally.count(consumer, Tallied::Delivered);
         if attempt > 1 {
             self.count(Counter::Redelivered, 1);
         }
@@ -124,6 +126,8 @@ impl Window {
         wall_ms: u64,
     ) -> bool {
         self.count(Counter::Failed, 1);
+        self.tally
+            .count(self.entries.consumer(index), Tallied::Failed);
         if self.entries.first_failed_ms(index) == 0 {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }

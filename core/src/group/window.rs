@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::entry::Entries;
 use super::keys::Keys;
 use super::ready::Ready;
+use super::tally::Tally;
 use super::wheel::Wheel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
@@ -61,6 +62,7 @@ pub struct Window {
     pub(super) keys: Keys,
     pub(super) mask: u64,
     pub(super) parts: Parts,
+    pub(super) tally: Tally,
     pub(super) map: Arc<Mapping>,
     pub(super) file: Arc<dyn File>,
 }
@@ -114,6 +116,7 @@ impl Window {
             keys,
             mask,
             parts,
+            tally: Tally::default(),
             map,
             file,
         }))

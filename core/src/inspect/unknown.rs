@@ -52,7 +52,8 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
         })?;
         for group in &topic.groups {
             look(&group.folder, &|name| {
-                name == names::GROUP_META || names::parse_window(name).is_some()
+                let meta = [names::GROUP_META, names::GROUP_DELETED];
+                meta.contains(&name) || names::parse_window(name).is_some()
             })?;
         }
     }

@@ -8,9 +8,9 @@ use super::window::{self, Expected};
 use super::{Report, Wrong, cached, partition};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
-use crate::options::{GroupConfig, TopicConfig};
+use crate::options::TopicConfig;
 use crate::storage::{Disk, Storage};
-use crate::store::{parse_group_meta, parse_topic_meta};
+use crate::store::{GroupMeta, parse_group_meta, parse_topic_meta};
 
 /// Progress is told at most once for so many bytes.
 const STEP: u64 = 1 << 20;
@@ -289,10 +289,14 @@ impl<'a> Run<'a> {
         let Some(listed) = named(&group.files, names::GROUP_META) else {
             return Ok(None);
         };
+        if is_deleted(group)? {
+            self.pass(listed)?;
+            return Ok(None);
+        }
         self.report.groups += 1;
         self.meta("group", listed, |fields| {
             let meta = parse_group_meta(fields)?;
-            let (starts, wanted) = (meta.2.len() as u64, partitions);
+            let (starts, wanted) = (meta.starts.len() as u64, partitions);
             match wanted.filter(|wanted| *wanted != starts) {
                 Some(wanted) => Err(format!(
                     "it has starts for {starts} partitions, the topic has {wanted}"
@@ -310,6 +314,14 @@ impl<'a> Run<'a> {
         meta: Option<&GroupMeta>,
         partitions: Option<u64>,
     ) -> Result<()> {
+        if is_deleted(group)? {
+            let of_windows = |listed: &&Listed| name_of(&listed.path) != names::GROUP_META;
+            return group
+                .files
+                .iter()
+                .filter(of_windows)
+                .try_for_each(|listed| self.pass(listed));
+        }
         let path = group.folder.join(names::GROUP_META);
         let mut used = false;
         for listed in &group.files {
@@ -318,9 +330,9 @@ impl<'a> Run<'a> {
                 used |= window::was_used(&listed.path).unwrap_or(false);
                 let folder = names::partition_folder(&topic.folder, partition);
                 let expected = Expected {
-                    group: meta.map(|(id, ..)| *id),
+                    group: meta.map(|meta| meta.id),
                     partition,
-                    limit: meta.map(|(_, config, _)| u64::from(config.window)),
+                    limit: meta.map(|meta| u64::from(meta.config.window)),
                     reserve: folder.join(names::RESERVE),
                 };
                 self.look_at(listed, |path| window::look(path, &expected))?;
@@ -346,8 +358,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Id, configuration and starts of a group.
-pub(super) type GroupMeta = (u64, GroupConfig, Vec<u64>);
+/// Whether the group was deleted, also just now.
+pub(super) fn is_deleted(group: &GroupPlan) -> Result<bool> {
+    let listed = |name| named(&group.files, name).is_some();
+    let there = |name| Disk.exists(&group.folder.join(name));
+    Ok(listed(names::GROUP_DELETED)
+        || there(names::GROUP_DELETED)?
+        || (listed(names::GROUP_META) && !there(names::GROUP_META)?))
+}
 
 fn store_id(fields: &Fields) -> std::result::Result<String, String> {
     let id = fields.get("id").ok_or("it has no id")?;

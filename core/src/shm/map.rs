@@ -338,6 +338,14 @@ impl Region {
         swapped
     }
 
+    /// Adds to a word that several may add to at once.
+    #[inline]
+    pub fn add(&self, number: usize, value: u64) {
+        self.word_to_store(number)
+            .fetch_add(value, Ordering::Relaxed);
+        self.map.tell(self.at + number * 8, 8);
+    }
+
     /// The first four bytes of a word, for locks and futexes. Not tracked.
     #[inline]
     pub fn word32(&self, number: usize) -> &AtomicU32 {

@@ -77,6 +77,10 @@ impl Storage for Disk {
         }
     }
 
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        fs::remove_dir(path).map_err(|e| Error::io("remove the folder", path, e))
+    }
+
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
         let failed = |e| Error::io("list", folder, e);
         let mut names = Vec::new();

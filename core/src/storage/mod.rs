@@ -14,7 +14,7 @@ pub use disk::Disk;
 pub use remove::remove_tree;
 pub use replace::replace_file;
 #[cfg(test)]
-pub use twin::{Choices, Event, Fault, Twin};
+pub use twin::{Choices, Event, Fault, Twin, Watcher};
 
 use crate::error::Result;
 use crate::shm::{LockFile, Mapping};
@@ -42,6 +42,8 @@ pub trait Storage: Send + Sync {
     fn unlink(&self, path: &Path) -> Result<()>;
     /// Creates a folder; one that exists is fine.
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()>;
+    /// Removes an empty folder. Durable after `sync_dir` of the one that it is in.
+    fn remove_dir(&self, path: &Path) -> Result<()>;
     /// The names in a folder, sorted.
     fn list(&self, folder: &Path) -> Result<Vec<String>>;
     /// Whether the path exists.

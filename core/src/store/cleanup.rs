@@ -66,7 +66,7 @@ impl StoreInner {
         };
         let name = self.name_of(block.id(), &topic.folder.join(names::GROUPS), |folder| {
             let path = folder.join(names::GROUP_META);
-            group_meta::read_meta(self, &path).map(|(uid, ..)| uid)
+            group_meta::read_meta(self, &path).map(|meta| meta.id)
         })?;
         name.map(|name| topic.group_inner(&name)).transpose()
     }

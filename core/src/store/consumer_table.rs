@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::control::{Block, Control};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::consumer;
-use crate::shm::Owner;
+use crate::shm::{Owner, Region};
 
 /// A registered consumer's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,11 @@ fn member_word(owner: Owner) -> u64 {
 }
 
 impl Control {
+    /// The table's words.
+    pub(crate) fn consumer_table(&self) -> &Region {
+        &self.shared.consumers
+    }
+
     /// Enters a consumer of this member into the table. Its slot goes into leases; when the member
     /// dies, whoever finds that walks the table and returns the leases (P10).
     pub(crate) fn register_consumer(&self, group: &Block, name: &str) -> Result<ConsumerSlot> {
@@ -43,6 +48,9 @@ impl Control {
             {
                 // Of who had the slot before.
                 table.store(word + consumer::GROUP, 0, Ordering::Release);
+                for count in [consumer::DELIVERED, consumer::ACKED, consumer::FAILED] {
+                    table.set(word + count, 0);
+                }
                 self.set_name(word + consumer::NAME, name);
                 // Group last: a death before it leaves an entry without leases, which is freed.
                 table.store(word + consumer::GROUP, group.at(), Ordering::Release);

@@ -223,7 +223,7 @@ fn bury_damaged(group: &GroupInner, partition: u32, damage: Vec<(u64, Error)>) -
 
 /// A mover died, or this is a new life: all that is in the topic already is settled, whoever made
 /// it dying, or the next one would append it again.
-fn finish(group: &GroupInner, partition: u32, target: &TopicInner) -> Result<()> {
+pub(super) fn finish(group: &GroupInner, partition: u32, target: &TopicInner) -> Result<()> {
     let log = &target.partitions[0];
     let voids = log.voids();
     // Also waits for what is still being copied there, behind which nothing would be found.

@@ -21,7 +21,7 @@ impl Consumer {
         let due = now + (lease.as_millis() as u64).max(1);
         let deadline_ns = clock.wall_ns().saturating_add(lease.as_nanos() as i64);
         let refused: RefCell<Vec<(Receipt, u64)>> = RefCell::default();
-        let done = self.settle(receipts, "", |window, receipt| {
+        let done = self.settle(receipts, "", |window, _, receipt| {
             if self.is_closed() {
                 return Settled::Stale;
             }
@@ -62,7 +62,8 @@ impl Consumer {
 
     #[cold]
     fn too_long(&self, lease: Duration, bound: u64, now: u64, of: usize) -> Error {
-        let (group, max) = (&self.group.name, self.group.config.max_lease);
+        let group = &self.group.name;
+        let max = self.leases.as_ref().and_then(|leases| leases.max());
         let max = max.unwrap_or_default();
         let message = if bound == 0 {
             format!(

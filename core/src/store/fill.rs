@@ -40,7 +40,8 @@ pub(super) struct Filled {
     pub(super) dying: Vec<u64>,
 }
 
-/// Under the lock: ready ones first, by priority and offset, then fresh ones from the log.
+/// Under the lock: ready ones first, by priority and offset, then fresh ones from the log. Nothing
+/// while the group is paused.
 pub(super) fn fill(
     window: &mut Window,
     policy: &Policy,
@@ -48,6 +49,9 @@ pub(super) fn fill(
     ask: &Ask,
 ) -> Filled {
     let mut filled = Filled::default();
+    if policy.paused {
+        return filled;
+    }
     if !ask.look_ahead {
         take_ready(window, ask, &mut filled.taken);
         if filled.taken.len() >= ask.wanted {

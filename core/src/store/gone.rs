@@ -18,7 +18,7 @@ use super::consumer_table::{ConsumerEntry, ConsumerSlot};
 use super::group::GroupInner;
 use super::inner::locked;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{Batches, Window};
+use crate::group::{Batches, Policy, Window};
 
 /// How long one window is waited for where others wait for what is in the next one.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10);
@@ -36,14 +36,14 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    fn each(&mut self, mut step: impl FnMut(u32, &mut Window)) {
+    fn each(&mut self, mut step: impl FnMut(u32, &mut Window, &Policy)) {
         let control = &self.group.topic.store.control;
         self.left.retain(|number| {
             let done = self
                 .group
-                .with_used_window(*number, self.patience, |window| {
+                .with_used_window(*number, self.patience, |window, policy| {
                     if control.names_consumer(self.gone) {
-                        step(*number, window);
+                        step(*number, window, policy);
                     }
                 });
             let Err(error) = done else {
@@ -80,18 +80,18 @@ impl GroupInner {
         let (of, mut count) = (|slot: u16| slot == gone.slot.0, 0);
         if died {
             let (mut fetched, mut started) = (Batches::new(), Batches::new());
-            round.each(|_, window| fetched.extend(window.fetched_batches(of)));
+            round.each(|_, window, _| fetched.extend(window.fetched_batches(of)));
             if !fetched.is_empty() {
-                round.each(|_, window| started.extend(window.started_among(&fetched)));
+                round.each(|_, window, _| started.extend(window.started_among(&fetched)));
             }
             if !started.is_empty() {
-                round.each(|_, window| count += window.return_fetched(of, &started));
+                round.each(|_, window, _| count += window.return_fetched(of, &started));
             }
         }
         let (clock, mut dying) = (&self.topic.store.env.clock, Vec::new());
-        round.each(|number, window| {
+        round.each(|number, window, policy| {
             let times = (clock.boot_ms(), clock.wall_ms());
-            let returned = window.return_leases(&self.policy, of, died, times);
+            let returned = window.return_leases(policy, of, died, times);
             count += returned.count;
             dying.extend(returned.dying.iter().map(|(offset, _)| (number, *offset)));
         });
@@ -106,7 +106,11 @@ impl GroupInner {
         if count > 0 {
             self.wake(count);
         }
-        round.failed.map_or(Ok(()), Err)
+        match round.failed {
+            // A group that was deleted has none.
+            Some(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What a consumer of this process that closed still has, back and its slot free. Where that

@@ -2,14 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Block;
 use super::Handle;
+use super::settings::{GuardedWindow, Settings};
 use super::topic::{Topic, TopicInner};
 use crate::error::Result;
 use crate::format::control::block as words;
 use crate::format::names;
-use crate::group::{Policy, Window};
 use crate::options::{DeadLetter, GroupConfig, GroupOptions};
 use crate::shm::{EventCount, Guarded};
 
@@ -20,10 +21,11 @@ pub(super) type Reason = (String, String);
 pub(crate) struct GroupInner {
     pub(super) topic: Arc<TopicInner>,
     pub(super) name: String,
-    pub(super) config: GroupConfig,
-    pub(super) policy: Policy,
+    pub(super) uid: u64,
+    /// What this process knows of `group.meta`; see `settings`.
+    pub(super) settings: Mutex<Arc<Settings>>,
     pub(super) block: Block,
-    pub(super) windows: Vec<Guarded<Window>>,
+    pub(super) windows: Vec<Guarded<GuardedWindow>>,
     /// Why messages failed for the last time that are on their way to the dead letters.
     pub(super) reasons: Mutex<HashMap<(u32, u64), Reason>>,
     /// What could not be moved to the dead letters a moment ago.
@@ -66,15 +68,11 @@ impl Topic {
     /// Names of the topic's groups, sorted.
     pub fn groups(&self) -> Result<Vec<String>> {
         let inner = &self.inner;
+        inner.store.check_open()?;
         let folder = inner.folder.join(names::GROUPS);
         let mut found = Vec::new();
         for name in inner.store.env.storage.list(&folder)? {
-            if inner
-                .store
-                .env
-                .storage
-                .exists(&folder.join(&name).join(names::GROUP_META))?
-            {
+            if inner.has_group(&name)? {
                 found.push(name);
             }
         }
@@ -97,7 +95,7 @@ impl GroupInner {
     }
 
     pub(super) fn dead_letter_topic(&self) -> Option<String> {
-        match &self.config.dead_letter_topic {
+        match &self.known_settings().config.dead_letter_topic {
             DeadLetter::Default => Some(names::dead_letter_topic(&self.topic.name, &self.name)),
             DeadLetter::Topic(name) => Some(name.clone()),
             DeadLetter::Drop => None,
@@ -113,16 +111,14 @@ impl GroupInner {
 
     /// Leases that ran out for the last time.
     pub(super) fn remember_late(&self, partition: u32, offset: u64) {
-        if self.policy.expired_die {
-            let reason = "it expired before anybody was handed it".to_owned();
-            self.remember_reason(partition, offset, (reason, String::new()));
-        }
+        let reason = "it expired before anybody was handed it".to_owned();
+        self.remember_reason(partition, offset, (reason, String::new()));
     }
 
     /// Of leases that ran out for the last time.
-    pub(super) fn remember_expired(&self, partition: u32, dying: &[(u64, u16)]) {
+    pub(super) fn remember_expired(&self, partition: u32, lease: Duration, dying: &[(u64, u16)]) {
         for (offset, consumer) in dying {
-            let error = format!("the lease of {:?} ran out", self.config.lease);
+            let error = format!("the lease of {lease:?} ran out");
             let reason = (error, self.consumer_name(*consumer));
             self.remember_reason(partition, *offset, reason);
         }
@@ -149,10 +145,10 @@ impl Group {
         &self.inner.name
     }
 
-    /// The stored configuration.
+    /// The stored configuration, whoever changed it last; of a deleted group the last one known.
     #[must_use]
     pub fn config(&self) -> GroupConfig {
-        self.inner.config.clone()
+        self.inner.known_settings().config.clone()
     }
 
     /// The topic its dead letters go to; `None` where they are dropped.

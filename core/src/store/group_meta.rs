@@ -10,8 +10,21 @@ use crate::error::Result;
 use crate::format::meta;
 use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
 
+/// What `group.meta` holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GroupMeta {
+    /// The group's id.
+    pub(crate) id: u64,
+    pub(crate) config: GroupConfig,
+    /// For each partition the offset at which the group began.
+    pub(crate) starts: Vec<u64>,
+    /// Whether nothing is handed out until somebody resumes it.
+    pub(crate) paused: bool,
+}
+
 /// The text of `group.meta`.
-pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> String {
+pub(super) fn write_meta(meta: &GroupMeta) -> String {
+    let config = &meta.config;
     let backoff = &config.backoff;
     let micros = |time: Duration| time.as_micros().to_string();
     let dead = match &config.dead_letter_topic {
@@ -28,9 +41,9 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
         OnExpired::Drop => "drop",
         OnExpired::DeadLetter => "dead_letter",
     };
-    let starts: Vec<String> = starts.iter().map(u64::to_string).collect();
+    let starts: Vec<String> = meta.starts.iter().map(u64::to_string).collect();
     let mut fields = vec![
-        ("id", format!("{uid:016x}")),
+        ("id", format!("{:016x}", meta.id)),
         ("ordering", ordering.to_owned()),
         ("lease_us", micros(config.lease)),
         ("max_attempts", config.max_attempts.to_string()),
@@ -41,6 +54,7 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
         ("on_expired", on_expired.to_owned()),
         ("window", config.window.to_string()),
         ("starts", starts.join(" ")),
+        ("paused", if meta.paused { "yes" } else { "no" }.to_owned()),
     ];
     if let Some(max) = config.max_lease {
         fields.push(("max_lease_us", micros(max)));
@@ -48,16 +62,14 @@ pub(super) fn write_meta(uid: u64, config: &GroupConfig, starts: &[u64]) -> Stri
     meta::encode("group", &fields)
 }
 
-/// Id, configuration, and for each partition the offset at which the group began.
-pub(super) fn read_meta(store: &StoreInner, path: &Path) -> Result<(u64, GroupConfig, Vec<u64>)> {
+/// What the file holds.
+pub(super) fn read_meta(store: &StoreInner, path: &Path) -> Result<GroupMeta> {
     let fields = read_text(store, "group", path)?;
     parse(&fields).map_err(|what| damaged_meta(path, &what))
 }
 
 /// As `read_meta`, from the fields; or what is wrong with them.
-pub(crate) fn parse(
-    fields: &BTreeMap<String, String>,
-) -> std::result::Result<(u64, GroupConfig, Vec<u64>), String> {
+pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<GroupMeta, String> {
     let bad = |key: &str| format!("its {key} is missing or out of range");
     let config = parse_config(fields).map_err(bad)?;
     let options = GroupOptions {
@@ -83,7 +95,18 @@ pub(crate) fn parse(
     let starts = starts
         .and_then(std::result::Result::ok)
         .ok_or_else(|| bad("starts"))?;
-    Ok((uid.ok_or_else(|| bad("id"))?, config, starts))
+    let paused = match fields.get("paused").map(String::as_str) {
+        // An earlier build did not write it.
+        None | Some("no") => false,
+        Some("yes") => true,
+        Some(_) => return Err(bad("paused")),
+    };
+    Ok(GroupMeta {
+        id: uid.ok_or_else(|| bad("id"))?,
+        config,
+        starts,
+        paused,
+    })
 }
 
 fn parse_config(

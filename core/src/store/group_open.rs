@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::group::GroupInner;
-use super::group_meta::{read_meta, write_meta};
+use super::group_meta::{GroupMeta, read_meta, write_meta};
 use super::open::folder_mode;
+use super::settings::{GuardedWindow, Settings};
 use super::topic::{TopicInner, unique_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{group_partition as at, header};
 use crate::format::names;
-use crate::group::{Policy, Window};
+use crate::group::Window;
 use crate::options::{DeadLetter, GroupConfig, GroupOptions, Start};
 use crate::shm::{Guarded, OwnerLock};
 use crate::storage::replace_file;
@@ -25,44 +26,27 @@ impl TopicInner {
         self.store.check_send()?;
         options.check()?;
         names::check("group", name)?;
-        let path = names::group_folder(&self.folder, name).join(names::GROUP_META);
-        if !self.store.env.storage.exists(&path)? {
-            self.create_group(name, options, &path)?;
+        if !self.has_group(name)? {
+            self.create_group(name, options)?;
         }
         let inner = self.group_inner(name)?;
-        inner.config.check_against(name, options)?;
+        inner.settings()?.config.check_against(name, options)?;
         Ok(inner)
     }
 
     /// The start is part of what is written, so it is as durable as the group. One creator at a
     /// time, `group.meta` last: one that dies leaves a folder without it, which the next one
     /// fills.
-    fn create_group(&self, name: &str, options: &GroupOptions, path: &Path) -> Result<()> {
-        let (env, storage) = (&*self.store.env, &*self.store.env.storage);
+    fn create_group(&self, name: &str, options: &GroupOptions) -> Result<()> {
+        let env = &*self.store.env;
         let config = GroupConfig::from_options(options);
-        if let Some(max) = config.max_lease.filter(|max| *max < config.lease) {
-            let lease = config.lease;
-            let message = format!("max_lease is {max:?}; expected at least the lease, {lease:?}");
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
-        match &config.dead_letter_topic {
-            DeadLetter::Default => {
-                let dead = names::dead_letter_topic(&self.name, name);
-                names::check("default dead-letter topic", &dead)?;
-            }
-            DeadLetter::Topic(dead) if *dead == self.name => {
-                let message = format!(
-                    "dead_letter_topic is {dead:?}, the topic itself, where what failed would come \
-                     again; name another topic"
-                );
-                return Err(Error::new(ErrorKind::InvalidArgument, message));
-            }
-            DeadLetter::Topic(dead) => names::check("dead-letter topic", dead)?,
-            DeadLetter::Drop => {}
-        }
+        check_max_lease(&config)?;
+        self.check_dead_letters(name, &config.dead_letter_topic)?;
+        let dead_from = self.end_of_dead_letters(name, &config.dead_letter_topic)?;
         let lock = self.store.control.header().word32(header::CREATE_LOCK);
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        if storage.exists(path)? {
+        self.finish_deleting(&names::group_folder(&self.folder, name))?;
+        if self.has_group(name)? {
             return Ok(());
         }
         let start = options.start.unwrap_or_default();
@@ -84,19 +68,41 @@ impl TopicInner {
             };
             starts.push(found);
         }
-        let uid = unique_id();
-        self.make_group(name, uid, &config, &starts, |folder| {
-            self.make_windows(folder, uid, config.window, &starts)
+        let meta = GroupMeta {
+            id: unique_id(),
+            config,
+            starts,
+            paused: false,
+        };
+        self.make_group(name, &meta, |folder| {
+            self.make_windows(folder, &meta, dead_from)
         })
+    }
+
+    /// Whether dead letters of a group may go there.
+    pub(super) fn check_dead_letters(&self, group: &str, target: &DeadLetter) -> Result<()> {
+        match target {
+            DeadLetter::Default => {
+                let dead = names::dead_letter_topic(&self.name, group);
+                names::check("default dead-letter topic", &dead)
+            }
+            DeadLetter::Topic(dead) if *dead == self.name => {
+                let message = format!(
+                    "dead_letter_topic is {dead:?}, the topic itself, where what failed would come \
+                     again; name another topic"
+                );
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+            DeadLetter::Topic(dead) => names::check("dead-letter topic", dead),
+            DeadLetter::Drop => Ok(()),
+        }
     }
 
     /// With the lock of those who create held: windows, then `group.meta`.
     pub(super) fn make_group(
         &self,
         name: &str,
-        uid: u64,
-        config: &GroupConfig,
-        starts: &[u64],
+        meta: &GroupMeta,
         make_windows: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
         let (env, storage) = (&*self.store.env, &*self.store.env.storage);
@@ -105,7 +111,7 @@ impl TopicInner {
         storage.create_dir(&folder, folder_mode(env.mode))?;
         self.clear_unfinished(&folder)?;
         let made = make_windows(&folder).and_then(|()| {
-            let text = write_meta(uid, config, starts);
+            let text = write_meta(meta);
             replace_file(storage, path, text.as_bytes(), env.mode)
         });
         if let Err(error) = made {
@@ -119,11 +125,32 @@ impl TopicInner {
         storage.sync_dir(&self.folder.join(names::GROUPS))
     }
 
-    fn make_windows(&self, folder: &Path, uid: u64, limit: u32, starts: &[u64]) -> Result<()> {
-        let env = &*self.store.env;
-        for (number, start) in (0..).zip(starts) {
+    /// Where the dead letters end that are there already, as those of a group of the same name that
+    /// was deleted: none of them is of a message of the new one.
+    fn end_of_dead_letters(&self, group: &str, target: &DeadLetter) -> Result<u64> {
+        let name = match target {
+            DeadLetter::Default => names::dead_letter_topic(&self.name, group),
+            DeadLetter::Topic(name) => name.clone(),
+            DeadLetter::Drop => return Ok(0),
+        };
+        match self.store.topic_inner(&name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            opened => Ok(opened?.partitions[0].next_offset()),
+        }
+    }
+
+    fn make_windows(&self, folder: &Path, meta: &GroupMeta, dead_from: u64) -> Result<()> {
+        let (env, limit) = (&*self.store.env, meta.config.window);
+        for (number, start) in (0..).zip(&meta.starts) {
             let path = folder.join(names::window(number));
-            Window::make(&*env.storage, &path, env.mode, (uid, number), limit, *start)?;
+            let ids = (meta.id, number);
+            Window::make(&*env.storage, &path, env.mode, ids, limit, *start)?;
+            if dead_from > 0
+                && let Some(window) = Window::open(&*env.storage, &path, ids, limit)?
+            {
+                window.set_dead_from(dead_from);
+                window.syncer().sync()?;
+            }
         }
         env.storage.sync_dir(folder)
     }
@@ -154,20 +181,42 @@ impl TopicInner {
     pub(super) fn group_inner(self: &Arc<Self>, name: &str) -> Result<Arc<GroupInner>> {
         names::check("group", name)?;
         let mut known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inner) = known.get(name).and_then(Weak::upgrade) {
+        if let Some(inner) = known.get(name).and_then(Weak::upgrade)
+            && inner.is_there()?
+        {
             return Ok(inner);
         }
+        let opened = match self.has_group(name)? {
+            true => self.open_files(name),
+            false => Err(self.no_group(name)),
+        };
+        let inner = match opened {
+            // Its files go while it is deleted.
+            Err(error) if error.kind() != ErrorKind::NotFound && !self.has_group(name)? => {
+                return Err(self.no_group(name));
+            }
+            opened => Arc::new(opened?),
+        };
+        known.insert(name.to_owned(), Arc::downgrade(&inner));
+        self.store.tend(inner.folder(), inner.tended());
+        Ok(inner)
+    }
+
+    #[cold]
+    fn no_group(&self, name: &str) -> Error {
+        let message = format!(
+            "topic {:?} has no group {name:?}; consumer() or create_group() makes one",
+            self.name
+        );
+        Error::new(ErrorKind::NotFound, message)
+    }
+
+    fn open_files(self: &Arc<Self>, name: &str) -> Result<GroupInner> {
         let folder = names::group_folder(&self.folder, name);
         let path = folder.join(names::GROUP_META);
         let env = &*self.store.env;
-        if !env.storage.exists(&path)? {
-            let message = format!(
-                "topic {:?} has no group {name:?}; consumer() or create_group() makes one",
-                self.name
-            );
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
-        let (uid, config, _) = read_meta(&self.store, &path)?;
+        let meta = read_meta(&self.store, &path)?;
+        let (uid, limit) = (meta.id, meta.config.window);
         let block = self
             .store
             .control
@@ -178,24 +227,24 @@ impl TopicInner {
         for partition in &self.partitions {
             let number = partition.number();
             let path = folder.join(names::window(number));
-            let opened = Window::open(&*env.storage, &path, (uid, number), config.window)?;
-            let window = opened.ok_or_else(|| lost(&path))?;
+            let opened = Window::open(&*env.storage, &path, (uid, number), limit)?;
+            let mut window = opened.ok_or_else(|| lost(&path))?;
+            window.tally_in(self.store.control.consumer_table().clone());
             let lock = block.partitions[number as usize].word32(at::LOCK);
-            windows.push(Guarded::new(lock, window));
+            windows.push(Guarded::new(lock, GuardedWindow::of(window)));
         }
-        let inner = Arc::new(GroupInner {
+        let inner = GroupInner {
             topic: self.clone(),
             name: name.to_owned(),
-            policy: Policy::of(&config),
-            config,
+            uid,
+            settings: Mutex::new(Settings::unsettled(meta)),
             block,
             windows,
             reasons: Mutex::default(),
             aside: Mutex::default(),
             told: Mutex::default(),
-        });
-        known.insert(name.to_owned(), Arc::downgrade(&inner));
-        self.store.tend(folder.clone(), inner.tended(folder, uid));
+        };
+        inner.settings()?;
         Ok(inner)
     }
 }
@@ -208,4 +257,14 @@ fn lost(path: &Path) -> Error {
         path.display()
     );
     Error::new(ErrorKind::Damaged, message)
+}
+
+/// A message is leased for no longer than it may be.
+pub(super) fn check_max_lease(config: &GroupConfig) -> Result<()> {
+    let Some(max) = config.max_lease.filter(|max| *max < config.lease) else {
+        return Ok(());
+    };
+    let lease = config.lease;
+    let message = format!("max_lease is {max:?}; expected at least the lease, {lease:?}");
+    Err(Error::new(ErrorKind::InvalidArgument, message))
 }

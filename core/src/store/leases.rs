@@ -71,7 +71,8 @@ impl Held {
 impl Leases {
     /// `None` where nobody has to know.
     pub(super) fn of(group: &Arc<GroupInner>, slot: u16, auto: bool) -> Option<Arc<Self>> {
-        let max_ms = group.config.max_lease.map(|max| max.as_millis() as u64);
+        let max_lease = group.known_settings().config.max_lease;
+        let max_ms = max_lease.map(|max| max.as_millis() as u64);
         if !auto && max_ms.is_none() {
             return None;
         }
@@ -84,6 +85,11 @@ impl Leases {
             next_ms: AtomicU64::new(0),
             prune: AtomicU64::new(PRUNE as u64),
         }))
+    }
+
+    /// For how long a message may be leased in total.
+    pub(super) fn max(&self) -> Option<Duration> {
+        self.max_ms.map(Duration::from_millis)
     }
 
     /// These are handed out now.

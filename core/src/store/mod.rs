@@ -1,15 +1,20 @@
 //! A store as one process has it open: opening, members, deaths, forks, housekeeping.
 
+mod advance;
 mod aside;
 mod ballast;
 mod bell;
 mod bridge;
+mod by_hand;
 mod cleanup;
+mod configure;
 mod consumer;
 mod consumer_table;
+mod consumers;
 mod control;
 mod dead_letter;
 mod death;
+mod delete;
 mod delivery;
 mod drain;
 mod dying;
@@ -33,8 +38,10 @@ mod reader;
 mod receive;
 mod receive_options;
 mod receiving;
+mod redirect;
 mod restore;
 mod send;
+mod settings;
 mod settle;
 mod stats;
 #[allow(clippy::module_inception)]
@@ -48,7 +55,9 @@ mod untold;
 mod watch;
 mod windows;
 
+pub use by_hand::{MessageState, Peeked};
 pub use consumer::{Consumer, ConsumerOptions};
+pub use consumers::ConsumerStats;
 pub use dead_letter::DeadLetterEntry;
 pub use delivery::{Delivery, ReadMessage};
 pub use group::Group;
@@ -65,7 +74,7 @@ pub use topic::Topic;
 pub(crate) use open::World;
 
 // What inspection reads and writes stores with.
-pub(crate) use group_meta::parse as parse_group_meta;
+pub(crate) use group_meta::{GroupMeta, parse as parse_group_meta};
 pub(crate) use restore::{Parts, Restorer};
 pub(crate) use topic_meta::parse as parse_topic_meta;
 

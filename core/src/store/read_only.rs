@@ -49,6 +49,10 @@ impl Storage for ReadOnly {
         }
     }
 
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        refused("remove the folder", path)
+    }
+
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
         self.0.list(folder)
     }

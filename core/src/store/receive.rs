@@ -1,7 +1,9 @@
 //! Taking messages for a receive call: what is ready again first, then what nobody has seen.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use super::advance::Moved;
 use super::consumer::Consumer;
 use super::delivery::{Delivery, ReadMessage};
 use super::dying;
@@ -11,15 +13,8 @@ use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
 
-/// What became of a window's move to a place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    Now,
-    ByAnother,
-    NoRoom,
-}
-
 struct Looked {
+    lease: Duration,
     /// Those whose lease ran out for the last time.
     expired: Vec<(u64, u16)>,
     dying: bool,
@@ -57,14 +52,13 @@ impl Consumer {
         gathered: &mut Gathered,
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
-        let lease = wanted.lease;
         let mut look_ahead = group.topic.has_priorities();
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
             let mut filled = Filled::default();
             let (before, chunk) = (gathered.found.len(), gathered.chunk(wanted));
-            let looked = group.with_window(number, |window| {
+            let looked = group.with_policy(number, |window, policy| {
                 if !self.hands_out() {
                     // Closing returns the leases under this lock: later ones nobody would.
                     return None;
@@ -73,7 +67,10 @@ impl Consumer {
                     boot_ms: clock.boot_ms(),
                     wall_ms: (wall_ns / 1_000_000).max(0) as u64,
                 };
-                let expired = window.expire(&group.policy, now).dying;
+                let lease = wanted
+                    .lease
+                    .unwrap_or(Duration::from_millis(policy.lease_ms));
+                let expired = window.expire(policy, now).dying;
                 let ask = Ask {
                     wanted: chunk,
                     due_ms: now.boot_ms + lease.as_millis() as u64,
@@ -82,8 +79,9 @@ impl Consumer {
                     now,
                     look_ahead,
                 };
-                filled = fill(window, &group.policy, partition, &ask);
+                filled = fill(window, policy, partition, &ask);
                 Some(Looked {
+                    lease,
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
@@ -93,13 +91,14 @@ impl Consumer {
             let Some(looked) = looked else {
                 return Ok(None);
             };
-            let deadline_ns = wall_ns.saturating_add(lease.as_nanos() as i64);
+            gathered.lease = looked.lease;
+            let deadline_ns = wall_ns.saturating_add(looked.lease.as_nanos() as i64);
             let found = &mut gathered.found;
             let late = self.deliver(partition, &filled.taken, looked.epoch, deadline_ns, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.late |= late?;
-            group.remember_expired(number, &looked.expired);
+            group.remember_expired(number, looked.lease, &looked.expired);
             for offset in filled.dying {
                 group.remember_late(number, offset);
             }
@@ -115,7 +114,7 @@ impl Consumer {
                 Need::More => true,
                 Need::Map(cursor) => self.map(partition, cursor)?,
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
-                Need::Room => match self.grow(number) {
+                Need::Room => match self.group.grow(number) {
                     // What was found can be settled, and then there is room (P5).
                     Err(error)
                         if error.kind() == ErrorKind::DiskFull
@@ -203,10 +202,13 @@ impl Consumer {
     #[cold]
     fn settle_late(&self, partition: u32, one: &Taken) -> Result<()> {
         let (group, now) = (&*self.group, Now::by(&*self.group.topic.store.env.clock));
-        group.with_window(partition, |window| {
-            window.settle_expired(&group.policy, one.offset, one.attempt, now);
+        let dies = group.with_policy(partition, |window, policy| {
+            window.settle_expired(policy, one.offset, one.attempt, now);
+            policy.expired_die
         })?;
-        group.remember_late(partition, one.offset);
+        if dies {
+            group.remember_late(partition, one.offset);
+        }
         Ok(())
     }
 
@@ -218,35 +220,18 @@ impl Consumer {
             Place::Nothing => return Ok(false),
             Place::Broken => return self.pass_damage(partition, cursor, resolved),
         }
-        let moved = self.go_on(partition, cursor, resolved, false)?;
+        let moved = self.group.go_on(partition, cursor, resolved, false)?;
         self.looks_again(partition, moved)
     }
 
     /// Goes on behind damage at the window's cursor, which was resolved to `at`.
     fn pass_damage(&self, partition: &Partition, cursor: Cursor, at: Cursor) -> Result<bool> {
         let (next, error) = partition.skip_damage(&at)?;
-        let moved = self.go_on(partition, cursor, next, true)?;
+        let moved = self.group.go_on(partition, cursor, next, true)?;
         if moved == Moved::Now {
             self.keep_pending(error);
         }
         self.looks_again(partition, moved)
-    }
-
-    /// Moves the window from one place to another; what is between them is settled.
-    fn go_on(&self, log: &Partition, from: Cursor, to: Cursor, damaged: bool) -> Result<Moved> {
-        self.group.with_window(log.number(), |window| {
-            if window.cursor() != from {
-                return Moved::ByAnother;
-            }
-            if to.offset != from.offset && !window.settle_gap(to.offset) {
-                return Moved::NoRoom;
-            }
-            window.set_cursor(to);
-            if damaged {
-                window.count_damage();
-            }
-            Moved::Now
-        })
     }
 
     /// Whether there is something to look at again: also where somebody else has moved on, and
@@ -254,20 +239,7 @@ impl Consumer {
     fn looks_again(&self, partition: &Partition, moved: Moved) -> Result<bool> {
         match moved {
             Moved::Now | Moved::ByAnother => Ok(true),
-            Moved::NoRoom => self.grow(partition.number()),
+            Moved::NoRoom => self.group.grow(partition.number()),
         }
-    }
-
-    /// Room for more unsettled messages, if the group's limit allows.
-    fn grow(&self, partition: u32) -> Result<bool> {
-        let group = &*self.group;
-        let Some(grower) = group.with_window(partition, |window| window.grower())? else {
-            return Ok(false);
-        };
-        group.topic.store.with_ballast(|| grower.allocate())?;
-        group.with_window(partition, |window| window.double(&grower))??;
-        grower.sync()?;
-        group.with_window(partition, |window| window.allow(&grower))?;
-        Ok(true)
     }
 }

@@ -78,7 +78,7 @@ impl GroupInner {
     /// A lease that the group allows.
     pub(super) fn allowed_lease(&self, lease: Duration) -> Result<Duration> {
         check_lease(lease)?;
-        match self.config.max_lease {
+        match self.settings()?.config.max_lease {
             Some(max) if lease > max => {
                 let group = &self.name;
                 let message = format!(

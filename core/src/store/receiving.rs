@@ -36,7 +36,8 @@ pub(super) struct Wanted {
     most: usize,
     least: usize,
     pub(super) bytes: Option<u64>,
-    pub(super) lease: Duration,
+    /// The call's own, or the consumer's; else that of the group.
+    pub(super) lease: Option<Duration>,
     pub(super) batch: u16,
 }
 
@@ -44,6 +45,8 @@ pub(super) struct Wanted {
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) found: Vec<Delivery>,
+    /// The lease of those that were found last.
+    pub(super) lease: Duration,
     bytes: u64,
     /// The next message would not fit.
     full: bool,
@@ -74,7 +77,7 @@ impl Receiving {
     /// is something that waits for the rest of its batch.
     #[must_use]
     pub fn poll_within(&self) -> Option<Duration> {
-        (!self.gathered.found.is_empty()).then(|| self.wanted.lease / 2)
+        (!self.gathered.found.is_empty()).then(|| self.gathered.lease / 2)
     }
 }
 
@@ -154,8 +157,8 @@ impl Consumer {
     pub fn receiving(&self, options: &ReceiveOptions) -> Result<Receiving> {
         options.check()?;
         let lease = match options.lease {
-            None => self.lease.unwrap_or(self.group.config.lease),
-            Some(lease) => self.group.allowed_lease(lease)?,
+            None => self.lease,
+            Some(lease) => Some(self.group.allowed_lease(lease)?),
         };
         let several = options.min_messages > 1;
         Ok(Receiving {
@@ -279,11 +282,11 @@ impl Consumer {
 
     /// From here on the messages are the caller's. Leases of those that waited begin now (P9).
     fn hand_on(&self, receiving: &mut Receiving) -> Result<Vec<Delivery>> {
-        let mut found = std::mem::take(&mut receiving.gathered.found);
-        receiving.gathered = Gathered::default();
+        let gathered = std::mem::take(&mut receiving.gathered);
+        let (mut found, lease) = (gathered.found, gathered.lease);
         if receiving.wanted.batch == GATHERED && !found.is_empty() {
             let batch = self.next_batch();
-            if let Err(error) = self.lease_anew(&mut found, receiving.wanted.lease, batch) {
+            if let Err(error) = self.lease_anew(&mut found, lease, batch) {
                 // They come back uncounted, when the lease ends at the latest.
                 give_back(found);
                 return Err(error);
@@ -291,7 +294,7 @@ impl Consumer {
         }
         if let Some(leases) = self.leases.as_ref().filter(|_| !found.is_empty()) {
             let now = self.group.topic.store.env.clock.boot_ms();
-            leases.hand_out(&mut found, now, receiving.wanted.lease);
+            leases.hand_out(&mut found, now, lease);
         }
         Ok(found)
     }
@@ -300,7 +303,7 @@ impl Consumer {
     fn keep_leased(&self, receiving: &mut Receiving) -> Result<()> {
         let (now, lease) = (
             self.group.topic.store.env.clock.boot_ms(),
-            receiving.wanted.lease,
+            receiving.gathered.lease,
         );
         let found = &mut receiving.gathered.found;
         let half = (lease.as_millis() / 2) as u64;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Store;
 use super::dead_letter::{source_of, walk};
+use super::group_meta::GroupMeta;
 use super::open::{create_as, new_id};
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,7 +15,7 @@ use crate::format::record::body_crc;
 use crate::format::{murmur2, names};
 use crate::group::{Fresh, Truth, Window};
 use crate::log::{Cursor, Draft, Record, Step};
-use crate::options::{GroupConfig, StoreOptions, TopicConfig};
+use crate::options::{StoreOptions, TopicConfig};
 use crate::shm::OwnerLock;
 use crate::storage::Disk;
 
@@ -144,26 +145,27 @@ impl Topic {
         Ok(())
     }
 
-    /// Makes a group with this id, or a new one, whose windows hold what is known, one for each
-    /// partition.
+    /// Makes a group with this id, or a new one where that is 0, whose windows hold what is known,
+    /// one for each partition.
     pub(crate) fn restore_group(
         &self,
         name: &str,
-        id: Option<u64>,
-        config: &GroupConfig,
-        starts: &[u64],
+        mut meta: GroupMeta,
         windows: &[Truth],
     ) -> Result<()> {
         let topic = &self.inner;
-        let (env, id) = (&*topic.store.env, id.unwrap_or_else(unique_id));
+        let env = &*topic.store.env;
+        if meta.id == 0 {
+            meta.id = unique_id();
+        }
         names::check("group", name)?;
         let lock = topic.store.control.header().word32(header::CREATE_LOCK);
         let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        topic.make_group(name, id, config, starts, |folder| {
+        topic.make_group(name, &meta, |folder| {
             for (number, truth) in (0..).zip(windows) {
                 let path = folder.join(names::window(number));
-                let ids = (id, number);
-                Window::restore(&*env.storage, &path, env.mode, ids, config.window, truth)?;
+                let (ids, limit) = ((meta.id, number), meta.config.window);
+                Window::restore(&*env.storage, &path, env.mode, ids, limit, truth)?;
             }
             env.storage.sync_dir(folder)
         })?;

@@ -7,13 +7,13 @@ use super::dying;
 use super::group::GroupInner;
 use super::message::Receipt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{Counter, Settled, Window};
+use crate::group::{Counter, Policy, Settled, Window};
 
 impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
     /// [`ErrorKind::StaleReceipt`]; the others are settled all the same.
     pub fn ack(&self, receipts: &[Receipt]) -> Result<()> {
-        self.end(receipts, "", |window, receipt| {
+        self.end(receipts, "", |window, _, receipt| {
             window.ack(receipt.id.offset, receipt.attempt)
         })
     }
@@ -30,11 +30,11 @@ impl Consumer {
             let message = format!("delay is {delay:?}; expected at most 365 days");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        let (clock, policy) = (&self.group.topic.store.env.clock, &self.group.policy);
+        let clock = &self.group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let delay = delay.map(|delay| delay.as_millis() as u64);
         let reason = error.unwrap_or("nack without an error text");
-        let done = self.end(receipts, reason, |window, receipt| {
+        let done = self.end(receipts, reason, |window, policy, receipt| {
             window.nack(
                 policy,
                 (receipt.id.offset, receipt.attempt),
@@ -49,7 +49,7 @@ impl Consumer {
 
     /// Hands the messages back, uncounted; they are ready at once.
     pub fn release(&self, receipts: &[Receipt]) -> Result<()> {
-        self.end(receipts, "", |window, receipt| {
+        self.end(receipts, "", |window, _, receipt| {
             window.release(receipt.id.offset, receipt.attempt)
         })
     }
@@ -58,7 +58,7 @@ impl Consumer {
     pub fn dead_letter(&self, receipts: &[Receipt], reason: &str) -> Result<()> {
         let clock = &self.group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
-        self.end(receipts, reason, |window, receipt| {
+        self.end(receipts, reason, |window, _, receipt| {
             window.give_up(receipt.id.offset, receipt.attempt, now, wall)
         })
     }
@@ -68,7 +68,7 @@ impl Consumer {
         &self,
         receipts: &[Receipt],
         reason: &str,
-        one: impl Fn(&Window, &Receipt) -> Settled,
+        one: impl Fn(&Window, &Policy, &Receipt) -> Settled,
     ) -> Result<()> {
         let done = self.settle(receipts, reason, one);
         if let Some(leases) = &self.leases {
@@ -83,7 +83,7 @@ impl Consumer {
         &self,
         receipts: &[Receipt],
         reason: &str,
-        one: impl Fn(&Window, &Receipt) -> Settled,
+        one: impl Fn(&Window, &Policy, &Receipt) -> Settled,
     ) -> Result<()> {
         self.check()?;
         let group = &*self.group;
@@ -142,16 +142,16 @@ fn settle_in<'a>(
     group: &GroupInner,
     partition: u32,
     receipts: impl Iterator<Item = (usize, &'a Receipt)>,
-    one: &impl Fn(&Window, &Receipt) -> Settled,
+    one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
     stale: &mut Vec<usize>,
 ) -> Result<Vec<u64>> {
     let (mut dying, log) = (Vec::new(), &group.topic.partitions[partition as usize]);
-    let ready = group.with_window(partition, |window| {
+    let ready = group.with_policy(partition, |window, policy| {
         let full = window.is_full(window.cursor().offset);
         for (place, receipt) in receipts {
             let current = receipt.epoch == group.mark(window.epoch());
             match if current {
-                one(window, receipt)
+                one(window, policy, receipt)
             } else {
                 Settled::Stale
             } {

@@ -71,6 +71,8 @@ pub struct GroupStats {
     pub redelivered: u64,
     /// Consumers of the group, in all processes.
     pub consumers: u64,
+    /// Whether nothing is handed out until somebody resumes it.
+    pub paused: bool,
 }
 
 impl Topic {
@@ -103,7 +105,10 @@ impl Group {
     pub fn stats(&self) -> Result<GroupStats> {
         let group = &*self.inner;
         group.topic.store.check_open()?;
-        let mut stats = GroupStats::default();
+        let mut stats = GroupStats {
+            paused: group.settings()?.paused,
+            ..GroupStats::default()
+        };
         let mut oldest: Option<i64> = None;
         for log in &group.topic.partitions {
             let (mut open, mut cursor) = (Vec::new(), Cursor::at_offset(0));

@@ -2,27 +2,31 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::ballast::Ballast;
 use super::group::GroupInner;
 use super::housekeeping::{Pace, Tended};
 use crate::error::Result;
+use crate::format::control::block::{CHANGED, GONE};
 use crate::format::names;
 use crate::group::Window;
 use crate::log::Env;
+use crate::shm::Region;
 
 struct TendedGroup {
     env: Arc<Env>,
     ballast: Ballast,
     folder: PathBuf,
     uid: u64,
+    head: Region,
     limit: u32,
     partitions: u32,
 }
 
 impl GroupInner {
     /// Housekeeping's part of the group; it knows where the files are and holds nothing else.
-    pub(super) fn tended(&self, folder: PathBuf, uid: u64) -> Arc<dyn Tended> {
+    pub(super) fn tended(&self) -> Arc<dyn Tended> {
         let store = &self.topic.store;
         Arc::new(TendedGroup {
             env: store.env.clone(),
@@ -33,9 +37,10 @@ impl GroupInner {
                 store.env.live.clone(),
                 store.env.mode,
             ),
-            folder,
-            uid,
-            limit: self.config.window,
+            folder: self.folder(),
+            uid: self.uid,
+            head: self.block.head.clone(),
+            limit: self.known_settings().config.window,
             partitions: self.topic.config.partitions,
         })
     }
@@ -48,6 +53,10 @@ impl Tended for TendedGroup {
     }
 
     fn close_clean(&self) -> Result<()> {
+        if self.head.load(CHANGED, Ordering::Acquire) == GONE {
+            // It was deleted, and the files may be those of another one.
+            return Ok(());
+        }
         let storage = &*self.env.storage;
         for number in 0..self.partitions {
             let path = self.folder.join(names::window(number));

@@ -144,6 +144,11 @@ impl StoreInner {
         });
         let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
         known.insert(uid, Arc::downgrade(&any));
+        drop(known);
+        if !self.is_read_only() {
+            // What fails is done by the next one who opens the topic.
+            let _ = inner.finish_deletions();
+        }
         Ok(inner)
     }
 

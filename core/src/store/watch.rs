@@ -97,19 +97,20 @@ impl GroupInner {
         let (clock, number) = (&self.topic.store.env.clock, partition.number());
         let now = Now::by(&**clock);
         let mut expired = Vec::new();
-        let dying = self.with_window_within(number, PATIENCE, |window| {
-            expired = window.expire(&self.policy, now).dying;
+        let (dying, lease_ms) = self.with_policy_within(number, PATIENCE, |window, policy| {
+            expired = window.expire(policy, now).dying;
             let (sent, next) = (partition.next_offset(), window.cursor().offset);
-            look.may |= window.has_ready() || (next < sent && !window.is_full(next));
+            let any = window.has_ready() || (next < sent && !window.is_full(next));
+            look.may |= any && !policy.paused;
             look.leased |= window.counter(Counter::Leased) > 0;
             look.due_ms = [look.due_ms, window.next_due()].into_iter().flatten().min();
             let ready = window.counter(Counter::Ready);
             for word in [sent, next, window.floor(), ready] {
                 look.print = (look.print ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             }
-            window.counter(Counter::Dying) > 0
+            (window.counter(Counter::Dying) > 0, policy.lease_ms)
         })?;
-        self.remember_expired(number, &expired);
+        self.remember_expired(number, Duration::from_millis(lease_ms), &expired);
         if dying && let Err(error) = dying::move_passing(self, number) {
             look.failed.get_or_insert(error);
         }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering as Memory;
 use std::time::Duration;
 
 use super::group::GroupInner;
+use super::settings::GuardedWindow;
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
-use crate::group::{Batches, Life, Now, Window};
+use crate::group::{Batches, Life, Now, Policy, Window};
 use crate::shm::{Acquired, OwnerLock};
 
 impl GroupInner {
@@ -18,16 +19,26 @@ impl GroupInner {
         partition: u32,
         work: impl FnOnce(&mut Window) -> T,
     ) -> Result<T> {
-        self.with_window_within(partition, self.topic.store.env.lock_timeout, work)
+        self.with_policy(partition, |window, _| work(window))
     }
 
-    /// As `with_window`, waiting no longer than this for a live holder.
+    /// As `with_window`, with the policy that is in force for as long as the lock is held.
     #[inline]
-    pub(super) fn with_window_within<T>(
+    pub(super) fn with_policy<T>(
+        &self,
+        partition: u32,
+        work: impl FnOnce(&mut Window, &Policy) -> T,
+    ) -> Result<T> {
+        self.with_policy_within(partition, self.topic.store.env.lock_timeout, work)
+    }
+
+    /// As `with_policy`, waiting no longer than this for a live holder.
+    #[inline]
+    pub(super) fn with_policy_within<T>(
         &self,
         partition: u32,
         patience: Duration,
-        work: impl FnOnce(&mut Window) -> T,
+        work: impl FnOnce(&mut Window, &Policy) -> T,
     ) -> Result<T> {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
@@ -35,13 +46,13 @@ impl GroupInner {
         self.hold_window(partition, patience, work)
     }
 
-    /// As `with_window`, with another patience, and only where the window was used in this life: in
+    /// As `with_policy`, with another patience, and only where the window was used in this life: in
     /// another one nobody has a lease.
     pub(super) fn with_used_window(
         &self,
         partition: u32,
         patience: Duration,
-        work: impl FnOnce(&mut Window),
+        work: impl FnOnce(&mut Window, &Policy),
     ) -> Result<()> {
         if !self.is_rebuilt(partition) {
             return Ok(());
@@ -49,18 +60,34 @@ impl GroupInner {
         self.hold_window(partition, patience, work)
     }
 
-    /// As `with_window`, whether or not the window was rebuilt in this life.
+    /// As `with_policy`, whether or not the window was rebuilt in this life.
     #[inline]
     fn hold_window<T>(
         &self,
         partition: u32,
         patience: Duration,
-        work: impl FnOnce(&mut Window) -> T,
+        work: impl FnOnce(&mut Window, &Policy) -> T,
     ) -> Result<T> {
         let env = &*self.topic.store.env;
         let lock = self.block.partitions[partition as usize].word32(at::LOCK);
-        let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, patience)?;
-        let window = self.windows[partition as usize].with(&mut held);
+        let mut read = None;
+        let (mut held, how) = loop {
+            let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, patience)?;
+            let guarded = self.windows[partition as usize].with(&mut held);
+            // Looked at with the lock held: who changes the group takes it after he has raised the
+            // word, and from then on nobody is inside who goes by what was in force before.
+            if guarded.is_current(self.changed(), read.take()) {
+                break (held, how);
+            }
+            // What was not repaired is not given back as whole.
+            if how == Acquired::Clean {
+                drop(held);
+            } else {
+                held.abandon();
+            }
+            read = Some(self.read_settings()?);
+        };
+        let GuardedWindow { window, policy, .. } = self.windows[partition as usize].with(&mut held);
         if let Err(error) = self.make_ready(window, partition, how) {
             // What was not repaired is not given back as whole.
             if how != Acquired::Clean {
@@ -70,8 +97,11 @@ impl GroupInner {
         }
         // An entry that names a place outside of the window is a damaged file, and no reason to
         // end the process (P18). The next holder derives all that can be from the entries.
-        match catch_unwind(AssertUnwindSafe(|| work(window))) {
-            Ok(done) => Ok(done),
+        match catch_unwind(AssertUnwindSafe(|| work(window, policy))) {
+            Ok(done) => {
+                window.tell_tally();
+                Ok(done)
+            }
             Err(panic) => {
                 let error = window.damage_by(&panic);
                 held.abandon();
@@ -124,28 +154,28 @@ impl GroupInner {
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.hold_window(wanted, env.lock_timeout, |window| window.check())??;
+        self.hold_window(wanted, env.lock_timeout, |window, _| window.check())??;
         let others = |number: &u32| !self.is_rebuilt(*number);
         let mut left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
         let (mut fetched, mut started) = (Batches::new(), Batches::new());
-        self.in_each(&mut left, wanted, |number, window| {
+        self.in_each(&mut left, wanted, |number, window, _| {
             self.revive(number, window)
         })?;
-        self.in_each(&mut left, wanted, |_, window| {
+        self.in_each(&mut left, wanted, |_, window, _| {
             fetched.extend(window.fetched_batches(|_| true));
             Ok(())
         })?;
-        self.in_each(&mut left, wanted, |_, window| {
+        self.in_each(&mut left, wanted, |_, window, _| {
             started.extend(window.started_among(&fetched));
             Ok(())
         })?;
-        self.in_each(&mut left, wanted, |_, window| {
+        self.in_each(&mut left, wanted, |_, window, _| {
             window.return_fetched(|_| true, &started);
             Ok(())
         })?;
-        self.in_each(&mut left, wanted, |number, window| {
+        self.in_each(&mut left, wanted, |number, window, policy| {
             let times = (env.clock.boot_ms(), env.clock.wall_ms());
-            window.return_leases(&self.policy, |_| true, true, times);
+            window.return_void_leases(policy, times);
             // Last: a death before has the next one do it again.
             let region = &self.block.partitions[number as usize];
             region.store(at::REBUILT, 1, Memory::Release);
@@ -158,11 +188,13 @@ impl GroupInner {
         &self,
         some: &mut Vec<u32>,
         wanted: u32,
-        mut step: impl FnMut(u32, &mut Window) -> Result<()>,
+        mut step: impl FnMut(u32, &mut Window, &Policy) -> Result<()>,
     ) -> Result<()> {
         let (timeout, mut done) = (self.topic.store.env.lock_timeout, Ok(()));
         some.retain(|number| {
-            let held = self.hold_window(*number, timeout, |window| step(*number, window));
+            let held = self.hold_window(*number, timeout, |window, policy| {
+                step(*number, window, policy)
+            });
             let error = match held.and_then(|done| done) {
                 Ok(()) => return true,
                 Err(error) => error,

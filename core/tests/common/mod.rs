@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // each test program uses a part of it
 
+pub mod worker;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -44,6 +46,21 @@ pub fn consumer(topic: &Topic, group: &str, ordering: Ordering, max_attempts: u3
         ..ConsumerOptions::default()
     };
     topic.consumer(group, &options).expect("consumer")
+}
+
+pub fn with_group(folder: &tempfile::TempDir) -> (Store, Topic, libqueue::Group) {
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    let group = topic.create_group("g", &GroupOptions::default()).unwrap();
+    (store, topic, group)
+}
+
+pub fn quick() -> Backoff {
+    Backoff {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(1),
+        factor: 1.0,
+    }
 }
 
 pub fn receipts(batch: &[Delivery]) -> Vec<Receipt> {

@@ -11,11 +11,13 @@ from typing_extensions import Buffer, Self, Unpack
 
 __all__ = [
     "Consumer",
+    "ConsumerStats",
     "DeadLetter",
     "Delivery",
     "Group",
     "Message",
     "MessageId",
+    "Peeked",
     "ReadMessage",
     "Reader",
     "Store",
@@ -32,6 +34,7 @@ __version__: str
 
 _Durability = Literal["process", "sync", "interval"]
 _Start = Literal["earliest", "latest"] | int | datetime
+_State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled"]
 
 class _GroupOptions(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -42,6 +45,14 @@ class _GroupOptions(TypedDict, total=False):
     dead_letter_topic: str | None
     on_expired: Literal["drop", "dead_letter"]
     start: _Start
+    window: int
+
+class _GroupChanges(TypedDict, total=False):
+    ordering: Literal["key", "none"]
+    lease: float
+    max_attempts: int
+    backoff: tuple[float, float, float]
+    dead_letter_topic: str | None
     window: int
 
 class _StoreStats(TypedDict):
@@ -80,6 +91,7 @@ class _GroupStats(TypedDict):
     failed: int
     redelivered: int
     consumers: int
+    paused: bool
 
 class _Damage(TypedDict):
     file: Path
@@ -740,6 +752,58 @@ class Group:
         """Return where the group stands: its lag, what is leased, delayed, dead-lettered."""
     def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         """Return up to `limit` dead letters of this group, oldest first."""
+    def configure(self, **changes: Unpack[_GroupChanges]) -> None:
+        """Change the stored configuration, durably; what is not named stays.
+
+        Every process goes by it from its next call on; leases that are out keep their time.
+        `window` cannot be changed: the layout of the group's files depends on it. `ordering="key"`
+        after `"none"` raises `Busy` while messages are taken in and not settled.
+
+            topic.group("billing").configure(lease=120.0, max_attempts=10)
+        """
+    def pause(self) -> None:
+        """Stop handing out, in all processes, until `resume`: durably, also when everyone leaves.
+
+        Receive calls wait as at an empty topic. What is out can be settled; leases and delays go on
+        running. `stats()["paused"]` tells of it. Pausing twice is fine.
+        """
+    def resume(self) -> None:
+        """Hand out again, durably, and wake those who wait. Resuming twice is fine."""
+    def delete(self) -> None:
+        """Delete the group, durably, with its position and all that it counted.
+
+        Messages stay in the topic, dead letters in theirs. Its consumers, in all processes, raise
+        `NotFound` at their next call; a group made later under the name is another one.
+        """
+    def settle(self, id: MessageId) -> None:
+        """Settle a message by its id, whoever has it; the receipt of its consumer is stale.
+
+        It counts as acknowledged. Raises `StaleReceipt` where it is settled already, `Busy` where
+        it is on its way to the dead letters, `NotFound` where it was never sent or is gone, and
+        `Full` where it is further ahead than the group's window.
+
+            group.settle(group.peek(41).message.id)
+        """
+    def delay(self, id: MessageId, seconds: float) -> None:
+        """Have a message come back after `seconds`, at once where that is 0, whoever has it.
+
+        It is taken from its consumer, whose receipt is stale, and goes on holding its key; nothing
+        is counted. Raises as `settle`; `Busy` also where it waits for an earlier one of its key.
+        """
+    def dead_letter(self, id: MessageId, reason: str) -> None:
+        """Give up on a message, whoever has it: it becomes a dead letter. Raises as `settle`."""
+    def peek(self, offset: int, partition: int = 0) -> Peeked:
+        """Look at a message, and at where it stands in this group, changing nothing.
+
+        Raises `NotFound` where there is none at the offset.
+
+            group.peek(41).state  # "leased"
+        """
+    def consumers(self) -> list[ConsumerStats]:
+        """Return the group's consumers, in all processes, in the order of their names.
+
+        worst = max(group.consumers(), key=lambda one: one.failed)
+        """
 
 @final
 class DeadLetter:
@@ -766,3 +830,56 @@ class DeadLetter:
     @property
     def consumer(self) -> str:
         """The last consumer."""
+
+@final
+class Peeked:
+    """A message, and where it stands in a group. Made by `Group.peek`."""
+
+    @property
+    def message(self) -> ReadMessage:
+        """The message."""
+    @property
+    def state(self) -> _State:
+        """Where it stands in the group.
+
+        One of `"fresh"`, `"ready"`, `"delayed"`, `"leased"`, `"held"` by an earlier message of its
+        key, `"dying"` (on its way to the dead letters) and `"settled"`.
+        """
+    @property
+    def attempts(self) -> int:
+        """How often it was handed out, as far as the group remembers."""
+    @property
+    def failures(self) -> int:
+        """How many of those failed."""
+    @property
+    def until(self) -> float | None:
+        """When its lease or delay ends, in seconds since the epoch; None in other states."""
+    @property
+    def consumer(self) -> str | None:
+        """Name of the consumer that it is handed out to; None in other states."""
+
+@final
+class ConsumerStats:
+    """A consumer of a group, and what it did since it was opened. Made by `Group.consumers`.
+
+    One that fails what others manage has a larger part of `failed` in `delivered` than they.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+    @property
+    def process(self) -> int:
+        """Id of its process, as its own container numbers it."""
+    @property
+    def leased(self) -> int:
+        """Messages that it has now."""
+    @property
+    def delivered(self) -> int:
+        """Messages that it was handed, each as often as it was."""
+    @property
+    def acked(self) -> int:
+        """Those that were acknowledged while it had them."""
+    @property
+    def failed(self) -> int:
+        """Those that failed in its hands: nacks, leases that ran out, messages that it gave up."""

@@ -12,9 +12,10 @@ use crate::format::window::{entry as at, header, state};
 use crate::group::{Counter, Policy, Truth};
 use crate::inspect::log::Log;
 use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
+use crate::inspect::verify::is_deleted;
 use crate::inspect::{ranges, window};
 use crate::options::{DeadLetter, GroupConfig, GroupOptions, WINDOW_MAX, WINDOW_MIN};
-use crate::store::Topic;
+use crate::store::{GroupMeta, Topic};
 
 const LOW32: u64 = 0xFFFF_FFFF;
 
@@ -28,6 +29,9 @@ impl Copy<'_> {
         logs: &[Log],
     ) -> Result<()> {
         let partitions = logs.len() as u64;
+        if is_deleted(plan)? {
+            return Ok(());
+        }
         let meta = self.run.group_meta(plan, Some(partitions))?;
         self.run
             .windows(of, plan, meta.as_ref(), Some(partitions))?;
@@ -43,8 +47,8 @@ impl Copy<'_> {
             self.lost(&plan.folder, what);
             return Ok(());
         }
-        let (id, config, starts) = match meta {
-            Some((id, config, starts)) => (Some(id), config, starts),
+        let (id, meta) = match meta {
+            Some(meta) => (Some(meta.id), meta),
             None => {
                 let (id, config) = from_windows(plan);
                 let what = format!(
@@ -52,9 +56,16 @@ impl Copy<'_> {
                     config.window
                 );
                 self.lost(&path, what);
-                (id, config, vec![0; logs.len()])
+                let meta = GroupMeta {
+                    id: id.unwrap_or(0),
+                    config,
+                    starts: vec![0; logs.len()],
+                    paused: false,
+                };
+                (id, meta)
             }
         };
+        let (config, starts) = (&meta.config, &meta.starts);
         let target = match &config.dead_letter_topic {
             DeadLetter::Default => Some(names::dead_letter_topic(&of.name, &plan.name)),
             DeadLetter::Topic(name) => Some(name.clone()),
@@ -82,7 +93,7 @@ impl Copy<'_> {
             };
             truths.push(self.window(of, plan, id, log, &around)?);
         }
-        topic.restore_group(&plan.name, id, &config, &starts, &truths)?;
+        topic.restore_group(&plan.name, meta, &truths)?;
         self.done.groups += 1;
         Ok(())
     }

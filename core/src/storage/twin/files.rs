@@ -91,6 +91,22 @@ impl Storage for Twin {
         Ok(())
     }
 
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.faulty(Fault::Name, "remove", path)?;
+        let mut state = lock(&self.0.state);
+        let full = state.names.keys().chain(&state.folders);
+        if full.clone().any(|inside| inside.parent() == Some(path)) {
+            let full = std::io::Error::from_raw_os_error(libc::ENOTEMPTY);
+            return Err(Error::io("remove the folder", path, full));
+        }
+        // A power loss that brings it back brings an empty folder, which means nothing.
+        state.folders.remove(path);
+        state.durable_folders.remove(path);
+        drop(state);
+        self.tell(Event::Named);
+        Ok(())
+    }
+
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
         let state = lock(&self.0.state);
         if !state.folders.contains(folder) && folder != Path::new("/") {

@@ -59,6 +59,9 @@ impl Storage for Gated {
     fn unlink(&self, path: &Path) -> Result<()> {
         Disk.unlink(path)
     }
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        Disk.remove_dir(path)
+    }
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
         Disk.create_dir(path, mode)
     }

@@ -8,6 +8,7 @@ mod deaths;
 mod forks;
 mod gaps;
 mod gates;
+mod group_changes;
 mod legacy;
 mod moves;
 mod opening;

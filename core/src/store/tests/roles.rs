@@ -22,6 +22,7 @@ fn role() {
         ("consumer", _) => consumer(&place),
         ("laying-out", _) => laying_out(&place),
         ("dies-at", step) => dies_at(&place, step.parse().expect("step")),
+        ("changes", how) => changes(&place, how),
         ("forks", _) => forks(&place),
         ("sends-at-intervals", _) => sends_at_intervals(&place),
         ("leases", _) => leases(&place),
@@ -127,6 +128,35 @@ fn dies_at(place: &Path, step: u32) {
     std::process::exit(0);
 }
 
+/// Dies before so many steps of changing or deleting a group.
+fn changes(place: &Path, how: &str) {
+    let (step, what) = how.split_once(' ').expect("step and what");
+    let storage = Arc::new(Dying::default());
+    let store = Store::open_on(storage.clone(), place, &options()).expect("open");
+    let group = store
+        .open_topic("t")
+        .expect("topic")
+        .group("g")
+        .expect("group");
+    say("opened");
+    wait_for_go();
+    storage
+        .left
+        .store(step.parse().expect("step"), Ordering::Relaxed);
+    match what {
+        "configure" => group.configure(&crate::GroupOptions {
+            lease: Some(Duration::from_secs(77)),
+            max_attempts: Some(7),
+            ..Default::default()
+        }),
+        _ => group.delete(),
+    }
+    .expect(what);
+    storage.left.store(0, Ordering::Relaxed);
+    say("done");
+    std::process::exit(0);
+}
+
 /// The disk under a process that dies before its n-th step, or never; it may say that it is remote.
 #[derive(Default)]
 pub(super) struct Dying {
@@ -159,6 +189,10 @@ impl Storage for Dying {
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
         self.step();
         Disk.create_dir(path, mode)
+    }
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.step();
+        Disk.remove_dir(path)
     }
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
         Disk.list(folder)

@@ -36,6 +36,7 @@ GROUP_NUMBERS = (
     "lost_messages",
     "damaged",
     "consumers",
+    "paused",
 )
 
 

@@ -1,0 +1,223 @@
+//! Changing a group while others are at work in it: its configuration, pausing, resuming.
+//!
+//! One at a time. `group.meta` is replaced as a whole; `settings` says how all others follow, and
+//! what a death at any step leaves.
+
+use std::path::PathBuf;
+
+use super::group::{Group, GroupInner};
+use super::group_meta::{GroupMeta, write_meta};
+use super::group_open::check_max_lease;
+use super::redirect;
+use super::settings::raised;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block::{CHANGING, GONE, HOLDING, MOVER_LOCK};
+use crate::format::control::header;
+use crate::format::names;
+use crate::options::{GroupConfig, GroupOptions, Ordering};
+use crate::shm::{Held, OwnerLock};
+use crate::storage::replace_file;
+
+impl Group {
+    /// Changes the stored configuration; what is `None` stays. Durable before the call returns.
+    /// Every process goes by it from its next call on: leases that are out keep their time,
+    /// failures that were counted stay, and with fewer `max_attempts` a message dies at its next
+    /// failure. A `max_lease` holds for what consumers receive that are opened from then on; there
+    /// is no taking it off, but one of 365 days bounds nothing.
+    ///
+    /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
+    /// the group's files depends on, and for a `start`. [`ErrorKind::Busy`] for another
+    /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait by
+    /// the order that was (P11). After another error either configuration is in force, in all processes the same.
+    ///
+    /// ```
+    /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};
+    /// # use std::time::Duration;
+    /// # let folder = tempfile::TempDir::new().unwrap();
+    /// # let store = Store::open(folder.path(), StoreOptions::default())?;
+    /// # let orders = store.topic("orders", &TopicOptions::default())?;
+    /// let billing = orders.create_group("billing", &GroupOptions::default())?;
+    /// let lease = Some(Duration::from_secs(120));
+    /// billing.configure(&GroupOptions { lease, ..GroupOptions::default() })?;
+    /// assert_eq!(billing.config().lease, Duration::from_secs(120));
+    /// # Ok::<(), libqueue::Error>(())
+    /// ```
+    pub fn configure(&self, changes: &GroupOptions) -> Result<()> {
+        let group = &*self.inner;
+        changes.check()?;
+        if changes.start.is_some() {
+            return Err(invalid("start says where a new group begins; leave it out"));
+        }
+        if let Some(target) = &changes.dead_letter_topic {
+            group.topic.check_dead_letters(&group.name, target)?;
+        }
+        let env = &*group.topic.store.env;
+        group.topic.store.check_send()?;
+        let mover = match &changes.dead_letter_topic {
+            // Letters go to one topic or the other, never to both (P12).
+            Some(_) => {
+                let lock = group.block.head.word32(MOVER_LOCK);
+                Some(OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0)
+            }
+            None => None,
+        };
+        let mut moved = false;
+        let changed = group.change(|group, meta| {
+            let wanted = merged(&meta.config, changes);
+            check_window(meta, &wanted)?;
+            check_max_lease(&wanted)?;
+            if wanted.ordering != meta.config.ordering && wanted.ordering != Ordering::None {
+                group.check_nothing_taken_in()?;
+            }
+            moved = meta.config.dead_letter_topic != wanted.dead_letter_topic;
+            if moved {
+                group.each_partition(|number| redirect::leave_topic(group, number))?;
+            }
+            meta.config = wanted;
+            Ok(())
+        });
+        if moved && changed.is_ok() {
+            group.each_partition(|number| redirect::enter_topic(group, number))?;
+        }
+        drop(mover);
+        changed
+    }
+
+    /// Stops handing out, in all processes, until [`Group::resume`]: durably, also when everyone
+    /// leaves. Once this has returned no message is handed out any more; receive calls wait as at
+    /// an empty topic. What is out can be settled; leases and delays go on running. Pausing twice
+    /// is fine.
+    pub fn pause(&self) -> Result<()> {
+        self.inner.change(|_, meta| {
+            meta.paused = true;
+            Ok(())
+        })
+    }
+
+    /// Hands out again, durably, and wakes those who wait. Resuming twice is fine.
+    pub fn resume(&self) -> Result<()> {
+        self.inner.change(|_, meta| {
+            meta.paused = false;
+            Ok(())
+        })?;
+        self.inner.wake(u32::MAX);
+        Ok(())
+    }
+
+    /// Whether the group is paused. [`ErrorKind::NotFound`] once it was deleted.
+    pub fn is_paused(&self) -> Result<bool> {
+        self.inner.topic.store.check_open()?;
+        Ok(self.inner.settings()?.paused)
+    }
+}
+
+impl GroupInner {
+    /// The lock of those who create, and change what was created.
+    pub(super) fn hold_create_lock(&self) -> Result<Held<'_>> {
+        let env = &*self.topic.store.env;
+        let lock = self.topic.store.control.header();
+        let lock = lock.word32(header::CREATE_LOCK);
+        let held = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0;
+        env.check_fence()?;
+        Ok(held)
+    }
+
+    /// With that lock held: what is in force, after one who died while he changed it.
+    pub(super) fn word_to_change(&self) -> Result<u64> {
+        let word = self.changed();
+        if word & CHANGING != 0 && word != GONE {
+            self.end_change(word)?;
+        }
+        match self.changed() {
+            GONE => Err(self.gone()),
+            word => Ok(word),
+        }
+    }
+
+    /// Changes `group.meta`, durably, and has all go by it.
+    fn change(&self, edit: impl FnOnce(&GroupInner, &mut GroupMeta) -> Result<()>) -> Result<()> {
+        self.topic.store.check_send()?;
+        let held = self.hold_create_lock()?;
+        let word = self.word_to_change()?;
+        let before = self.read_meta()?;
+        let mut meta = before.clone();
+        self.set_changed(word | CHANGING);
+        let done = edit(self, &mut meta).and_then(|()| {
+            if meta == before {
+                return Ok(());
+            }
+            let (env, path) = (&*self.topic.store.env, self.meta_path());
+            replace_file(&*env.storage, &path, write_meta(&meta).as_bytes(), env.mode)
+        });
+        let held_back = self.changed() & HOLDING != 0;
+        // Also after an error: the file may have the new name, and only its folder not be synced.
+        self.set_changed(raised(word));
+        drop(held);
+        if held_back {
+            self.wake(u32::MAX);
+        }
+        done?;
+        // Whoever was inside a window goes by it from here on.
+        self.each_partition(|number| self.with_window(number, |_| ()))
+    }
+
+    fn meta_path(&self) -> PathBuf {
+        self.folder().join(names::GROUP_META)
+    }
+
+    fn each_partition(&self, each: impl FnMut(u32) -> Result<()>) -> Result<()> {
+        let count = self.windows.len() as u32;
+        (0..count).try_for_each(each)
+    }
+
+    /// While it is being changed: from here on nothing is handed out, and nothing waits in a window
+    /// by another order than the new one (P11).
+    fn check_nothing_taken_in(&self) -> Result<()> {
+        self.set_changed(self.changed() | HOLDING);
+        let mut open = 0;
+        self.each_partition(|number| {
+            open += self.with_window(number, |window| window.unsettled().len())?;
+            Ok(())
+        })?;
+        if open == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "group {:?} of topic {:?} has {open} messages that were taken in by the order that \
+             was and are not settled; let its consumers settle them, or settle them by id, and set \
+             ordering then, before more are received",
+            self.name, self.topic.name
+        );
+        Err(Error::new(ErrorKind::Busy, message))
+    }
+}
+
+fn merged(stored: &GroupConfig, changes: &GroupOptions) -> GroupConfig {
+    let target = changes.dead_letter_topic.clone();
+    GroupConfig {
+        ordering: changes.ordering.unwrap_or(stored.ordering),
+        lease: changes.lease.unwrap_or(stored.lease),
+        max_lease: changes.max_lease.or(stored.max_lease),
+        max_attempts: changes.max_attempts.unwrap_or(stored.max_attempts),
+        backoff: changes.backoff.unwrap_or(stored.backoff),
+        dead_letter_topic: target.unwrap_or_else(|| stored.dead_letter_topic.clone()),
+        on_expired: changes.on_expired.unwrap_or(stored.on_expired),
+        window: changes.window.unwrap_or(stored.window),
+    }
+}
+
+fn check_window(meta: &GroupMeta, wanted: &GroupConfig) -> Result<()> {
+    let stored = meta.config.window;
+    if stored == wanted.window {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "window is {}, the group was made with {stored}, and its files are laid out for that; \
+         expected {stored}: make another group with the window you want",
+        wanted.window
+    )))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
+}

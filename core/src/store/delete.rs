@@ -1,0 +1,186 @@
+//! Deleting a group.
+//!
+//! A file `group.deleted` beside `group.meta` says that the group is none any more; that it is
+//! there is put on disk first, and is the step at which the group is gone. Then every process is
+//! told through the group's block, then the files go, that one last. Whoever opens the topic, or
+//! makes a group of the name, after one that died in between does the rest.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::group::{Group, GroupInner};
+use super::group_meta::read_meta;
+use super::inner::locked;
+use super::settings::raised;
+use super::topic::TopicInner;
+use crate::error::{Error, Result};
+use crate::format::control::block::{CHANGED, CHANGING, GONE};
+use crate::format::control::header;
+use crate::format::names;
+use crate::shm::OwnerLock;
+use crate::storage::{Access, Storage};
+
+/// How long who opens a topic waits for those who create or delete something.
+const GLANCE: Duration = Duration::from_millis(1);
+
+impl Group {
+    /// Deletes the group, durably, with its position and all that it counted; messages stay in the
+    /// topic, dead letters in theirs. Every consumer and handle of it, in all processes, gets
+    /// [`crate::ErrorKind::NotFound`] at its next call; one that waits is woken. A group made later
+    /// under the name is another one.
+    ///
+    /// After an error that says so the group is deleted, and its files are removed by whoever opens
+    /// the topic next; after any other it is as it was.
+    ///
+    /// ```
+    /// # use libqueue::{ErrorKind, GroupOptions, Store, StoreOptions, TopicOptions};
+    /// # let folder = tempfile::TempDir::new().unwrap();
+    /// # let store = Store::open(folder.path(), StoreOptions::default())?;
+    /// # let orders = store.topic("orders", &TopicOptions::default())?;
+    /// let trial = orders.create_group("trial", &GroupOptions::default())?;
+    /// trial.delete()?;
+    /// assert_eq!(trial.stats().unwrap_err().kind(), ErrorKind::NotFound);
+    /// assert!(orders.groups()?.is_empty());
+    /// # Ok::<(), libqueue::Error>(())
+    /// ```
+    pub fn delete(&self) -> Result<()> {
+        let group = &*self.inner;
+        let (topic, store) = (&*group.topic, &*group.topic.store);
+        store.check_send()?;
+        let held = group.hold_create_lock()?;
+        let word = group.word_to_change()?;
+        group.read_meta()?;
+        let (folder, storage) = (group.folder(), &*store.env.storage);
+        group.set_changed(word | CHANGING);
+        if let Err(error) = mark(storage, &folder, store.env.mode) {
+            // One that might be found after a power loss would take the group with it, which others
+            // go on with: it is one or the other, on disk, before anybody does.
+            if unmark(storage, &folder, store.env.mode).is_ok() {
+                group.set_changed(raised(word));
+                return Err(error);
+            }
+            group.end();
+            return Err(half_done(group, &error));
+        }
+        group.end();
+        let removed = topic.remove_files(&folder);
+        drop(held);
+        removed.map_err(|error| half_done(group, &error))
+    }
+}
+
+impl GroupInner {
+    /// Tells all processes that the group is gone.
+    fn end(&self) {
+        self.set_changed(GONE);
+        self.wake(u32::MAX);
+        locked(&self.topic.store.tended).remove(&self.folder());
+    }
+
+    /// Whether it was not deleted.
+    pub(super) fn is_there(&self) -> Result<bool> {
+        if self.changed() & CHANGING == 0 {
+            return Ok(true);
+        }
+        match self.settings() {
+            Err(error) if error.kind() == crate::ErrorKind::NotFound => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+}
+
+impl TopicInner {
+    /// Whether there is a group of the name.
+    pub(super) fn has_group(&self, name: &str) -> Result<bool> {
+        let folder = names::group_folder(&self.folder, name);
+        let there = |name| self.store.env.storage.exists(&folder.join(name));
+        Ok(there(names::GROUP_META)? && !there(names::GROUP_DELETED)?)
+    }
+
+    /// With the lock of those who create held: does what one that died left to do of a deletion.
+    pub(super) fn finish_deleting(&self, folder: &Path) -> Result<()> {
+        if !self
+            .store
+            .env
+            .storage
+            .exists(&folder.join(names::GROUP_DELETED))?
+        {
+            return Ok(());
+        }
+        // He may have died before he told anybody.
+        if let Ok(meta) = read_meta(&self.store, &folder.join(names::GROUP_META)) {
+            let groups = self.store.control.groups_of(self.uid)?;
+            for group in groups.iter().filter(|group| group.id() == meta.id) {
+                let gone = std::sync::atomic::Ordering::Release;
+                group.head.store(CHANGED, GONE, gone);
+            }
+        }
+        // Nor need it be on disk that he was at it.
+        let env = &*self.store.env;
+        mark(&*env.storage, folder, env.mode)?;
+        self.remove_files(folder)
+    }
+
+    /// Does what those that died left to do, unless somebody creates or deletes just now.
+    pub(super) fn finish_deletions(&self) -> Result<()> {
+        let (env, groups) = (&*self.store.env, self.folder.join(names::GROUPS));
+        for name in env.storage.list(&groups)? {
+            let folder = groups.join(&name);
+            if env.storage.exists(&folder.join(names::GROUP_DELETED))? {
+                let lock = self.store.control.header().word32(header::CREATE_LOCK);
+                let _held = OwnerLock::hold(lock, env.me, &*env.live, GLANCE)?;
+                env.check_fence()?;
+                self.finish_deleting(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a group that is marked as deleted. The mark goes when the rest is gone on disk too: what
+    /// came back without it would be a group, or damage.
+    fn remove_files(&self, folder: &Path) -> Result<()> {
+        let storage = &*self.store.env.storage;
+        let temporary = format!(".{}.new", names::GROUP_META);
+        for name in storage.list(folder)? {
+            let ours = name == names::GROUP_META || name == temporary;
+            if ours || names::parse_window(&name).is_some() {
+                storage.unlink(&folder.join(name))?;
+            }
+        }
+        storage.sync_dir(folder)?;
+        storage.unlink(&folder.join(names::GROUP_DELETED))?;
+        storage.sync_dir(folder)?;
+        // Somebody may have laid a file of his own in; then the folder stays.
+        let _ = storage.remove_dir(folder);
+        storage.sync_dir(&self.folder.join(names::GROUPS))
+    }
+}
+
+fn mark(storage: &dyn Storage, folder: &Path, mode: u32) -> Result<()> {
+    let path = folder.join(names::GROUP_DELETED);
+    storage.open(&path, Access::Create, mode)?.sync()?;
+    storage.sync_dir(folder)
+}
+
+/// Takes the mark back, on disk, or leaves it.
+fn unmark(storage: &dyn Storage, folder: &Path, mode: u32) -> Result<()> {
+    let path = folder.join(names::GROUP_DELETED);
+    if storage.exists(&path)? {
+        storage.unlink(&path)?;
+    }
+    storage.sync_dir(folder).inspect_err(|_| {
+        // Nothing is left to try if this fails too.
+        let _ = storage.open(&path, Access::Create, mode);
+    })
+}
+
+fn half_done(group: &GroupInner, error: &Error) -> Error {
+    let message = format!(
+        "group {:?} of topic {:?} is deleted, and its files are still to be removed, by whoever \
+         opens the topic next: {}",
+        group.name,
+        group.topic.name,
+        error.message()
+    );
+    Error::new(error.kind(), message)
+}

@@ -1,0 +1,221 @@
+//! A group's configuration as it is in force, in all processes.
+//!
+//! `group.meta` is the truth. A word of the group's block in `control` says which state of it is in
+//! force; it is raised with each change. Whoever holds a window's lock compares the word with the
+//! one that he went by last: one load, and only after a change a look at the file, without the
+//! lock.
+//!
+//! Who changes the file sets CHANGING before and raises the word after. In between others go by the
+//! file as it is and remember nothing of it. One that died in between leaves the bit, and the next
+//! one to see it raises the word: then either the old file or the new one is in force for all.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering as Memory;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::group::GroupInner;
+use super::group_meta::{GroupMeta, read_meta};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block::{CHANGE, CHANGED, CHANGING, GONE, HOLDING};
+use crate::format::control::header;
+use crate::format::names;
+use crate::group::{Policy, Window};
+use crate::options::GroupConfig;
+use crate::shm::OwnerLock;
+
+/// No word in force is this one.
+const NEVER: u64 = GONE - 1;
+/// How often a file that changes while it is read is read again.
+const TRIES: usize = 1000;
+/// How long to wait for one who is about to change it, before he is taken for alive.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// What `group.meta` says, as far as this process needs it.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// The word with which it is in force.
+    pub(super) version: u64,
+    pub(super) config: GroupConfig,
+    pub(super) paused: bool,
+}
+
+impl Settings {
+    fn of(meta: GroupMeta, version: u64) -> Self {
+        Self {
+            version,
+            config: meta.config,
+            paused: meta.paused,
+        }
+    }
+
+    /// What was read before it was known with which word.
+    pub(super) fn unsettled(meta: GroupMeta) -> Arc<Self> {
+        Arc::new(Self::of(meta, NEVER))
+    }
+}
+
+/// A window, and what its holder in this process goes by.
+pub(super) struct GuardedWindow {
+    pub(super) window: Window,
+    pub(super) policy: Policy,
+    version: u64,
+}
+
+impl GuardedWindow {
+    /// A window that nobody used yet.
+    pub(super) fn of(window: Window) -> Self {
+        let policy = Policy::of(&GroupConfig::from_options(&Default::default()));
+        Self {
+            window,
+            policy,
+            version: NEVER,
+        }
+    }
+
+    /// Whether the policy is that of the word; it is taken from what was read with that word.
+    #[inline]
+    pub(super) fn is_current(&mut self, word: u64, read: Option<(u64, Arc<Settings>)>) -> bool {
+        self.version == word || read.is_some_and(|(of, settings)| self.take(word, of, &settings))
+    }
+
+    #[cold]
+    fn take(&mut self, word: u64, of: u64, settings: &Settings) -> bool {
+        if of != word {
+            return false;
+        }
+        self.policy = Policy::of(&settings.config);
+        self.policy.paused = settings.paused || word & HOLDING != 0;
+        self.version = settings.version;
+        true
+    }
+}
+
+/// The word after the next change.
+pub(super) fn raised(word: u64) -> u64 {
+    let next = (word & !(CHANGING | HOLDING)).wrapping_add(CHANGE);
+    if next >= NEVER & !(CHANGING | HOLDING) {
+        0
+    } else {
+        next
+    }
+}
+
+impl GroupInner {
+    /// Which state of `group.meta` is in force.
+    #[inline]
+    pub(super) fn changed(&self) -> u64 {
+        self.block.head.load(CHANGED, Memory::Acquire)
+    }
+
+    pub(super) fn set_changed(&self, word: u64) {
+        self.block.head.store(CHANGED, word, Memory::Release);
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        names::group_folder(&self.topic.folder, &self.name)
+    }
+
+    /// What is in force now.
+    pub(super) fn settings(&self) -> Result<Arc<Settings>> {
+        self.read_settings().map(|(_, settings)| settings)
+    }
+
+    /// As `settings`; where it cannot be read, as of a deleted group, what was known last.
+    pub(super) fn known_settings(&self) -> Arc<Settings> {
+        let known = || locked(&self.settings).clone();
+        self.settings().unwrap_or_else(|_| known())
+    }
+
+    /// What is in force with the word that is returned beside it: remembered, or read.
+    #[cold]
+    pub(super) fn read_settings(&self) -> Result<(u64, Arc<Settings>)> {
+        for _ in 0..TRIES {
+            let word = self.changed();
+            if word == GONE {
+                return Err(self.gone());
+            }
+            let known = locked(&self.settings).clone();
+            if known.version == word {
+                return Ok((word, known));
+            }
+            if word & CHANGING != 0 && self.finish_change(word)? {
+                continue;
+            }
+            let read = self.read_meta();
+            if self.changed() != word {
+                continue;
+            }
+            let meta = read?;
+            let steady = word & CHANGING == 0;
+            let settings = Arc::new(Settings::of(meta, if steady { word } else { NEVER }));
+            *locked(&self.settings) = settings.clone();
+            return Ok((word, settings));
+        }
+        let message = format!(
+            "the configuration of group {:?} of topic {:?} changed {TRIES} times while it was \
+             read; call again",
+            self.name, self.topic.name
+        );
+        Err(Error::new(ErrorKind::Stuck, message))
+    }
+
+    /// The group's own `group.meta`; [`ErrorKind::NotFound`] where it is gone, or another group's.
+    pub(super) fn read_meta(&self) -> Result<GroupMeta> {
+        let mark = self.folder().join(names::GROUP_DELETED);
+        if self.topic.store.env.storage.exists(&mark)? {
+            return Err(self.gone());
+        }
+        let path = self.folder().join(names::GROUP_META);
+        match read_meta(&self.topic.store, &path) {
+            Ok(meta) if meta.id == self.uid => Ok(meta),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Err(self.gone()),
+        }
+    }
+
+    /// Where the one who was changing the group died: its file, old or new, is in force from here
+    /// on. False while he is alive and at it.
+    fn finish_change(&self, word: u64) -> Result<bool> {
+        let env = &*self.topic.store.env;
+        let lock = self
+            .topic
+            .store
+            .control
+            .header()
+            .word32(header::CREATE_LOCK);
+        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
+            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(false),
+            held => held?,
+        };
+        if self.changed() == word {
+            self.end_change(word)?;
+        }
+        drop(held);
+        Ok(true)
+    }
+
+    /// With the lock of those who create held.
+    pub(super) fn end_change(&self, word: u64) -> Result<()> {
+        self.topic.store.env.check_fence()?;
+        match self.read_meta() {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.set_changed(GONE),
+            _ => self.set_changed(raised(word)),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    pub(super) fn gone(&self) -> Error {
+        let message = format!(
+            "group {:?} of topic {:?} was deleted; consumer() or create_group() makes another one \
+             of the name",
+            self.name, self.topic.name
+        );
+        Error::new(ErrorKind::NotFound, message)
+    }
+}
+
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

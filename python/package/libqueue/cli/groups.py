@@ -1,0 +1,214 @@
+"""`config`, `delete`, `pause`, `resume`, `consumers`, `peek`, `settle` and `delay`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import libqueue
+from libqueue.cli.common import (
+    JSON,
+    STORE,
+    console,
+    folder,
+    message_object,
+    print_fields,
+    print_json,
+    print_table,
+)
+
+TOPIC = typer.Argument(help="The topic.", metavar="TOPIC")
+GROUP = typer.Argument(help="The group.", metavar="GROUP")
+OFFSET = typer.Argument(help="The message's offset.", metavar="OFFSET", min=0)
+PARTITION = typer.Option(help="The message's partition.", min=0)
+
+
+@contextmanager
+def opened_group(
+    context: typer.Context, store: Path | None, topic: str, group: str
+) -> Iterator[libqueue.Group]:
+    """An existing group of an existing topic."""
+    with libqueue.open(folder(context, store), create=False) as opened:
+        yield opened.open_topic(topic).group(group)
+
+
+def changes_of(settings: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` as keyword arguments of `configure`."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        try:
+            if key == "lease" and equals:
+                found[key] = float(value)
+            elif key in ("max_attempts", "window") and equals:
+                found[key] = int(value)
+            elif key == "backoff" and equals:
+                first, longest, factor = map(float, value.split(","))
+                found[key] = (first, longest, factor)
+            elif key in ("ordering", "dead_letter_topic") and equals:
+                found[key] = None if (key, value) == ("dead_letter_topic", "") else value
+            else:
+                raise typer.BadParameter(
+                    f"{setting!r}; expected lease=SECONDS, max_attempts=N, ordering=key|none, "
+                    "backoff=FIRST,LONGEST,FACTOR, dead_letter_topic=NAME (empty drops)"
+                )
+        except ValueError:
+            raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
+    return found
+
+
+def config(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="A topic or a group.", metavar="TOPIC[/GROUP]")],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Show a stored configuration; of a group with KEY=VALUE, change it, while it is in use."""
+    topic, slash, name = target.partition("/")
+    if settings and not slash:
+        raise typer.BadParameter("a topic's configuration is fixed; name a group as TOPIC/GROUP")
+    changes = changes_of(settings or [])
+    with libqueue.open(folder(context, store), create=False) as opened:
+        found: dict[str, object] = {"topic": topic}
+        if slash:
+            group = opened.open_topic(topic).group(name)
+            if changes:
+                group.configure(**changes)
+            found |= {"group": name, **group.config}
+        else:
+            found |= opened.open_topic(topic).config
+    if as_json:
+        print_json(found)
+    else:
+        print_fields(found)
+
+
+def delete(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="The group.", metavar="TOPIC/GROUP")],
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Delete a group with its position; messages stay."""
+    topic, slash, name = target.partition("/")
+    if not slash:
+        raise typer.BadParameter(f"{target!r} names no group; expected TOPIC/GROUP")
+    with opened_group(context, store, topic, name) as group:
+        group.delete()
+    told(as_json, topic, name, "deleted")
+
+
+def pause(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Stop handing out messages of a group, in all processes, until it is resumed."""
+    with opened_group(context, store, topic, group) as found:
+        found.pause()
+    told(as_json, topic, group, "paused")
+
+
+def resume(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Hand out messages of a group again."""
+    with opened_group(context, store, topic, group) as found:
+        found.resume()
+    told(as_json, topic, group, "resumed")
+
+
+def consumers(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """List the consumers of a group: what each has, was handed, managed and failed."""
+    columns = ("name", "process", "leased", "delivered", "acked", "failed")
+    with opened_group(context, store, topic, group) as found:
+        rows = [[getattr(one, column) for column in columns] for one in found.consumers()]
+    if as_json:
+        for row in rows:
+            print_json(dict(zip(columns, row, strict=True)))
+    else:
+        print_table(columns, rows)
+
+
+def peek(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    offset: Annotated[int, OFFSET],
+    partition: Annotated[int, PARTITION] = 0,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Show a message and where it stands in a group, changing nothing."""
+    with opened_group(context, store, topic, group) as opened:
+        found = opened.peek(offset, partition)
+    fields = {
+        name: getattr(found, name)
+        for name in ("state", "attempts", "failures", "until", "consumer")
+    }
+    if as_json:
+        print_json({**fields, "message": message_object(found.message)})
+    else:
+        message = found.message
+        print_fields({**fields, "key": message.key, **message.headers, "payload": message.payload})
+
+
+def settle(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    offset: Annotated[int, OFFSET],
+    partition: Annotated[int, PARTITION] = 0,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Settle one message of a group, whoever has it."""
+    with opened_group(context, store, topic, group) as found:
+        found.settle(found.peek(offset, partition).message.id)
+    told(as_json, topic, group, "settled", partition=partition, offset=offset)
+
+
+def delay(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    offset: Annotated[int, OFFSET],
+    seconds: Annotated[float, typer.Argument(help="From now; 0 is at once.", metavar="SECONDS")],
+    partition: Annotated[int, PARTITION] = 0,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Have one message of a group come back after so many seconds, whoever has it."""
+    with opened_group(context, store, topic, group) as found:
+        found.delay(found.peek(offset, partition).message.id, seconds)
+    told(as_json, topic, group, "delayed", partition=partition, offset=offset)
+
+
+def told(as_json: bool, topic: str, group: str, done: str, **more: object) -> None:
+    """Say what was done."""
+    if as_json:
+        print_json({"topic": topic, "group": group, **more, "done": done})
+        return
+    what = "".join(f" {name} {value}" for name, value in more.items())
+    console.print(
+        f"{done}{what} of group {group} of topic {topic}"
+        if more
+        else f"{done} group {group} of topic {topic}"
+    )

@@ -1,0 +1,212 @@
+"""Managing groups while others are at work in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import libqueue
+import pytest
+from conftest import QUICK, WAIT, Child
+from test_command_line import objects, run
+
+WORKER = """
+    import sys, libqueue
+    store = libqueue.open(sys.argv[1])
+    topic = store.open_topic("t")
+    with topic.consumer("g", name=sys.argv[2]) as consumer:
+        print("ready", flush=True)
+        for line in sys.stdin:
+            try:
+                if line == "take\\n":
+                    print(len(consumer.receive(1, 0)), flush=True)
+                else:
+                    batch = consumer.receive(1, 0)
+                    getattr(consumer, line.strip())(batch)
+                    print("done", flush=True)
+            except libqueue.Error as error:
+                print(type(error).__name__, flush=True)
+"""
+
+
+@pytest.fixture
+def worker(
+    path: Path, launch: Callable[[list[str]], Child]
+) -> Callable[[str], Callable[[str], str]]:
+    """Consumers in other processes, to be told what to do."""
+
+    def start(name: str) -> Callable[[str], str]:
+        child = launch([sys.executable, "-c", textwrap.dedent(WORKER), str(path), name])
+        assert child.line() == "ready"
+
+        def ask(what: str) -> str:
+            assert child.process.stdin is not None
+            child.process.stdin.write(what + "\n")
+            child.process.stdin.flush()
+            return child.line()
+
+        return ask
+
+    return start
+
+
+def prepared(store: libqueue.Store, count: int = 10) -> tuple[libqueue.Topic, libqueue.Group]:
+    topic = store.topic("t")
+    topic.send_many([b"%d" % n for n in range(count)])
+    return topic, topic.create_group("g")
+
+
+def test_a_group_is_configured_while_it_is_in_use(store: libqueue.Store) -> None:
+    topic, group = prepared(store)
+    with topic.consumer("g") as consumer:
+        (first,) = consumer.receive(1, 0)
+        group.configure(lease=500.0, max_attempts=1, dead_letter_topic="dead", backoff=QUICK)
+        (second,) = consumer.receive(1, 0)
+        assert 400 < second.deadline - first.deadline < 500
+        consumer.nack(second, error="no")
+    config = topic.group("g").config
+    assert (config["lease"], config["max_attempts"], config["window"]) == (500.0, 1, 65_536)
+    assert (config["dead_letter_topic"], config["backoff"]) == ("dead", QUICK)
+    assert store.open_topic("dead").stats()["messages"] == 1
+    for wrong, kind in (
+        ({"window": 1 << 20}, libqueue.InvalidArgument),
+        ({"start": "latest"}, libqueue.InvalidArgument),
+        ({"colour": "red"}, TypeError),
+    ):
+        with pytest.raises(kind):
+            group.configure(**wrong)
+
+
+def test_a_paused_group_hands_nothing_out_in_any_process(
+    store: libqueue.Store, worker: Callable[[str], Callable[[str], str]]
+) -> None:
+    _, group = prepared(store)
+    other = worker("other")
+    group.pause()
+    assert group.stats()["paused"] is True
+    assert other("take") == "0"
+    group.resume()
+    assert group.stats()["paused"] is False
+    assert other("take") == "1"
+
+
+def test_one_who_waits_is_woken_when_the_group_is_resumed(store: libqueue.Store) -> None:
+    topic, group = prepared(store)
+    group.pause()
+    with topic.consumer("g") as consumer:
+        threading.Timer(0.2, group.resume).start()
+        assert len(consumer.receive(1, WAIT)) == 1
+
+
+def test_one_who_fails_what_others_manage_stands_out(
+    store: libqueue.Store, worker: Callable[[str], Callable[[str], str]]
+) -> None:
+    _, group = prepared(store)
+    good, bad = worker("good"), worker("bad")
+    for _ in range(3):
+        assert good("ack") == "done"
+        assert bad("nack") == "done"
+    assert good("take") == "1"
+    first, second = group.consumers()
+    assert [first.name, second.name] == ["bad", "good"]
+    assert (first.delivered, first.acked, first.failed, first.leased) == (3, 0, 3, 0)
+    assert (second.delivered, second.acked, second.failed, second.leased) == (4, 3, 0, 1)
+    assert first.process != second.process != os.getpid()
+    assert repr(first) == '<libqueue.ConsumerStats "bad": 3 of 3 failed>'
+
+
+def test_a_peek_changes_nothing(store: libqueue.Store) -> None:
+    topic, group = prepared(store)
+    with topic.consumer("g", name="me") as consumer:
+        consumer.receive(1, 0)
+        found = group.peek(0)
+        assert (found.state, found.consumer, found.attempts) == ("leased", "me", 1)
+        assert found.until is not None
+        assert 20 < found.until - time.time() <= 31
+        assert found.message.payload == b"0"
+    found = group.peek(0)
+    assert (found.state, found.consumer, found.until) == ("ready", None, None)
+    assert group.peek(9, partition=0).state == "fresh"
+    with pytest.raises(libqueue.NotFound, match="the next is 10"):
+        group.peek(10)
+    with pytest.raises(libqueue.InvalidArgument):
+        group.peek(0, partition=1)
+    with pytest.raises(libqueue.InvalidArgument):
+        group.peek(-1)
+
+
+def test_p9_a_message_is_settled_delayed_and_given_up_by_its_id(store: libqueue.Store) -> None:
+    topic, group = prepared(store, 3)
+    ids = [group.peek(offset).message.id for offset in range(3)]
+    with topic.consumer("g") as consumer:
+        batch = consumer.receive(9, 0)
+        group.settle(ids[0])
+        group.delay(ids[1], 0)
+        group.dead_letter(ids[2], "poison")
+        with pytest.raises(libqueue.StaleReceipt) as stale:
+            consumer.ack(batch)
+        assert stale.value.stale == batch
+        (again,) = consumer.receive(9, 0)
+        assert (again.offset, again.attempt) == (1, 2)
+    with pytest.raises(libqueue.StaleReceipt, match="settled already"):
+        group.settle(ids[0])
+    with pytest.raises(libqueue.StaleReceipt, match="settled already"):
+        group.delay(ids[0], 1.0)
+    assert [dead.error for dead in group.dead_letters()] == ["poison"]
+    with pytest.raises(libqueue.InvalidArgument):
+        group.delay(ids[1], -1.0)
+
+
+def test_a_deleted_group_is_none_in_any_process(
+    store: libqueue.Store, worker: Callable[[str], Callable[[str], str]]
+) -> None:
+    topic, group = prepared(store)
+    other = worker("other")
+    assert other("take") == "1"
+    group.delete()
+    assert other("take") == "NotFound"
+    assert topic.groups() == []
+    for late in (group.stats, group.delete, lambda: topic.group("g")):
+        with pytest.raises(libqueue.NotFound):
+            late()
+    with topic.consumer("g") as consumer:
+        assert len(consumer.receive(99, 0)) == 10
+
+
+def test_the_command_line_manages_groups(path: Path) -> None:
+    run(path, "send", "t", given=b"one\ntwo\n")
+    run(path, "receive", "t", "--group", "g", "--no-ack", "--max", 1)
+    (config,) = objects(run(path, "config", "t/g", "lease=120", "backoff=1,2,3", "--json"))
+    assert (config["lease"], config["backoff"]) == (120.0, [1.0, 2.0, 3.0])
+    (shown,) = objects(run(path, "config", "t", "--json"))
+    assert shown["partitions"] == 1
+    assert b"dead_letter_topic" in run(path, "config", "t/g").stdout
+    for wrong in ("colour=red", "lease=soon", "lease"):
+        run(path, "config", "t/g", wrong, status=2)
+    run(path, "config", "t", "lease=1", status=2)
+    run(path, "pause", "t", "g")
+    (stats,) = objects(run(path, "stats", "t", "--json"))
+    assert stats["groups"]["g"]["paused"] is True  # type: ignore[index]
+    assert b"paused" in run(path, "stats", "t").stdout
+    assert objects(run(path, "resume", "t", "g", "--json"))[0]["done"] == "resumed"
+    (found,) = objects(run(path, "peek", "t", "g", 0, "--json"))
+    assert (found["state"], found["message"]["payload"]) == ("ready", "one")  # type: ignore[index]
+    assert b"ready" in run(path, "peek", "t", "g", 0).stdout
+    run(path, "delay", "t", "g", 0, 3600)
+    (found,) = objects(run(path, "peek", "t", "g", 0, "--json"))
+    assert found["state"] == "delayed"
+    run(path, "settle", "t", "g", 0)
+    run(path, "settle", "t", "g", 0, status=1)
+    assert objects(run(path, "consumers", "t", "g", "--json")) == []
+    with libqueue.open(path) as store, store.open_topic("t").consumer("g", name="me"):
+        (one,) = objects(run(path, "consumers", "t", "g", "--json"))
+        assert (one["name"], one["delivered"]) == ("me", 0)
+        assert b"delivered" in run(path, "consumers", "t", "g").stdout
+    assert b"deleted" in run(path, "delete", "t/g").stdout
+    run(path, "delete", "t/g", status=1)
+    run(path, "delete", "t", status=2)
