@@ -83,7 +83,7 @@ impl Copy<'_> {
                 partition: number,
                 start,
                 end: log.end,
-                policy: Policy::of(&config),
+                policy: Policy::of(config),
                 limit: config.window,
                 dead: dead
                     .iter()

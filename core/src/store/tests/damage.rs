@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::format::names;
-use crate::format::window::header;
+use crate::format::window::{CLOSED, header};
 use crate::options::{Backoff, Durability, GroupOptions, ReaderOptions, Start, TopicOptions};
 use crate::storage::{Fault, Twin};
 use crate::store::{Consumer, ConsumerOptions, Message, Topic};
@@ -33,6 +33,26 @@ fn write(path: &Path, at: usize, bytes: &[u8]) {
 
 fn window_path(store: &Path, partition: u32) -> PathBuf {
     names::group_folder(&names::topic_folder(store, "t"), "g").join(names::window(partition))
+}
+
+/// The store is closed, as by its last member, and its group's windows with it. Another test of this
+/// process that starts one may have been at it just then: a forked child has copies of all
+/// descriptors until it has come to its exec, or to its fork handler. While it holds a copy of this
+/// store's lock, who closes the store is not the last one, and closes no window. Then the store is
+/// opened and closed again.
+fn wait_until_closed(folder: &Path, partitions: u32) {
+    let until = Instant::now() + BOUND;
+    let is_closed = |number| {
+        let text = std::fs::read(window_path(folder, number)).expect("window");
+        crate::format::u64_at(&text, header::CLEAN * 8) == CLOSED
+    };
+    while !(0..partitions).all(is_closed) {
+        assert!(Instant::now() < until, "somebody else has the store open");
+        std::thread::sleep(Duration::from_millis(1));
+        let store = Store::open(folder, options()).expect("open");
+        topic_of(&store, partitions).group("g").expect("group");
+        store.close().expect("close");
+    }
 }
 
 /// Offsets that a consumer gets and acknowledges until it gets no more, and the errors in between.
@@ -175,6 +195,7 @@ fn p6_p13_a_damaged_window_takes_no_message_of_another_partition() {
         let got = consumer.receive(9, Some(BOUND)).expect("receive");
         consumer.release(&[got[0].receipt()]).expect("release");
     }
+    wait_until_closed(folder.path(), 2);
     write(&window_path(folder.path(), 1), header::CRC * 8, &[0xEE]);
     let store = Store::open(folder.path(), options()).expect("open");
     let consumer = topic_of(&store, 2).consumer("g", &with).expect("consumer");
@@ -202,6 +223,7 @@ fn p18_an_end_that_cannot_be_in_a_window_that_was_closed_is_an_error() {
         topic.send(&Message::new(b"x")).expect("send");
         consumer_of(&topic).receive(9, NOW).expect("receive");
     }
+    wait_until_closed(folder.path(), 1);
     write(
         &window_path(folder.path(), 0),
         header::NEXT * 8 + 6,
