@@ -244,7 +244,7 @@ fn a_paused_group_hands_nothing_out_in_any_process_and_settles_and_times_go_on()
     );
     let stats = group.stats().unwrap();
     assert!(stats.paused);
-    assert_eq!((stats.expired, stats.leased), (1, 1), "the lease ran out");
+    assert_eq!((stats.timed_out, stats.leased), (1, 1));
     assert_eq!(other.ask("take 9"), "1", "nothing more");
     assert_eq!(other.ask("ack"), "acked");
     assert_eq!(group.stats().unwrap().acked, 1);

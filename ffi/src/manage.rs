@@ -18,8 +18,9 @@ use crate::panic::call;
 ///
 /// group: the group.
 /// changes: begin with LQ_GROUP_OPTIONS_INIT; what it leaves out stays. The start cannot be set,
-/// nor the window be changed, which the layout of the group's files depends on. LQ_ORDERING_KEY
-/// after LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
+/// nor the window be changed, which the layout of the group's files depends on. Another
+/// ordering than LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
+/// max_lease_ms holds for consumers that are opened from then on.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
 /// window); LQ_BUSY (the ordering, now); LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY,

@@ -95,8 +95,9 @@ impl Group {
     /// Change the stored configuration, durably; what is not named stays.
     ///
     /// Every process goes by it from its next call on; leases that are out keep their time.
-    /// `window` cannot be changed: the layout of the group's files depends on it. `ordering="key"`
-    /// after `"none"` raises `Busy` while messages are taken in and not settled.
+    /// `window` cannot be changed: the layout of the group's files depends on it. Another
+    /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
+    /// `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
     ///
     ///     topic.group("billing").configure(lease=120.0, max_attempts=10)
     #[pyo3(signature = (**changes))]

@@ -105,8 +105,8 @@ impl Window {
     }
 
     /// The message comes back at `due_ms`, of the boot clock, or now, whoever has it. It goes on
-    /// holding its key; it is taken from its consumer, whose receipt is stale from here on (P9). One
-    /// that waits for the time with which it was sent waits for this one instead.
+    /// holding its key; it is taken from its consumer, whose receipt is stale from here on (P9).
+    /// One that waits for the time with which it was sent waits for this one instead.
     pub fn delay_by_hand(&self, offset: u64, due_ms: u64, now: Now) -> ByHand {
         let index = match self.open_entry(offset) {
             Ok(index) if self.entries.state(index) == state::HELD => return ByHand::Held,

@@ -20,8 +20,8 @@ pub enum MessageState {
     Fresh,
     /// It may be handed out.
     Ready,
-    /// It waits for its time until then, in ns since the Unix epoch: that with which it was sent, or
-    /// that of its return after a failure, which is true if the wall clock does not jump.
+    /// It waits for its time until then, in ns since the Unix epoch: the time with which it was
+    /// sent, or that of its return, which is true if the wall clock does not jump.
     Delayed(i64),
     /// It is handed out, until this time.
     Leased(i64),

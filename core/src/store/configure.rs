@@ -27,8 +27,9 @@ impl Group {
     ///
     /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
     /// the group's files depends on, and for a `start`. [`ErrorKind::Busy`] for another
-    /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait by
-    /// the order that was (P11). After another error either configuration is in force, in all processes the same.
+    /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait
+    /// by the order that was (P11). After another error either configuration is in force, in all
+    /// processes the same.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};

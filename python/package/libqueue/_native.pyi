@@ -48,11 +48,13 @@ class _GroupOptions(TypedDict, total=False):
     window: int
 
 class _GroupChanges(TypedDict, total=False):
-    ordering: Literal["key", "none"]
+    ordering: Literal["key", "partition", "none"]
     lease: float
+    max_lease: float | None
     max_attempts: int
     backoff: tuple[float, float, float]
     dead_letter_topic: str | None
+    on_expired: Literal["drop", "dead_letter"]
     window: int
 
 class _StoreStats(TypedDict):
@@ -756,8 +758,9 @@ class Group:
         """Change the stored configuration, durably; what is not named stays.
 
         Every process goes by it from its next call on; leases that are out keep their time.
-        `window` cannot be changed: the layout of the group's files depends on it. `ordering="key"`
-        after `"none"` raises `Busy` while messages are taken in and not settled.
+        `window` cannot be changed: the layout of the group's files depends on it. Another
+        `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
+        `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
 
             topic.group("billing").configure(lease=120.0, max_attempts=10)
         """

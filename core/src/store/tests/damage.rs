@@ -35,11 +35,10 @@ fn window_path(store: &Path, partition: u32) -> PathBuf {
     names::group_folder(&names::topic_folder(store, "t"), "g").join(names::window(partition))
 }
 
-/// The store is closed, as by its last member, and its group's windows with it. Another test of this
-/// process that starts one may have been at it just then: a forked child has copies of all
-/// descriptors until it has come to its exec, or to its fork handler. While it holds a copy of this
-/// store's lock, who closes the store is not the last one, and closes no window. Then the store is
-/// opened and closed again.
+/// The store is closed, as by its last member, and its group's windows with it. Another test of
+/// this process that starts one may be at it just then: a forked child has copies of descriptors
+/// until its exec, or its fork handler. While it holds a copy of this store's lock, who closes the
+/// store is not the last one and closes no window; then it is opened and closed again.
 fn wait_until_closed(folder: &Path, partitions: u32) {
     let until = Instant::now() + BOUND;
     let is_closed = |number| {
@@ -47,7 +46,7 @@ fn wait_until_closed(folder: &Path, partitions: u32) {
         crate::format::u64_at(&text, header::CLEAN * 8) == CLOSED
     };
     while !(0..partitions).all(is_closed) {
-        assert!(Instant::now() < until, "somebody else has the store open");
+        assert!(Instant::now() < until, "somebody has it open");
         std::thread::sleep(Duration::from_millis(1));
         let store = Store::open(folder, options()).expect("open");
         topic_of(&store, partitions).group("g").expect("group");

@@ -42,19 +42,20 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         try:
-            if key == "lease" and equals:
+            if key in ("lease", "max_lease") and equals:
                 found[key] = float(value)
             elif key in ("max_attempts", "window") and equals:
                 found[key] = int(value)
             elif key == "backoff" and equals:
                 first, longest, factor = map(float, value.split(","))
                 found[key] = (first, longest, factor)
-            elif key in ("ordering", "dead_letter_topic") and equals:
+            elif key in ("ordering", "on_expired", "dead_letter_topic") and equals:
                 found[key] = None if (key, value) == ("dead_letter_topic", "") else value
             else:
                 raise typer.BadParameter(
-                    f"{setting!r}; expected lease=SECONDS, max_attempts=N, ordering=key|none, "
-                    "backoff=FIRST,LONGEST,FACTOR, dead_letter_topic=NAME (empty drops)"
+                    f"{setting!r}; expected lease=SECONDS, max_lease=SECONDS, max_attempts=N, "
+                    "ordering=key|partition|none, backoff=FIRST,LONGEST,FACTOR, "
+                    "dead_letter_topic=NAME (empty drops), on_expired=drop|dead_letter"
                 )
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
