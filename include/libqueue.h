@@ -1905,7 +1905,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
-    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.
