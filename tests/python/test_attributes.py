@@ -83,9 +83,9 @@ def test_times_and_priorities_that_cannot_be_are_refused(store: libqueue.Store) 
         {"deliver_at": float("inf")},
     ):
         with pytest.raises(libqueue.InvalidArgument):
-            topic.send(b"x", **bad)  # type: ignore[arg-type]
+            topic.send(b"x", **bad)
         with pytest.raises(libqueue.InvalidArgument):
-            topic.send_many([b"good", libqueue.Message(b"x", **bad)])  # type: ignore[arg-type]
+            topic.send_many([b"good", libqueue.Message(b"x", **bad)])
     assert topic.stats()["messages"] == 0
     with pytest.raises(libqueue.InvalidArgument, match="partition"):
         topic.consumer("g", ordering="sideways")  # type: ignore[arg-type]
