@@ -25,7 +25,7 @@ mod format;
 #[path = "../../src/log/mod.rs"]
 pub mod log;
 mod memory;
-#[path = "../../src/options.rs"]
+#[path = "../../src/options/mod.rs"]
 pub mod options;
 pub mod party;
 pub mod shm;
