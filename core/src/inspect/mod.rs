@@ -12,6 +12,7 @@ mod chain;
 mod clock_text;
 mod dump;
 mod dump_small;
+mod entries;
 mod log;
 mod message;
 mod opened;

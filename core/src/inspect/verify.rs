@@ -1,14 +1,17 @@
 //! Checking every byte of a store.
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use super::entries::InLog;
+use super::log::Log;
 use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
 use super::text::{self, Fields};
 use super::window::{self, Expected};
 use super::{Report, Wrong, cached, partition};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
-use crate::options::{GroupConfig, TopicConfig};
+use crate::options::{GroupConfig, Ordering, TopicConfig};
 use crate::storage::{Disk, Storage};
 use crate::store::{parse_group_meta, parse_topic_meta};
 
@@ -52,16 +55,20 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     for topic in &plan.topics {
         let meta = run.topic_meta(topic)?;
         let partitions = meta.map(|(_, config)| u64::from(config.partitions));
+        let mut logs = HashMap::new();
         for one in &topic.partitions {
             if partitions.is_some_and(|count| u64::from(one.number) >= count) {
                 run.skip_partition(one)?;
                 continue;
             }
-            partition::look(&mut run, topic, one, &mut |_, _, _| Ok(()))?;
+            let log = partition::look(&mut run, topic, one, &mut |_, _, _| Ok(()))?;
+            logs.insert(one.number, log);
         }
         for group in &topic.groups {
             let meta = run.group_meta(group, partitions)?;
-            run.windows(topic, group, meta.as_ref(), partitions)?;
+            run.windows(topic, group, meta.as_ref(), partitions, &|number| {
+                logs.get(&number)
+            })?;
         }
     }
     run.end()
@@ -69,6 +76,9 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
 
 /// Is told how many bytes of how many are done; an error ends the check.
 pub type Progress<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
+
+/// Gives what was found of a partition's log, if it was looked at.
+pub(super) type LogOf<'a> = &'a dyn Fn(u32) -> Option<&'a Log>;
 
 /// A check that is under way.
 pub(super) struct Run<'a> {
@@ -309,6 +319,7 @@ impl<'a> Run<'a> {
         group: &GroupPlan,
         meta: Option<&GroupMeta>,
         partitions: Option<u64>,
+        log_of: LogOf<'_>,
     ) -> Result<()> {
         let path = group.folder.join(names::GROUP_META);
         let mut used = false;
@@ -323,7 +334,13 @@ impl<'a> Run<'a> {
                     limit: meta.map(|(_, config, _)| u64::from(config.window)),
                     reserve: folder.join(names::RESERVE),
                 };
-                self.look_at(listed, |path| window::look(path, &expected))?;
+                let plan = topic.partitions.iter().find(|one| one.number == partition);
+                let log = log_of(partition).zip(plan).map(|(log, plan)| InLog {
+                    segments: &plan.segments,
+                    readable: &log.readable,
+                    by_key: meta.map(|(_, config, _)| config.ordering == Ordering::Key),
+                });
+                self.look_at(listed, |path| window::look(path, &expected, log.as_ref()))?;
             } else if name != names::GROUP_META {
                 self.pass(listed)?;
             }
