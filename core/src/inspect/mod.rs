@@ -1,5 +1,5 @@
-//! Looking at a store's files without joining it: checking every byte, decoding one file for a
-//! person, and copying what can be read of a damaged store into a new one.
+//! Looking at a store's files without joining it: checking all that carries something, decoding one
+//! file for a person, and copying what can be read of a damaged store into a new one.
 //!
 //! Nothing here writes to the store that is looked at, or maps it; only a copy locks it. Files are
 //! read with plain reads, so that one that is cut while it is looked at is an error and not a

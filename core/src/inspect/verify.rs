@@ -1,4 +1,4 @@
-//! Checking every byte of a store.
+//! Checking all of a store that carries a message or a position.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,10 +18,17 @@ use crate::store::{parse_group_meta, parse_topic_meta};
 /// Progress is told at most once for so many bytes.
 const STEP: u64 = 1 << 20;
 
-/// Checks every byte of the store in a folder, without joining it or changing anything, lists all
-/// damage by file and position, and says of each partition which messages can be read: those that
-/// [`recover`](super::recover) would copy. `progress` is called now and then with how many bytes of
-/// how many are done; an error that it returns ends the check and is returned.
+/// Checks every byte that carries a message or a position in the store of a folder, without joining
+/// it or changing anything, lists all damage by file and position, and says of each partition which
+/// messages can be read: those that [`recover`](super::recover) would copy. `progress` is called
+/// now and then with how many bytes of how many are done; an error that it returns ends the check
+/// and is returned.
+///
+/// What is behind the end of a log and between its records, what is derived in a window, and what
+/// is made anew by whoever opens the store carries nothing and is passed over;
+/// `core/docs/format.md` lists it. A window is under a checksum from a clean close to the next
+/// open; of one that was in use when everyone died each entry is checked by itself, against the log
+/// and against the counters.
 ///
 /// The end that a crash left is not damage: recovery takes care of it. A store that is in use may
 /// be checked; what is sent meanwhile may or may not be looked at.

@@ -12,6 +12,12 @@ use crate::format::window::{
 use crate::format::{VERSION, u64_at};
 use crate::storage::{Disk, Storage};
 
+/// Words of the header that nobody uses.
+const RESERVED: [(usize, usize); 2] = [
+    (header::DYING + 1, header::COUNTERS),
+    (header::USABLE + 1, HEADER / 8),
+];
+
 /// What the group's configuration says, as far as it could be read.
 pub(super) struct Expected {
     pub(super) group: Option<u64>,
@@ -166,8 +172,10 @@ fn check_rest(
     if !found.is_empty() && is_still(bytes, words)? {
         wrong.append(&mut found);
     }
-    if let Some(place) = bytes.not_zero(at(header::WORDS), HEADER as u64)? {
-        wrong.push((place, "a reserved byte of the header is not zero".into()));
+    for (from, to) in RESERVED {
+        if let Some(place) = bytes.not_zero(at(from), at(to))? {
+            wrong.push((place, "a reserved byte of the header is not zero".into()));
+        }
     }
     match words[header::CLEAN] {
         0 | OPENING => {}

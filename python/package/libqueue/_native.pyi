@@ -152,7 +152,7 @@ def open(
 def verify(
     path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None
 ) -> _Report:
-    """Check every byte of the store in a folder, which is neither joined nor written.
+    """Check all of a store that carries a message or a position; it is neither joined nor written.
 
     `progress` is called now and then with the bytes that are done and those there are. All damage
     is listed with its file and position; a tail that a power loss tore, and that the next open

@@ -69,8 +69,9 @@ def verify(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Check every byte of the store; say what is damaged and what can still be read.
+    """Check every byte that carries a message or a position; say what can still be read.
 
+    What lies behind the end of a log and what is derived from the rest carries nothing.
     Exit status 0 if all is whole, 1 if anything is damaged, 2 if the store could not be checked.
     """
     path = folder(context, store)
