@@ -18,7 +18,7 @@ use crate::format::record::{END, Header, MESSAGE, MORE, PADDING, RESERVED};
 pub(super) const NONE: u64 = u64::MAX;
 
 /// Is given each whole message in the order of offsets: its file, position and header.
-pub(super) type Take<'a> = dyn FnMut(&mut Bytes, u64, &Header) -> Result<()> + 'a;
+pub(super) type Take<'a> = dyn FnMut(&Path, &mut Bytes, u64, &Header) -> Result<()> + 'a;
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -300,7 +300,7 @@ impl Partition<'_> {
             run.report.damaged(path, position, what);
         }
         self.timestamp_ns = last.max(header.timestamp_ns);
-        run.hand_over(|| take(&mut records.bytes, position, header))
+        run.hand_over(|| take(path, &mut records.bytes, position, header))
     }
 
     /// Which offsets a whole record stands for.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::entries::InLog;
+use super::letters::Letters;
 use super::log::Log;
 use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
 use super::text::{self, Fields};
@@ -59,6 +60,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     let plan = Plan::of(path)?;
     let mut run = Run::begin(&plan, progress)?;
     run.store(path, &plan)?;
+    let mut letters = Letters::default();
     for topic in &plan.topics {
         let meta = run.topic_meta(topic)?;
         let partitions = meta.map(|(_, config)| u64::from(config.partitions));
@@ -68,7 +70,9 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
                 run.skip_partition(one)?;
                 continue;
             }
-            let log = partition::look(&mut run, topic, one, &mut |_, _, _| Ok(()))?;
+            let log = partition::look(&mut run, topic, one, &mut |path, bytes, place, header| {
+                letters.meet(&topic.name, path, bytes, place, header)
+            })?;
             logs.insert(one.number, log);
         }
         for group in &topic.groups {
@@ -76,8 +80,12 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
             run.windows(topic, group, meta.as_ref(), partitions, &|number| {
                 logs.get(&number)
             })?;
+            if let Some(meta) = &meta {
+                letters.group(topic, group, meta, &logs);
+            }
         }
     }
+    letters.check(&mut run)?;
     run.end()
 }
 

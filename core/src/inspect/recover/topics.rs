@@ -1,5 +1,7 @@
 //! Topics: their configuration, or what stands in its place, and their messages.
 
+use std::path::Path;
+
 use super::{Copied, Copy};
 use crate::error::Result;
 use crate::format::names;
@@ -76,7 +78,7 @@ impl Copy<'_> {
     fn partition(&mut self, of: &TopicPlan, plan: &PartitionPlan, topic: &Topic) -> Result<Log> {
         let number = plan.number;
         let mut copied = 0;
-        let mut take = |bytes: &mut Bytes, position: u64, header: &Header| {
+        let mut take = |_: &Path, bytes: &mut Bytes, position: u64, header: &Header| {
             let body = bytes.get(position + HEADER as u64, header.body_len())?;
             let (key, headers, payload) = parts(header, body.unwrap_or_default());
             copied += 1;

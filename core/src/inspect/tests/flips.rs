@@ -154,3 +154,39 @@ fn p3_a_flipped_bit_is_told_of_or_lies_where_nothing_is_carried() {
     assert!(told > 4000 && silent > 100, "{told} told, {silent} silent");
     assert_eq!(quietly(folder.path()).damage, []);
 }
+
+#[test]
+fn p12_a_dead_letter_whose_message_is_open_in_a_closed_store_is_told_of() {
+    let folder = tempfile::tempdir().expect("folder");
+    various(folder.path());
+    let path = window(folder.path());
+    let intact = fs::read(&path).expect("read");
+    let floor = u64_at(&intact, header::FLOOR * 8);
+    assert!(floor > 0, "offset 0 is a dead letter");
+    let set = |bytes: &mut Vec<u8>, at: usize, value: u64| {
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    };
+    for (next, what) in [(floor, "is not settled"), (0, "was never looked at")] {
+        super::invariants::rewrite_window(&path, |bytes, parts| {
+            for counter in header::COUNTERS..header::BOOT {
+                set(bytes, counter * 8, 0);
+            }
+            set(bytes, header::FLOOR * 8, 0);
+            set(bytes, header::NEXT * 8, next);
+            let state = u64_at(bytes, parts.entries);
+            set(
+                bytes,
+                parts.entries,
+                state & !0xFF | crate::format::window::state::READY,
+            );
+        });
+        let damage = quietly(folder.path()).damage;
+        assert_eq!(damage.len(), 1, "{damage:?}");
+        assert_eq!(damage[0].file, path);
+        assert!(damage[0].what.contains(what), "{damage:?}");
+        assert!(
+            damage[0].what.contains("is a dead letter at byte 4096"),
+            "{damage:?}"
+        );
+    }
+}
