@@ -36,7 +36,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use dump::dump;
-pub use recover::{Recovered, recover};
+pub use recover::{RecoverOptions, Recovered, recover, recover_with};
 pub use verify::{Progress, verify};
 
 /// A place in a file whose bytes are not what was written.

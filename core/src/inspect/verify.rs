@@ -105,6 +105,8 @@ pub(super) struct Run<'a> {
     stopped: bool,
     /// Another version's meta file is an error only if it is whole.
     pub(super) lenient: bool,
+    /// What stands behind the place where a power loss tore a log is looked at as well.
+    pub(super) beyond: bool,
 }
 
 impl<'a> Run<'a> {
@@ -127,6 +129,7 @@ impl<'a> Run<'a> {
             total,
             stopped: false,
             lenient: false,
+            beyond: false,
         })
     }
 

@@ -165,12 +165,16 @@ def recover(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     progress: Callable[[int, int], object] | None = None,
+    *,
+    all: bool = False,
 ) -> _Recovered:
     """Copy everything readable out of a damaged store into a new one, and tell what was lost.
 
     The store at `source` is neither joined nor changed; nobody may have it in use. `target` is a
     new or an empty folder. Messages keep offset, timestamp, key, headers and payload, groups their
     positions; a group whose window is damaged begins again where all before is settled for sure.
+    With `all` also what stands whole behind the place where a power loss tore a log is copied;
+    a store that is opened cuts it.
     `progress` is called as by `verify`; an exception that it raises ends the copy and leaves
     nothing. Raises `Busy`, `NotFound`, `NotAStore`, `Incompatible`, `AlreadyExists`,
     `InvalidArgument` or `DiskFull`.

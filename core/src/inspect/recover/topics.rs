@@ -89,9 +89,18 @@ impl Copy<'_> {
         self.done.messages += copied;
         topic.pass_over(number, log.end)?;
         if let Some((file, at)) = &log.torn {
+            let behind = match self.run.beyond {
+                true => format!(
+                    "{} messages behind it are copied, though they were never on disk for sure: \
+                     others are missing before them, and batches may be there in part",
+                    log.beyond
+                ),
+                false => "what is behind was never on disk for sure and is not copied, as the \
+                          next open would have cut it"
+                    .to_owned(),
+            };
             self.done.notes.push(format!(
-                "{} at byte {at}: a power loss tore the log here; what is behind was never on disk \
-                 for sure and is not copied, as the next open would have cut it",
+                "{} at byte {at}: a power loss tore the log here; {behind}",
                 file.display()
             ));
         }
