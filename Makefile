@@ -57,6 +57,7 @@ demo-data: | venv
 	if [ "$(INPUT)" = "$(BUILD)/data/flights.csv" ]; then $(PYTHON) demo/fetch.py $(BUILD)/data; fi
 
 ## test: everything: Rust, C, Python, header, stubs, linters, models, demo, benches, a minute of soak
+##   (LIBQUEUE_TEST_REQUIRE=ptrace,unshare,small_disk,valgrind: what may not be left out)
 test: lint test-rust test-models test-c test-python test-prove test-demo test-soak bench-short
 
 test-rust:

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use libqueue::inspect::{self, Damage, Report};
+use libqueue::inspect::{self, Damage, RecoverOptions, Report};
 use libqueue::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -47,7 +47,7 @@ fn with_progress<T: Send>(
     }
 }
 
-/// Check every byte of the store in a folder, which is neither joined nor written.
+/// Check all of a store that carries a message or a position; it is neither joined nor written.
 ///
 /// `progress` is called now and then with the bytes that are done and those there are. All damage
 /// is listed with its file and position; a tail that a power loss tore, and that the next open
@@ -70,21 +70,25 @@ pub(crate) fn verify<'py>(
 /// The store at `source` is neither joined nor changed; nobody may have it in use. `target` is a
 /// new or an empty folder. Messages keep offset, timestamp, key, headers and payload, groups their
 /// positions; a group whose window is damaged begins again where all before is settled for sure.
+/// With `all` also what stands whole behind the place where a power loss tore a log is copied;
+/// a store that is opened cuts it.
 /// `progress` is called as by `verify`; an exception that it raises ends the copy and leaves
 /// nothing. Raises `Busy`, `NotFound`, `NotAStore`, `Incompatible`, `AlreadyExists`,
 /// `InvalidArgument` or `DiskFull`.
 ///
 ///     lost = libqueue.recover("damaged", "recovered")["losses"]
 #[pyfunction]
-#[pyo3(signature = (source, target, progress=None))]
+#[pyo3(signature = (source, target, progress=None, *, all=false))]
 pub(crate) fn recover<'py>(
     py: Python<'py>,
     source: PathBuf,
     target: PathBuf,
     progress: Option<Py<PyAny>>,
+    all: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
+    let options = RecoverOptions { all };
     let done = with_progress(py, progress, |tell| {
-        inspect::recover(&source, &target, tell)
+        inspect::recover_with(&source, &target, options, tell)
     })?;
     let dict = PyDict::new(py);
     dict.set_item("id", done.id)?;

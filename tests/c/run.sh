@@ -46,6 +46,14 @@ run_all() {
   done
 }
 
+# left_out WHAT: says so; an error where LIBQUEUE_TEST_REQUIRE names it
+left_out() {
+  echo "tests/c: LEFT OUT here, $1: there is none" >&2
+  case ",${LIBQUEUE_TEST_REQUIRE:-}," in
+    *",$1,"*) echo "tests/c: $1 is required (LIBQUEUE_TEST_REQUIRE)" >&2; exit 1 ;;
+  esac
+}
+
 # A program that loses memory, to see that whoever looks for leaks finds one.
 leaky() {
   cat >"$work/leaky.c" <<'END'
@@ -87,7 +95,7 @@ sanitized() {
 # nothing new: they go the same ways.
 under_valgrind() {
   if ! command -v valgrind >/dev/null; then
-    echo "skip valgrind: there is none"
+    left_out valgrind
     return
   fi
   local command=(valgrind -q --trace-children=yes --fair-sched=try --error-exitcode=99
@@ -148,7 +156,7 @@ installed_tree() {
     check_tree "$work/static"
     echo "ok   pkg-config, shared and static"
   else
-    echo "skip pkg-config: there is none"
+    left_out pkg-config
   fi
   if command -v cmake >/dev/null; then
     cmake -S "$here/tree" -B "$work/cmake" "-DCMAKE_PREFIX_PATH=$work/tree" \
@@ -158,7 +166,7 @@ installed_tree() {
     check_tree "$work/cmake/static"
     echo "ok   CMake, shared and static"
   else
-    echo "skip CMake: there is none"
+    left_out cmake
   fi
 }
 

@@ -117,6 +117,8 @@ class Crowd:
         self.tracing: Tracing | None = None
         self.robbed: list[str] = []
         self.missed = 0
+        self.untraceable = ""
+        """Why the machine lets nobody be traced, if so."""
         self.stop_starting: set[str] = set()
         self.errors = (folder / "errors").open("ab")
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -218,6 +220,8 @@ class Crowd:
             self.robbed.append(f"{member.who}: a lock was taken from it while stopped: {said}")
         elif words[0] in ("missed:", "gone"):
             self.missed += 1
+            if said.startswith("missed: tracing:"):
+                self.untraceable = said
         else:
             raise Failed(f"the stepper at {member.who} said {said!r}")
 

@@ -24,9 +24,17 @@ from pathlib import Path
 from typing import Literal
 
 import libqueue
+import machine
 from checker import Finding, check
 from crowd import Crowd, Failed, Member, Space
-from figures import Figures, figures, overdue, percentile
+from figures import (
+    REDELIVERY_AIM_MS,
+    STALL_AIM_MS,
+    Figures,
+    figures,
+    overdue,
+    percentile,
+)
 from history import Group, Logged, Story, read_lives
 from work import read_payload
 
@@ -49,6 +57,9 @@ GROUPS: dict[Group, tuple[Literal["key", "none"], float]] = {
 }
 """Ordering and lease in seconds."""
 SPACES = ["a", "b"]
+IN_SPACE = "members at work in PID namespace "
+FEWEST_SECONDS = 30.0
+"""A soak of this length must have come to all that the machine lets it."""
 PRODUCERS = ["producer", "producer.py"]
 MEMBERS = [
     ("producer", "fast", ""), ("producer.py", "fast", ""), ("producer", "fast", "a"),
@@ -71,6 +82,8 @@ class Total:
     seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)
+    lacks: dict[str, str] = field(default_factory=dict)
+    """What the machine does not let the soak do, and why."""
 
     def count(self, what: str, more: int) -> None:
         self.counts[what] = self.counts.get(what, 0) + more
@@ -224,6 +237,12 @@ class Round:
         total.count("stale receipts", count_stale(story))
         total.count("dead letters", sum(len(dead) for dead in story.dead.values()))
         total.count("locks the stepper missed", self.crowd.missed)
+        names = {life.name.partition(".")[0] for life in story.lives}
+        for space in self.crowd.spaces:
+            members = [one for one in self.crowd.members if one.space == space]
+            total.count(IN_SPACE + space, sum(one.name in names for one in members))
+        if self.crowd.untraceable and not total.counts["kills inside a lock"]:
+            total.lacks["ptrace"] = self.crowd.untraceable
 
     def complaints(self) -> None:
         """What the stepper saw, and what workers and the library said on standard error."""
@@ -258,18 +277,33 @@ def letter_of(letter: libqueue.DeadLetter) -> Logged:
     return found
 
 
-def available_spaces() -> list[str]:
+def available_spaces(total: Total) -> list[str]:
     """PID namespaces, where the machine lets this user have them."""
     try:
         Space("try").end()
     except OSError as error:
-        print(f"soak: no PID namespaces here ({error}): all processes share one", flush=True)
+        total.lacks["unshare"] = f"no PID namespaces, all processes share one: {error}"
         return []
     return SPACES
 
 
+def fell_short(total: Total, spaces: list[str]) -> list[str]:
+    """What did not happen, though the machine lets it: a soak that does nothing finds nothing."""
+    short = machine.errors(total.lacks)
+    if total.seconds < FEWEST_SECONDS:
+        return short
+    wanted = ["kills", "stops", "forks", "ends of all", "messages", "deliveries", "dead letters"]
+    wanted += [IN_SPACE + space for space in spaces]
+    if "ptrace" not in total.lacks:
+        wanted += ["kills inside a lock"]
+    return short + [f"no {what}" for what in wanted if not total.counts.get(what)]
+
+
 def soak(seconds: float, seed: int, programs: Path, keep: bool) -> int:
-    total, spaces, number = Total(), available_spaces(), 0
+    total, number = Total(), 0
+    spaces = available_spaces(total)
+    for line in machine.left_out(total.lacks):
+        print(line, flush=True)
     while total.seconds < seconds:
         number += 1
         length = min(ROUND_SECONDS, max(seconds - total.seconds, 5.0))
@@ -293,7 +327,10 @@ def soak(seconds: float, seed: int, programs: Path, keep: bool) -> int:
             print(f"soak: round {number} kept in {folder}")
         print(f"soak: round {number}: {length:.0f} s, nothing found", flush=True)
     report(total)
-    return 0
+    short = fell_short(total, spaces)
+    for what in short:
+        print(f"soak: FELL SHORT: {what}")
+    return 1 if short else 0
 
 
 def one_round(
@@ -313,13 +350,17 @@ def one_round(
 
 
 def report(total: Total) -> None:
-    print(f"soak minutes: {total.seconds / 60:.1f}")
+    without = f", LEFT OUT: {', '.join(total.lacks)}" if total.lacks else ", nothing left out"
+    print(f"soak minutes: {total.seconds / 60:.1f}{without}")
+    for line in machine.left_out(total.lacks):
+        print(line)
     for what, count in total.counts.items():
         print(f"{what}: {count:,}")
     found = total.figures
     stalls, calm = [one[0] for one in found.stalls], found.calm_stalls
     print(
-        f"longest stall of a live process when another was killed inside a lock: "
+        f"longest stall of a live process when another was killed inside a lock "
+        f"(aim: {STALL_AIM_MS:.0f} ms): "
         f"{max(stalls, default=0):.1f} ms (p50 {percentile(stalls, 50):.1f}, "
         f"p99 {percentile(stalls, 99):.1f}, of {len(stalls)}); "
         f"in calls that need no such lock: {max(found.other_stalls, default=0):.1f} ms; "
@@ -330,7 +371,8 @@ def report(total: Total) -> None:
         print(f"  {stall:.1f} ms: {text}")
     again = [one[0] for one in found.redeliveries]
     print(
-        f"from a consumer's death to the redelivery of what it held: "
+        f"from a consumer's death to the redelivery of what it held "
+        f"(aim: p99 {REDELIVERY_AIM_MS:.0f} ms): "
         f"p50 {percentile(again, 50):.1f} ms, p99 {percentile(again, 99):.1f} ms, "
         f"longest {max(again, default=0):.1f} ms, of {len(again):,} "
         f"({found.kept_waiting:,} more while no other consumer of the group was free)"

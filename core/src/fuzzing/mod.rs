@@ -8,6 +8,7 @@ mod control;
 mod damage;
 mod decoders;
 mod dumping;
+mod files;
 mod hook;
 mod image;
 mod input;
@@ -21,12 +22,13 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod working;
 
 /// What a target does with an input.
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 13] = [
+pub const TARGETS: [(&str, Body); 15] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
@@ -38,7 +40,9 @@ pub const TARGETS: [(&str, Body); 13] = [
     ("dump", dumping::dump),
     ("verify", opening::verify),
     ("opening", opening::opening),
+    ("recover", opening::recover),
     ("control", control::control),
+    ("files", files::files),
     ("model", model::model),
 ];
 

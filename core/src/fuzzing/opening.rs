@@ -23,6 +23,40 @@ pub(super) fn verify(data: &[u8]) {
     }
 }
 
+/// Copies what can be read of a damaged store: what comes out is whole, or nothing does.
+pub(super) fn recover(data: &[u8]) {
+    let mut input = Input(data);
+    let options = inspect::RecoverOptions {
+        all: input.byte() % 2 == 1,
+    };
+    let damaged = damage(&mut input);
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+    std::fs::create_dir(&from).expect("a folder");
+    damaged.tree.plant(&from);
+    let done = in_time("recover", || {
+        inspect::recover_with(&from, &to, options, &mut |_, _| Ok(()))
+    });
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => {
+            assert!(!damaged.untouched, "an undamaged store: {error}");
+            assert!(!to.exists(), "something is left after {error}");
+            return;
+        }
+    };
+    let report = inspect::verify(&to, &mut |_, _| Ok(())).expect("a store");
+    // What was made to look whole may say what no writer would.
+    assert!(damaged.forged || report.is_intact(), "{report:?}");
+    assert!(!damaged.untouched || done.losses.is_empty(), "{done:?}");
+    let mut steps = Steps::new(&damaged.tree.sent, damaged.forged);
+    let store = Store::open(&to, super::tree::options()).expect("open the copy");
+    if done.topics > 0 {
+        let _ = steps.read(&store);
+    }
+    in_time("close", || store.close()).expect("close the copy");
+}
+
 /// Opens a damaged store and uses it.
 pub(super) fn opening(data: &[u8]) {
     let mut input = Input(data);

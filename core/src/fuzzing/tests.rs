@@ -105,8 +105,18 @@ fn p3_p18_a_damaged_store_gives_errors_or_right_data() {
 }
 
 #[test]
+fn p3_p18_what_is_copied_out_of_a_damaged_store_is_whole() {
+    run_seeds("recover", 100);
+}
+
+#[test]
 fn p18_a_process_outlives_changes_of_control() {
     run_seeds("control", 60);
+}
+
+#[test]
+fn p18_a_process_outlives_changes_of_windows_and_segments() {
+    run_seeds("files", 60);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Log {
     pub(super) used: u64,
     /// Where a power loss tore the log, if it did.
     pub(super) torn: Option<(PathBuf, u64)>,
+    /// Messages that were met behind that place.
+    pub(super) beyond: u64,
     /// No offset at or above it was given out, as far as can be told.
     pub(super) end: u64,
 }

@@ -1,5 +1,5 @@
-//! Looking at a store's files without joining it: checking every byte, decoding one file for a
-//! person, and copying what can be read of a damaged store into a new one.
+//! Looking at a store's files without joining it: checking all that carries something, decoding one
+//! file for a person, and copying what can be read of a damaged store into a new one.
 //!
 //! Nothing here writes to the store that is looked at, or maps it; only a copy locks it. Files are
 //! read with plain reads, so that one that is cut while it is looked at is an error and not a
@@ -12,6 +12,8 @@ mod chain;
 mod clock_text;
 mod dump;
 mod dump_small;
+mod entries;
+mod letters;
 mod log;
 mod message;
 mod opened;
@@ -34,7 +36,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use dump::dump;
-pub use recover::{Recovered, recover};
+pub use recover::{RecoverOptions, Recovered, recover, recover_with};
 pub use verify::{Progress, verify};
 
 /// A place in a file whose bytes are not what was written.

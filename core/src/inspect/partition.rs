@@ -18,7 +18,7 @@ use crate::format::record::{END, Header, MESSAGE, MORE, PADDING, RESERVED};
 pub(super) const NONE: u64 = u64::MAX;
 
 /// Is given each whole message in the order of offsets: its file, position and header.
-pub(super) type Take<'a> = dyn FnMut(&mut Bytes, u64, &Header) -> Result<()> + 'a;
+pub(super) type Take<'a> = dyn FnMut(&Path, &mut Bytes, u64, &Header) -> Result<()> + 'a;
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(super) struct Partition<'a> {
     pub(super) named: Option<(PathBuf, u64, u64)>,
     /// Timestamp of the last record.
     timestamp_ns: i64,
+    /// What stands behind the place where a power loss tore the log is looked at as well.
+    beyond: bool,
 }
 
 /// Looks at a partition; gives its whole messages to `take`.
@@ -72,6 +74,7 @@ pub(super) fn look(
         cause: None,
         named: None,
         timestamp_ns: i64::MIN,
+        beyond: run.beyond,
     };
     for (place, segment) in plan.segments.iter().enumerate() {
         let torn = |last: &Seen| last.ending == Ending::Torn;
@@ -124,11 +127,15 @@ impl Partition<'_> {
         let mark = self.reserved.newest;
         let mark = mark.map(|r| (r.mark_segment, r.mark_position));
         self.reserved.lost
+            && !self.beyond
             && mark.is_none_or(|(at, end)| at == NONE || (base, position) >= (at, end))
     }
 
     /// Reports damage that may cost the offsets up to the next whole record.
     pub(super) fn damaged(&mut self, run: &mut Run<'_>, path: &Path, at: u64, what: String) {
+        if self.beyond && self.reserved.lost {
+            self.log.torn.get_or_insert_with(|| (path.to_owned(), at));
+        }
         self.cause.get_or_insert(run.report.damage.len());
         run.report.damaged(path, at, what);
     }
@@ -208,6 +215,7 @@ impl Partition<'_> {
             end: mark
                 .filter(|_| exact)
                 .map_or(u64::MAX, |mark| mark.mark_position),
+            beyond: self.beyond && self.reserved.lost,
             whole_to: match self.may_be_torn(base, torn_from) {
                 true => torn_from,
                 false => u64::MAX,
@@ -300,7 +308,7 @@ impl Partition<'_> {
             run.report.damaged(path, position, what);
         }
         self.timestamp_ns = last.max(header.timestamp_ns);
-        run.hand_over(|| take(&mut records.bytes, position, header))
+        run.hand_over(|| take(path, &mut records.bytes, position, header))
     }
 
     /// Which offsets a whole record stands for.
@@ -321,6 +329,7 @@ impl Partition<'_> {
         if header.kind == MESSAGE {
             run.report.messages += 1;
             self.log.messages += 1;
+            self.log.beyond += u64::from(self.log.torn.is_some());
             ranges::add(&mut self.log.readable, offset..offset + 1);
             self.log.used = offset + 1;
         } else if header.kind == PADDING {

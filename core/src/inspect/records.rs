@@ -47,6 +47,8 @@ pub(super) struct Bounds {
     pub(super) end: u64,
     /// Behind it nothing counts that was being copied when the power was lost.
     pub(super) whole_to: u64,
+    /// Whole records count also behind a length of 0 that a power loss may have left.
+    pub(super) beyond: bool,
 }
 
 impl Default for Bounds {
@@ -57,6 +59,7 @@ impl Default for Bounds {
             filled_to: 0,
             end: u64::MAX,
             whole_to: u64::MAX,
+            beyond: false,
         }
     }
 }
@@ -114,6 +117,13 @@ impl Records {
                 }))
             }
             Found::Nothing => {
+                if self.bounds.beyond
+                    && let Some(place) = self.behind(position, None)?
+                {
+                    self.position = place;
+                    let what = "nothing stands here, and whole records behind it".to_owned();
+                    return Ok(Some(Item::Damaged { position, what }));
+                }
                 self.done = true;
                 Ok(Some(Item::Nothing { position }))
             }
@@ -274,7 +284,7 @@ impl Records {
             .get(position, 4)?
             .map(|word| u32_at(word, LENGTH))
             == Some(0);
-        let end = match nothing {
+        let end = match nothing && !self.bounds.beyond {
             true => self.bounds.filled_to.min(self.bounds.end),
             false => self.bounds.end,
         };

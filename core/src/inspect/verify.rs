@@ -1,13 +1,18 @@
-//! Checking every byte of a store.
+//! Checking all of a store that carries a message or a position.
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use super::entries::InLog;
+use super::letters::Letters;
+use super::log::Log;
 use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
 use super::text::{self, Fields};
 use super::window::{self, Expected};
 use super::{Report, Wrong, cached, partition};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
+use crate::group::Policy;
 use crate::options::TopicConfig;
 use crate::storage::{Disk, Storage};
 use crate::store::{GroupMeta, parse_group_meta, parse_topic_meta};
@@ -15,10 +20,17 @@ use crate::store::{GroupMeta, parse_group_meta, parse_topic_meta};
 /// Progress is told at most once for so many bytes.
 const STEP: u64 = 1 << 20;
 
-/// Checks every byte of the store in a folder, without joining it or changing anything, lists all
-/// damage by file and position, and says of each partition which messages can be read: those that
-/// [`recover`](super::recover) would copy. `progress` is called now and then with how many bytes of
-/// how many are done; an error that it returns ends the check and is returned.
+/// Checks every byte that carries a message or a position in the store of a folder, without joining
+/// it or changing anything, lists all damage by file and position, and says of each partition which
+/// messages can be read: those that [`recover`](super::recover) would copy. `progress` is called
+/// now and then with how many bytes of how many are done; an error that it returns ends the check
+/// and is returned.
+///
+/// What is behind the end of a log and between its records, what is derived in a window, and what
+/// is made anew by whoever opens the store carries nothing and is passed over;
+/// `core/docs/format.md` lists it. A window is under a checksum from a clean close to the next
+/// open; of one that was in use when everyone died each entry is checked by itself, against the log
+/// and against the counters.
 ///
 /// The end that a crash left is not damage: recovery takes care of it. A store that is in use may
 /// be checked; what is sent meanwhile may or may not be looked at.
@@ -49,26 +61,40 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     let plan = Plan::of(path)?;
     let mut run = Run::begin(&plan, progress)?;
     run.store(path, &plan)?;
+    let mut letters = Letters::default();
     for topic in &plan.topics {
         let meta = run.topic_meta(topic)?;
         let partitions = meta.map(|(_, config)| u64::from(config.partitions));
+        let mut logs = HashMap::new();
         for one in &topic.partitions {
             if partitions.is_some_and(|count| u64::from(one.number) >= count) {
                 run.skip_partition(one)?;
                 continue;
             }
-            partition::look(&mut run, topic, one, &mut |_, _, _| Ok(()))?;
+            let log = partition::look(&mut run, topic, one, &mut |path, bytes, place, header| {
+                letters.meet(&topic.name, path, bytes, place, header)
+            })?;
+            logs.insert(one.number, log);
         }
         for group in &topic.groups {
             let meta = run.group_meta(group, partitions)?;
-            run.windows(topic, group, meta.as_ref(), partitions)?;
+            run.windows(topic, group, meta.as_ref(), partitions, &|number| {
+                logs.get(&number)
+            })?;
+            if let Some(meta) = &meta {
+                letters.group(topic, group, meta, &logs);
+            }
         }
     }
+    letters.check(&mut run)?;
     run.end()
 }
 
 /// Is told how many bytes of how many are done; an error ends the check.
 pub type Progress<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
+
+/// Gives what was found of a partition's log, if it was looked at.
+pub(super) type LogOf<'a> = &'a dyn Fn(u32) -> Option<&'a Log>;
 
 /// A check that is under way.
 pub(super) struct Run<'a> {
@@ -80,6 +106,8 @@ pub(super) struct Run<'a> {
     stopped: bool,
     /// Another version's meta file is an error only if it is whole.
     pub(super) lenient: bool,
+    /// What stands behind the place where a power loss tore a log is looked at as well.
+    pub(super) beyond: bool,
 }
 
 impl<'a> Run<'a> {
@@ -102,6 +130,7 @@ impl<'a> Run<'a> {
             total,
             stopped: false,
             lenient: false,
+            beyond: false,
         })
     }
 
@@ -313,6 +342,7 @@ impl<'a> Run<'a> {
         group: &GroupPlan,
         meta: Option<&GroupMeta>,
         partitions: Option<u64>,
+        log_of: LogOf<'_>,
     ) -> Result<()> {
         if is_deleted(group)? {
             let of_windows = |listed: &&Listed| name_of(&listed.path) != names::GROUP_META;
@@ -335,7 +365,13 @@ impl<'a> Run<'a> {
                     limit: meta.map(|meta| u64::from(meta.config.window)),
                     reserve: folder.join(names::RESERVE),
                 };
-                self.look_at(listed, |path| window::look(path, &expected))?;
+                let plan = topic.partitions.iter().find(|one| one.number == partition);
+                let log = log_of(partition).zip(plan).map(|(log, plan)| InLog {
+                    segments: &plan.segments,
+                    readable: &log.readable,
+                    policy: meta.map(|meta| Policy::of(&meta.config)),
+                });
+                self.look_at(listed, |path| window::look(path, &expected, log.as_ref()))?;
             } else if name != names::GROUP_META {
                 self.pass(listed)?;
             }

@@ -1,16 +1,22 @@
-//! A delivery window: its header, and after a clean close the checksum of its truth.
+//! A delivery window: its header, its entries, and after a clean close the checksum of its truth.
 
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
+use super::entries::{self, InLog};
 use super::{Wrong, chain, settled};
 use crate::error::{ErrorKind, Result};
 use crate::format::window::{
-    CAPACITY_MIN, CLOSED, ENTRY, HEADER, MAGIC, OPENING, Parts, header, state, sum_entry,
-    sum_header,
+    CAPACITY_MIN, CLOSED, ENTRY, HEADER, MAGIC, OPENING, Parts, header, sum_entry, sum_header,
 };
 use crate::format::{VERSION, u64_at};
 use crate::storage::{Disk, Storage};
+
+/// Words of the header that nobody uses.
+const RESERVED: [(usize, usize); 2] = [
+    (header::READY_LEVELS + 1, header::COUNTERS),
+    (header::JOINS + 1, HEADER / 8),
+];
 
 /// What the group's configuration says, as far as it could be read.
 pub(super) struct Expected {
@@ -24,8 +30,13 @@ pub(super) struct Expected {
 /// The header's words in use.
 pub(super) type Words = [u64; header::WORDS];
 
-/// What is wrong with a window. While somebody has it open only what then stays is looked at.
-pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
+/// What is wrong with a window, also against the log. While somebody works with it only what then
+/// stays is looked at.
+pub(super) fn look(
+    path: &Path,
+    expected: &Expected,
+    log: Option<&InLog<'_>>,
+) -> Result<Vec<Wrong>> {
     let (_, wrong) = settled(|| {
         let mut bytes = Bytes::open(path)?;
         let Some(words) = words(&mut bytes)? else {
@@ -38,10 +49,7 @@ pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
         // Being created as well: the magic word is stored last.
         if words[header::MAGIC] != 0 {
             check_header(&words, expected, &mut wrong);
-            if wrong.is_empty() {
-                check_rest(&mut bytes, &words, &mut wrong)?;
-            }
-            // Read after the window: the limit is raised before offsets are used.
+            // Read after the header: the limit is raised before offsets are used.
             let next = words[header::NEXT];
             let covered = match Disk.exists(&expected.reserve)? {
                 true => chain::limit(&expected.reserve)?,
@@ -54,6 +62,9 @@ pub(super) fn look(path: &Path, expected: &Expected) -> Result<Vec<Wrong>> {
             {
                 let what = format!("its end is offset {next}, the log ends below {limit}");
                 wrong.push((header::NEXT as u64 * 8, what));
+            }
+            if wrong.is_empty() {
+                check_rest(&mut bytes, &words, log, &mut wrong)?;
             }
         }
         Ok(((), wrong))
@@ -112,7 +123,12 @@ pub(super) fn parts(words: &Words) -> Option<Parts> {
     u32::try_from(words[header::LIMIT]).ok().map(Parts::of)
 }
 
-fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Result<()> {
+fn check_rest(
+    bytes: &mut Bytes,
+    words: &Words,
+    log: Option<&InLog<'_>>,
+    wrong: &mut Vec<Wrong>,
+) -> Result<()> {
     let at = |word: usize| word as u64 * 8;
     let Some(parts) = parts(words) else {
         let what = format!("its limit is {}", words[header::LIMIT]);
@@ -150,11 +166,16 @@ fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Resul
         );
         wrong.push((at(header::USABLE), what));
     }
-    if words[header::CLEAN] == CLOSED {
-        check_entries(bytes, words, &parts, wrong)?;
+    let mut found = Vec::new();
+    entries::check(bytes, words, &parts, log, &mut found)?;
+    // What was changed while it was read does not fit together, and is no damage.
+    if !found.is_empty() && is_still(bytes, words)? {
+        wrong.append(&mut found);
     }
-    if let Some(place) = bytes.not_zero(at(header::WORDS), HEADER as u64)? {
-        wrong.push((place, "a reserved byte of the header is not zero".into()));
+    for (from, to) in RESERVED {
+        if let Some(place) = bytes.not_zero(at(from), at(to))? {
+            wrong.push((place, "a reserved byte of the header is not zero".into()));
+        }
     }
     match words[header::CLEAN] {
         0 | OPENING => {}
@@ -167,35 +188,11 @@ fn check_rest(bytes: &mut Bytes, words: &Words, wrong: &mut Vec<Wrong>) -> Resul
     Ok(())
 }
 
-/// An entry that speaks of its offset does so twice, and has a state. Of a window that was not
-/// closed one may be half made, by who died at it: the window ends before it.
-fn check_entries(
-    bytes: &mut Bytes,
-    words: &Words,
-    parts: &Parts,
-    wrong: &mut Vec<Wrong>,
-) -> Result<()> {
-    let mask = words[header::CAPACITY] - 1;
-    for offset in words[header::FLOOR]..words[header::NEXT] {
-        let at = parts.entries as u64 + (offset & mask) * ENTRY as u64;
-        let Some(entry) = bytes.get(at, ENTRY as u64)? else {
-            return Ok(());
-        };
-        let (word, hand_out) = (u64_at(entry, 0), u64_at(entry, 8));
-        let (tag, state) = (offset & 0xFFFF_FFFF, word & 0xFF);
-        if word >> 32 != tag {
-            continue;
-        }
-        if state > state::SCHEDULED || hand_out >> 32 != tag {
-            let what = format!(
-                "the entry of offset {offset} has state {state} and speaks of offset {} when \
-                 handed out",
-                hand_out >> 32
-            );
-            wrong.push((at, what));
-        }
-    }
-    Ok(())
+/// Whether nobody worked with the window since its header was read: all that is done counts
+/// something there.
+fn is_still(bytes: &mut Bytes, words: &Words) -> Result<bool> {
+    bytes.forget();
+    Ok(self::words(bytes)?.is_some_and(|now| now == *words))
 }
 
 fn check_sum(
@@ -213,8 +210,7 @@ fn check_sum(
         }
     }
     // Whoever opens it clears the word before the first change.
-    bytes.forget();
-    let still = self::words(bytes)?.is_some_and(|now| now == *words);
+    let still = is_still(bytes, words)?;
     let stored = words[header::CRC];
     if still && u64::from(sum) != stored {
         let what = format!(

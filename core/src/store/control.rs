@@ -223,6 +223,11 @@ impl Control {
         &self.shared.header
     }
 
+    /// By who is alone and leaves: nobody joins any more, and the next one lays it out anew.
+    pub(super) fn end_life(&self) {
+        self.header().store(header::LAID_OUT, 0, Ordering::Release);
+    }
+
     /// The block of a topic and its partitions, found by id, appended if there is none.
     pub(crate) fn topic_block(&self, topic: u64, partitions: u32) -> Result<Block> {
         self.find_or_append(TOPIC, topic, 0, partitions)

@@ -247,6 +247,10 @@ impl StoreInner {
         self.keep_out()?;
         let mut done = Ok(());
         if !fenced && lock.try_exclusive(STORE_BYTE)? {
+            // Who gets the lock shared the moment it is given back, or waits for a child of this
+            // process that has a copy of it until its program begins, must not go on with a life
+            // that the files say is over: what is sent then would be cut (P1).
+            self.control.end_life();
             for part in tended.values() {
                 done = done.and(part.close_clean());
             }

@@ -172,7 +172,7 @@ def open(
 def verify(
     path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None
 ) -> _Report:
-    """Check every byte of the store in a folder, which is neither joined nor written.
+    """Check all of a store that carries a message or a position; it is neither joined nor written.
 
     `progress` is called now and then with the bytes that are done and those there are. All damage
     is listed with its file and position; a tail that a power loss tore, and that the next open
@@ -185,12 +185,16 @@ def recover(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     progress: Callable[[int, int], object] | None = None,
+    *,
+    all: bool = False,
 ) -> _Recovered:
     """Copy everything readable out of a damaged store into a new one, and tell what was lost.
 
     The store at `source` is neither joined nor changed; nobody may have it in use. `target` is a
     new or an empty folder. Messages keep offset, timestamp, key, headers and payload, groups their
     positions; a group whose window is damaged begins again where all before is settled for sure.
+    With `all` also what stands whole behind the place where a power loss tore a log is copied;
+    a store that is opened cuts it.
     `progress` is called as by `verify`; an exception that it raises ends the copy and leaves
     nothing. Raises `Busy`, `NotFound`, `NotAStore`, `Incompatible`, `AlreadyExists`,
     `InvalidArgument` or `DiskFull`.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::Copy;
 use super::rebuild::{Around, rebuild, settled};
-use super::truth::{Raw, Wanted};
+use super::truth::{Entry, Raw, Wanted};
 use crate::error::Result;
 use crate::format::names;
-use crate::format::window::{entry as at, header, state};
+use crate::format::window::{CLOSED, entry as at, header, state};
 use crate::group::{Counter, Policy, Truth};
+use crate::inspect::Damage;
 use crate::inspect::log::Log;
 use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
 use crate::inspect::verify::is_deleted;
@@ -33,8 +34,9 @@ impl Copy<'_> {
             return Ok(());
         }
         let meta = self.run.group_meta(plan, Some(partitions))?;
+        let log_of = |number| logs.get(number as usize);
         self.run
-            .windows(of, plan, meta.as_ref(), Some(partitions))?;
+            .windows(of, plan, meta.as_ref(), Some(partitions), &log_of)?;
         let path = plan.folder.join(names::GROUP_META);
         let known = named(&plan.files, names::GROUP_META).is_some();
         let mut windows = plan.files.iter().filter(|listed| is_window(&listed.path));
@@ -115,19 +117,24 @@ impl Copy<'_> {
             end: log.end,
         };
         let found = Raw::read(&path, &wanted)?;
-        let begun = |raw: &Raw| raw.words[header::MAGIC] != 0;
-        let whole = found
-            .as_ref()
-            .filter(|raw| raw.whole && raw.own && begun(raw));
-        if let Some(raw) = whole {
+        // Where no checksum tells whether it is what was written, what was found of it does.
+        let damage = &self.run.report.damage;
+        let fits = |file: &Path, raw: &Raw| {
+            // One with another's name was not looked into.
+            let name = [header::GROUP, header::PARTITION].map(|word| word as u64 * 8);
+            let of = |one: &Damage| one.file == file && !name.contains(&one.position);
+            raw.words[header::CLEAN] == CLOSED || !damage.iter().any(of)
+        };
+        let believed = |file: &Path, raw: &Raw| {
+            raw.whole && raw.own && raw.words[header::MAGIC] != 0 && fits(file, raw)
+        };
+        if let Some(raw) = found.as_ref().filter(|raw| believed(&path, raw)) {
             return self.copied(&path, raw, log, around);
         }
         // It may have another's name, as that one may have its.
         for other in id.iter().flat_map(|_| windows_of(of)) {
             if let Some(raw) = Raw::read(&other, &wanted)?
-                && raw.whole
-                && raw.own
-                && begun(&raw)
+                && believed(&other, &raw)
             {
                 return self.copied(&path, &raw, log, around);
             }
@@ -206,11 +213,22 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         usable: raw.usable(),
         entries: raw.entries.clone(),
     };
+    // Counted anew by whoever uses it first.
+    for counter in [
+        Counter::Leased,
+        Counter::Delayed,
+        Counter::Held,
+        Counter::Ready,
+        Counter::Dying,
+    ] {
+        truth.counters[counter as usize] = 0;
+    }
     around.topic.pass_over(around.partition, next)?;
     let (mut places, mut missing) = (HashMap::new(), 0);
     let span = (floor, next);
     around.topic.places(around.partition, span, |one| {
-        places.insert(one.offset, one.position);
+        let hash = around.policy.chain_of(one.key);
+        places.insert(one.offset, (one.position, hash));
         true
     })?;
     for offset in floor..next {
@@ -223,7 +241,12 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         let entry = &mut truth.entries[number];
         let open = !matches!(entry[at::STATE] & 0xFF, state::FRESH | state::SETTLED);
         match places.get(&offset) {
-            Some(place) => entry[at::PLACE] = place & LOW32,
+            Some((place, hash)) => {
+                entry[at::PLACE] = place & LOW32;
+                if open {
+                    give_key(entry, *hash);
+                }
+            }
             None => {
                 *entry = settled(offset);
                 if open {
@@ -236,4 +259,19 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         entry[at::TIMER] = 0;
     }
     Ok((truth, missing))
+}
+
+/// The hash of a message's key, as the group's ordering wants it. Where it was another, as behind a
+/// configuration that was lost, the message waits for those of its key before it (P11).
+fn give_key(entry: &mut Entry, hash: u64) {
+    if entry[at::KEY_HASH] == hash {
+        return;
+    }
+    entry[at::KEY_HASH] = hash;
+    if matches!(
+        entry[at::STATE] & 0xFF,
+        state::LEASED | state::DELAYED | state::HELD
+    ) {
+        entry[at::STATE] = entry[at::STATE] & !0xFF | state::READY;
+    }
 }

@@ -44,6 +44,55 @@ pub struct Recovered {
     pub source: Report,
 }
 
+/// What [`recover_with`] copies besides what a store that is opened again would have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoverOptions {
+    /// Also what stands whole behind the place where a power loss tore a log. It was sent, and was
+    /// never on disk for sure: messages before it are missing, and a batch may be there in part
+    /// (P2). A store that is opened cuts it. False unless set.
+    pub all: bool,
+}
+
+/// As [`recover`], with options.
+///
+/// # Errors
+/// As of [`recover`].
+///
+/// # Examples
+/// ```
+/// use libqueue::inspect::{recover_with, RecoverOptions};
+///
+/// # let folder = tempfile::TempDir::new().unwrap();
+/// # let (from, to) = (folder.path().join("damaged"), folder.path().join("recovered"));
+/// # libqueue::Store::open(&from, libqueue::StoreOptions::default())?.close()?;
+/// let options = RecoverOptions { all: true };
+/// let recovered = recover_with(&from, &to, options, &mut |_done, _total| Ok(()))?;
+/// assert!(recovered.losses.is_empty());
+/// # Ok::<(), libqueue::Error>(())
+/// ```
+pub fn recover_with(
+    from: &Path,
+    to: &Path,
+    options: RecoverOptions,
+    progress: &mut Progress<'_>,
+) -> Result<Recovered> {
+    let plan = Plan::of(from)?;
+    let source = Source::claim(from)?;
+    // Listed again: nobody changes it now.
+    let plan = match source.is_alone() {
+        true => Plan::of(from)?,
+        false => plan,
+    };
+    let target = Target::begin(from, to)?;
+    let copied = Copy::of(from, &plan, target.folder(), options, progress);
+    let done = copied.and_then(|copied| {
+        source.check_unused()?;
+        target.finish()?;
+        Ok(copied)
+    });
+    done.map_err(|error| target.give_up(error))
+}
+
 /// Copies everything readable out of the store in the folder `from` into a new one in the folder
 /// `to`, and tells what was lost. The damaged store is neither joined nor changed. `progress` is
 /// called now and then with how many of its bytes are done; an error that it returns ends the copy
@@ -53,7 +102,9 @@ pub struct Recovered {
 /// given out again. Topics and groups keep ids, configuration and positions. What was settled stays
 /// so where the window of a group is whole; where it is damaged the group begins again where
 /// everything before is settled for sure, so that it gets some messages once more and misses none.
-/// Configuration that is damaged is replaced by the defaults and what the other files say.
+/// Configuration that is damaged is replaced by the defaults and what the other files say. Behind
+/// the place where a power loss tore a log nothing is copied, as the next open would cut it;
+/// [`recover_with`] copies that as well.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if others have the store in use;
@@ -89,21 +140,7 @@ pub struct Recovered {
 /// # Ok::<(), libqueue::Error>(())
 /// ```
 pub fn recover(from: &Path, to: &Path, progress: &mut Progress<'_>) -> Result<Recovered> {
-    let plan = Plan::of(from)?;
-    let source = Source::claim(from)?;
-    // Listed again: nobody changes it now.
-    let plan = match source.is_alone() {
-        true => Plan::of(from)?,
-        false => plan,
-    };
-    let target = Target::begin(from, to)?;
-    let copied = Copy::of(from, &plan, target.folder(), progress);
-    let done = copied.and_then(|copied| {
-        source.check_unused()?;
-        target.finish()?;
-        Ok(copied)
-    });
-    done.map_err(|error| target.give_up(error))
+    recover_with(from, to, RecoverOptions::default(), progress)
 }
 
 /// A topic whose messages were copied.
@@ -127,10 +164,12 @@ impl<'a> Copy<'a> {
         from: &Path,
         plan: &Plan,
         folder: &Path,
+        options: RecoverOptions,
         progress: &'a mut Progress<'a>,
     ) -> Result<Recovered> {
         let mut run = Run::begin(plan, progress)?;
         run.lenient = true;
+        run.beyond = options.all;
         let id = run.store(from, plan)?;
         let drawn = id.is_none();
         let restorer = Restorer::make(folder, id)?;

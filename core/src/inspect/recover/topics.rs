@@ -1,5 +1,7 @@
 //! Topics: their configuration, or what stands in its place, and their messages.
 
+use std::path::Path;
+
 use super::{Copied, Copy};
 use crate::error::Result;
 use crate::format::names;
@@ -76,7 +78,7 @@ impl Copy<'_> {
     fn partition(&mut self, of: &TopicPlan, plan: &PartitionPlan, topic: &Topic) -> Result<Log> {
         let number = plan.number;
         let mut copied = 0;
-        let mut take = |bytes: &mut Bytes, position: u64, header: &Header| {
+        let mut take = |_: &Path, bytes: &mut Bytes, position: u64, header: &Header| {
             let body = bytes.get(position + HEADER as u64, header.body_len())?;
             copied += 1;
             let message = parts(header, body.unwrap_or_default());
@@ -86,9 +88,18 @@ impl Copy<'_> {
         self.done.messages += copied;
         topic.pass_over(number, log.end)?;
         if let Some((file, at)) = &log.torn {
+            let behind = match self.run.beyond {
+                true => format!(
+                    "{} messages behind it are copied, though they were never on disk for sure: \
+                     others are missing before them, and batches may be there in part",
+                    log.beyond
+                ),
+                false => "what is behind was never on disk for sure and is not copied, as the \
+                          next open would have cut it"
+                    .to_owned(),
+            };
             self.done.notes.push(format!(
-                "{} at byte {at}: a power loss tore the log here; what is behind was never on disk \
-                 for sure and is not copied, as the next open would have cut it",
+                "{} at byte {at}: a power loss tore the log here; {behind}",
                 file.display()
             ));
         }

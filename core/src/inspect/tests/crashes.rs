@@ -95,6 +95,51 @@ fn p2_what_a_power_loss_tore_behind_the_mark_is_not_damage_and_before_it_is() {
 }
 
 #[test]
+fn p2_p3_what_is_whole_behind_the_place_a_power_loss_tore_is_copied_if_all_is_wanted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+    let store = open(&live);
+    let topic = topic(&store, "t");
+    send(&topic, "key", b"on disk");
+    topic.sync().expect("sync");
+    let mark = end(&live);
+    for number in 0..4_u8 {
+        send(&topic, "key", &[number; 600]);
+    }
+    copy(&live, &dead);
+    edit_reserve(&dead, |slot| {
+        (slot.mark_segment, slot.mark_position, slot.mark_offset) = (0, mark, 1);
+        slot.boot = [7; 16];
+    });
+    let segment = first_segment(&dead);
+    let whole = fs::read(&segment).expect("read");
+    let of = |all, to: &str| {
+        let options = crate::inspect::RecoverOptions { all };
+        let to = folder.path().join(to);
+        let done = crate::inspect::recover_with(&dead, &to, options, &mut |_, _| Ok(()));
+        let done = done.expect("recover");
+        assert_eq!(quietly(&to).damage, []);
+        (done.messages, done.losses.len(), done.notes.len())
+    };
+    assert_eq!(of(false, "whole"), (5, 0, 0));
+    assert_eq!(of(true, "whole, all"), (5, 0, 0));
+    // The first record behind the mark: other bytes, and a sector of zeros.
+    for (name, bytes) in [("bytes", vec![7; 9]), ("zeros", vec![0; 512])] {
+        put(
+            &segment,
+            mark + if name == "zeros" { 0 } else { 100 },
+            &bytes,
+        );
+        assert_eq!(quietly(&dead).damage, []);
+        assert_eq!(of(false, name).0, 1, "{name}");
+        assert_eq!(of(true, &format!("{name}, all")), (4, 1, 1), "{name}");
+        fs::write(&segment, &whole).expect("write");
+    }
+    drop(topic);
+    store.close().expect("close");
+}
+
+#[test]
 fn p2_of_a_batch_that_a_power_loss_tore_nothing_counts() {
     let folder = tempfile::tempdir().expect("folder");
     let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));

@@ -141,7 +141,7 @@ fn p3_the_mark_lies_between_records_and_below_the_limit() {
 }
 
 /// Changes a window that was closed cleanly, and gives it the checksum that fits.
-fn rewrite_window(path: &Path, change: impl Fn(&mut Vec<u8>, &Parts)) {
+pub(super) fn rewrite_window(path: &Path, change: impl Fn(&mut Vec<u8>, &Parts)) {
     let mut bytes = fs::read(path).expect("read");
     let limit = u64_at(&bytes, header::LIMIT * 8) as u32;
     let parts = Parts::of(limit);

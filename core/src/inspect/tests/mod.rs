@@ -3,6 +3,7 @@
 mod crashes;
 mod damage;
 mod dumps;
+mod flips;
 mod invariants;
 mod windows;
 

@@ -88,3 +88,111 @@ fn p6_a_jump_that_was_cut_short_is_no_damage() {
     assert!(left(&to) == left(&dead), "as the store itself goes on");
     drop(running);
 }
+
+/// Position of the entry of an offset in a ring that was doubled once.
+fn entry_at(offset: u64) -> u64 {
+    let ring = Parts::of(GroupConfig::from_options(&GroupOptions::default()).window).entries;
+    ring as u64 + offset % (CAPACITY_MIN * 2) * ENTRY as u64
+}
+
+/// Whether the window is damaged, and only it; what is said of it.
+fn told(store: &Path) -> String {
+    let damage = quietly(store).damage;
+    assert!(
+        damage.iter().all(|one| one.file == window(store)),
+        "{damage:?}"
+    );
+    let all: Vec<String> = damage.into_iter().map(|one| one.what).collect();
+    all.join("; ")
+}
+
+#[test]
+fn p3_p6_of_a_window_that_was_in_use_when_all_died_each_entry_and_the_counters_are_checked() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+    let running = in_use(&live);
+    assert_eq!(told(&live), "", "in use");
+    copy(&live, &dead);
+    drop(running);
+    let path = window(&dead);
+    let intact = fs::read(&path).expect("read");
+    assert_eq!(told(&dead), "");
+    let (header, entry) = (|word| word as u64 * 8, entry_at(FIRST));
+    let state = |state: u64| FIRST << 32 | state;
+    let floor = (header(header::FLOOR), FIRST - 1);
+    let none = (entry + 8, FIRST << 32);
+    // What is written where, what is said, and whether also after a power loss.
+    let cases = [
+        (vec![(header(header::FLOOR), FIRST + 9)], "are ready", false),
+        (vec![(header(header::NEXT), LAST - 9)], "are ready", false),
+        (vec![(entry, state(6))], "are ready", false),
+        (vec![(entry, state(0))], "nobody looked at it", false),
+        (vec![(entry, state(3))], "are ready", false),
+        (vec![(entry, state(5 | 1 << 16))], "are ready", false),
+        (vec![(entry, 1 << 40 | 1)], "are ready", false),
+        (
+            vec![(entry_at(FIRST - 1), 1 << 40), floor],
+            "no entry speaks of",
+            false,
+        ),
+        (vec![(entry, state(3)), none], "never handed out", false),
+        (
+            vec![(entry, state(1 | 1 << 16)), none],
+            "never handed out",
+            false,
+        ),
+        (vec![(entry, state(5))], "dying without a failure", true),
+        (vec![(entry, state(8))], "has state 8", true),
+        (vec![(entry, state(3 | 10 << 8))], "has priority 10", true),
+        (
+            vec![(entry + 8, FIRST << 33 | 2)],
+            "speaks of offset 200",
+            true,
+        ),
+        (vec![(entry + 24, 5)], "has the key hash", true),
+        (vec![(entry + 40, RECORDS)], "where it is not", true),
+    ];
+    for (changes, what, alone) in cases {
+        for (at, value) in &changes {
+            put(&path, *at, &value.to_le_bytes());
+        }
+        let found = told(&dead);
+        assert!(found.contains(what), "{changes:?}: {found:?}, not {what:?}");
+        set(&dead, header::BOOT, 7);
+        let found = told(&dead);
+        assert_eq!(
+            found.contains(what),
+            alone,
+            "power loss, {changes:?}: {found:?}"
+        );
+        fs::write(&path, &intact).expect("write");
+    }
+    // A power loss may leave an entry that was being filled for a later round.
+    put(
+        &path,
+        entry + 8,
+        &((FIRST + 2 * CAPACITY_MIN) << 32).to_le_bytes(),
+    );
+    assert!(told(&dead).contains("when handed out"));
+    set(&dead, header::BOOT, 7);
+    assert_eq!(told(&dead), "");
+}
+
+#[test]
+fn p6_a_copy_believes_no_window_whose_counters_tell_of_more_than_its_entries() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+    let running = in_use(&live);
+    copy(&live, &dead);
+    drop(running);
+    set(&dead, header::FLOOR, LAST);
+    let to = folder.path().join("to");
+    let recovered = recover(&dead, &to, &mut |_, _| Ok(())).expect("recover");
+    assert!(
+        recovered.losses.iter().any(|one| one.file == window(&dead)),
+        "{recovered:?}"
+    );
+    let found: Vec<u64> = left(&to).into_iter().map(|(offset, _)| offset).collect();
+    assert!((FIRST..LAST).all(|offset| found.contains(&offset)));
+    assert_eq!(told(&to), "");
+}

@@ -269,3 +269,22 @@ fn a_network_file_system_is_refused_and_left_as_it_was() {
         assert_eq!(place.exists(), read_only);
     }
 }
+
+#[test]
+fn p1_p17_nobody_goes_on_with_a_life_that_was_closed_cleanly() {
+    let folder = tempfile::tempdir().expect("folder");
+    let control = folder.path().join(names::CONTROL);
+    let store = enter(folder.path()).expect("open");
+    let other = enter(folder.path()).expect("open");
+    other.close().expect("close");
+    let joined = Shared::join(&Disk, &control).expect("look");
+    assert!(joined.is_some(), "one is there still");
+    store.close().expect("close");
+    // As one does that got the lock shared in the moment in which the last one gave it back, or
+    // while a child that was just being started still had a copy of it.
+    let joined = Shared::join(&Disk, &control).expect("look");
+    assert!(
+        joined.is_none(),
+        "what it sends would be cut by the next life"
+    );
+}

@@ -69,8 +69,9 @@ def verify(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Check every byte of the store; say what is damaged and what can still be read.
+    """Check every byte that carries a message or a position; say what can still be read.
 
+    What lies behind the end of a log and what is derived from the rest carries nothing.
     Exit status 0 if all is whole, 1 if anything is damaged, 2 if the store could not be checked.
     """
     path = folder(context, store)
@@ -96,13 +97,19 @@ def recover(
     source: Annotated[Path, typer.Argument(metavar="FROM", help="The damaged store.")],
     target: Annotated[Path, typer.Argument(metavar="TO", help="A new or an empty folder.")],
     as_json: Annotated[bool, JSON] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also what is whole behind the place a power loss tore."),
+    ] = False,
 ) -> None:
     """Copy everything readable out of a damaged store into a new one; say what was lost.
 
     The damaged store is not changed. Exit status 0 if nothing was lost, 1 if something was, 2 if
     the store could not be copied.
     """
-    done = with_bar("recovering", lambda tell: libqueue.recover(source, target, tell))
+    done = with_bar(
+        "recovering", lambda tell: libqueue.recover(source, target, tell, all=everything)
+    )
     if as_json:
         print_json(done)
     else:
