@@ -89,7 +89,8 @@ pub struct GroupOptions {
 }
 
 impl GroupOptions {
-    /// Errors with [`ErrorKind::InvalidArgument`] where an option is out of range.
+    /// Errors with [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument)
+    /// where an option is out of range.
     pub fn check(&self) -> Result<()> {
         if let Some(lease) = self.lease {
             check_time("lease", lease, Duration::from_millis(1))?;
@@ -160,7 +161,8 @@ impl GroupConfig {
         }
     }
 
-    /// Errors with [`ErrorKind::ConfigMismatch`] where an option contradicts what is stored.
+    /// Errors with [`ErrorKind::ConfigMismatch`](crate::ErrorKind::ConfigMismatch)
+    /// where an option contradicts what is stored.
     /// `start` says where a new group begins and never contradicts.
     pub fn check_against(&self, group: &str, options: &GroupOptions) -> Result<()> {
         let at = format!("group {group:?}");
