@@ -24,11 +24,7 @@ impl Window {
             return Admit::Full;
         }
         let index = self.index(offset);
-        let hash = match key {
-            // 0 means "no key" in the entry.
-            Some(hash) if policy.by_key => hash.max(1),
-            _ => 0,
-        };
+        let hash = policy.chain_of(key);
         let Ok(position) = u32::try_from(position) else {
             return Admit::Full;
         };

@@ -10,7 +10,7 @@ pub struct Policy {
     /// How long failed messages wait.
     pub backoff: Backoff,
     /// Whether messages of a key wait for each other.
-    pub by_key: bool,
+    by_key: bool,
 }
 
 impl Policy {
@@ -23,6 +23,14 @@ impl Policy {
             backoff: config.backoff,
             by_key,
         }
+    }
+
+    /// What names the order that a message with this hash of its key waits in; 0 for none, which is
+    /// what stands in an entry then.
+    #[inline]
+    #[must_use]
+    pub fn chain_of(&self, key: Option<u64>) -> u64 {
+        key.filter(|_| self.by_key).map_or(0, |hash| hash.max(1))
     }
 
     /// Milliseconds to wait after this many failures: exponential, with a jitter of a tenth down

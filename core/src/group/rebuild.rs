@@ -122,13 +122,7 @@ impl Window {
         let now = self.wheel.region.get(0);
         self.wheel.reset(now);
         self.head.set(header::DYING, 0);
-        for counter in [
-            Counter::Leased,
-            Counter::Delayed,
-            Counter::Held,
-            Counter::Ready,
-            Counter::Dying,
-        ] {
+        for counter in Counter::DERIVED {
             self.head.set(header::COUNTERS + counter as usize, 0);
         }
         for offset in self.floor()..self.next() {

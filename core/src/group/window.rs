@@ -48,6 +48,17 @@ pub enum Counter {
     Lost,
 }
 
+impl Counter {
+    /// Those that follow from the entries' states, and are counted anew where these are looked at.
+    pub const DERIVED: [Self; 5] = [
+        Self::Leased,
+        Self::Delayed,
+        Self::Held,
+        Self::Ready,
+        Self::Dying,
+    ];
+}
+
 /// One group's window over one partition, as this process has it mapped.
 pub struct Window {
     pub(super) head: Region,

@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{HAS_KEY, HEADER as RECORD_HEADER, Header, MESSAGE};
 use crate::format::u64_at;
 use crate::format::window::{CAPACITY_MIN, ENTRY, ENTRY_WORDS, Parts, entry as at, header, state};
-use crate::group::Counter;
+use crate::group::{Counter, Policy};
 use crate::shm::boot_id;
 
 /// Words of an entry.
@@ -39,8 +39,8 @@ pub(super) struct InLog<'a> {
     pub(super) segments: &'a [SegmentPlan],
     /// Offsets of whole messages, as they were seen before the window is looked at.
     pub(super) readable: &'a [Range<u64>],
-    /// Whether messages of a key wait for each other; `None` where that is not known.
-    pub(super) by_key: Option<bool>,
+    /// How the group hands out; `None` where that is not known.
+    pub(super) policy: Option<Policy>,
 }
 
 /// The walk over a window's entries.
@@ -221,11 +221,8 @@ impl<'a> Messages<'a> {
                 log.segments[number].base
             )));
         };
-        let wanted = match header.flags & HAS_KEY {
-            0 => 0,
-            _ => header.key_hash.max(1),
-        };
-        let wanted = log.by_key.map(|by_key| if by_key { wanted } else { 0 });
+        let key = (header.flags & HAS_KEY != 0).then_some(header.key_hash);
+        let wanted = log.policy.map(|policy| policy.chain_of(key));
         let found = entry[at::KEY_HASH];
         Ok(wanted
             .filter(|wanted| header.kind == MESSAGE && *wanted != found)

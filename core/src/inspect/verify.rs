@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::entries::InLog;
 use super::letters::Letters;
@@ -12,7 +13,8 @@ use super::window::{self, Expected};
 use super::{Report, Wrong, cached, partition};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
-use crate::options::{GroupConfig, Ordering, TopicConfig};
+use crate::group::Policy;
+use crate::options::{GroupConfig, TopicConfig};
 use crate::storage::{Disk, Storage};
 use crate::store::{parse_group_meta, parse_topic_meta};
 
@@ -75,6 +77,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
             })?;
             logs.insert(one.number, log);
         }
+        let logs = Rc::new(logs);
         for group in &topic.groups {
             let meta = run.group_meta(group, partitions)?;
             run.windows(topic, group, meta.as_ref(), partitions, &|number| {
@@ -356,7 +359,7 @@ impl<'a> Run<'a> {
                 let log = log_of(partition).zip(plan).map(|(log, plan)| InLog {
                     segments: &plan.segments,
                     readable: &log.readable,
-                    by_key: meta.map(|(_, config, _)| config.ordering == Ordering::Key),
+                    policy: meta.map(|(_, config, _)| Policy::of(config)),
                 });
                 self.look_at(listed, |path| window::look(path, &expected, log.as_ref()))?;
             } else if name != names::GROUP_META {

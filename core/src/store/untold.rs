@@ -1,9 +1,11 @@
 //! What went wrong beside messages that were returned: kept by the consumer, told by a later call.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::consumer::Consumer;
+use super::inner::locked;
 use crate::error::{Error, ErrorKind};
 
 /// So many damaged places are kept; of more only the number.
@@ -12,6 +14,13 @@ const MOST: usize = 1000;
 /// What a consumer has still to tell.
 #[derive(Default)]
 pub(super) struct Untold {
+    /// Whether any of it is damage, so that a receive pays one load for asking.
+    damaged: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
     /// Each is told once, by the next call, whatever that would find: a flow that never runs dry
     /// must not keep it (P3).
     damage: VecDeque<Error>,
@@ -22,42 +31,48 @@ pub(super) struct Untold {
 }
 
 impl Consumer {
-    fn untold<T>(&self, with: impl FnOnce(&mut Untold) -> T) -> T {
-        with(&mut self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Damage of which nobody was told yet.
+    #[inline]
+    pub(super) fn untold_damage(&self) -> Option<Error> {
+        let any = self.untold.damaged.load(Ordering::Acquire);
+        any.then(|| self.next_damage()).flatten()
     }
 
-    /// Damage of which nobody was told yet.
-    pub(super) fn untold_damage(&self) -> Option<Error> {
-        self.untold(|untold| {
-            let next = untold.damage.pop_front();
-            if next.is_some() || untold.more == 0 {
-                return next;
-            }
+    #[cold]
+    fn next_damage(&self) -> Option<Error> {
+        let mut kept = locked(&self.untold.kept);
+        let next = kept.damage.pop_front().or_else(|| {
+            let more = std::mem::take(&mut kept.more);
             let message = format!(
-                "{} more messages of group {:?} were damaged; `libqueue verify` lists all damage",
-                std::mem::take(&mut untold.more),
+                "{more} more messages of group {:?} were damaged; `libqueue verify` lists all \
+                 damage",
                 self.group.name
             );
-            Some(Error::new(ErrorKind::Damaged, message))
-        })
+            (more > 0).then(|| Error::new(ErrorKind::Damaged, message))
+        });
+        let left = !kept.damage.is_empty() || kept.more > 0;
+        self.untold.damaged.store(left, Ordering::Release);
+        next
     }
 
     /// Anything that was not told yet.
     pub(crate) fn pending(&self) -> Option<Error> {
         self.untold_damage()
-            .or_else(|| self.untold(|untold| untold.other.take()))
+            .or_else(|| locked(&self.untold.kept).other.take())
     }
 
     /// To be told later.
     pub(super) fn keep_pending(&self, error: Error) {
-        self.untold(|untold| {
-            if error.kind() != ErrorKind::Damaged {
-                untold.other.get_or_insert(error);
-            } else if untold.damage.len() < MOST {
-                untold.damage.push_back(error);
-            } else {
-                untold.more += 1;
-            }
-        });
+        let mut kept = locked(&self.untold.kept);
+        if error.kind() != ErrorKind::Damaged {
+            kept.other.get_or_insert(error);
+            return;
+        }
+        if kept.damage.len() < MOST {
+            kept.damage.push_back(error);
+        } else {
+            kept.more += 1;
+        }
+        self.untold.damaged.store(true, Ordering::Release);
     }
 }

@@ -9,12 +9,12 @@ use super::truth::{Entry, Raw, Wanted};
 use crate::error::Result;
 use crate::format::names;
 use crate::format::window::{CLOSED, entry as at, header, state};
-use crate::group::{Counter, Truth};
+use crate::group::{Counter, Policy, Truth};
 use crate::inspect::Damage;
 use crate::inspect::log::Log;
 use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
 use crate::inspect::{ranges, window};
-use crate::options::{DeadLetter, GroupConfig, GroupOptions, Ordering, WINDOW_MAX, WINDOW_MIN};
+use crate::options::{DeadLetter, GroupConfig, GroupOptions, WINDOW_MAX, WINDOW_MIN};
 use crate::store::Topic;
 
 const LOW32: u64 = 0xFFFF_FFFF;
@@ -74,8 +74,7 @@ impl Copy<'_> {
                 partition: number,
                 start,
                 end: log.end,
-                by_key: config.ordering == Ordering::Key,
-                max_attempts: config.max_attempts,
+                policy: Policy::of(&config),
                 limit: config.window,
                 dead: dead
                     .iter()
@@ -204,13 +203,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         entries: raw.entries.clone(),
     };
     // Counted anew by whoever uses it first.
-    for counter in [
-        Counter::Leased,
-        Counter::Delayed,
-        Counter::Held,
-        Counter::Ready,
-        Counter::Dying,
-    ] {
+    for counter in Counter::DERIVED {
         truth.counters[counter as usize] = 0;
     }
     around.topic.pass_over(around.partition, next)?;
@@ -219,8 +212,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
     around
         .topic
         .places(around.partition, span, |offset, place, key| {
-            let hash = key.filter(|_| around.by_key).map_or(0, |hash| hash.max(1));
-            places.insert(offset, (place, hash));
+            places.insert(offset, (place, around.policy.chain_of(key)));
             true
         })?;
     for offset in floor..next {

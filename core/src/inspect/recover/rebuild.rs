@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::truth::{Entry, Raw};
 use crate::error::Result;
 use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts, entry as at, header, state};
-use crate::group::Truth;
+use crate::group::{Policy, Truth};
 use crate::store::Topic;
 
 const LOW32: u64 = 0xFFFF_FFFF;
@@ -30,9 +30,8 @@ pub(super) struct Around<'a> {
     pub(super) start: u64,
     /// Where the log ends.
     pub(super) end: u64,
-    /// Whether messages of a key wait for each other.
-    pub(super) by_key: bool,
-    pub(super) max_attempts: u32,
+    /// How the group hands out.
+    pub(super) policy: Policy,
     /// The group's limit.
     pub(super) limit: u32,
     /// Offsets whose dead letters are there.
@@ -87,9 +86,9 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
         *slot(&mut truth.entries, offset) = if around.dead.contains(&offset) {
             settled(offset)
         } else {
-            let hash = key.filter(|_| around.by_key).map_or(0, |hash| hash.max(1));
+            let hash = around.policy.chain_of(key);
             let entry = entry.unwrap_or_else(|| settled(offset));
-            ready(&entry, hash, place, around.max_attempts)
+            ready(&entry, hash, place, around.policy.max_attempts)
         };
         truth.next = offset + 1;
         true
