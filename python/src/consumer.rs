@@ -105,7 +105,8 @@ impl Consumer {
     ///
     /// `None` waits for ever, 0 does not wait; empty after the timeout. Each message is leased from
     /// now on. Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was
-    /// sent; it is settled, and the next call goes on behind it.
+    /// sent, by the next call if this one returns messages; it is settled, and receiving goes on
+    /// behind it.
     #[pyo3(signature = (max_messages=1, timeout=None))]
     fn receive(
         &self,
