@@ -1019,6 +1019,10 @@ lq_status lq_topic_durable_offsets(lq_topic *topic, uint64_t *offsets, size_t le
  * -9 included, and a power loss as far as the topic's durability says. Messages of one call
  * without key and partition go to one partition together.
  *
+ * A batch for several partitions is whole in each of them. A death in the middle of the call may
+ * leave the parts of some partitions in the log and not the others', and a failed sync may take
+ * some back and not others: then the error names the partitions whose part is in the log.
+ *
  * topic: where to.
  * messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only.
  * n: how many; nothing happens where it is 0.
@@ -1336,8 +1340,9 @@ lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
  * batch: gets the messages, 1 to max of them.
  *
  * Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
- * number); LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on
- * receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
+ * number); LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has
+ * messages; the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
+ * LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
  * Memory: free the batch with lq_batch_free. Freeing settles nothing.
  * Threads: any, several at once.
  */
@@ -1355,8 +1360,9 @@ lq_status lq_receive(lq_consumer *consumer,
  *
  * Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
  * number, a lease above the group's max_lease_ms); LQ_UNSUPPORTED (options of a newer library);
- * LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on receiving);
- * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
+ * LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has messages;
+ * the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
+ * LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
  * Memory: free the batch with lq_batch_free. Freeing settles nothing.
  * Threads: any, several at once.
  */

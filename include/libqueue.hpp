@@ -625,7 +625,8 @@ public:
         return id;
     }
 
-    /** Sends all messages or none; their ids in the same order. */
+    /** Sends all messages or none; their ids in the same order. A batch for several partitions is
+     *  whole in each of them; what a death or a failed sync may leave of it, lq_send says. */
     std::vector<lq_message_id> send_many(const std::vector<message> &many)
     {
         std::vector<std::vector<lq_header>> headers(many.size());

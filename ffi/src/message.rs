@@ -238,6 +238,10 @@ unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_mes
 /// -9 included, and a power loss as far as the topic's durability says. Messages of one call
 /// without key and partition go to one partition together.
 ///
+/// A batch for several partitions is whole in each of them. A death in the middle of the call may
+/// leave the parts of some partitions in the log and not the others', and a failed sync may take
+/// some back and not others: then the error names the partitions whose part is in the log.
+///
 /// topic: where to.
 /// messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only.
 /// n: how many; nothing happens where it is 0.

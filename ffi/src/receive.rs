@@ -38,8 +38,9 @@ fn receive(
 /// batch: gets the messages, 1 to max of them.
 ///
 /// Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
-/// number); LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on
-/// receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
+/// number); LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has
+/// messages; the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
+/// LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
 /// Memory: free the batch with lq_batch_free. Freeing settles nothing.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
@@ -69,8 +70,9 @@ pub unsafe extern "C" fn lq_receive(
 ///
 /// Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
 /// number, a lease above the group's max_lease_ms); LQ_UNSUPPORTED (options of a newer library);
-/// LQ_DAMAGED (a message's bytes are damaged: told once, the message is settled; go on receiving);
-/// LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK, LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
+/// LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has messages;
+/// the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
+/// LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
 /// Memory: free the batch with lq_batch_free. Freeing settles nothing.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

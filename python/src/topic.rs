@@ -78,6 +78,10 @@ impl Topic {
 
     /// Send all or, on an error, none: one lock and one publish for each partition.
     ///
+    /// A batch for several partitions is whole in each of them. A death in the middle of the call
+    /// may leave the parts of some partitions in the log and not the others', and a failed sync may
+    /// take some back and not others: then the error names the partitions whose part is in the log.
+    ///
     /// topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
     fn send_many(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Vec<MessageId>> {
         send::many(py, &self.inner, messages)

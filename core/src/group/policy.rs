@@ -71,7 +71,8 @@ impl Policy {
         }
     }
 
-    /// What names the order that a message with this hash of its key waits in; 0 for none.
+    /// What names the order that a message with this hash of its key waits in; 0 for none, which is
+    /// what stands in an entry then.
     #[inline]
     #[must_use]
     pub fn chain_of(&self, key: Option<u64>) -> u64 {

@@ -128,14 +128,7 @@ impl Window {
         let now = self.wheel.region.get(0);
         self.wheel.reset(now);
         self.head.set(header::DYING, 0);
-        for counter in [
-            Counter::Leased,
-            Counter::Delayed,
-            Counter::Held,
-            Counter::Ready,
-            Counter::Dying,
-            Counter::Scheduled,
-        ] {
+        for counter in Counter::DERIVED {
             self.head.set(header::COUNTERS + counter as usize, 0);
         }
         let (mut dying, mut held) = (Vec::new(), Vec::new());

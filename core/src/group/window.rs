@@ -53,6 +53,18 @@ pub enum Counter {
     Expired,
 }
 
+impl Counter {
+    /// Those that follow from the entries' states, and are counted anew where these are looked at.
+    pub const DERIVED: [Self; 6] = [
+        Self::Leased,
+        Self::Delayed,
+        Self::Held,
+        Self::Ready,
+        Self::Dying,
+        Self::Scheduled,
+    ];
+}
+
 /// One group's window over one partition, as this process has it mapped.
 pub struct Window {
     pub(super) head: Region,

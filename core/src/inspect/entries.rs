@@ -182,11 +182,11 @@ impl Walk<'_, '_> {
     /// Entries and counters. While anything is open each offset has an entry; an empty window's
     /// jump over a gap, cut short, leaves some that have none.
     fn together(&self, wrong: &mut Vec<Wrong>) {
-        let mut counted = 0;
+        let mut counted = 0_u64;
         for (state, counter, name) in COUNTED {
             let word = header::COUNTERS + counter as usize;
             let (count, entries) = (self.words[word], self.counts[state as usize]);
-            counted += count;
+            counted = count.saturating_add(counted);
             if count > entries {
                 let what = format!("it counts {count} messages that are {name}, {entries} are");
                 wrong.push((word as u64 * 8, what));

@@ -3,9 +3,9 @@
 //! a letter whose message is open and not dying is damage. Looked at in windows that were closed
 //! cleanly: of others it is not known what the last sync held.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::bytes::Bytes;
 use super::log::Log;
@@ -23,14 +23,12 @@ use crate::store::GroupMeta;
 /// More than the key and the headers of a dead letter have.
 const MOST: u64 = 16 << 20;
 
-/// Where a dead letter is.
+/// Where a dead letter is. There may be millions.
 struct Letter {
-    /// The topic that it is in.
-    topic: String,
-    file: PathBuf,
+    /// Which of the files it is in.
+    file: u32,
     position: u64,
-    /// Partition and offset that it had.
-    partition: u32,
+    /// The offset that its message had.
     offset: u64,
 }
 
@@ -40,15 +38,17 @@ struct Buried<'a> {
     group: &'a GroupPlan,
     /// The topic of its dead letters.
     target: String,
-    /// Offsets of whole messages, by partition: of one that is gone nobody gets it twice.
-    readable: HashMap<u32, Vec<Range<u64>>>,
+    /// What was found of the topic's logs: a message that is gone nobody gets twice.
+    logs: Rc<HashMap<u32, Log>>,
 }
 
 /// What was met of dead letters, and whose they may be.
 #[derive(Default)]
 pub(super) struct Letters<'a> {
-    /// By topic and group that they came from.
-    found: HashMap<(String, String), Vec<Letter>>,
+    /// By topic and group that they came from, and by partition.
+    found: HashMap<(String, String), BTreeMap<u32, Vec<Letter>>>,
+    /// Segments in which there are any, each with its topic.
+    files: Vec<(String, PathBuf)>,
     groups: Vec<Buried<'a>>,
 }
 
@@ -82,15 +82,18 @@ impl<'a> Letters<'a> {
         let Some((partition, offset)) = place else {
             return Ok(());
         };
-        let letter = Letter {
-            topic: topic.to_owned(),
-            file: file.to_owned(),
-            position,
-            partition: u32::try_from(partition).unwrap_or(u32::MAX),
-            offset,
-        };
         let from = (of.to_owned(), group.to_owned());
-        self.found.entry(from).or_default().push(letter);
+        // Segments are walked one after the other.
+        if self.files.last().is_none_or(|(_, last)| last != file) {
+            self.files.push((topic.to_owned(), file.to_owned()));
+        }
+        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        let of_group = self.found.entry(from).or_default();
+        of_group.entry(partition).or_default().push(Letter {
+            file: self.files.len() as u32 - 1,
+            position,
+            offset,
+        });
         Ok(())
     }
 
@@ -100,7 +103,7 @@ impl<'a> Letters<'a> {
         topic: &'a TopicPlan,
         group: &'a GroupPlan,
         meta: &GroupMeta,
-        logs: &HashMap<u32, Log>,
+        logs: &Rc<HashMap<u32, Log>>,
     ) {
         let target = match &meta.config.dead_letter_topic {
             DeadLetter::Default => names::dead_letter_topic(&topic.name, &group.name),
@@ -111,10 +114,7 @@ impl<'a> Letters<'a> {
             topic,
             group,
             target,
-            readable: logs
-                .iter()
-                .map(|(number, log)| (*number, log.readable.clone()))
-                .collect(),
+            logs: logs.clone(),
         });
     }
 
@@ -122,24 +122,28 @@ impl<'a> Letters<'a> {
     pub(super) fn check(&self, run: &mut Run<'_>) -> Result<()> {
         for buried in &self.groups {
             let from = (buried.topic.name.clone(), buried.group.name.clone());
-            let letters = self.found.get(&from).map_or(&[][..], Vec::as_slice);
-            let there = |one: &&Letter| {
-                let readable = buried.readable.get(&one.partition);
-                one.topic == buried.target
-                    && readable.is_some_and(|of| ranges::contains(of, one.offset))
-            };
-            for letter in letters.iter().filter(there) {
-                let path = buried.group.folder.join(names::window(letter.partition));
-                let known = run.report.damage.iter().any(|one| one.file == path);
-                if let (false, Some((place, what))) = (known, open(&path, letter)?) {
+            for (number, letters) in self.found.get(&from).into_iter().flatten() {
+                let Some(log) = buried.logs.get(number) else {
+                    continue;
+                };
+                let path = buried.group.folder.join(names::window(*number));
+                if run.report.damage.iter().any(|one| one.file == path) {
+                    continue;
+                }
+                let there = |one: &&Letter| {
+                    self.files[one.file as usize].0 == buried.target
+                        && ranges::contains(&log.readable, one.offset)
+                };
+                let letters = letters.iter().filter(there);
+                for (letter, place, what) in open(&path, letters)? {
                     let what = format!(
                         "offset {} {what}, and is a dead letter at byte {} of {}",
                         letter.offset,
                         letter.position,
-                        letter.file.display()
+                        self.files[letter.file as usize].1.display()
                     );
                     run.report.damage.push(Damage {
-                        file: path,
+                        file: path.clone(),
                         position: place,
                         what,
                         lost: None,
@@ -151,38 +155,52 @@ impl<'a> Letters<'a> {
     }
 }
 
-/// Whether the message of a dead letter is still to be delivered: where that is said.
-fn open(path: &Path, letter: &Letter) -> Result<Option<(u64, &'static str)>> {
+/// Dead letters whose messages are still to be delivered, as a window says: each with where that is
+/// said, and how.
+fn open<'l>(
+    path: &Path,
+    letters: impl Iterator<Item = &'l Letter>,
+) -> Result<Vec<(&'l Letter, u64, &'static str)>> {
+    let mut found = Vec::new();
     let mut bytes = match Bytes::open(path) {
         Ok(bytes) => bytes,
         // Told of, or gone, since the window was looked at.
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Io) => return Ok(None),
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(None),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Io) => return Ok(found),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(found),
         Err(e) => return Err(e),
     };
     let Some(words) = window::words(&mut bytes)? else {
-        return Ok(None);
+        return Ok(found);
     };
-    let (capacity, offset) = (words[header::CAPACITY], letter.offset);
+    let capacity = words[header::CAPACITY];
     let inside = words[header::FLOOR]..words[header::NEXT];
     let parts = window::parts(&words).filter(|_| capacity.is_power_of_two());
     let Some(parts) = parts.filter(|_| words[header::CLEAN] == CLOSED) else {
-        return Ok(None);
+        return Ok(found);
     };
-    if !inside.contains(&offset) {
-        let next = header::NEXT as u64 * 8;
-        return Ok((offset >= inside.end).then_some((next, "was never looked at")));
+    for letter in letters {
+        let offset = letter.offset;
+        if offset >= inside.end {
+            found.push((letter, header::NEXT as u64 * 8, "was never looked at"));
+        }
+        if !inside.contains(&offset) {
+            continue;
+        }
+        let place = parts.entries as u64 + (offset & (capacity - 1)) * ENTRY as u64;
+        let word = bytes
+            .get(place, ENTRY as u64)?
+            .map(|entry| u64_at(entry, at::STATE * 8));
+        let open = word.is_some_and(|word| {
+            let state = word & 0xFF;
+            word >> 32 == offset & 0xFFFF_FFFF && state < state::DYING
+        });
+        if open {
+            found.push((letter, place, "is not settled"));
+        }
     }
-    let place = parts.entries as u64 + (offset & (capacity - 1)) * ENTRY as u64;
-    let word = bytes
-        .get(place, ENTRY as u64)?
-        .map(|entry| u64_at(entry, at::STATE * 8));
-    let open = word.is_some_and(|word| {
-        let state = word & 0xFF;
-        word >> 32 == offset & 0xFFFF_FFFF && state < state::DYING
-    });
     // Somebody may have opened it meanwhile.
-    bytes.forget();
-    let still = window::words(&mut bytes)?.is_some_and(|now| now == words);
-    Ok((open && still).then_some((place, "is not settled")))
+    if !window::is_still(&mut bytes, &words)? {
+        found.clear();
+    }
+    Ok(found)
 }

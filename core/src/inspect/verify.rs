@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::entries::InLog;
 use super::letters::Letters;
@@ -76,6 +77,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
             })?;
             logs.insert(one.number, log);
         }
+        let logs = Rc::new(logs);
         for group in &topic.groups {
             let meta = run.group_meta(group, partitions)?;
             run.windows(topic, group, meta.as_ref(), partitions, &|number| {

@@ -190,7 +190,7 @@ fn check_rest(
 
 /// Whether nobody worked with the window since its header was read: all that is done counts
 /// something there.
-fn is_still(bytes: &mut Bytes, words: &Words) -> Result<bool> {
+pub(super) fn is_still(bytes: &mut Bytes, words: &Words) -> Result<bool> {
     bytes.forget();
     Ok(self::words(bytes)?.is_some_and(|now| now == *words))
 }

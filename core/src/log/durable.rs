@@ -72,7 +72,7 @@ impl Partition {
         let lock = self.block.sync_lock();
         while self.block.synced() < offset {
             if self.block.poisoned() {
-                self.end_rewrite()?;
+                self.end_rewrite(offset, deadline)?;
                 if !self.block.poisoned() {
                     continue;
                 }
@@ -108,13 +108,7 @@ impl Partition {
             }
             let left = deadline.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                let message = format!(
-                    "{}: offset {offset} is not on disk in time, the durable offset is {}; it is \
-                     in the log and will follow",
-                    self.folder.display(),
-                    self.block.synced()
-                );
-                return Err(Error::new(ErrorKind::Timeout, message));
+                return Err(self.late(offset, "it is in the log and will follow"));
             }
             self.tend_large()?;
             self.inherit_sync(left)?;
@@ -123,13 +117,30 @@ impl Partition {
     }
 
     /// After a failed sync of another one: nobody is told that its message is not in the log before
-    /// that is so. The other one may have died in the middle (P5).
+    /// that is so. The other one may have died in the middle (P5). Who may not wait so long for the
+    /// lock learns that the time is over, and not more.
     #[cold]
-    fn end_rewrite(&self) -> Result<()> {
-        let env = &*self.env;
-        let lock = self.block.sync_lock();
-        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.rewrite_unsynced()
+    fn end_rewrite(&self, offset: u64, deadline: Option<Instant>) -> Result<()> {
+        let (env, lock) = (&*self.env, self.block.sync_lock());
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let patience = left.map_or(env.lock_timeout, |left| left.min(env.lock_timeout));
+        match OwnerLock::hold(lock, env.me, &*env.live, patience) {
+            Err(error) if error.kind() == ErrorKind::Stuck && patience < env.lock_timeout => {
+                let what = "an earlier sync failed, and what became of it is not known yet";
+                Err(self.late(offset, what))
+            }
+            held => held.and_then(|_held| self.rewrite_unsynced()),
+        }
+    }
+
+    #[cold]
+    fn late(&self, offset: u64, what: &str) -> Error {
+        let message = format!(
+            "{}: offset {offset} is not on disk in time, the durable offset is {}; {what}",
+            self.folder.display(),
+            self.block.synced()
+        );
+        Error::new(ErrorKind::Timeout, message)
     }
 
     /// A beat has passed: if the one who syncs died, its lock is taken over and given back; what it

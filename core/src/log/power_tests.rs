@@ -191,9 +191,8 @@ fn p5_where_anyone_sends_with_sync_a_failed_sync_takes_back_what_is_not_on_disk(
     assert_eq!(payloads(&partition), [(6, b"x".to_vec())]);
 }
 
-#[test]
-fn p3_where_the_segment_of_the_mark_is_gone_nothing_is_cut_and_it_is_named() {
-    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+/// A log of three segments that was closed cleanly; their bases.
+fn three_segments(twin: &Twin, path: &Path) -> Vec<u64> {
     let partition = open(Arc::new(twin.clone()), path);
     while partition.bases().expect("bases").len() < 3 {
         let body = payload(partition.next_offset(), 100_000);
@@ -201,8 +200,13 @@ fn p3_where_the_segment_of_the_mark_is_gone_nothing_is_cut_and_it_is_named() {
     }
     partition.sync().expect("sync");
     partition.close_clean().expect("close");
-    let bases = partition.bases().expect("bases");
-    drop(partition);
+    partition.bases().expect("bases")
+}
+
+#[test]
+fn p3_where_the_segment_of_the_mark_is_gone_nothing_is_cut_and_it_is_named() {
+    let (twin, path) = (Twin::new(), Path::new(FOLDER));
+    let bases = three_segments(&twin, path);
     let partition = open(Arc::new(twin.clone()), path);
     partition.append(&[draft(b"unclean")]).expect("append");
     drop(partition);
@@ -254,15 +258,7 @@ fn readable(partition: &Partition) -> usize {
 fn p2_p3_what_was_on_disk_before_a_damaged_last_segment_stays_through_a_power_loss() {
     for gone in [false, true] {
         let (twin, path) = (Twin::new(), Path::new(FOLDER));
-        let partition = open(Arc::new(twin.clone()), path);
-        while partition.bases().expect("bases").len() < 3 {
-            let body = payload(partition.next_offset(), 100_000);
-            partition.append(&[draft(&body)]).expect("append");
-        }
-        partition.sync().expect("sync");
-        partition.close_clean().expect("close");
-        let bases = partition.bases().expect("bases");
-        drop(partition);
+        let bases = three_segments(&twin, path);
         let last = path.join(names::segment(bases[2]));
         if gone {
             twin.unlink(&last).expect("unlink");

@@ -77,7 +77,8 @@ impl Failures {
     /// A message that there was no sense in trying.
     pub(super) fn skip(&mut self, group: &GroupInner, partition: u32, offset: u64) {
         if put(group, partition, Some(offset), ErrorKind::DiskFull) {
-            self.more += 1;
+            let what = "there was no room for a smaller one";
+            self.note(offset, Error::new(ErrorKind::DiskFull, what));
         }
     }
 
@@ -91,9 +92,12 @@ impl Failures {
         if error.kind() == ErrorKind::DiskFull {
             self.no_room_for = Some(bytes);
         }
-        if !put(group, partition, Some(offset), error.kind()) {
-            return;
+        if put(group, partition, Some(offset), error.kind()) {
+            self.note(offset, error);
         }
+    }
+
+    fn note(&mut self, offset: u64, error: Error) {
         match self.first {
             None => self.first = Some((offset, error)),
             Some(_) => self.more += 1,

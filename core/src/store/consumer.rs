@@ -40,7 +40,7 @@ pub struct Consumer {
     pub(super) name: String,
     pub(super) batch: AtomicU16,
     pub(super) turn: AtomicU16,
-    pub(super) untold: Mutex<Untold>,
+    pub(super) untold: Untold,
     pub(super) closed: AtomicBool,
     pub(super) draining: AtomicBool,
     pub(super) settles: Settles,
@@ -71,7 +71,7 @@ impl Topic {
             // Drawn, so that a batch is not taken for one of who had the slot before.
             batch: AtomicU16::new(unique_id() as u16),
             turn: AtomicU16::new(slot.0),
-            untold: Mutex::default(),
+            untold: Untold::default(),
             closed: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             settles: Settles::default(),

@@ -193,7 +193,11 @@ fn move_to(
         target.partitions[0].next_offset(),
         group.with_window(partition, |window| window.dead_from())?,
     );
-    if end - from > LOOK_BACK {
+    // A place behind the end is what is left of damage: it is set anew (P3).
+    if end
+        .checked_sub(from)
+        .is_none_or(|behind| behind > LOOK_BACK)
+    {
         // The settled entries are on disk before the place to look from is beyond their letters.
         window.sync()?;
         group.with_window(partition, |window| window.set_dead_from(end))?;

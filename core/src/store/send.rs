@@ -48,8 +48,9 @@ impl Topic {
     /// in the order of the messages. Messages without key and partition go to one partition
     /// together.
     ///
-    /// Of messages for several partitions a failed sync, or a death in the middle of the call, may
-    /// leave those of some partitions in the log; the error then names them.
+    /// A batch for several partitions is whole in each of them. A death in the middle of the call
+    /// may leave the parts of some partitions in the log and not the others', and a failed sync may
+    /// take some back and not others: then the error names the partitions whose part is in the log.
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;

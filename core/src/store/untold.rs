@@ -1,9 +1,11 @@
 //! What went wrong beside messages that were returned: kept by the consumer, told by a later call.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::consumer::Consumer;
+use super::inner::locked;
 use crate::error::{Error, ErrorKind};
 
 /// So many damaged places are kept; of more only the number.
@@ -12,6 +14,13 @@ const MOST: usize = 1000;
 /// What a consumer has still to tell.
 #[derive(Default)]
 pub(super) struct Untold {
+    /// Whether any of it is damage, so that a receive pays one load for asking.
+    damaged: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
     /// Each is told once, by the next call, whatever that would find: a flow that never runs dry
     /// must not keep it (P3).
     damage: VecDeque<Error>,
@@ -22,12 +31,15 @@ pub(super) struct Untold {
 }
 
 impl Consumer {
-    fn untold<T>(&self, with: impl FnOnce(&mut Untold) -> T) -> T {
-        with(&mut self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Damage of which nobody was told yet.
+    #[inline]
+    pub(super) fn untold_damage(&self) -> Option<Error> {
+        let any = self.untold.damaged.load(Ordering::Acquire);
+        any.then(|| self.next_damage()).flatten()
     }
 
-    /// Damage of which nobody was told yet.
-    pub(super) fn untold_damage(&self) -> Option<Error> {
+    #[cold]
+    fn next_damage(&self) -> Option<Error> {
         let told = self.take_damage();
         if told.is_some() {
             self.force_readable();
@@ -36,25 +48,26 @@ impl Consumer {
     }
 
     fn take_damage(&self) -> Option<Error> {
-        self.untold(|untold| {
-            let next = untold.damage.pop_front();
-            if next.is_some() || untold.more == 0 {
-                return next;
-            }
+        let mut kept = locked(&self.untold.kept);
+        let next = kept.damage.pop_front().or_else(|| {
+            let more = std::mem::take(&mut kept.more);
             let message = format!(
-                "{} more messages of group {:?} were damaged; `libqueue verify` lists all damage",
-                std::mem::take(&mut untold.more),
+                "{more} more messages of group {:?} were damaged; `libqueue verify` lists all \
+                 damage",
                 self.group.name
             );
-            Some(Error::new(ErrorKind::Damaged, message))
-        })
+            (more > 0).then(|| Error::new(ErrorKind::Damaged, message))
+        });
+        let left = !kept.damage.is_empty() || kept.more > 0;
+        self.untold.damaged.store(left, Ordering::Release);
+        next
     }
 
     /// Anything that was not told yet.
     pub(crate) fn pending(&self) -> Option<Error> {
-        let told = self
-            .take_damage()
-            .or_else(|| self.untold(|untold| untold.other.take()));
+        let damage = || self.take_damage();
+        let other = || locked(&self.untold.kept).other.take();
+        let told = damage().or_else(other);
         let told = told.or_else(|| self.watch.get()?.take_failed());
         if told.is_some() {
             self.force_readable();
@@ -64,7 +77,7 @@ impl Consumer {
 
     /// Whether there is anything to tell, but for what its descriptor's looks met.
     pub(super) fn has_untold(&self) -> bool {
-        self.untold(|untold| untold.more > 0 || !untold.damage.is_empty() || untold.other.is_some())
+        self.untold.damaged.load(Ordering::Acquire) || locked(&self.untold.kept).other.is_some()
     }
 
     /// Whether there is anything to tell.
@@ -74,15 +87,17 @@ impl Consumer {
 
     /// To be told later. Its descriptor is readable until it is.
     pub(super) fn keep_pending(&self, error: Error) {
-        self.untold(|untold| {
-            if error.kind() != ErrorKind::Damaged {
-                untold.other.get_or_insert(error);
-            } else if untold.damage.len() < MOST {
-                untold.damage.push_back(error);
-            } else {
-                untold.more += 1;
-            }
-        });
+        let mut kept = locked(&self.untold.kept);
+        if error.kind() != ErrorKind::Damaged {
+            kept.other.get_or_insert(error);
+        } else if kept.damage.len() < MOST {
+            kept.damage.push_back(error);
+            self.untold.damaged.store(true, Ordering::Release);
+        } else {
+            kept.more += 1;
+            self.untold.damaged.store(true, Ordering::Release);
+        }
+        drop(kept);
         self.force_readable();
     }
 }

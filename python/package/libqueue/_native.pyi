@@ -318,6 +318,10 @@ class Topic:
     def send_many(self, messages: Iterable[Buffer | Message]) -> list[MessageId]:
         """Send all or, on an error, none: one lock and one publish for each partition.
 
+        A batch for several partitions is whole in each of them. A death in the middle of the call
+        may leave the parts of some partitions in the log and not the others', and a failed sync may
+        take some back and not others: then the error names the partitions whose part is in the log.
+
         topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
         """
     def durable_offsets(self) -> list[int]:
@@ -489,8 +493,8 @@ class Consumer:
 
         `None` waits for ever, 0 does not wait; empty after the timeout. Each message is leased from
         now on, for `lease` seconds where given, else for the consumer's or the group's lease.
-        Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was sent; it is
-        settled, and the next call goes on behind it.
+        Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was sent, by the
+        next call if this one returns messages; it is settled, and receiving goes on behind it.
 
         With `min_messages` it waits for so many, at most for the timeout, which then must be given;
         then what there is is returned. `max_bytes` bounds the keys, headers and payloads together;

@@ -214,13 +214,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         entries: raw.entries.clone(),
     };
     // Counted anew by whoever uses it first.
-    for counter in [
-        Counter::Leased,
-        Counter::Delayed,
-        Counter::Held,
-        Counter::Ready,
-        Counter::Dying,
-    ] {
+    for counter in Counter::DERIVED {
         truth.counters[counter as usize] = 0;
     }
     around.topic.pass_over(around.partition, next)?;

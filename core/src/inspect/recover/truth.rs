@@ -82,7 +82,7 @@ impl Raw {
     /// Entries that were in use for sure.
     pub(super) fn usable(&self) -> u64 {
         let written = self.words[header::USABLE];
-        match written.is_power_of_two() && written <= self.capacity() {
+        match written.is_power_of_two() && (CAPACITY_MIN..=self.capacity()).contains(&written) {
             true => written,
             false => self.capacity(),
         }

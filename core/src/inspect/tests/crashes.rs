@@ -65,19 +65,30 @@ fn p1_the_files_of_killed_processes_are_intact() {
     store.close().expect("close");
 }
 
-#[test]
-fn p2_what_a_power_loss_tore_behind_the_mark_is_not_damage_and_before_it_is() {
-    let folder = tempfile::tempdir().expect("folder");
-    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
+/// What a store with one message on disk, and more that are not for sure, leaves where all are
+/// killed: its folder, and where the durable mark is.
+fn behind_the_mark(folder: &Path, more: impl FnOnce(&Topic)) -> (PathBuf, u64) {
+    let (live, dead) = (folder.join("live"), folder.join("dead"));
     let store = open(&live);
     let topic = topic(&store, "t");
     send(&topic, "key", b"on disk");
     topic.sync().expect("sync");
     let mark = end(&live);
-    send(&topic, "key", b"maybe not");
+    more(&topic);
     copy(&live, &dead);
     edit_reserve(&dead, |slot| {
         (slot.mark_segment, slot.mark_position, slot.mark_offset) = (0, mark, 1);
+    });
+    drop(topic);
+    store.close().expect("close");
+    (dead, mark)
+}
+
+#[test]
+fn p2_what_a_power_loss_tore_behind_the_mark_is_not_damage_and_before_it_is() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (dead, mark) = behind_the_mark(folder.path(), |topic| {
+        send(topic, "key", b"maybe not");
     });
     let segment = first_segment(&dead);
     flip(&segment, mark + 50, 1);
@@ -90,27 +101,17 @@ fn p2_what_a_power_loss_tore_behind_the_mark_is_not_damage_and_before_it_is() {
     let damage = quietly(&dead).damage;
     assert_eq!(damage.len(), 1, "{damage:?}");
     assert_eq!(damage[0].position, RECORDS);
-    drop(topic);
-    store.close().expect("close");
 }
 
 #[test]
 fn p2_p3_what_is_whole_behind_the_place_a_power_loss_tore_is_copied_if_all_is_wanted() {
     let folder = tempfile::tempdir().expect("folder");
-    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
-    let store = open(&live);
-    let topic = topic(&store, "t");
-    send(&topic, "key", b"on disk");
-    topic.sync().expect("sync");
-    let mark = end(&live);
-    for number in 0..4_u8 {
-        send(&topic, "key", &[number; 600]);
-    }
-    copy(&live, &dead);
-    edit_reserve(&dead, |slot| {
-        (slot.mark_segment, slot.mark_position, slot.mark_offset) = (0, mark, 1);
-        slot.boot = [7; 16];
+    let (dead, mark) = behind_the_mark(folder.path(), |topic| {
+        for number in 0..4_u8 {
+            send(topic, "key", &[number; 600]);
+        }
     });
+    edit_reserve(&dead, |slot| slot.boot = [7; 16]);
     let segment = first_segment(&dead);
     let whole = fs::read(&segment).expect("read");
     let of = |all, to: &str| {
@@ -135,25 +136,16 @@ fn p2_p3_what_is_whole_behind_the_place_a_power_loss_tore_is_copied_if_all_is_wa
         assert_eq!(of(true, &format!("{name}, all")), (4, 1, 1), "{name}");
         fs::write(&segment, &whole).expect("write");
     }
-    drop(topic);
-    store.close().expect("close");
 }
 
 #[test]
 fn p2_of_a_batch_that_a_power_loss_tore_nothing_counts() {
     let folder = tempfile::tempdir().expect("folder");
-    let (live, dead) = (folder.path().join("live"), folder.path().join("dead"));
-    let store = open(&live);
-    let topic = topic(&store, "t");
-    send(&topic, "key", b"on disk");
-    let mark = end(&live);
-    let batch = [&b"one"[..], b"two", b"three"].map(Message::new);
-    topic.send_many(&batch).expect("send");
-    copy(&live, &dead);
-    edit_reserve(&dead, |slot| {
-        (slot.mark_segment, slot.mark_position, slot.mark_offset) = (0, mark, 1);
-        slot.boot = [7; 16];
+    let (dead, mark) = behind_the_mark(folder.path(), |topic| {
+        let batch = [&b"one"[..], b"two", b"three"].map(Message::new);
+        topic.send_many(&batch).expect("send");
     });
+    edit_reserve(&dead, |slot| slot.boot = [7; 16]);
     assert_eq!(quietly(&dead).messages, 4, "all of the batch is there");
     let (segment, last) = (first_segment(&dead), end(&dead) - 64);
     let whole = fs::read(&segment).expect("read");
@@ -173,8 +165,6 @@ fn p2_of_a_batch_that_a_power_loss_tore_nothing_counts() {
         assert_eq!((done.messages, done.losses.len()), (1, 0), "byte {place}");
         fs::write(&segment, &whole).expect("write");
     }
-    drop(topic);
-    store.close().expect("close");
 }
 
 #[test]

@@ -19,6 +19,15 @@ fn topic_of(store: &Store, partitions: u32) -> Topic {
     store.topic("t", &options).expect("topic")
 }
 
+/// Leaves a store with five messages, closed.
+fn closed_with_five(folder: &Path) {
+    let store = Store::open(folder, options()).expect("open");
+    let topic = topic_of(&store, 1);
+    for number in 0..5_u8 {
+        topic.send(&Message::new(&[number])).expect("send");
+    }
+}
+
 fn consumer_of(topic: &Topic) -> Consumer {
     topic
         .consumer("g", &ConsumerOptions::default())
@@ -400,13 +409,7 @@ fn p4_the_reserve_of_another_partition_is_refused_and_no_offset_is_used_twice() 
 #[test]
 fn p3_a_log_whose_only_segment_is_gone_is_told_of_to_readers_and_groups() {
     let folder = tempfile::tempdir().expect("folder");
-    {
-        let store = Store::open(folder.path(), options()).expect("open");
-        let topic = topic_of(&store, 1);
-        for number in 0..5_u8 {
-            topic.send(&Message::new(&[number])).expect("send");
-        }
-    }
+    closed_with_five(folder.path());
     let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
     std::fs::remove_file(partition.join(names::segment(0))).expect("remove");
     let store = Store::open(folder.path(), options()).expect("open");
@@ -427,13 +430,7 @@ fn p3_a_log_whose_only_segment_is_gone_is_told_of_to_readers_and_groups() {
 #[test]
 fn p3_a_zeroed_length_in_the_active_segment_is_told_of_and_hides_nothing_behind_it() {
     let folder = tempfile::tempdir().expect("folder");
-    {
-        let store = Store::open(folder.path(), options()).expect("open");
-        let topic = topic_of(&store, 1);
-        for number in 0..5_u8 {
-            topic.send(&Message::new(&[number])).expect("send");
-        }
-    }
+    closed_with_five(folder.path());
     let partition = names::partition_folder(&names::topic_folder(folder.path(), "t"), 0);
     write(&partition.join(names::segment(0)), 4096 + 56, &[0; 4]);
     let store = Store::open(folder.path(), options()).expect("open");
