@@ -17,14 +17,12 @@ use std::time::Duration;
 use super::aside::{self, Failures};
 use super::dead_letter::{source_of, walk};
 use super::group::{GroupInner, Reason};
-use super::letter::headers_of;
+use super::letter::append;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
-use crate::format::murmur2;
-use crate::format::record::body_crc;
 use crate::group::Dying;
-use crate::log::{Draft, Record, Room};
+use crate::log::Record;
 use crate::options::TopicOptions;
 use crate::shm::OwnerLock;
 
@@ -273,92 +271,6 @@ fn already_there(
     // A damaged letter may be appended once more, which loses nothing.
     walk(target, from, each, |_| true)?;
     Ok(found)
-}
-
-/// What an append came to.
-#[derive(Default)]
-struct Appended {
-    done: Vec<u64>,
-    damage: Vec<(u64, Error)>,
-    /// Why none of the others can be appended.
-    stopped: Option<Error>,
-}
-
-/// Appends the dead letters. One that cannot be is set aside, and keeps none behind it (P12).
-fn append(
-    group: &GroupInner,
-    partition: u32,
-    target: &TopicInner,
-    dying: &[Dying],
-    failures: &mut Failures,
-) -> Appended {
-    let log = &group.topic.partitions[partition as usize];
-    let mut appended = Appended::default();
-    for dead in dying {
-        let record = match log.record(dead.offset, dead.position) {
-            Ok(record) => record,
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                appended.damage.push((dead.offset, error));
-                continue;
-            }
-            Err(error) => {
-                failures.add(group, partition, (dead.offset, 0), error);
-                continue;
-            }
-        };
-        // Which is more than the letter has by what all of them have.
-        let bytes = record.length() as usize;
-        if failures.has_no_room(bytes) {
-            failures.skip(group, partition, dead.offset);
-            continue;
-        }
-        match append_one(group, partition, target, dead, &record) {
-            Ok(()) => appended.done.push(dead.offset),
-            Err(error) if is_of_one(&error) => {
-                failures.add(group, partition, (dead.offset, bytes), error);
-            }
-            Err(error) => {
-                appended.stopped = Some(error);
-                break;
-            }
-        }
-    }
-    appended
-}
-
-/// Whether the error says nothing of the next letter.
-fn is_of_one(error: &Error) -> bool {
-    let kinds = [
-        ErrorKind::DiskFull,
-        ErrorKind::TooLarge,
-        ErrorKind::InvalidArgument,
-        ErrorKind::Io,
-    ];
-    kinds.contains(&error.kind())
-}
-
-/// Whatever the largest message of the dead-letter topic is: a letter is not refused (P12).
-fn append_one(
-    group: &GroupInner,
-    partition: u32,
-    target: &TopicInner,
-    dead: &Dying,
-    record: &Record,
-) -> Result<()> {
-    let block = headers_of(group, partition, dead, record)?;
-    let (key, payload) = (record.key(), record.payload());
-    let draft = Draft {
-        extension: b"",
-        key,
-        headers: &block,
-        payload,
-        timestamp_ns: None,
-        body_crc: body_crc([b"", key.unwrap_or_default(), &block, payload]),
-        key_hash: key.map_or(0, murmur2::key_hash),
-    };
-    let store = &group.topic.store;
-    store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
-    Ok(())
 }
 
 #[cfg(test)]

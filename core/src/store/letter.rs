@@ -1,11 +1,15 @@
-//! What a dead letter says: the message's own headers, and where it came from.
+//! A dead letter: what it says, which is the message's own headers and where it came from, and
+//! appending it.
 
+use super::aside::Failures;
 use super::dying::locked_reasons;
 use super::group::GroupInner;
-use crate::error::Result;
-use crate::format::headers;
+use super::topic::TopicInner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::body_crc;
+use crate::format::{headers, murmur2};
 use crate::group::Dying;
-use crate::log::Record;
+use crate::log::{Draft, Record, Room};
 
 /// Says how many of the message's own headers were left out.
 const DROPPED: &str = "lq-headers-dropped";
@@ -15,7 +19,7 @@ const ERROR_BYTES: usize = 64 << 10;
 /// The headers block of a dead letter, which any message can have (P12): of its own headers the
 /// last ones are left out where there would be more than a message can have. A letter may be
 /// larger than the limit of its topic, by what stands here.
-pub(super) fn headers_of(
+fn headers_of(
     group: &GroupInner,
     partition: u32,
     dead: &Dying,
@@ -69,4 +73,90 @@ pub(super) fn headers_of(
     let mut block = Vec::new();
     headers::encode(&all, &mut block)?;
     Ok(block)
+}
+
+/// What an append came to.
+#[derive(Default)]
+pub(super) struct Appended {
+    pub(super) done: Vec<u64>,
+    pub(super) damage: Vec<(u64, Error)>,
+    /// Why none of the others can be appended.
+    pub(super) stopped: Option<Error>,
+}
+
+/// Appends the dead letters. One that cannot be is set aside, and keeps none behind it (P12).
+pub(super) fn append(
+    group: &GroupInner,
+    partition: u32,
+    target: &TopicInner,
+    dying: &[Dying],
+    failures: &mut Failures,
+) -> Appended {
+    let log = &group.topic.partitions[partition as usize];
+    let mut appended = Appended::default();
+    for dead in dying {
+        let record = match log.record(dead.offset, dead.position) {
+            Ok(record) => record,
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                appended.damage.push((dead.offset, error));
+                continue;
+            }
+            Err(error) => {
+                failures.add(group, partition, (dead.offset, 0), error);
+                continue;
+            }
+        };
+        // Which is more than the letter has by what all of them have.
+        let bytes = record.length() as usize;
+        if failures.has_no_room(bytes) {
+            failures.skip(group, partition, dead.offset);
+            continue;
+        }
+        match append_one(group, partition, target, dead, &record) {
+            Ok(()) => appended.done.push(dead.offset),
+            Err(error) if is_of_one(&error) => {
+                failures.add(group, partition, (dead.offset, bytes), error);
+            }
+            Err(error) => {
+                appended.stopped = Some(error);
+                break;
+            }
+        }
+    }
+    appended
+}
+
+/// Whether the error says nothing of the next letter.
+fn is_of_one(error: &Error) -> bool {
+    let kinds = [
+        ErrorKind::DiskFull,
+        ErrorKind::TooLarge,
+        ErrorKind::InvalidArgument,
+        ErrorKind::Io,
+    ];
+    kinds.contains(&error.kind())
+}
+
+/// Whatever the largest message of the dead-letter topic is: a letter is not refused (P12).
+fn append_one(
+    group: &GroupInner,
+    partition: u32,
+    target: &TopicInner,
+    dead: &Dying,
+    record: &Record,
+) -> Result<()> {
+    let block = headers_of(group, partition, dead, record)?;
+    let (key, payload) = (record.key(), record.payload());
+    let draft = Draft {
+        extension: b"",
+        key,
+        headers: &block,
+        payload,
+        timestamp_ns: None,
+        body_crc: body_crc([b"", key.unwrap_or_default(), &block, payload]),
+        key_hash: key.map_or(0, murmur2::key_hash),
+    };
+    let store = &group.topic.store;
+    store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
+    Ok(())
 }
