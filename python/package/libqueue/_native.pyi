@@ -493,8 +493,8 @@ class Consumer:
 
         `None` waits for ever, 0 does not wait; empty after the timeout. Each message is leased from
         now on, for `lease` seconds where given, else for the consumer's or the group's lease.
-        Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was sent, by the
-        next call if this one returns messages; it is settled, and receiving goes on behind it.
+        Answers Ctrl-C. Raises `Damaged` once for a message whose bytes are not what was sent, by
+        the next call if this one returns messages; it is settled, and receiving goes on behind it.
 
         With `min_messages` it waits for so many, at most for the timeout, which then must be given;
         then what there is is returned. `max_bytes` bounds the keys, headers and payloads together;
