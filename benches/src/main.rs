@@ -4,13 +4,14 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|synced|recovery|python]
+//! libqueue-bench [--short] [--only append|consume|pair|cost|synced|recovery|python]
 //!                [--json FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
 
 mod append;
 mod consume;
+mod cost;
 mod pair;
 #[expect(
     unsafe_code,
@@ -35,6 +36,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 struct Scale {
     /// Messages of a workload in memory.
     messages: usize,
+    /// Messages whose cost is measured beside up to 100 times as many others.
+    cost: usize,
     /// Messages of a workload that waits for the disk.
     synced: usize,
     /// Bytes of the store that is recovered.
@@ -45,12 +48,14 @@ struct Scale {
 
 const FULL: Scale = Scale {
     messages: 1_000_000,
+    cost: 100_000,
     synced: 2_000,
     recovered: 10_000_000_000,
     rounds: 5,
 };
 const SHORT: Scale = Scale {
     messages: 20_000,
+    cost: 1_000,
     synced: 50,
     recovered: 20_000_000,
     rounds: 1,
@@ -100,6 +105,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
     if wanted("pair") {
         pair::run(folder, scale, &mut table)?;
     }
+    if wanted("cost") {
+        cost::run(folder, scale, &mut table)?;
+    }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;
     }
@@ -116,6 +124,7 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
 fn child(args: &[String]) -> Outcome<()> {
     match args.first().map(String::as_str) {
         Some("pair") => pair::child(&args[1..]),
+        Some("cost") => cost::child(&args[1..]),
         Some("synced") => synced::child(&args[1..]),
         Some("recovery") => recovery::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
