@@ -93,6 +93,13 @@ soak-sim:
 	LIBQUEUE_SIM_SECONDS=$(SIM) $(CARGO) test --locked --profile checked -p libqueue --lib -- \
 	  simulation::soak --exact --nocapture
 
+## soak-model: random operations on a group's window against the model (OPERATIONS=10000000)
+OPERATIONS ?= 10000000
+.PHONY: soak-model
+soak-model:
+	LIBQUEUE_MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --locked --profile checked -p libqueue \
+	  --lib -- group::tests::p6_p9_p10_p11_p12_the_window_agrees_with_the_model --exact --nocapture
+
 ## lint: formatter and linters, warnings as errors
 lint: lint-rust lint-python
 

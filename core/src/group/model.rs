@@ -1,6 +1,6 @@
 //! The simplest model of what a window does, for random histories to be compared with.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::*;
@@ -100,22 +100,25 @@ impl Model {
         self.messages.insert(fresh.offset, message);
     }
 
-    pub fn deliverable(&self, offset: u64) -> bool {
-        let message = &self.messages[&offset];
-        let before = |other: &Message| {
-            let joined = !matches!(other.state, State::Settled | State::Scheduled(_));
-            other.chain == message.chain && joined && other.joined < message.joined
+    /// Those that may be handed out: of each order only the first.
+    pub fn deliverable(&self) -> Vec<u64> {
+        let joined = |m: &&Message| !matches!(m.state, State::Settled | State::Scheduled(_));
+        let mut first = HashMap::new();
+        for message in self.messages.values().filter(joined) {
+            let least = first.entry(message.chain).or_insert(message.joined);
+            *least = message.joined.min(*least);
+        }
+        let may = |m: &Message| {
+            m.state == State::Waiting && (m.chain == 0 || first[&m.chain] == m.joined)
         };
-        message.state == State::Waiting
-            && (message.chain == 0 || !self.messages.values().any(before))
+        let those = self.messages.iter().filter(|(_, message)| may(message));
+        those.map(|(offset, _)| *offset).collect()
     }
 
     /// The one that has to be handed out next.
     pub fn next(&self) -> Option<u64> {
-        let ready = self.messages.keys().filter(|at| self.deliverable(**at));
-        ready
-            .copied()
-            .min_by_key(|at| (u8::MAX - self.messages[at].priority, *at))
+        let ready = self.deliverable().into_iter();
+        ready.min_by_key(|at| (u8::MAX - self.messages[at].priority, *at))
     }
 
     pub fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64) {
