@@ -37,16 +37,17 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_BACK: u64 = 1024;
 
 /// By who passes by: as `move_dying`, and where nothing could be moved a moment ago, nothing is
-/// tried. What keeps a partition's letters from being moved is told once.
-pub(super) fn move_passing(group: &GroupInner, partition: u32) -> Result<()> {
+/// tried. What keeps a partition's letters from being moved is told once. Whether any was moved,
+/// behind which others may have waited.
+pub(super) fn move_passing(group: &GroupInner, partition: u32) -> Result<bool> {
     let now = group.topic.store.env.clock.boot_ms();
     if aside::of(group).waits(partition, None, now) {
-        return Ok(());
+        return Ok(false);
     }
     match move_now(group, partition, GLANCE)? {
-        Moved::All(told) => told,
+        Moved::All(any, told) => told.map(|()| any),
         Moved::Stopped(error, true) => Err(error),
-        Moved::Stopped(_, false) => Ok(()),
+        Moved::Stopped(_, false) => Ok(false),
     }
 }
 
@@ -55,14 +56,14 @@ pub(super) fn move_passing(group: &GroupInner, partition: u32) -> Result<()> {
 /// next call looks again.
 pub(super) fn move_dying(group: &GroupInner, partition: u32, patience: Duration) -> Result<()> {
     match move_now(group, partition, patience)? {
-        Moved::All(told) => told,
+        Moved::All(_, told) => told,
         Moved::Stopped(error, _) => Err(error),
     }
 }
 
 enum Moved {
-    /// All but those that were set aside, and what is to be told of those.
-    All(Result<()>),
+    /// All but those that were set aside; whether any was, and what is to be told of the others.
+    All(bool, Result<()>),
     /// Why none can be moved, and whether that is new.
     Stopped(Error, bool),
 }
@@ -70,21 +71,21 @@ enum Moved {
 fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Moved> {
     let any = group.with_window(partition, |window| window.any_dying(mine(group, partition)))?;
     if !any {
-        return Ok(Moved::All(Ok(())));
+        return Ok(Moved::All(false, Ok(())));
     }
     let env = &*group.topic.store.env;
     let lock = group.block.head.word32(words::MOVER_LOCK);
     let held = match OwnerLock::hold(lock, env.me, &*env.live, patience) {
-        Err(error) if error.kind() == ErrorKind::Stuck => return Ok(Moved::All(Ok(()))),
+        Err(error) if error.kind() == ErrorKind::Stuck => return Ok(Moved::All(false, Ok(()))),
         held => held?,
     };
     let (mut damage, mut failures) = (Ok(()), Failures::default());
     let moved = move_all(group, partition, &mut damage, &mut failures);
     drop(held);
     match moved {
-        Ok(()) => {
+        Ok(any) => {
             aside::of(group).forget(partition);
-            Ok(Moved::All(damage.and(failures.told(group, partition))))
+            Ok(Moved::All(any, damage.and(failures.told(group, partition))))
         }
         Err(error) => {
             // Those that were set aside in it are told of when the others can be moved.
@@ -100,16 +101,17 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
     }
 }
 
-/// With the mover's lock held. Until a round moves none: those are set aside.
+/// With the mover's lock held; whether any was moved. Until a round moves none: those that are left
+/// are set aside.
 fn move_all(
     group: &GroupInner,
     partition: u32,
     damage: &mut Result<()>,
     failures: &mut Failures,
-) -> Result<()> {
-    let mut moved = usize::MAX;
-    while moved > 0 {
-        moved = 0;
+) -> Result<bool> {
+    let mut any = false;
+    loop {
+        let mut moved = 0;
         let dying = group.with_window(partition, |window| window.dying(mine(group, partition)))?;
         for some in dying.chunks(BATCH) {
             let offsets: Vec<u64> = some.iter().map(|dead| dead.offset).collect();
@@ -121,8 +123,13 @@ fn move_all(
                 }
             };
         }
+        if moved == 0 {
+            break;
+        }
+        any = true;
     }
-    forget_moved(group, partition)
+    forget_moved(group, partition)?;
+    Ok(any)
 }
 
 /// By offset and since when they are dying: those whose reason this process knows, and those that

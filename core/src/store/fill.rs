@@ -34,8 +34,9 @@ pub(super) struct Ask {
 pub(super) struct Filled {
     pub(super) taken: Vec<Taken>,
     pub(super) need: Need,
-    /// Whether any was too late to be handed out.
-    pub(super) late: bool,
+    /// Whether to look again: some were too late to be handed out, or left those that waited behind
+    /// them.
+    pub(super) again: bool,
     /// Offsets of those that are dead letters for that.
     pub(super) dying: Vec<u64>,
 }
@@ -116,7 +117,7 @@ fn look_at_fresh(
                 Admit::Expired => {
                     window.set_cursor(next);
                     window.raise_floor();
-                    filled.late = true;
+                    filled.again = true;
                     if policy.expired_die {
                         filled.dying.push(offset);
                     }

@@ -97,20 +97,21 @@ impl Consumer {
             let late = self.deliver(partition, &filled.taken, looked.epoch, deadline_ns, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
-            filled.late |= late?;
+            filled.again |= late?;
             group.remember_expired(number, looked.lease, &looked.expired);
             for offset in filled.dying {
                 group.remember_late(number, offset);
             }
-            if looked.dying
-                && let Err(error) = dying::move_passing(group, number)
-            {
-                // What was handed out is not to be lost by it.
-                self.keep_pending(error);
+            if looked.dying {
+                match dying::move_passing(group, number) {
+                    // What waited behind them is ready now.
+                    Ok(moved) => filled.again |= moved,
+                    // What was handed out is not to be lost by it.
+                    Err(error) => self.keep_pending(error),
+                }
             }
             let more = match filled.need {
-                // Those that were too late may stand before others.
-                Need::Nothing => filled.late,
+                Need::Nothing => false,
                 Need::More => true,
                 Need::Map(cursor) => self.map(partition, cursor)?,
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
@@ -126,7 +127,8 @@ impl Consumer {
                 },
             };
             // With a limit in bytes as many were taken as seemed to fit.
-            let more = more || (wanted.bytes.is_some() && filled.taken.len() == chunk);
+            let more =
+                more || filled.again || (wanted.bytes.is_some() && filled.taken.len() == chunk);
             if gathered.is_full(wanted) || (!more && !look_ahead) {
                 return Ok(looked.next_due);
             }

@@ -111,8 +111,13 @@ impl GroupInner {
             (window.counter(Counter::Dying) > 0, policy.lease_ms)
         })?;
         self.remember_expired(number, Duration::from_millis(lease_ms), &expired);
-        if dying && let Err(error) = dying::move_passing(self, number) {
-            look.failed.get_or_insert(error);
+        if dying {
+            match dying::move_passing(self, number) {
+                // What waited behind them may be ready now.
+                Ok(true) => return self.look_at(partition, look),
+                Ok(false) => {}
+                Err(error) => drop(look.failed.get_or_insert(error)),
+            }
         }
         Ok(())
     }
