@@ -185,7 +185,8 @@ fn hot_key(folder: &Path, count: usize) -> Outcome<f64> {
     Ok(each(took, count))
 }
 
-/// One sender, and 1, 4, 16 and 64 consumer processes of one group that sleep when there is nothing.
+/// One sender, and 1, 4, 16 and 64 consumer processes of one group, which sleep when there is
+/// nothing.
 fn processes(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()> {
     let mut base = None;
     for count in [1, 4, 16, 64] {

@@ -9,6 +9,7 @@ use super::faults::{FAULTS, says_where};
 use super::groups;
 use super::life::{Life, PLACE, consumer_options, open, topic_options};
 use super::model::{Log, Model, Sent, There, Topic as TopicModel, payload};
+use super::times::{self, Times};
 use crate::clock::{Clock, ManualClock};
 use crate::options::ReaderOptions;
 use crate::storage::Twin;
@@ -207,6 +208,7 @@ impl<'a> Opened<'a> {
                 let consumer = topic.consumer(group.name, &options).map_err(told(&doing))?;
                 let received = consumer.receive(3, Some(Duration::ZERO));
                 all[place] = received.map_err(told(&doing))?;
+                times::check_all(model, &all[place], self.clock.wall_ms())?;
                 self.life.consumers[number][place] = Some(consumer);
             }
         }
@@ -307,6 +309,7 @@ pub fn probe(topic: usize, partition: usize) -> Sent {
         number: 1 << 40 | (topic as u64) << 8 | partition as u64,
         len: 50,
         key: None,
+        times: Times::default(),
     }
 }
 

@@ -7,6 +7,8 @@ use super::check::{Opened, told};
 use super::crash::Crash;
 use super::life::LEASE;
 use super::model::{At, Group, Topic as TopicModel, payload};
+use super::times;
+use crate::clock::Clock;
 use crate::options::Ordering;
 use crate::{Consumer, Delivery, Topic};
 
@@ -28,7 +30,7 @@ pub fn drain(opened: &mut Opened<'_>) -> Result<(), String> {
                 continue;
             };
             let name = format!("topic {} group {}", topic.name, group.name);
-            let handed = receive_all(opened, group, consumer, received);
+            let handed = receive_all(opened, (topic, group), consumer, received);
             let handed = handed.map_err(|e| format!("{name}: {e}"))?;
             check(opened, (number, topic, of), group, &handed)
                 .map_err(|e| format!("{name}: {e}"))?;
@@ -39,7 +41,7 @@ pub fn drain(opened: &mut Opened<'_>) -> Result<(), String> {
 
 fn receive_all(
     opened: &Opened<'_>,
-    group: &Group,
+    (topic, group): (&TopicModel, &Group),
     consumer: &Consumer,
     received: Vec<Delivery>,
 ) -> Result<Handed, String> {
@@ -47,13 +49,14 @@ fn receive_all(
     let (mut batch, mut empty) = (received, 0);
     while empty < 3 {
         for one in &batch {
-            handed.note(group, one)?;
+            handed.note(topic, group, one)?;
         }
         let receipts: Vec<_> = batch.iter().map(Delivery::receipt).collect();
         consumer.ack(&receipts).map_err(told("acknowledging"))?;
         batch = consumer
             .receive(60, Some(Duration::ZERO))
             .map_err(told("receiving"))?;
+        times::check_all(topic, &batch, opened.clock.wall_ms())?;
         if batch.is_empty() {
             // Retries fall due, and the dead are moved by whoever comes.
             empty += 1;
@@ -64,11 +67,18 @@ fn receive_all(
 }
 
 impl Handed {
-    fn note(&mut self, group: &Group, one: &Delivery) -> Result<(), String> {
+    fn note(&mut self, topic: &TopicModel, group: &Group, one: &Delivery) -> Result<(), String> {
         let at = (one.partition(), one.offset());
         *self.times.entry(at).or_default() += 1;
         self.attempts.insert(at, one.attempt());
-        if let (Ordering::Key, Some(key)) = (group.ordering, one.key()) {
+        let chain = match group.ordering {
+            Ordering::None => None,
+            Ordering::Key => one.key(),
+            Ordering::Partition => Some(&[][..]),
+        };
+        // One that was sent with a delay has its place by when it fell due.
+        let delayed = times::sent(topic, one).is_some_and(|sent| sent.times.due.is_some());
+        if let Some(key) = chain.filter(|_| !delayed) {
             let last = self.last_of_key.insert((at.0, key.to_vec()), at.1);
             if last.is_some_and(|last| last >= at.1) {
                 return Err(format!("P11: {at:?} comes after {last:?} of its key"));
@@ -85,22 +95,33 @@ fn check(
     handed: &Handed,
 ) -> Result<(), String> {
     let of = topic.group(group.name).map_err(told("looking at it"))?;
+    let now = opened.clock.wall_ms();
+    // Whether it may have been settled, or died, for being late.
+    let late = |partition: u32, number: u64| {
+        let sent = model.logs[partition as usize].known.get(&number);
+        let limit = sent.and_then(|sent| sent.times.late);
+        limit.is_some_and(|limit| limit <= now)
+    };
     let mut letters: BTreeMap<At, u32> = BTreeMap::new();
     for letter in of.dead_letters(usize::MAX).map_err(told("dead letters"))? {
         let at = (letter.source_partition, letter.source_offset);
         *letters.entry(at).or_default() += 1;
         is_what_was_sent(model, at, letter.message.payload())?;
-        if !group.dead.contains(&at) && !group.may_be_dead(at, opened.crashes) {
+        let number = crate::format::u64_at(letter.message.payload(), 0);
+        let late = group.late_die && late(at.0, number);
+        if !group.dead.contains(&at) && !late && !group.may_be_dead(at, opened.crashes) {
             return Err(format!(
                 "P12: {at:?} is a dead letter, and never failed so often"
             ));
         }
     }
     for (partition, contents) in opened.contents[number].iter().enumerate() {
-        for (offset, _) in contents {
+        for (offset, number) in contents {
             let at = (partition as u32, *offset);
             let count = |of: &BTreeMap<At, u32>| of.get(&at).copied().unwrap_or(0);
-            ended(opened, group, at, count(&handed.times), count(&letters))?;
+            let ended = [count(&handed.times), count(&letters)];
+            let gone = !group.late_die && late(at.0, *number);
+            is_ended(opened, (group, gone), at, ended)?;
             let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
             if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
                 return Err(format!(
@@ -132,13 +153,13 @@ fn check(
     Ok(())
 }
 
-/// P6, P12: each message was handed out once more, or is a dead letter, or was settled before.
-fn ended(
+/// P6, P12: each message was handed out once more, or is a dead letter, or was settled before, or,
+/// where it was late, settled for that.
+fn is_ended(
     opened: &Opened<'_>,
-    group: &Group,
+    (group, late): (&Group, bool),
     at: At,
-    times: u32,
-    letters: u32,
+    [times, letters]: [u32; 2],
 ) -> Result<(), String> {
     let ways = times + letters;
     let acked = group.acked.contains(&at);
@@ -146,7 +167,7 @@ fn ended(
         times != 0 || letters != 1
     } else if acked && opened.crash == Crash::Killed {
         ways != 0
-    } else if acked || group.may_be_settled(at) {
+    } else if acked || late || group.may_be_settled(at) {
         ways > 1
     } else {
         ways != 1

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::crash::{Depth, Sim, Tally, add};
 use super::life::{LEASE, Life, consumer_options, open, topic_options};
 use super::model::{At, Group, Log, Sent, There, Topic as TopicModel, payload};
-use crate::clock::ManualClock;
+use super::times::{self, Times};
+use crate::clock::{Clock, ManualClock};
 use crate::options::{Durability, Ordering};
 use crate::storage::{Choices, Twin};
 use crate::{Error, ErrorKind, Message, Receipt};
@@ -55,10 +56,14 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
     let every = Durability::Interval(Duration::from_millis(5));
     let any = Group::new("any", Ordering::None, 2);
     let key = Group::new("key", Ordering::Key, 3);
+    let line = Group {
+        late_die: true,
+        ..Group::new("line", Ordering::Partition, 2)
+    };
     match shape {
         Shape::Short => {
             let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [&[][..], &[any], &[key]][chance.pick(3)].to_vec();
+            let groups = [&[][..], &[any], &[key], &[line]][chance.pick(4)].to_vec();
             vec![topic("t", durability, 1, &groups)]
         }
         Shape::Wide => {
@@ -67,8 +72,8 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
         }
         Shape::Long => vec![
             topic("p", Durability::Process, 2, &[any.clone(), key.clone()]),
-            topic("s", Durability::Sync, 1, &[key]),
-            topic("i", every, 1, &[any]),
+            topic("s", Durability::Sync, 1, &[key, line.clone()]),
+            topic("i", every, 1, &[any, line]),
         ],
     }
 }
@@ -228,6 +233,7 @@ impl History {
             number: self.numbers,
             len: sizes[self.chance.pick(sizes.len())],
             key: (self.chance.pick(3) > 0).then(|| self.chance.pick(4) as u8),
+            times: Times::drawn(&mut self.chance, self.clock.wall_ms()),
         }
     }
 
@@ -257,11 +263,13 @@ impl History {
             .iter()
             .map(|(_, one)| (payload(one), one.key))
             .collect();
+        let now = self.clock.wall_ms();
         let messages: Vec<Message<'_>> = sent
             .iter()
             .zip(&bodies)
-            .map(|((to, _), (body, key))| {
+            .map(|((to, sent), (body, key))| {
                 let message = Message::new(body).partition(*to as u32);
+                let message = sent.times.said_by(message, now);
                 key.as_ref()
                     .map_or(message, |key| message.key(std::slice::from_ref(key)))
             })
@@ -306,7 +314,13 @@ impl History {
         let most = (1 + self.chance.pick(6)) * self.breadth();
         let consumer = self.life.consumers[topic][group].as_ref().expect("open");
         let found = consumer.receive(most, Some(Duration::ZERO))?;
+        let now = self.clock.wall_ms();
+        // What is still at work of one that died sees what the living do meanwhile.
+        let dead = self.sim.has_died();
         self.sim.know(|model| {
+            if !dead && let Err(wrong) = times::check_all(&model.topics[topic], &found, now) {
+                panic!("{wrong}");
+            }
             let group = &mut model.topics[topic].groups[group];
             for one in &found {
                 group

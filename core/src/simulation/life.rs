@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{Group, Topic as TopicModel};
 use crate::clock::ManualClock;
-use crate::options::{Backoff, GroupOptions, StoreOptions, TopicOptions};
+use crate::options::{Backoff, GroupOptions, OnExpired, StoreOptions, TopicOptions};
 use crate::storage::Twin;
 use crate::store::World;
 use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
@@ -71,6 +71,10 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
     ConsumerOptions {
         group: GroupOptions {
             ordering: Some(group.ordering),
+            on_expired: Some(match group.late_die {
+                true => OnExpired::DeadLetter,
+                false => OnExpired::Drop,
+            }),
             lease: Some(LEASE),
             max_attempts: Some(group.max_attempts),
             backoff: Some(backoff),

@@ -16,6 +16,7 @@ mod learn;
 mod life;
 mod model;
 mod second;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::times::Times;
 use crate::options::{Durability, Ordering};
 
 /// A message's place in its topic.
@@ -26,6 +27,7 @@ pub struct Sent {
     pub number: u64,
     pub len: usize,
     pub key: Option<u8>,
+    pub times: Times,
 }
 
 /// One partition.
@@ -58,6 +60,8 @@ pub struct Group {
     pub name: &'static str,
     pub ordering: Ordering,
     pub max_attempts: u32,
+    /// Whether what is too late becomes a dead letter.
+    pub late_die: bool,
     pub there: There,
     /// Acknowledged, and the call has returned.
     pub acked: BTreeSet<At>,
@@ -83,6 +87,7 @@ impl Group {
             name,
             ordering,
             max_attempts,
+            late_die: false,
             there: There::No,
             acked: BTreeSet::new(),
             dead: BTreeSet::new(),

@@ -77,6 +77,7 @@ fn learn_group(
     let of = topic.group(group.name).map_err(told("opening it"))?;
     let letters = of.dead_letters(usize::MAX).map_err(told("dead letters"))?;
     let mut known = Group::new(group.name, group.ordering, group.max_attempts);
+    known.late_die = group.late_die;
     known.there = There::Yes;
     known.doubtful = true;
     known.dead = letters
