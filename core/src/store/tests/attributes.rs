@@ -245,3 +245,38 @@ fn times_and_priorities_that_cannot_be_are_refused_and_nothing_is_sent() {
     }
     assert_eq!(scene.topic.stats().expect("stats").messages, 0);
 }
+
+#[test]
+fn p6_p11_late_messages_and_their_letters_hide_none_that_wait_behind_them_from_one_receive() {
+    for on_expired in [OnExpired::Drop, OnExpired::DeadLetter] {
+        let scene = Scene::new();
+        let options = GroupOptions {
+            ordering: Some(Ordering::Partition),
+            on_expired: Some(on_expired),
+            ..GroupOptions::default()
+        };
+        let worker = scene.group(options.clone());
+        let first = scene.send(&Message::new(b"first"));
+        for _ in 0..5 {
+            scene.send(&Message {
+                ttl: Some(SECOND),
+                ..Message::new(b"late")
+            });
+        }
+        let last = scene.send(&Message::new(b"last"));
+        let got = worker.receive(1, NOW).expect("receive");
+        assert_eq!(got[0].offset(), first);
+        // All of them wait for the first by now.
+        assert!(offsets(&worker, 10).is_empty());
+        worker.ack(&[got[0].receipt()]).expect("ack");
+        worker.close().expect("close");
+        let (twin, clock) = (scene.twin.clone(), scene.clock.clone());
+        drop((got, worker, scene.topic));
+        scene.store.close().expect("close");
+        // In a new life the window's end is to be found again, and nothing is behind it.
+        let wall = crate::clock::Clock::wall_ns(&*clock) + 2_000_000_000;
+        let scene = Scene::on(twin, BOOT_MS + 2_000, wall);
+        let worker = scene.group(options);
+        assert_eq!(offsets(&worker, 1), [last], "{on_expired:?}");
+    }
+}
