@@ -64,11 +64,13 @@ pub enum ErrorKind {
     Unsupported = 25,
     /// A bug in libqueue: please report it with the message.
     Internal = 26,
+    /// A group's filter does not parse: the message names the place in it.
+    InvalidFilter = 27,
 }
 
 impl ErrorKind {
     /// Every kind, in order of its number.
-    pub const ALL: [ErrorKind; 26] = [
+    pub const ALL: [ErrorKind; 27] = [
         ErrorKind::InvalidArgument,
         ErrorKind::InvalidName,
         ErrorKind::NotFound,
@@ -95,6 +97,7 @@ impl ErrorKind {
         ErrorKind::Poisoned,
         ErrorKind::Unsupported,
         ErrorKind::Internal,
+        ErrorKind::InvalidFilter,
     ];
 
     /// The number that never changes: the status code of the C library.

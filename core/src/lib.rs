@@ -46,8 +46,8 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions,
-    Start, StoreOptions, TopicConfig, TopicOptions,
+    Backoff, DeadLetter, Durability, Filter, GroupConfig, GroupOptions, OnExpired, Ordering,
+    ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,

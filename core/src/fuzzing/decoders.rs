@@ -9,6 +9,7 @@ use crate::format::reserve::{Reserve, SLOT};
 use crate::format::segment::{COVERED, SegmentHeader};
 use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts};
 use crate::format::{index as sparse, meta as text, names as files, record as log, u32_at, u64_at};
+use crate::options::Filter;
 
 /// Salt, then a record as it may stand in a segment.
 pub(super) fn record(data: &[u8]) {
@@ -153,6 +154,35 @@ pub(super) fn names(data: &[u8]) {
         let path = files::topic_folder(std::path::Path::new("/store"), &name);
         assert_eq!(path.parent(), Some(std::path::Path::new("/store/topics")));
         assert_eq!(path.file_name(), Some(std::ffi::OsStr::new(&*name)));
+    }
+}
+
+/// A filter's text: what is taken for one is written in a way that parses to the same, and judges
+/// any message without a panic, as one does that is read again.
+pub(super) fn filter(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(filter) = Filter::parse(&text) else {
+        return;
+    };
+    let stored = filter.as_str();
+    assert!(!stored.contains(['\n', '\r']), "a line of group.meta");
+    let again = Filter::parse(stored).expect("what was stored parses");
+    assert_eq!(again.as_str(), stored);
+    let not = Filter::parse(&format!("{{\"not\":{stored}}}"));
+    let half = data.len() / 2;
+    for key in [
+        None,
+        Some(&data[..half]),
+        Some(&data[half..]),
+        Some(&b""[..]),
+    ] {
+        let headers = Headers::new(data);
+        let takes = filter.matches(key, headers.clone());
+        assert_eq!(takes, again.matches(key, headers.clone()));
+        // One more around it may be too long, or too deep.
+        if let Ok(not) = &not {
+            assert_ne!(takes, not.matches(key, headers));
+        }
     }
 }
 

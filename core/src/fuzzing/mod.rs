@@ -28,7 +28,7 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 15] = [
+pub const TARGETS: [(&str, Body); 16] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Body); 15] = [
     ("meta", decoders::meta),
     ("names", decoders::names),
     ("headers", decoders::headers),
+    ("filter", decoders::filter),
     ("dump", dumping::dump),
     ("verify", opening::verify),
     ("opening", opening::opening),

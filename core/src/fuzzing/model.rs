@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::input::Input;
-use super::model_check::{Log, Model, Place, Sent, Settle, judge};
+use super::model_check::{Log, Model, Place, Sent, Settle, Takes, judge};
 use super::scratch::Scratch;
 use super::steps::in_time;
 use super::tree::TOPIC;
 use crate::error::ErrorKind;
 use crate::inspect;
 use crate::options::{
-    Backoff, DeadLetter, Durability, GroupOptions, Ordering, ReaderOptions, StoreOptions,
+    Backoff, DeadLetter, Durability, Filter, GroupOptions, Ordering, ReaderOptions, StoreOptions,
     TopicOptions,
 };
 use crate::store::{Consumer, ConsumerOptions, Delivery, Message, MessageId, Store, Topic};
@@ -71,6 +71,12 @@ impl World {
                 let keyed = flags & 4 == 0;
                 let ordering = if keyed { Ordering::Key } else { Ordering::None };
                 let drop = flags & 24 == 24;
+                let takes = [
+                    Takes::All,
+                    Takes::WithHeader,
+                    Takes::LongKeys,
+                    Takes::NeitherKeyNorHeader,
+                ][usize::from(flags >> 5 & 3)];
                 let options = GroupOptions {
                     ordering: Some(ordering),
                     lease: Some(Duration::from_secs(3600)),
@@ -81,9 +87,10 @@ impl World {
                         factor: 1.0,
                     }),
                     dead_letter_topic: drop.then_some(DeadLetter::Drop),
+                    filter: Some(Filter::parse(takes.text()).expect("a filter")),
                     ..GroupOptions::default()
                 };
-                (options, Model::new(keyed, max_attempts))
+                (options, Model::new(keyed, max_attempts, takes))
             })
             .collect();
         let store = open(&scratch);
@@ -324,6 +331,8 @@ impl World {
             }
             assert!(consumer.receive(9, NOW).expect("receive").is_empty());
             let group = self.topic.group(&name(number)).expect("group");
+            let filtered = group.stats().expect("stats").filtered;
+            assert_eq!(filtered, model.filtered(&self.log) as u64, "filtered");
             let letters = group.dead_letters(2 * MESSAGES).expect("dead letters");
             let mut found: Vec<_> = letters
                 .iter()

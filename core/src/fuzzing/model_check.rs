@@ -48,8 +48,41 @@ pub(super) enum Settle {
     Give,
 }
 
+/// Which messages a group takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    All,
+    WithHeader,
+    LongKeys,
+    NeitherKeyNorHeader,
+}
+
+impl Takes {
+    /// As a filter's text.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::All => "{}",
+            Self::WithHeader => r#"{"headers": {"h": true}}"#,
+            Self::LongKeys => r#"{"key_prefix": "k"}"#,
+            Self::NeitherKeyNorHeader => {
+                r#"{"not": {"any": [{"key": true}, {"headers": {"h": true}}]}}"#
+            }
+        }
+    }
+
+    fn takes(self, sent: &Sent) -> bool {
+        match self {
+            Self::All => true,
+            Self::WithHeader => sent.header.is_some(),
+            Self::LongKeys => sent.key.as_ref().is_some_and(|key| !key.is_empty()),
+            Self::NeitherKeyNorHeader => sent.key.is_none() && sent.header.is_none(),
+        }
+    }
+}
+
 /// A group.
 pub(super) struct Model {
+    takes: Takes,
     pub(super) keyed: bool,
     pub(super) max_attempts: u32,
     entries: BTreeMap<Place, Entry>,
@@ -72,9 +105,10 @@ pub(super) fn judge(log: &Log, message: &ReadMessage) {
 }
 
 impl Model {
-    pub(super) fn new(keyed: bool, max_attempts: u32) -> Self {
+    pub(super) fn new(keyed: bool, max_attempts: u32, takes: Takes) -> Self {
         let (entries, newest) = (BTreeMap::new(), BTreeMap::new());
         Self {
+            takes,
             keyed,
             max_attempts,
             entries,
@@ -106,6 +140,7 @@ impl Model {
         let same = |(_, sent): &(&Place, &Sent)| sent.key.as_ref() == Some(key);
         earlier
             .filter(same)
+            .filter(|(_, sent)| self.takes.takes(sent))
             .map(|(earlier, _)| *earlier)
             .find(|earlier| self.is_open(earlier))
     }
@@ -117,18 +152,31 @@ impl Model {
             entry.is_none_or(|entry| entry.state == State::Waiting && !entry.delayed)
                 && self.blocked_by(log, **place).is_none()
         };
-        log.keys().find(waits).copied()
+        self.taken(log).find(|place| waits(&place))
     }
 
     /// Whether anything is not settled yet.
     pub(super) fn open(&self, log: &Log) -> Option<Place> {
-        log.keys().find(|place| self.is_open(place)).copied()
+        self.taken(log).find(|place| self.is_open(place))
+    }
+
+    fn taken<'a>(&self, log: &'a Log) -> impl Iterator<Item = Place> + use<'a> {
+        let takes = self.takes;
+        log.iter()
+            .filter(move |(_, sent)| takes.takes(sent))
+            .map(|(place, _)| *place)
+    }
+
+    /// How many messages are settled without anybody being handed them.
+    pub(super) fn filtered(&self, log: &Log) -> usize {
+        log.len() - self.taken(log).count()
     }
 
     /// A message is handed out.
     pub(super) fn hand_out(&mut self, log: &Log, delivery: &Delivery) {
         judge(log, delivery);
         let place = (delivery.partition(), delivery.offset());
+        assert!(self.takes.takes(&log[&place]), "{place:?} is filtered");
         assert_eq!(self.state(&place), State::Waiting, "handed out: {place:?}");
         let blocked = self.blocked_by(log, place);
         assert_eq!(blocked, None, "{place:?} passes an earlier one of its key");

@@ -63,6 +63,12 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
             crate::format::headers::encode(&headers, &mut block).expect("small");
             vec![block]
         }
+        "filter" => [
+            r#"{"key_prefix": "eu-", "headers": {"test": false, "kind": {"prefix": "a\u00e9"}}}"#,
+            r#"{"any": [{"key": true}, {"all": [{"key": {"base64": "/wA="}}, {"not": {}}]}]}"#,
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec(),
         "dump" => [
             &segment,
             "",

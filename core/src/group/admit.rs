@@ -114,6 +114,20 @@ impl Window {
         self.count(Counter::Ready, 1);
     }
 
+    /// The message at this offset, the next one of the log, is none that the group takes: it is done
+    /// without having been in any order. False if there is no room for its entry. With an empty
+    /// window it takes none. A death in between leaves it before the end as settled, or behind it,
+    /// where it is judged again; then it may not be counted, or twice.
+    #[inline]
+    pub fn pass(&self, offset: u64) -> bool {
+        let empty = self.floor() == self.next();
+        if (!empty && self.is_full(offset)) || !self.settle_gap(offset + 1) {
+            return false;
+        }
+        self.count(Counter::Filtered, 1);
+        true
+    }
+
     /// Offsets that do not exist, or are passed over, count as settled. With an empty window the
     /// floor jumps; otherwise each gets an entry. False if there is no room for them.
     pub fn settle_gap(&self, to: u64) -> bool {

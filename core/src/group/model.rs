@@ -56,6 +56,8 @@ pub struct Message {
 pub struct Model {
     pub messages: BTreeMap<u64, Message>,
     pub policy: Policy,
+    /// How many were left out.
+    pub filtered: u64,
     joins: u64,
 }
 
@@ -64,6 +66,7 @@ impl Model {
         Self {
             messages: BTreeMap::new(),
             policy,
+            filtered: 0,
             joins: 0,
         }
     }
@@ -98,6 +101,21 @@ impl Model {
             held: (u16::MAX, 0, false),
         };
         self.messages.insert(fresh.offset, message);
+    }
+
+    /// A message is one that the group does not take: it is done, and was in no order.
+    pub fn pass(&mut self, offset: u64) {
+        self.filtered += 1;
+        let message = Message {
+            chain: 0,
+            joined: 0,
+            priority: 0,
+            state: State::Settled,
+            attempts: 0,
+            failures: 0,
+            held: (u16::MAX, 0, false),
+        };
+        self.messages.insert(offset, message);
     }
 
     /// Those that may be handed out: of each order only the first.

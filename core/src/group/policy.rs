@@ -50,6 +50,8 @@ pub struct Policy {
     pub lease_ms: u64,
     /// Nothing is handed out.
     pub paused: bool,
+    /// Which filter is in force, as whoever knows the filters numbers them; 0 for none.
+    pub filter: u64,
 }
 
 impl Policy {
@@ -68,6 +70,7 @@ impl Policy {
             expired_die: config.on_expired == OnExpired::DeadLetter,
             lease_ms: config.lease.as_millis() as u64,
             paused: false,
+            filter: 0,
         }
     }
 

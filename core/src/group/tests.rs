@@ -119,6 +119,13 @@ fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, now: Now) {
             priority: dice.next(4) as u8 * 3,
         };
     }
+    if dice.next(5) == 0 && window.pass(offset) {
+        window.set_cursor(Cursor {
+            offset: offset + 1,
+            ..window.cursor()
+        });
+        return model.pass(offset);
+    }
     loop {
         match window.admit(&model.policy, &message, now) {
             Admit::Full => {
@@ -230,6 +237,11 @@ fn check(window: &Window, model: &Model, place: &str) {
         window.counter(Counter::Dying),
         count(|s| *s == State::Dying),
         "{place}"
+    );
+    assert_eq!(
+        window.counter(Counter::Filtered),
+        model.filtered,
+        "{place}: filtered"
     );
     let ready = model.deliverable().len() as u64;
     assert_eq!(window.counter(Counter::Ready), ready, "{place}: ready");

@@ -51,6 +51,8 @@ pub enum Counter {
     Scheduled,
     /// Messages that were too late to be handed out.
     Expired,
+    /// Messages that the group's filter leaves out.
+    Filtered,
 }
 
 impl Counter {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time, invalid,
-    mismatch,
+    Filter, MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time,
+    invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -86,6 +86,9 @@ pub struct GroupOptions {
     pub start: Option<Start>,
     /// How many messages the group may run ahead of its oldest unsettled one. Default: 65,536.
     pub window: Option<u32>,
+    /// The messages that the group takes; the others are settled for it, and nobody is handed them.
+    /// The empty filter takes all, and takes a stored one off. Default: all.
+    pub filter: Option<Filter>,
 }
 
 impl GroupOptions {
@@ -143,6 +146,8 @@ pub struct GroupConfig {
     pub on_expired: OnExpired,
     /// How many messages the group may run ahead of its oldest unsettled one.
     pub window: u32,
+    /// The messages that it takes; `None` for all.
+    pub filter: Option<Filter>,
 }
 
 impl GroupConfig {
@@ -158,6 +163,7 @@ impl GroupConfig {
             dead_letter_topic: options.dead_letter_topic.clone().unwrap_or_default(),
             on_expired: options.on_expired.unwrap_or_default(),
             window: options.window.unwrap_or(65_536),
+            filter: options.filter.clone().filter(|filter| !filter.is_empty()),
         }
     }
 
@@ -172,6 +178,12 @@ impl GroupConfig {
             let named = |max: Option<Duration>| max.map_or("none".into(), |max| format!("{max:?}"));
             let (stored, wanted) = (named(self.max_lease), named(options.max_lease));
             return Err(mismatch(&at, "max_lease", &stored, &wanted));
+        }
+        if let Some(wanted) = &options.filter {
+            let stored = self.filter.as_ref().map_or("{}", Filter::as_str);
+            if wanted.as_str() != stored {
+                return Err(mismatch(&at, "filter", stored, wanted.as_str()));
+            }
         }
         agree(&at, "max_attempts", options.max_attempts, self.max_attempts)?;
         agree(&at, "backoff", options.backoff, self.backoff)?;

@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod base64;
+mod filter;
+#[cfg(test)]
+mod filter_tests;
 mod group;
+mod json;
 
+pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
 pub use group::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
 
 /// Most partitions of a topic.

@@ -1,6 +1,7 @@
 //! Moving on the end of a group's window, behind which nobody has looked yet.
 
 use super::group::GroupInner;
+use super::sieve::{Sieve, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Admit, Fresh, Now, Policy, Window};
 use crate::log::{Cursor, Partition, Place, Step};
@@ -22,6 +23,7 @@ enum Need {
     Map(Cursor),
     Damage(Cursor),
     Room,
+    Sieve(Cursor),
 }
 
 impl GroupInner {
@@ -64,11 +66,11 @@ impl GroupInner {
     /// their keys. Under the lock of those who change a group, whose order they are taken in by.
     pub(super) fn take_in(&self, log: &Partition, offset: u64) -> Result<()> {
         let _held = self.hold_create_lock()?;
-        let number = log.number();
+        let (number, mut sieve) = (log.number(), Sieve::default());
         loop {
             let (now, mut dying) = (Now::by(&*self.topic.store.env.clock), Vec::new());
             let need = self.with_policy(number, |window, policy| {
-                take_in_some(window, (policy, now), log, offset, &mut dying)
+                take_in_some(window, (policy, now), log, offset, (&sieve, &mut dying))
             })?;
             for late in dying {
                 self.remember_late(number, late);
@@ -76,6 +78,7 @@ impl GroupInner {
             match need {
                 Need::Nothing => break,
                 Need::More => {}
+                Need::Sieve(cursor) => sieve = self.sift(log, cursor, usize::MAX)?,
                 Need::Room => {
                     if !self.grow(number)? {
                         return Err(self.too_far(offset));
@@ -120,7 +123,7 @@ fn take_in_some(
     (policy, now): (&Policy, Now),
     log: &Partition,
     offset: u64,
-    dying: &mut Vec<u64>,
+    (sieve, dying): (&Sieve, &mut Vec<u64>),
 ) -> Need {
     let mut cursor = window.cursor();
     let (mut need, mut count) = (Need::Nothing, 0);
@@ -142,6 +145,23 @@ fn take_in_some(
             }
             if found > offset {
                 return false;
+            }
+            if policy.filter != 0 {
+                match sieve.verdict(policy, found) {
+                    Verdict::Takes => {}
+                    Verdict::Passes if window.pass(found) => {
+                        window.set_cursor(next);
+                        return found < offset;
+                    }
+                    Verdict::Passes => {
+                        need = Need::Room;
+                        return false;
+                    }
+                    Verdict::Unknown => {
+                        need = Need::Sieve(at);
+                        return false;
+                    }
+                }
             }
             let fresh = Fresh {
                 offset: found,

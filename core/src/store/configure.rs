@@ -23,7 +23,9 @@ impl Group {
     /// Every process goes by it from its next call on: leases that are out keep their time,
     /// failures that were counted stay, and with fewer `max_attempts` a message dies at its next
     /// failure. A `max_lease` holds for what consumers receive that are opened from then on; there
-    /// is no taking it off, but one of 365 days bounds nothing.
+    /// is no taking it off, but one of 365 days bounds nothing. Another `filter` holds for messages
+    /// that the group has not looked at yet: those that it has taken in stay, those that were
+    /// settled do not come back.
     ///
     /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
     /// the group's files depends on, and for a `start`. [`ErrorKind::Busy`] for another
@@ -204,6 +206,10 @@ fn merged(stored: &GroupConfig, changes: &GroupOptions) -> GroupConfig {
         dead_letter_topic: target.unwrap_or_else(|| stored.dead_letter_topic.clone()),
         on_expired: changes.on_expired.unwrap_or(stored.on_expired),
         window: changes.window.unwrap_or(stored.window),
+        filter: match &changes.filter {
+            None => stored.filter.clone(),
+            Some(filter) => Some(filter.clone()).filter(|filter| !filter.is_empty()),
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking messages out of a window, with its lock held: what is ready, then what nobody has seen.
 
+use super::sieve::{Sieve, Verdict};
 use crate::group::{Admit, Fresh, Now, Policy, Taken, Window};
 use crate::log::{Cursor, Partition, Step};
 
@@ -16,10 +17,12 @@ pub(super) enum Need {
     Map(Cursor),
     Damage(Cursor),
     Room,
+    /// Messages from here on, judged by the group's filter.
+    Sieve(Cursor),
 }
 
 /// What is wanted.
-pub(super) struct Ask {
+pub(super) struct Ask<'a> {
     pub(super) wanted: usize,
     pub(super) due_ms: u64,
     pub(super) slot: u16,
@@ -27,6 +30,8 @@ pub(super) struct Ask {
     pub(super) now: Now,
     /// All that the window has room for is looked at before anything is taken.
     pub(super) look_ahead: bool,
+    /// What the group's filter says of those that come next; not asked where it has none.
+    pub(super) sieve: &'a Sieve,
 }
 
 /// What was found.
@@ -47,7 +52,7 @@ pub(super) fn fill(
     window: &mut Window,
     policy: &Policy,
     partition: &Partition,
-    ask: &Ask,
+    ask: &Ask<'_>,
 ) -> Filled {
     let mut filled = Filled::default();
     if policy.paused {
@@ -70,7 +75,7 @@ pub(super) fn fill(
 }
 
 #[inline]
-fn take_ready(window: &Window, ask: &Ask, taken: &mut Vec<Taken>) {
+fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Vec<Taken>) {
     while taken.len() < ask.wanted {
         let Some(one) = window.take_ready(ask.due_ms, ask.slot, ask.batch) else {
             return;
@@ -84,11 +89,12 @@ fn look_at_fresh(
     window: &mut Window,
     policy: &Policy,
     partition: &Partition,
-    ask: &Ask,
+    ask: &Ask<'_>,
     cursor: &mut Cursor,
     filled: &mut Filled,
 ) {
     let mut ahead = 0;
+    let filtered = policy.filter != 0;
     partition.scan(cursor, |at, step| match step {
         Step::Record {
             offset,
@@ -98,6 +104,23 @@ fn look_at_fresh(
             next,
             ..
         } => {
+            if filtered {
+                match ask.sieve.verdict(policy, offset) {
+                    Verdict::Takes => {}
+                    Verdict::Passes if window.pass(offset) => {
+                        window.set_cursor(next);
+                        return true;
+                    }
+                    Verdict::Passes => {
+                        filled.need = Need::Room;
+                        return false;
+                    }
+                    Verdict::Unknown => {
+                        filled.need = Need::Sieve(at);
+                        return false;
+                    }
+                }
+            }
             if offset > window.next() && !window.settle_gap(offset) {
                 filled.need = Need::Room;
                 return false;

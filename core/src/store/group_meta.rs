@@ -8,7 +8,7 @@ use super::StoreInner;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
 use crate::format::meta;
-use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
+use crate::options::{Backoff, DeadLetter, Filter, GroupConfig, GroupOptions, OnExpired, Ordering};
 
 /// What `group.meta` holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,9 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
     if let Some(max) = config.max_lease {
         fields.push(("max_lease_us", micros(max)));
     }
+    if let Some(filter) = &config.filter {
+        fields.push(("filter", filter.to_string()));
+    }
     meta::encode("group", &fields)
 }
 
@@ -82,6 +85,7 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         on_expired: Some(config.on_expired),
         start: None,
         window: Some(config.window),
+        filter: config.filter.clone(),
     };
     options.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
@@ -158,5 +162,10 @@ fn parse_config(
         dead_letter_topic,
         on_expired,
         window: number(fields, "window")?,
+        filter: match fields.get("filter").map(|text| Filter::parse(text)) {
+            None => None,
+            Some(Ok(filter)) if !filter.is_empty() => Some(filter),
+            Some(_) => return Err("filter"),
+        },
     })
 }

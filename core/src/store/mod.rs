@@ -43,6 +43,7 @@ mod restore;
 mod send;
 mod settings;
 mod settle;
+mod sieve;
 mod stats;
 #[allow(clippy::module_inception)]
 mod store;

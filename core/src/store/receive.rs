@@ -9,6 +9,7 @@ use super::delivery::{Delivery, ReadMessage};
 use super::dying;
 use super::fill::{Ask, Filled, Need, fill};
 use super::receiving::{Gathered, Receiving, Wanted};
+use super::sieve::{MOST, Sieve};
 use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
@@ -53,6 +54,7 @@ impl Consumer {
     ) -> Result<Option<u64>> {
         let (group, number) = (&self.group, partition.number());
         let mut look_ahead = group.topic.has_priorities();
+        let (mut sieve, mut sieves) = (Sieve::default(), 0);
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
@@ -78,6 +80,7 @@ impl Consumer {
                     batch: wanted.batch,
                     now,
                     look_ahead,
+                    sieve: &sieve,
                 };
                 filled = fill(window, policy, partition, &ask);
                 Some(Looked {
@@ -114,6 +117,14 @@ impl Consumer {
                 Need::Nothing => false,
                 Need::More => true,
                 Need::Map(cursor) => self.map(partition, cursor)?,
+                // What was found does not wait for all that the filter leaves out behind it.
+                Need::Sieve(_) if !gathered.found.is_empty() && sieves >= MOST => false,
+                Need::Sieve(cursor) => {
+                    sieves += 1;
+                    let wanted = if look_ahead { usize::MAX } else { chunk };
+                    sieve = group.sift(partition, cursor, wanted)?;
+                    true
+                }
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
                 Need::Room => match self.group.grow(number) {
                     // What was found can be settled, and then there is room (P5).

@@ -38,20 +38,43 @@ pub(super) struct Settings {
     pub(super) version: u64,
     pub(super) config: GroupConfig,
     pub(super) paused: bool,
+    /// The number of the filter, which no other one has in this process; 0 without one.
+    pub(super) filter: u64,
+    /// The last number that was given.
+    numbered: u64,
 }
 
 impl Settings {
-    fn of(meta: GroupMeta, version: u64) -> Self {
-        Self {
+    /// What was read before it was known with which word.
+    pub(super) fn unsettled(meta: GroupMeta) -> Arc<Self> {
+        let filter = u64::from(meta.config.filter.is_some());
+        Arc::new(Self {
+            version: NEVER,
+            config: meta.config,
+            paused: meta.paused,
+            filter,
+            numbered: filter,
+        })
+    }
+
+    /// What was read after this. The same filter keeps its number, however often it is read.
+    fn followed_by(&self, meta: GroupMeta, version: u64) -> Arc<Self> {
+        let (same, some) = (
+            meta.config.filter == self.config.filter,
+            meta.config.filter.is_some(),
+        );
+        let numbered = self.numbered + u64::from(some && !same);
+        Arc::new(Self {
             version,
             config: meta.config,
             paused: meta.paused,
-        }
-    }
-
-    /// What was read before it was known with which word.
-    pub(super) fn unsettled(meta: GroupMeta) -> Arc<Self> {
-        Arc::new(Self::of(meta, NEVER))
+            filter: match (some, same) {
+                (false, _) => 0,
+                (true, true) => self.filter,
+                (true, false) => numbered,
+            },
+            numbered,
+        })
     }
 }
 
@@ -86,6 +109,7 @@ impl GuardedWindow {
         }
         self.policy = Policy::of(&settings.config);
         self.policy.paused = settings.paused || word & HOLDING != 0;
+        self.policy.filter = settings.filter;
         self.version = settings.version;
         true
     }
@@ -148,9 +172,9 @@ impl GroupInner {
             }
             let meta = read?;
             let steady = word & CHANGING == 0;
-            let settings = Arc::new(Settings::of(meta, if steady { word } else { NEVER }));
-            *locked(&self.settings) = settings.clone();
-            return Ok((word, settings));
+            let mut known = locked(&self.settings);
+            *known = known.followed_by(meta, if steady { word } else { NEVER });
+            return Ok((word, known.clone()));
         }
         let message = format!(
             "the configuration of group {:?} of topic {:?} changed {TRIES} times while it was \

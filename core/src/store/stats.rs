@@ -73,6 +73,8 @@ pub struct GroupStats {
     pub consumers: u64,
     /// Whether nothing is handed out until somebody resumes it.
     pub paused: bool,
+    /// Messages that the group's filter left out.
+    pub filtered: u64,
 }
 
 impl Topic {
@@ -127,6 +129,7 @@ impl Group {
                 stats.acked += window.counter(Counter::Acked);
                 stats.failed += window.counter(Counter::Failed);
                 stats.redelivered += window.counter(Counter::Redelivered);
+                stats.filtered += window.counter(Counter::Filtered);
                 open = window.unsettled();
                 cursor = window.cursor();
             })?;

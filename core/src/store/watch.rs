@@ -10,15 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::advance::Moved;
 use super::bridge::Bridge;
 use super::consumer::Consumer;
 use super::dying;
+use super::fill::Need;
 use super::group::GroupInner;
 use super::inner::locked;
+use super::sieve::{MOST, Sieve, pass_over};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
-use crate::group::{Counter, Now};
-use crate::log::Partition;
+use crate::group::{Counter, Now, Window};
+use crate::log::{Partition, Place};
 use crate::shm::{EventCount, Signal};
 
 /// The beat at which the dead are looked for while anything is leased (P10).
@@ -93,19 +96,63 @@ impl GroupInner {
         look
     }
 
+    /// What the group's filter leaves out is settled by the look: no receive would return it.
     fn look_at(&self, partition: &Partition, look: &mut Look) -> Result<()> {
+        let (print, mut sieve) = (look.print, Sieve::default());
+        for _ in 0..MOST {
+            look.print = print;
+            let room = match self.look_once(partition, look, &sieve)? {
+                Need::Sieve(cursor) => {
+                    sieve = self.sift(partition, cursor, 1)?;
+                    continue;
+                }
+                Need::Map(cursor) => {
+                    let mut found = cursor;
+                    match partition.resolve(&mut found)? {
+                        Place::Nothing => return Ok(()),
+                        // The receive says what is wrong.
+                        Place::Broken => {
+                            look.may = true;
+                            return Ok(());
+                        }
+                        Place::Mapped => {
+                            self.go_on(partition, cursor, found, false)? != Moved::NoRoom
+                        }
+                    }
+                }
+                Need::Room => false,
+                _ => return Ok(()),
+            };
+            if !room && !self.grow(partition.number())? {
+                return Ok(());
+            }
+        }
+        // There is more of it: the next look goes on, after those at other groups.
+        look.due_ms = Some(0);
+        Ok(())
+    }
+
+    fn look_once(&self, partition: &Partition, look: &mut Look, sieve: &Sieve) -> Result<Need> {
         let (clock, number) = (&self.topic.store.env.clock, partition.number());
         let now = Now::by(&**clock);
-        let mut expired = Vec::new();
+        let (mut expired, mut need) = (Vec::new(), Need::Nothing);
         let (dying, lease_ms) = self.with_policy_within(number, PATIENCE, |window, policy| {
             expired = window.expire(policy, now).dying;
-            let (sent, next) = (partition.next_offset(), window.cursor().offset);
-            let any = window.has_ready() || (next < sent && !window.is_full(next));
+            let sent = partition.next_offset();
+            let fresh = |window: &Window| {
+                let next = window.next();
+                next < sent && !window.is_full(next)
+            };
+            let mut any = window.has_ready() || fresh(window);
+            if policy.filter != 0 && any && !policy.paused && !window.has_ready() {
+                (any, need) = pass_over(window, policy, partition, sieve);
+                any &= fresh(window);
+            }
             look.may |= any && !policy.paused;
             look.leased |= window.counter(Counter::Leased) > 0;
             look.due_ms = [look.due_ms, window.next_due()].into_iter().flatten().min();
             let ready = window.counter(Counter::Ready);
-            for word in [sent, next, window.floor(), ready] {
+            for word in [sent, window.next(), window.floor(), ready] {
                 look.print = (look.print ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             }
             (window.counter(Counter::Dying) > 0, policy.lease_ms)
@@ -119,7 +166,7 @@ impl GroupInner {
                 Err(error) => drop(look.failed.get_or_insert(error)),
             }
         }
-        Ok(())
+        Ok(need)
     }
 }
 

@@ -1,0 +1,136 @@
+//! What a group's filter says of messages that nobody of the group has looked at.
+//!
+//! A message is judged by its whole record, whose checksum was looked at, before a window's lock is
+//! taken; with the lock held nothing but the answer is asked for. What was judged stays true: the
+//! record of an offset never changes, and of another filter the answers are not taken.
+
+use super::fill::Need;
+use super::group::GroupInner;
+use super::settings::Settings;
+use crate::error::Result;
+use crate::group::{Policy, Window};
+use crate::log::{Cursor, Partition, Record, Step};
+
+/// So many messages are judged at a time at most.
+const SOME: usize = 1024;
+/// How often that is done before something else has its turn.
+pub(super) const MOST: usize = 16;
+/// So many bytes of them, after which whoever waits for the group's other work gets its turn.
+const BYTES: u64 = 8 << 20;
+
+/// What the filter says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The group takes it.
+    Takes,
+    /// It is settled without anybody having been handed it.
+    Passes,
+    /// It was not judged, or by another filter.
+    Unknown,
+}
+
+/// Messages that were judged, one after the other.
+#[derive(Default)]
+pub(super) struct Sieve {
+    /// The number of the filter.
+    filter: u64,
+    /// Rising offsets, and whether the group takes the message.
+    judged: Vec<(u64, bool)>,
+}
+
+impl Sieve {
+    /// What the filter that is in force says of the message at an offset.
+    pub(super) fn verdict(&self, policy: &Policy, offset: u64) -> Verdict {
+        if self.filter != policy.filter {
+            return Verdict::Unknown;
+        }
+        match self.judged.binary_search_by_key(&offset, |one| one.0) {
+            Ok(place) if self.judged[place].1 => Verdict::Takes,
+            Ok(_) => Verdict::Passes,
+            Err(_) => Verdict::Unknown,
+        }
+    }
+}
+
+/// With the window's lock held: settles the messages that come next and that the group does not
+/// take. Whether one that it takes, or damage, was met behind them; else what has to be done before
+/// it can go on.
+pub(super) fn pass_over(
+    window: &mut Window,
+    policy: &Policy,
+    log: &Partition,
+    sieve: &Sieve,
+) -> (bool, Need) {
+    let mut cursor = window.cursor();
+    let (mut met, mut need) = (false, Need::Nothing);
+    log.scan(&mut cursor, |at, step| {
+        match step {
+            Step::Record { offset, next, .. } => match sieve.verdict(policy, offset) {
+                Verdict::Takes => met = true,
+                Verdict::Passes if window.pass(offset) => {
+                    window.set_cursor(next);
+                    return true;
+                }
+                Verdict::Passes => need = Need::Room,
+                Verdict::Unknown => need = Need::Sieve(at),
+            },
+            Step::End => {}
+            Step::Damaged => met = true,
+            Step::NotMapped if !window.settle_gap(at.offset) => need = Need::Room,
+            Step::NotMapped => {
+                window.set_cursor(at);
+                need = Need::Map(at);
+            }
+        }
+        false
+    });
+    (met, need)
+}
+
+impl GroupInner {
+    /// Judges messages from a place of the log on, until so many are found that the group takes.
+    /// What cannot be told is left unjudged: whoever asks for it under the lock meets the same.
+    pub(super) fn sift(&self, log: &Partition, from: Cursor, wanted: usize) -> Result<Sieve> {
+        let settings = self.settings()?;
+        let mut sieve = Sieve {
+            filter: settings.filter,
+            judged: Vec::new(),
+        };
+        let (mut cursor, mut near, mut bytes, mut found) = (from, None, 0, 0);
+        log.scan(&mut cursor, |_, step| {
+            let Step::Record {
+                offset,
+                position,
+                length,
+                ..
+            } = step
+            else {
+                return false;
+            };
+            let takes = takes(&settings, log, &mut near, (offset, position));
+            sieve.judged.push((offset, takes));
+            (bytes, found) = (bytes + u64::from(length), found + usize::from(takes));
+            sieve.judged.len() < SOME && bytes < BYTES && found < wanted
+        });
+        Ok(sieve)
+    }
+}
+
+/// Whether the group takes the message. One that cannot be read as a whole it takes: whoever is
+/// handed it is told why (P3).
+fn takes(
+    settings: &Settings,
+    log: &Partition,
+    near: &mut Option<Record>,
+    (offset, position): (u64, u64),
+) -> bool {
+    let (Some(filter), Ok(record)) = (
+        &settings.config.filter,
+        log.record_near(near.as_ref(), offset, position),
+    ) else {
+        return true;
+    };
+    let takes = filter.matches(record.key(), record.headers());
+    *near = Some(record);
+    takes
+}
