@@ -140,6 +140,9 @@
 /** A bug in libqueue: please report it with the message. */
 #define LQ_INTERNAL 26
 
+/** A group's filter does not parse: the message names the place in it. */
+#define LQ_INVALID_FILTER 27
+
 /** Waits for as long as it takes: a value of timeout_ms. */
 #define LQ_FOREVER (-1)
 
@@ -464,6 +467,16 @@ typedef struct lq_group_options {
      * milliseconds, at least lease_ms. 0: left out, default no bound.
      */
     int64_t max_lease_ms;
+    /**
+     * Which messages the group takes, by key and headers, as an object of JSON with key,
+     * key_prefix, headers, any, all and not, all of which must hold, as in
+     * {"key_prefix": "eu-", "headers": {"kind": "sale", "test": false}}: a header is equal to a
+     * text, begins with one ({"prefix": "..."}), is there (true) or is not (false). The others are
+     * settled for the group, and nobody is handed them. A changed one holds for messages that the
+     * group has not looked at yet. Read during the call only. NULL: left out, default all
+     * messages; "" and "{}" are all messages, and take a stored filter off.
+     */
+    const char *filter;
 } lq_group_options;
 
 /**
@@ -721,6 +734,8 @@ typedef struct lq_group_stats {
     uint64_t timed_out;
     /** 1 while nothing is handed out until somebody resumes it, else 0. */
     uint64_t paused;
+    /** Messages that the group's filter left out. */
+    uint64_t filtered;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -1067,8 +1082,8 @@ lq_status lq_group_open(lq_topic *topic, const char *name, lq_group **group);
  * group: gets the handle.
  *
  * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
- * an offset where the topic has several partitions); LQ_CONFIG_MISMATCH (an option contradicts
- * what is stored); LQ_READ_ONLY; LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE,
+ * an offset where the topic has several partitions); LQ_INVALID_FILTER (the filter does not
+ * parse); LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY; LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE,
  * LQ_TOO_MANY, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: close the handle with lq_group_close.
  * Threads: any, several at once.
@@ -1105,10 +1120,11 @@ lq_status lq_group_name(lq_group *group, const char **name);
  * The configuration that is stored for the group, as options that agree with it.
  *
  * group: the group.
- * config: gets it; begin with LQ_GROUP_OPTIONS_INIT. Its start is left out: it is not kept.
+ * config: gets it; begin with LQ_GROUP_OPTIONS_INIT. Its start is left out: it is not kept. Its
+ * filter is NULL where the group takes all messages.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_INTERNAL.
- * Memory: the text in it belongs to the group's handle; valid until it is closed.
+ * Memory: the texts in it belong to the group's handle; valid until it is closed.
  * Threads: any, several at once.
  */
 lq_status lq_group_config(lq_group *group, lq_group_options *config);
@@ -1148,11 +1164,13 @@ lq_status lq_group_dead_letters(lq_group *group, size_t max, lq_dead_letters **l
  * changes: begin with LQ_GROUP_OPTIONS_INIT; what it leaves out stays. The start cannot be set,
  * nor the window be changed, which the layout of the group's files depends on. Another
  * ordering than LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
- * max_lease_ms holds for consumers that are opened from then on.
+ * max_lease_ms holds for consumers that are opened from then on, another filter for messages that
+ * the group has not looked at yet.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
- * window); LQ_BUSY (the ordering, now); LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY,
- * LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, now);
+ * LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK,
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_group_configure(lq_group *group, const lq_group_options *changes);
@@ -1290,7 +1308,8 @@ lq_status lq_dead_letters_free(lq_dead_letters *list);
  * consumer: gets the handle.
  *
  * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
- * an offset where the topic has several partitions); LQ_CONFIG_MISMATCH (an option contradicts
+ * an offset where the topic has several partitions); LQ_INVALID_FILTER (the filter does not
+ * parse); LQ_CONFIG_MISMATCH (an option contradicts
  * what is stored); LQ_READ_ONLY; LQ_TOO_MANY (consumers or groups); LQ_DAMAGED, LQ_INCOMPATIBLE,
  * LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO,
  * LQ_INTERNAL.

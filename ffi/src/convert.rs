@@ -1,11 +1,12 @@
 //! From the numbers of C's options to the core's types, each of them checked, and back.
 
+use std::ffi::CStr;
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
-    Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions, TopicConfig,
-    TopicOptions,
+    Backoff, ConsumerOptions, DeadLetter, Durability, Error, ErrorKind, Filter, GroupConfig,
+    GroupOptions, OnExpired, Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions,
+    TopicConfig, TopicOptions,
 };
 
 use crate::args::{at_least_one, invalid, name, slice, timeout};
@@ -149,7 +150,23 @@ unsafe fn dead_letters(given: &lq_group_options) -> Result<Option<DeadLetter>> {
 }
 
 /// # Safety
-/// `at` as [`read`] demands, and the name in it, unless it is NULL, is a C string.
+/// The filter in `given`, unless it is NULL, is a C string until the call returns.
+unsafe fn filter(given: &lq_group_options) -> Result<Option<Filter>> {
+    if given.filter.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: a C string, as demanded above.
+    let text = unsafe { CStr::from_ptr(given.filter) };
+    let text = text.to_str().map_err(|error| {
+        let at = error.valid_up_to();
+        let message = format!("filter is no UTF-8 at byte {at}; expected JSON in UTF-8");
+        Error::new(ErrorKind::InvalidFilter, message)
+    })?;
+    Filter::parse(if text.is_empty() { "{}" } else { text }).map(Some)
+}
+
+/// # Safety
+/// `at` as [`read`] demands, and the texts in it, unless they are NULL, are C strings.
 pub(crate) unsafe fn group_options(at: *const lq_group_options) -> Result<GroupOptions> {
     // SAFETY: valid as demanded above.
     unsafe { group_options_on(at, Backoff::default()) }
@@ -190,6 +207,8 @@ pub(crate) unsafe fn group_options_on(
             LQ_ON_EXPIRED_DEAD_LETTER => Some(OnExpired::DeadLetter),
             other => return Err(unknown("on_expired", other, "LQ_ON_EXPIRED_")),
         },
+        // SAFETY: its filter is valid as demanded above.
+        filter: unsafe { filter(&given) }?,
     })
 }
 
@@ -262,7 +281,7 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
 }
 
 /// A group's configuration as options that would not contradict it; the name of the topic of dead
-/// letters is for the caller to keep.
+/// letters and the filter are for the caller to keep.
 pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
     lq_group_options {
         ordering: match config.ordering {

@@ -64,9 +64,11 @@ pub const LQ_POISONED: i32 = 24;
 pub const LQ_UNSUPPORTED: i32 = 25;
 /// A bug in libqueue: please report it with the message.
 pub const LQ_INTERNAL: i32 = 26;
+/// A group's filter does not parse: the message names the place in it.
+pub const LQ_INVALID_FILTER: i32 = 27;
 
 /// The names of all codes, in the order of their numbers.
-const NAMES: [&CStr; 27] = [
+const NAMES: [&CStr; 28] = [
     c"LQ_OK",
     c"LQ_INVALID_ARGUMENT",
     c"LQ_INVALID_NAME",
@@ -94,6 +96,7 @@ const NAMES: [&CStr; 27] = [
     c"LQ_POISONED",
     c"LQ_UNSUPPORTED",
     c"LQ_INTERNAL",
+    c"LQ_INVALID_FILTER",
 ];
 
 struct LastError {

@@ -25,25 +25,29 @@ pub struct lq_group(());
 pub(crate) struct GroupHandle {
     pub(crate) group: Group,
     name: CString,
-    /// Where its dead letters go to, or went to before that was changed.
-    dead_letter_topics: Mutex<Vec<CString>>,
+    /// The texts of its configuration that were asked for, also from before they were changed.
+    texts: Mutex<Vec<CString>>,
 }
 
 impl GroupHandle {
     /// The name of the topic of dead letters, which stays valid for as long as the handle is open;
     /// NULL where they are dropped.
     fn dead_letter_topic(&self) -> *const c_char {
-        let Some(name) = self.group.dead_letter_topic().map(c_text) else {
+        self.kept(self.group.dead_letter_topic())
+    }
+
+    /// The text, which stays valid for as long as the handle is open; NULL for none.
+    fn kept(&self, text: Option<String>) -> *const c_char {
+        let Some(text) = text.map(c_text) else {
             return std::ptr::null();
         };
-        let known = self.dead_letter_topics.lock();
-        let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.iter().find(|known| **known == name) {
+        let mut known = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.iter().find(|known| **known == text) {
             return same.as_ptr();
         }
         // The text itself does not move when the list grows.
-        known.push(name);
-        known.last().map_or(std::ptr::null(), |name| name.as_ptr())
+        known.push(text);
+        known.last().map_or(std::ptr::null(), |text| text.as_ptr())
     }
 }
 
@@ -64,7 +68,7 @@ unsafe fn open(
     let group = opening(&topic.topic, unsafe { name_of(name, "the group's name") }?)?;
     out.set(GROUPS.open(GroupHandle {
         name: c_text(group.name()),
-        dead_letter_topics: Mutex::default(),
+        texts: Mutex::default(),
         group,
     })?);
     Ok(())
@@ -100,8 +104,8 @@ pub unsafe extern "C" fn lq_group_open(
 /// group: gets the handle.
 ///
 /// Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
-/// an offset where the topic has several partitions); LQ_CONFIG_MISMATCH (an option contradicts
-/// what is stored); LQ_READ_ONLY; LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE,
+/// an offset where the topic has several partitions); LQ_INVALID_FILTER (the filter does not
+/// parse); LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY; LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE,
 /// LQ_TOO_MANY, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Memory: close the handle with lq_group_close.
 /// Threads: any, several at once.
@@ -157,10 +161,11 @@ pub unsafe extern "C" fn lq_group_name(
 /// The configuration that is stored for the group, as options that agree with it.
 ///
 /// group: the group.
-/// config: gets it; begin with LQ_GROUP_OPTIONS_INIT. Its start is left out: it is not kept.
+/// config: gets it; begin with LQ_GROUP_OPTIONS_INIT. Its start is left out: it is not kept. Its
+/// filter is NULL where the group takes all messages.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group, a wrong size); LQ_INTERNAL.
-/// Memory: the text in it belongs to the group's handle; valid until it is closed.
+/// Memory: the texts in it belong to the group's handle; valid until it is closed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_group_config(
@@ -176,6 +181,7 @@ pub unsafe extern "C" fn lq_group_config(
         if let DeadLetter::Topic(_) = &stored.dead_letter_topic {
             found.dead_letter_topic = group.dead_letter_topic();
         }
+        found.filter = group.kept(stored.filter.map(|filter| filter.to_string()));
         room.set(found);
         Ok(())
     })

@@ -20,11 +20,13 @@ use crate::panic::call;
 /// changes: begin with LQ_GROUP_OPTIONS_INIT; what it leaves out stays. The start cannot be set,
 /// nor the window be changed, which the layout of the group's files depends on. Another
 /// ordering than LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
-/// max_lease_ms holds for consumers that are opened from then on.
+/// max_lease_ms holds for consumers that are opened from then on, another filter for messages that
+/// the group has not looked at yet.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
-/// window); LQ_BUSY (the ordering, now); LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY,
-/// LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, now);
+/// LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK,
+/// LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_group_configure(

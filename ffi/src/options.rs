@@ -129,6 +129,14 @@ pub struct lq_group_options {
     /// How long a message may be leased in total since its hand-out, extensions included, in
     /// milliseconds, at least lease_ms. 0: left out, default no bound.
     pub max_lease_ms: i64,
+    /// Which messages the group takes, by key and headers, as an object of JSON with key,
+    /// key_prefix, headers, any, all and not, all of which must hold, as in
+    /// {"key_prefix": "eu-", "headers": {"kind": "sale", "test": false}}: a header is equal to a
+    /// text, begins with one ({"prefix": "..."}), is there (true) or is not (false). The others are
+    /// settled for the group, and nobody is handed them. A changed one holds for messages that the
+    /// group has not looked at yet. Read during the call only. NULL: left out, default all
+    /// messages; "" and "{}" are all messages, and take a stored filter off.
+    pub filter: *const c_char,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -216,7 +224,7 @@ unsafe impl Measured for lq_topic_options {
     };
 }
 
-// SAFETY: repr(C), begins with its size, and numbers and a pointer may hold any bytes.
+// SAFETY: repr(C), begins with its size, and numbers and pointers may hold any bytes.
 unsafe impl Measured for lq_group_options {
     const NAME: &'static str = "lq_group_options";
     const INIT: Self = Self {
@@ -234,6 +242,7 @@ unsafe impl Measured for lq_group_options {
         window: 0,
         on_expired: LQ_ON_EXPIRED_DEFAULT,
         max_lease_ms: 0,
+        filter: null(),
     };
 }
 

@@ -98,6 +98,8 @@ pub struct lq_group_stats {
     pub timed_out: u64,
     /// 1 while nothing is handed out until somebody resumes it, else 0.
     pub paused: u64,
+    /// Messages that the group's filter left out.
+    pub filtered: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -158,6 +160,7 @@ unsafe impl Measured for lq_group_stats {
         consumers: 0,
         timed_out: 0,
         paused: 0,
+        filtered: 0,
     };
 }
 
@@ -218,6 +221,7 @@ impl From<&GroupStats> for lq_group_stats {
             consumers: stats.consumers,
             timed_out: stats.timed_out,
             paused: u64::from(stats.paused),
+            filtered: stats.filtered,
         }
     }
 }

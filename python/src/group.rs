@@ -98,6 +98,7 @@ impl Group {
     /// `window` cannot be changed: the layout of the group's files depends on it. Another
     /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
     /// `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
+    /// Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
     ///
     ///     topic.group("billing").configure(lease=120.0, max_attempts=10)
     #[pyo3(signature = (**changes))]

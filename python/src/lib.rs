@@ -7,6 +7,7 @@ mod consumer;
 mod convert;
 mod delivery;
 mod errors;
+mod filter;
 mod group;
 mod inspect;
 mod message;

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyInt, PyString};
 
 use crate::convert::{named_whole, seconds};
 use crate::errors::invalid;
+use crate::filter;
 
 /// A durability by name, with the interval of `interval`.
 pub(crate) fn durability(
@@ -111,10 +112,11 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "start" => options.start = Some(start(&value)?),
             "on_expired" => options.on_expired = Some(on_expired(py, &value.extract::<String>()?)?),
             "window" => options.window = Some(named_whole("window", &value)?),
+            "filter" => options.filter = Some(filter::of(&value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a group; expected ordering, lease, max_lease, \\
-                     max_attempts, backoff, dead_letter_topic, on_expired, start or window"
+                     max_attempts, backoff, dead_letter_topic, on_expired, start, window or filter"
                 )));
             }
         }
@@ -207,5 +209,6 @@ pub(crate) fn group_dict<'py>(
     dict.set_item("dead_letter_topic", dead_letter_topic)?;
     dict.set_item("on_expired", on_expired)?;
     dict.set_item("window", config.window)?;
+    dict.set_item("filter", filter::shown(py, config.filter.as_ref())?)?;
     Ok(dict)
 }

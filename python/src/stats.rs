@@ -58,5 +58,6 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         dict.set_item(name, value)?;
     }
     dict.set_item("paused", stats.paused)?;
+    dict.set_item("filtered", stats.filtered)?;
     Ok(dict)
 }

@@ -126,6 +126,16 @@ impl Topic {
     /// message. An existing group keeps its stored configuration: an argument that contradicts it
     /// raises `ConfigMismatch`.
     ///
+    /// `filter` says which messages the group takes: a mapping of `key` (equal to a text or bytes;
+    /// True for any key, False for none), `key_prefix`, `headers` (a mapping of names, each to what
+    /// the header is equal to, `{"prefix": ...}`, True for there, False for absent), `any` and
+    /// `all` (lists of filters) and `not` (a filter), all of which must hold; or the same as JSON,
+    /// where `{"base64": ...}` stands for bytes. The others are settled for the group, and nobody
+    /// is handed them. `{}` takes all. One that does not parse raises `InvalidFilter`.
+    ///
+    ///     europe = {"key_prefix": "eu-", "headers": {"kind": "sale", "test": False}}
+    ///     topic.create_group("europe", filter=europe).config["filter"] == europe
+    ///
     /// `consumer_lease` in seconds takes the place of the group's lease for what this consumer
     /// receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
     /// as the `Delivery` lives and is not settled, at most for `max_lease` in total: a handler that

@@ -96,6 +96,12 @@ static void settle(lq::topic topic)
     changes.lease_ms = 40000;
     group.configure(changes);
     CHECK(group.config().lease_ms == 40000);
+    changes.filter = "{\"not\": {\"key\": \"left out\"}}";
+    group.configure(changes);
+    CHECK(std::string(group.config().filter) == "{\"not\":{\"key\":\"left out\"}}");
+    topic.send({"nobody's", "left out"});
+    changes.filter = "[]";
+    fails(LQ_INVALID_FILTER, [&] { group.configure(changes); });
     group.pause();
     CHECK(group.stats().paused == 1);
     group.resume();
@@ -114,6 +120,7 @@ static void settle(lq::topic topic)
     batch = worker.receive();
     worker.dead_letter(batch[0], "hopeless");
     const lq::dead_letters dead = group.dead_letters(10);
+    CHECK(group.stats().filtered == 1);
     CHECK(dead.size() == 2 && std::string(dead[0].error) == "bad total");
     CHECK(dead.message(1).payload() == "two");
     CHECK(group.stats().dead_lettered == 2);
@@ -128,7 +135,7 @@ static void settle(lq::topic topic)
 static void read(lq::topic &topic)
 {
     lq::reader reader = topic.reader();
-    CHECK(reader.receive(100).size() == 3 && !reader.receive());
+    CHECK(reader.receive(100).size() == 4 && !reader.receive());
     reader.seek(LQ_START_EARLIEST);
     CHECK(reader.receive(1).size() == 1);
 }

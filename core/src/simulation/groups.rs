@@ -117,11 +117,19 @@ fn check(
     }
     for (partition, contents) in opened.contents[number].iter().enumerate() {
         for (offset, number) in contents {
+            let takes = group.takes(model.logs[partition].known.get(number));
             let at = (partition as u32, *offset);
             let count = |of: &BTreeMap<At, u32>| of.get(&at).copied().unwrap_or(0);
             let ended = [count(&handed.times), count(&letters)];
-            let gone = !group.late_die && late(at.0, *number);
-            is_ended(opened, (group, gone), at, ended)?;
+            if !takes && ended != [0, 0] {
+                return Err(format!(
+                    "{at:?} is handed out, and the filter leaves it out"
+                ));
+            }
+            if takes {
+                let gone = !group.late_die && late(at.0, *number);
+                is_ended(opened, (group, gone), at, ended)?;
+            }
             let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
             if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
                 return Err(format!(

@@ -60,20 +60,22 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
         late_die: true,
         ..Group::new("line", Ordering::Partition, 2)
     };
+    let some = Group::new("some", Ordering::Key, 2).filtered();
     match shape {
         Shape::Short => {
             let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [&[][..], &[any], &[key], &[line]][chance.pick(4)].to_vec();
+            let groups = [&[][..], &[any], &[key], &[line], &[some]][chance.pick(5)].to_vec();
             vec![topic("t", durability, 1, &groups)]
         }
         Shape::Wide => {
             let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
-            vec![topic("w", durability, 1, &[any, key])]
+            let other = [key, some][chance.pick(2)].clone();
+            vec![topic("w", durability, 1, &[any, other])]
         }
         Shape::Long => vec![
             topic("p", Durability::Process, 2, &[any.clone(), key.clone()]),
             topic("s", Durability::Sync, 1, &[key, line.clone()]),
-            topic("i", every, 1, &[any, line]),
+            topic("i", every, 1, &[line, some]),
         ],
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{Group, Topic as TopicModel};
 use crate::clock::ManualClock;
-use crate::options::{Backoff, GroupOptions, OnExpired, StoreOptions, TopicOptions};
+use crate::options::{Backoff, Filter, GroupOptions, OnExpired, StoreOptions, TopicOptions};
 use crate::storage::Twin;
 use crate::store::World;
 use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
@@ -63,6 +63,10 @@ pub fn topic_options(topic: &TopicModel) -> TopicOptions {
 }
 
 pub fn consumer_options(group: &Group) -> ConsumerOptions {
+    let filter = match group.filtered {
+        true => r#"{"not": {"key": "\u0003"}}"#,
+        false => "{}",
+    };
     let backoff = Backoff {
         first: Duration::from_secs(1),
         longest: Duration::from_secs(1),
@@ -79,6 +83,7 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
             max_attempts: Some(group.max_attempts),
             backoff: Some(backoff),
             window: Some(4096),
+            filter: Some(Filter::parse(filter).expect("a filter")),
             ..GroupOptions::default()
         },
         name: Some("worker".to_owned()),

@@ -62,6 +62,8 @@ pub struct Group {
     pub max_attempts: u32,
     /// Whether what is too late becomes a dead letter.
     pub late_die: bool,
+    /// Whether it takes none with the key 3.
+    pub filtered: bool,
     pub there: There,
     /// Acknowledged, and the call has returned.
     pub acked: BTreeSet<At>,
@@ -88,6 +90,7 @@ impl Group {
             ordering,
             max_attempts,
             late_die: false,
+            filtered: false,
             there: There::No,
             acked: BTreeSet::new(),
             dead: BTreeSet::new(),
@@ -98,6 +101,19 @@ impl Group {
             unsure: BTreeSet::new(),
             doubtful: false,
         }
+    }
+
+    /// The same with a filter.
+    pub fn filtered(self) -> Self {
+        Self {
+            filtered: true,
+            ..self
+        }
+    }
+
+    /// Whether its filter takes a message.
+    pub fn takes(&self, sent: Option<&Sent>) -> bool {
+        !self.filtered || sent.and_then(|sent| sent.key) != Some(3)
     }
 
     pub fn fail(&mut self, at: At) {

@@ -78,6 +78,7 @@ fn learn_group(
     let letters = of.dead_letters(usize::MAX).map_err(told("dead letters"))?;
     let mut known = Group::new(group.name, group.ordering, group.max_attempts);
     known.late_die = group.late_die;
+    known.filtered = group.filtered;
     known.there = There::Yes;
     known.doubtful = true;
     known.dead = letters

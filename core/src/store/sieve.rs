@@ -134,3 +134,24 @@ fn takes(
     *near = Some(record);
     takes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{GroupConfig, GroupOptions};
+
+    #[test]
+    fn a_sieve_knows_what_was_judged_and_nothing_by_another_filter() {
+        let sieve = Sieve {
+            filter: 7,
+            judged: vec![(3, true), (4, false), (9, true)],
+        };
+        let mut policy = Policy::of(&GroupConfig::from_options(&GroupOptions::default()));
+        policy.filter = 7;
+        let told = [2, 3, 4, 5, 9, 10].map(|offset| sieve.verdict(&policy, offset));
+        let (takes, passes, unknown) = (Verdict::Takes, Verdict::Passes, Verdict::Unknown);
+        assert_eq!(told, [unknown, takes, passes, unknown, takes, unknown]);
+        policy.filter = 8;
+        assert_eq!(sieve.verdict(&policy, 4), unknown, "judged before a change");
+    }
+}

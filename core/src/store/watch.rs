@@ -134,7 +134,7 @@ impl GroupInner {
 
     fn look_once(&self, partition: &Partition, look: &mut Look, sieve: &Sieve) -> Result<Need> {
         let (clock, number) = (&self.topic.store.env.clock, partition.number());
-        let now = Now::by(&**clock);
+        let (now, print) = (Now::by(&**clock), look.print);
         let (mut expired, mut need) = (Vec::new(), Need::Nothing);
         let (dying, lease_ms) = self.with_policy_within(number, PATIENCE, |window, policy| {
             expired = window.expire(policy, now).dying;
@@ -161,7 +161,10 @@ impl GroupInner {
         if dying {
             match dying::move_passing(self, number) {
                 // What waited behind them may be ready now.
-                Ok(true) => return self.look_at(partition, look),
+                Ok(true) => {
+                    look.print = print;
+                    return self.look_once(partition, look, sieve);
+                }
                 Ok(false) => {}
                 Err(error) => drop(look.failed.get_or_insert(error)),
             }

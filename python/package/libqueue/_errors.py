@@ -188,5 +188,11 @@ class Internal(Error):
     kind = 26
 
 
+class InvalidFilter(Error, ValueError):
+    """A group's filter does not parse: the text names the place in it."""
+
+    kind = 27
+
+
 BY_KIND = {error.kind: error for error in Error.__subclasses__()}
 """The class for each number; the native module raises by it."""

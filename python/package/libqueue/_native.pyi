@@ -34,6 +34,7 @@ __version__: str
 
 _Durability = Literal["process", "sync", "interval"]
 _Start = Literal["earliest", "latest"] | int | datetime
+_Filter = Mapping[str, Any] | str
 _State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled"]
 
 class _GroupOptions(TypedDict, total=False):
@@ -46,6 +47,7 @@ class _GroupOptions(TypedDict, total=False):
     on_expired: Literal["drop", "dead_letter"]
     start: _Start
     window: int
+    filter: _Filter
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -56,6 +58,7 @@ class _GroupChanges(TypedDict, total=False):
     dead_letter_topic: str | None
     on_expired: Literal["drop", "dead_letter"]
     window: int
+    filter: _Filter
 
 class _StoreStats(TypedDict):
     topics: int
@@ -94,6 +97,7 @@ class _GroupStats(TypedDict):
     redelivered: int
     consumers: int
     paused: bool
+    filtered: int
 
 class _Damage(TypedDict):
     file: Path
@@ -142,6 +146,7 @@ class _GroupConfig(TypedDict):
     dead_letter_topic: str | None
     on_expired: Literal["drop", "dead_letter"]
     window: int
+    filter: dict[str, Any]
 
 def open(
     path: str | os.PathLike[str],
@@ -356,6 +361,16 @@ class Topic:
         (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
         message. An existing group keeps its stored configuration: an argument that contradicts it
         raises `ConfigMismatch`.
+
+        `filter` says which messages the group takes: a mapping of `key` (equal to a text or bytes;
+        True for any key, False for none), `key_prefix`, `headers` (a mapping of names, each to what
+        the header is equal to, `{"prefix": ...}`, True for there, False for absent), `any` and
+        `all` (lists of filters) and `not` (a filter), all of which must hold; or the same as JSON,
+        where `{"base64": ...}` stands for bytes. The others are settled for the group, and nobody
+        is handed them. `{}` takes all. One that does not parse raises `InvalidFilter`.
+
+            europe = {"key_prefix": "eu-", "headers": {"kind": "sale", "test": False}}
+            topic.create_group("europe", filter=europe).config["filter"] == europe
 
         `consumer_lease` in seconds takes the place of the group's lease for what this consumer
         receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
@@ -769,6 +784,7 @@ class Group:
         `window` cannot be changed: the layout of the group's files depends on it. Another
         `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
         `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
+        Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
 
             topic.group("billing").configure(lease=120.0, max_attempts=10)
         """

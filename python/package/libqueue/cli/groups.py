@@ -49,13 +49,16 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
             elif key == "backoff" and equals:
                 first, longest, factor = map(float, value.split(","))
                 found[key] = (first, longest, factor)
+            elif key == "filter" and equals:
+                found[key] = value or "{}"
             elif key in ("ordering", "on_expired", "dead_letter_topic") and equals:
                 found[key] = None if (key, value) == ("dead_letter_topic", "") else value
             else:
                 raise typer.BadParameter(
                     f"{setting!r}; expected lease=SECONDS, max_lease=SECONDS, max_attempts=N, "
                     "ordering=key|partition|none, backoff=FIRST,LONGEST,FACTOR, "
-                    "dead_letter_topic=NAME (empty drops), on_expired=drop|dead_letter"
+                    "dead_letter_topic=NAME (empty drops), on_expired=drop|dead_letter, "
+                    "filter=JSON (empty takes all)"
                 )
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None

@@ -184,12 +184,22 @@ def receive(
     most: Annotated[int | None, typer.Option("--max", min=1, help="So many messages.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
     no_ack: Annotated[bool, typer.Option("--no-ack", help="Hand back what was shown.")] = False,
+    selection: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help="What the group takes, where it is created; such as '{\"key_prefix\": \"eu-\"}'.",
+        ),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Receive messages of a group, show them, and acknowledge them."""
     with libqueue.open(folder(context, store), create=False) as opened:
-        with opened.open_topic(topic).consumer(group) as consumer:
+        source = opened.open_topic(topic)
+        found = {} if selection is None else {"filter": selection}
+        with source.consumer(group, **found) as consumer:
             left = most
             while left is None or left > 0:
                 wanted = PREFETCH if left is None else min(left, PREFETCH)

@@ -37,6 +37,7 @@ GROUP_NUMBERS = (
     "damaged",
     "consumers",
     "paused",
+    "filtered",
 )
 
 
