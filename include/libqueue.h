@@ -1083,8 +1083,9 @@ lq_status lq_group_open(lq_topic *topic, const char *name, lq_group **group);
  *
  * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
  * an offset where the topic has several partitions); LQ_INVALID_FILTER (the filter does not
- * parse); LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY; LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE,
- * LQ_TOO_MANY, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * parse); LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY; LQ_DISK_FULL,
+ * LQ_PERMISSION_DENIED, LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_TOO_MANY, LQ_STUCK, LQ_UNSUPPORTED,
+ * LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: close the handle with lq_group_close.
  * Threads: any, several at once.
  */
@@ -1309,10 +1310,9 @@ lq_status lq_dead_letters_free(lq_dead_letters *list);
  *
  * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
  * an offset where the topic has several partitions); LQ_INVALID_FILTER (the filter does not
- * parse); LQ_CONFIG_MISMATCH (an option contradicts
- * what is stored); LQ_READ_ONLY; LQ_TOO_MANY (consumers or groups); LQ_DAMAGED, LQ_INCOMPATIBLE,
- * LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO,
- * LQ_INTERNAL.
+ * parse); LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY; LQ_TOO_MANY
+ * (consumers or groups); LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_DISK_FULL, LQ_PERMISSION_DENIED,
+ * LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: close the handle with lq_consumer_close.
  * Threads: any, several at once.
  */

@@ -145,6 +145,7 @@ fn a_group_takes_what_its_filter_says_and_the_rest_is_settled_and_counted() {
         let count = wanted.len() as u64;
         assert_eq!(told, (count, 120 - count, 0, count), "{text}");
     }
+    drop(topic);
     store.close().unwrap();
     intact(folder.path());
 }
@@ -265,13 +266,14 @@ fn p6_p17_a_process_killed_while_it_passes_over_leaves_nothing_stuck() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
     let topic = topic(&store, 1);
-    let group = topic.create_group("g", &with(TAKE)).unwrap();
-    let mut taken = 0;
-    for round in 0..12_u64 {
+    let worker = consumer(&topic, with(TAKE));
+    let group = topic.group("g").unwrap();
+    let (mut sent, mut found) = (0, Vec::new());
+    for round in 0..12 {
         for _ in 0..4 {
             send_others(&topic, 7_000);
-            send(&topic, taken, true, Some(b"k"));
-            taken += 1;
+            send(&topic, sent, true, Some(b"k"));
+            sent += 1;
         }
         let before = group.stats().unwrap().filtered;
         let mut other = Worker::start("other", folder.path());
@@ -286,21 +288,19 @@ fn p6_p17_a_process_killed_while_it_passes_over_leaves_nothing_stuck() {
         other.process.kill().unwrap();
         other.process.wait().unwrap();
         intact(folder.path());
-    }
-    let worker = consumer(&topic, GroupOptions::default());
-    let deadline = Instant::now() + LONG;
-    let mut found = Vec::new();
-    while (found.len() as u64) < taken {
-        assert!(Instant::now() < deadline, "stuck: {:?}", group.stats());
-        for one in worker.receive(9, Some(Duration::from_millis(50))).unwrap() {
-            worker.ack(&[one.receipt()]).unwrap();
-            found.push(number(one.payload()));
+        let deadline = Instant::now() + LONG;
+        while (found.len() as u64) < sent {
+            assert!(Instant::now() < deadline, "stuck: {:?}", group.stats());
+            for one in worker.receive(9, Some(Duration::from_millis(50))).unwrap() {
+                worker.ack(&[one.receipt()]).unwrap();
+                found.push(number(one.payload()));
+            }
         }
+        assert!(worker.receive(9, NOW).unwrap().is_empty());
+        let told = group.stats().unwrap();
+        assert_eq!((told.lag_messages, told.leased), (0, 0));
     }
-    assert_eq!(found, (0..taken).collect::<Vec<_>>(), "all, in order");
-    assert!(worker.receive(9, NOW).unwrap().is_empty());
-    let told = group.stats().unwrap();
-    assert_eq!((told.lag_messages, told.leased), (0, 0));
+    assert_eq!(found, (0..sent).collect::<Vec<_>>(), "all, in order");
     intact(folder.path());
 }
 

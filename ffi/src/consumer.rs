@@ -36,10 +36,9 @@ pub(crate) static CONSUMERS: Table<ConsumerHandle> = Table::new("lq_consumer", T
 ///
 /// Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL; a number of the options; a start at
 /// an offset where the topic has several partitions); LQ_INVALID_FILTER (the filter does not
-/// parse); LQ_CONFIG_MISMATCH (an option contradicts
-/// what is stored); LQ_READ_ONLY; LQ_TOO_MANY (consumers or groups); LQ_DAMAGED, LQ_INCOMPATIBLE,
-/// LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO,
-/// LQ_INTERNAL.
+/// parse); LQ_CONFIG_MISMATCH (an option contradicts what is stored); LQ_READ_ONLY; LQ_TOO_MANY
+/// (consumers or groups); LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_DISK_FULL, LQ_PERMISSION_DENIED,
+/// LQ_STUCK, LQ_UNSUPPORTED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Memory: close the handle with lq_consumer_close.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

@@ -1,6 +1,6 @@
 /*
- * Filters of groups: DIR. Creating with one, what is handed out and what is counted, changing it and
- * taking it off, contradictions, and filters that are none.
+ * Filters of groups: DIR. Creating with one, what is handed out and what is counted, changing it
+ * and taking it off, contradictions, and filters that are none.
  */
 #include "check.h"
 

@@ -81,7 +81,8 @@ fn what_says_the_same_has_one_text_which_parses_to_itself() {
     for (given, stored) in [
         (" { } ", "{}"),
         (
-            r#"{"not": {"key": "k"}, "headers": {"b": false, "a": {"prefix": "\u00e9\/"}}, "key_prefix": "x"}"#,
+            r#"{"not": {"key": "k"}, "headers": {"b": false, "a": {"prefix": "\u00e9\/"}},
+                "key_prefix": "x"}"#,
             r#"{"key_prefix":"x","headers":{"a":{"prefix":"é/"},"b":false},"not":{"key":"k"}}"#,
         ),
         (
