@@ -1908,7 +1908,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, NULL}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
 #define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL, 0, 0}
@@ -1930,7 +1930,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
-    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

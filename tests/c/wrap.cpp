@@ -135,7 +135,7 @@ static void settle(lq::topic topic)
 static void read(lq::topic &topic)
 {
     lq::reader reader = topic.reader();
-    CHECK(reader.receive(100).size() == 4 && !reader.receive());
+    CHECK(reader.receive(100).size() == 3 && !reader.receive());
     reader.seek(LQ_START_EARLIEST);
     CHECK(reader.receive(1).size() == 1);
 }

@@ -116,8 +116,8 @@ impl Window {
 
     /// The message at this offset, the next one of the log, is none that the group takes: it is
     /// done without having been in any order. False if there is no room for its entry; with an
-    /// empty window it takes none. A death in between leaves it settled, perhaps not counted, or behind
-    /// the end, where it is judged again (P6).
+    /// empty window it takes none. A death in between leaves it settled, perhaps not counted, or
+    /// behind the end, where it is judged again (P6).
     #[inline]
     pub fn pass(&self, offset: u64) -> bool {
         let empty = self.floor() == self.next();
