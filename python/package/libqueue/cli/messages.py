@@ -189,7 +189,7 @@ def receive(
         typer.Option(
             "--filter",
             metavar="JSON",
-            help="What the group takes, where it is created; such as '{\"key_prefix\": \"eu-\"}'.",
+            help="What it takes, by key and headers, where it is created.",
         ),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
@@ -198,8 +198,12 @@ def receive(
     """Receive messages of a group, show them, and acknowledge them."""
     with libqueue.open(folder(context, store), create=False) as opened:
         source = opened.open_topic(topic)
-        found = {} if selection is None else {"filter": selection}
-        with source.consumer(group, **found) as consumer:
+        consumer = (
+            source.consumer(group)
+            if selection is None
+            else source.consumer(group, filter=selection)
+        )
+        with consumer:
             left = most
             while left is None or left > 0:
                 wanted = PREFETCH if left is None else min(left, PREFETCH)
