@@ -46,7 +46,7 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions,
+    Backoff, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions,
     Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{

@@ -9,7 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 mod group;
 
-pub use group::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
+pub use group::{
+    Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnExpired, Ordering,
+};
 
 /// Most partitions of a topic.
 pub const PARTITIONS_MAX: u32 = 1024;

@@ -55,20 +55,21 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
     let every = Durability::Interval(Duration::from_millis(5));
     let any = Group::new("any", Ordering::None, 2);
     let key = Group::new("key", Ordering::Key, 3);
+    let once = Group::new("once", Ordering::Key, 1).at_most_once();
     match shape {
         Shape::Short => {
             let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [&[][..], &[any], &[key]][chance.pick(3)].to_vec();
+            let groups = [&[][..], &[any], &[key], &[once]][chance.pick(4)].to_vec();
             vec![topic("t", durability, 1, &groups)]
         }
         Shape::Wide => {
             let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
-            vec![topic("w", durability, 1, &[any, key])]
+            vec![topic("w", durability, 1, &[any, key, once])]
         }
         Shape::Long => vec![
-            topic("p", Durability::Process, 2, &[any.clone(), key.clone()]),
-            topic("s", Durability::Sync, 1, &[key]),
-            topic("i", every, 1, &[any]),
+            topic("p", Durability::Process, 2, &[any.clone(), key.clone(), once.clone()]),
+            topic("s", Durability::Sync, 1, &[key, once.clone()]),
+            topic("i", every, 1, &[any, once]),
         ],
     }
 }
@@ -304,16 +305,28 @@ impl History {
         self.doing(format!("receiving from topic {topic}, group {group}"));
         self.may_bury(|number| number == topic);
         let most = (1 + self.chance.pick(6)) * self.breadth();
+        let once = self.sim.know(|model| {
+            let group = &mut model.topics[topic].groups[group];
+            group.giving = if group.once { most } else { 0 };
+            group.once
+        });
         let consumer = self.life.consumers[topic][group].as_ref().expect("open");
         let found = consumer.receive(most, Some(Duration::ZERO))?;
         self.sim.know(|model| {
             let group = &mut model.topics[topic].groups[group];
+            group.giving = 0;
             for one in &found {
-                group
-                    .attempts
-                    .insert((one.partition(), one.offset()), one.attempt());
+                let at = (one.partition(), one.offset());
+                group.attempts.insert(at, one.attempt());
+                if group.once {
+                    assert!(group.acked.insert(at), "P7: {at:?} is handed out twice");
+                }
             }
         });
+        if once {
+            let receipts: Vec<Receipt> = found.iter().map(|one| one.receipt()).collect();
+            return consumer.ack(&receipts);
+        }
         self.leases.extend(found.iter().map(|one| Lease {
             topic,
             group,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{Group, Topic as TopicModel};
 use crate::clock::ManualClock;
-use crate::options::{Backoff, GroupOptions, StoreOptions, TopicOptions};
+use crate::options::{Backoff, DeliveryMode, GroupOptions, StoreOptions, TopicOptions};
 use crate::storage::Twin;
 use crate::store::World;
 use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
@@ -68,15 +68,20 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
         longest: Duration::from_secs(1),
         factor: 1.0,
     };
+    let mut options = GroupOptions {
+        ordering: Some(group.ordering),
+        window: Some(4096),
+        ..GroupOptions::default()
+    };
+    if group.once {
+        options.delivery = Some(DeliveryMode::AtMostOnce);
+    } else {
+        options.lease = Some(LEASE);
+        options.max_attempts = Some(group.max_attempts);
+        options.backoff = Some(backoff);
+    }
     ConsumerOptions {
-        group: GroupOptions {
-            ordering: Some(group.ordering),
-            lease: Some(LEASE),
-            max_attempts: Some(group.max_attempts),
-            backoff: Some(backoff),
-            window: Some(4096),
-            ..GroupOptions::default()
-        },
+        group: options,
         name: Some("worker".to_owned()),
         ..ConsumerOptions::default()
     }

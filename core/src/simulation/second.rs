@@ -79,6 +79,7 @@ fn learn_group(
     let mut known = Group::new(group.name, group.ordering, group.max_attempts);
     known.there = There::Yes;
     known.doubtful = true;
+    known.once = group.once;
     known.dead = letters
         .iter()
         .map(|one| (one.source_partition, one.source_offset))

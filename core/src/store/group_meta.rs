@@ -8,7 +8,9 @@ use super::StoreInner;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
 use crate::format::meta;
-use crate::options::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
+use crate::options::{
+    Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnExpired, Ordering,
+};
 
 /// What `group.meta` holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +61,9 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
     if let Some(max) = config.max_lease {
         fields.push(("max_lease_us", micros(max)));
     }
+    if config.is_at_most_once() {
+        fields.push(("delivery", config.delivery.name().to_owned()));
+    }
     meta::encode("group", &fields)
 }
 
@@ -82,6 +87,8 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         on_expired: Some(config.on_expired),
         start: None,
         window: Some(config.window),
+        // Of a stored lease nobody knows whether it was given.
+        delivery: None,
     };
     options.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
@@ -142,6 +149,10 @@ fn parse_config(
         Some("dead_letter") => OnExpired::DeadLetter,
         _ => return Err("on_expired"),
     };
+    let delivery = match fields.get("delivery") {
+        None => DeliveryMode::AtLeastOnce,
+        Some(name) => DeliveryMode::of_name(name).ok_or("delivery")?,
+    };
     Ok(GroupConfig {
         ordering,
         lease: time("lease_us")?,
@@ -158,5 +169,6 @@ fn parse_config(
         dead_letter_topic,
         on_expired,
         window: number(fields, "window")?,
+        delivery,
     })
 }
