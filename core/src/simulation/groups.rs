@@ -101,7 +101,13 @@ fn check(
             let at = (partition as u32, *offset);
             let count = |of: &BTreeMap<At, u32>| of.get(&at).copied().unwrap_or(0);
             let durable = model.durability != Durability::Process;
-            ended(opened, (group, durable), at, count(&handed.times), count(&letters))?;
+            ended(
+                opened,
+                (group, durable),
+                at,
+                count(&handed.times),
+                count(&letters),
+            )?;
             let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
             if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
                 return Err(format!(
@@ -128,8 +134,13 @@ fn check(
         !group.acked.contains(at) && !handed.times.contains_key(at) && !letters.contains_key(at)
     };
     let all = (0..).zip(&opened.contents[number]);
-    let all = all.flat_map(|(partition, contents)| contents.iter().map(move |of| (partition, of.0)));
-    let gone = if group.once { all.filter(missing).count() } else { 0 };
+    let all =
+        all.flat_map(|(partition, contents)| contents.iter().map(move |of| (partition, of.0)));
+    let gone = if group.once {
+        all.filter(missing).count()
+    } else {
+        0
+    };
     // Of a crash inside of a recovery nobody knows what that had handed over.
     let may_be = group.giving + group.may_be_lost + RECEIVED * (opened.crashes as usize - 1);
     if gone > may_be {

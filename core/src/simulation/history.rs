@@ -67,7 +67,12 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
             vec![topic("w", durability, 1, &[any, key, once])]
         }
         Shape::Long => vec![
-            topic("p", Durability::Process, 2, &[any.clone(), key.clone(), once.clone()]),
+            topic(
+                "p",
+                Durability::Process,
+                2,
+                &[any.clone(), key.clone(), once.clone()],
+            ),
             topic("s", Durability::Sync, 1, &[key, once.clone()]),
             topic("i", every, 1, &[any, once]),
         ],

@@ -55,8 +55,7 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     let low = low.max(around.start);
     let is_settled = |offset| {
         let entry: Option<&Entry> = known.get(&offset);
-        around.dead.contains(&offset)
-            || entry.is_some_and(|entry| is_done(entry, around.once))
+        around.dead.contains(&offset) || entry.is_some_and(|entry| is_done(entry, around.once))
     };
     let (topic, number) = (around.topic, around.partition);
     let mut unsettled = around.end;
