@@ -282,7 +282,7 @@ impl Consumer {
     }
 
     /// From here on the messages are the caller's. Leases of those that waited begin now (P9).
-    fn hand_on(&self, receiving: &mut Receiving) -> Result<Vec<Delivery>> {
+    pub(super) fn hand_on(&self, receiving: &mut Receiving) -> Result<Vec<Delivery>> {
         let gathered = std::mem::take(&mut receiving.gathered);
         let (mut found, lease) = (gathered.found, gathered.lease);
         if self.group.once {
