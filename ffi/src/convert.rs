@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
-    Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions, TopicConfig,
+    Backoff, ConsumerOptions, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions,
+    OnExpired, Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions, TopicConfig,
     TopicOptions,
 };
 
@@ -190,6 +190,12 @@ pub(crate) unsafe fn group_options_on(
             LQ_ON_EXPIRED_DEAD_LETTER => Some(OnExpired::DeadLetter),
             other => return Err(unknown("on_expired", other, "LQ_ON_EXPIRED_")),
         },
+        delivery: match given.delivery {
+            LQ_DELIVERY_DEFAULT => None,
+            LQ_DELIVERY_AT_LEAST_ONCE => Some(DeliveryMode::AtLeastOnce),
+            LQ_DELIVERY_AT_MOST_ONCE => Some(DeliveryMode::AtMostOnce),
+            other => return Err(unknown("delivery", other, "LQ_DELIVERY_")),
+        },
     })
 }
 
@@ -264,6 +270,24 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
 /// A group's configuration as options that would not contradict it; the name of the topic of dead
 /// letters is for the caller to keep.
 pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
+    let all = from_leasing_group(config);
+    if !config.is_at_most_once() {
+        return all;
+    }
+    let left_out = lq_group_options::INIT;
+    lq_group_options {
+        delivery: LQ_DELIVERY_AT_MOST_ONCE,
+        max_attempts: left_out.max_attempts,
+        lease_ms: left_out.lease_ms,
+        max_lease_ms: left_out.max_lease_ms,
+        backoff_first_ms: left_out.backoff_first_ms,
+        backoff_longest_ms: left_out.backoff_longest_ms,
+        backoff_factor: left_out.backoff_factor,
+        ..all
+    }
+}
+
+fn from_leasing_group(config: &GroupConfig) -> lq_group_options {
     lq_group_options {
         ordering: match config.ordering {
             Ordering::None => LQ_ORDERING_NONE,
@@ -286,6 +310,7 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
             OnExpired::DeadLetter => LQ_ON_EXPIRED_DEAD_LETTER,
         },
         max_lease_ms: config.max_lease.map_or(0, to_millis),
+        delivery: LQ_DELIVERY_AT_LEAST_ONCE,
         ..lq_group_options::INIT
     }
 }

@@ -184,15 +184,25 @@ def receive(
     most: Annotated[int | None, typer.Option("--max", min=1, help="So many messages.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
     no_ack: Annotated[bool, typer.Option("--no-ack", help="Hand back what was shown.")] = False,
+    delivery: Annotated[
+        Literal["at_least_once", "at_most_once"] | None,
+        typer.Option(help="Of a new group; at_most_once settles before it shows."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Receive messages of a group, show them, and acknowledge them."""
     with libqueue.open(folder(context, store), create=False) as opened:
-        with opened.open_topic(topic).consumer(group) as consumer:
+        found = opened.open_topic(topic)
+        with found.consumer(group, **({"delivery": delivery} if delivery else {})) as consumer:
+            at_most_once = found.group(group).config["delivery"] == "at_most_once"
+            if at_most_once and no_ack:
+                raise typer.BadParameter("--no-ack: the group settles each message before it comes")
             left = most
             while left is None or left > 0:
-                wanted = PREFETCH if left is None else min(left, PREFETCH)
+                # What is settled before it is shown is taken one by one.
+                ahead = 1 if at_most_once else PREFETCH
+                wanted = ahead if left is None else min(left, ahead)
                 batch = consumer.receive(wanted, None if follow else 0)
                 if not batch:
                     return
