@@ -193,10 +193,10 @@
 
 /**
  * Each message is settled before it is handed out, as durably as the topic's durability says: none
- * comes twice, and what a consumer was about to be handed when it died is lost. There are no leases
- * and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out, and
- * lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing, and
- * lq_nack counts a failure.
+ * comes twice, and what a consumer was about to be handed when it died is lost. There are no
+ * leases and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out,
+ * and lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing,
+ * and lq_nack counts a failure.
  */
 #define LQ_DELIVERY_AT_MOST_ONCE 2
 
@@ -1348,8 +1348,8 @@ lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
 /**
  * Receives messages, each of them leased from now on for the consumer's lease, else the group's.
  * Settle each with lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend
- * it. Where the group hands out at most once each was settled before the call returns it: receive as
- * many as are sure to be handled.
+ * it. Where the group hands out at most once each was settled before the call returns it: receive
+ * as many as are sure to be handled.
  *
  * consumer: the consumer.
  * max: how many at most; 1 or more.
@@ -1377,7 +1377,8 @@ lq_status lq_receive(lq_consumer *consumer,
  * batch: gets the messages, at least one.
  *
  * Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
- * number, a lease above the group's max_lease_ms, or where it hands out at most once); LQ_UNSUPPORTED (options of a newer library);
+ * number, a lease above the group's max_lease_ms, or where it hands out at most once);
+ * LQ_UNSUPPORTED (options of a newer library);
  * LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has messages;
  * the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
  * LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
@@ -1548,7 +1549,8 @@ const lq_peek *lq_peeked_get(const lq_peeked *found);
 lq_status lq_peeked_free(lq_peeked *found);
 
 /**
- * The messages are done. Where the group hands out at most once they were before: nothing happens.
+ * The messages are done. Where the group hands out at most once they were before, and nothing
+ * happens.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
@@ -1582,8 +1584,8 @@ lq_status lq_ack_results(lq_consumer *consumer,
 
 /**
  * The messages failed: they come back after a delay, and after the group's max_attempts failures
- * they become dead letters. Where the group hands out at most once a failure is counted, and nothing
- * comes back.
+ * they become dead letters. Where the group hands out at most once a failure is counted, and
+ * nothing comes back.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
@@ -1630,8 +1632,8 @@ lq_status lq_nack_results(lq_consumer *consumer,
                           lq_status *results);
 
 /**
- * The messages go back to the group, not counted as failures; they are ready at once. Not where the
- * group hands out at most once: LQ_INVALID_ARGUMENT, also from lq_extend and lq_dead_letter.
+ * The messages go back to the group, not counted as failures; they are ready at once. Not where
+ * the group hands out at most once: LQ_INVALID_ARGUMENT, also from lq_extend and lq_dead_letter.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.

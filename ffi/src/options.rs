@@ -40,10 +40,10 @@ pub const LQ_DELIVERY_DEFAULT: i32 = 0;
 /// Each message comes until it is acknowledged, or is a dead letter.
 pub const LQ_DELIVERY_AT_LEAST_ONCE: i32 = 1;
 /// Each message is settled before it is handed out, as durably as the topic's durability says: none
-/// comes twice, and what a consumer was about to be handed when it died is lost. There are no leases
-/// and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out, and
-/// lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing, and
-/// lq_nack counts a failure.
+/// comes twice, and what a consumer was about to be handed when it died is lost. There are no
+/// leases and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out,
+/// and lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing,
+/// and lq_nack counts a failure.
 pub const LQ_DELIVERY_AT_MOST_ONCE: i32 = 2;
 
 /// What is stored; for a new group LQ_DEAD_LETTERS_OWN.

@@ -75,7 +75,7 @@ pub struct Group {
     pub unsure: BTreeSet<At>,
     /// Whether a receive returned an error, which may have handed out and failed anything.
     pub doubtful: bool,
-    /// Whether it hands out at most once (P7). Then what a receive returned is acknowledged by that.
+    /// Whether it hands out at most once (P7): what a receive returned is acknowledged by that.
     pub once: bool,
     /// How many messages a receive that is under way may be handing over.
     pub giving: usize,

@@ -26,10 +26,10 @@ impl Group {
     /// is no taking it off, but one of 365 days bounds nothing.
     ///
     /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
-    /// the group's files depends on, for another `delivery`, and for a `start`. [`ErrorKind::Busy`] for another
-    /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait
-    /// by the order that was (P11). After another error either configuration is in force, in all
-    /// processes the same.
+    /// the group's files depends on, for another `delivery`, and for a `start`. [`ErrorKind::Busy`]
+    /// for another `ordering` than [`Ordering::None`], while messages are taken in and not settled:
+    /// they wait by the order that was (P11). After another error either configuration is in force,
+    /// in all processes the same.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};

@@ -7,8 +7,8 @@
 //!
 //! - A death before the first step, or a power loss before the second one is done, has handed over
 //!   nothing; after a death between them, what was given is lost, as the power loss may leave it.
-//! - A sync that fails has handed over nothing either: what was given is taken back (P5). Who cannot
-//!   do so, since the lock is not to be had, leaves it to be lost: it never comes twice.
+//! - A sync that fails has handed over nothing either: what was given is taken back (P5). Who
+//!   cannot do so, since the lock is not to be had, leaves it to be lost: it never comes twice.
 //! - What was given and is on disk only this call can hand over. So it does, whatever the last step
 //!   finds: others may have settled it, who took it for gone, or the group was sought or deleted.
 

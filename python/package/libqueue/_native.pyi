@@ -706,8 +706,8 @@ class Delivery:
     def deadline(self) -> float:
         """When the lease ends, in seconds since the epoch, if the wall clock does not jump.
 
-        Follows what extends the lease in this process. In the year 2262 where the group hands out at
-        most once: nobody takes the message back.
+        Follows what extends the lease in this process. In the year 2262 where the group hands
+        out at most once: nobody takes the message back.
         """
     @property
     def deadline_ns(self) -> int:
@@ -783,8 +783,8 @@ class Group:
         """Change the stored configuration, durably; what is not named stays.
 
         Every process goes by it from its next call on; leases that are out keep their time.
-        `window` and `delivery` cannot be changed: the layout of the group's files depends on the one,
-        and what was handed out on the other. Another
+        `window` and `delivery` cannot be changed: the layout of the group's files depends on
+        the one, and what was handed out on the other. Another
         `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
         `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
 

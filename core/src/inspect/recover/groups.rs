@@ -146,7 +146,8 @@ impl Copy<'_> {
             false => "gets what it had settled from there on once more",
         };
         let what = format!(
-            "the group's position is lost; it begins again at offset {} of partition {} and {again}",
+            "the group's position is lost; it begins again at offset {} of partition {} and \
+             {again}",
             truth.floor, around.partition
         );
         self.lost(&path, what);
