@@ -10,8 +10,8 @@ use super::tree::TOPIC;
 use crate::error::ErrorKind;
 use crate::inspect;
 use crate::options::{
-    Backoff, DeadLetter, Durability, GroupOptions, Ordering, ReaderOptions, StoreOptions,
-    TopicOptions,
+    Backoff, DeadLetter, DeliveryMode, Durability, GroupOptions, Ordering, ReaderOptions,
+    StoreOptions, TopicOptions,
 };
 use crate::store::{Consumer, ConsumerOptions, Delivery, Message, MessageId, Store, Topic};
 
@@ -71,6 +71,16 @@ impl World {
                 let keyed = flags & 4 == 0;
                 let ordering = if keyed { Ordering::Key } else { Ordering::None };
                 let drop = flags & 24 == 24;
+                // Settled before it is handed out (P7): then there are no leases and no failures.
+                if flags & 32 == 32 {
+                    let options = GroupOptions {
+                        ordering: Some(ordering),
+                        delivery: Some(DeliveryMode::AtMostOnce),
+                        ..GroupOptions::default()
+                    };
+                    let model = Model::new(keyed, max_attempts).at_most_once();
+                    return (options, model);
+                }
                 let options = GroupOptions {
                     ordering: Some(ordering),
                     lease: Some(Duration::from_secs(3600)),
@@ -246,6 +256,11 @@ impl World {
             Settle::Give => consumer.dead_letter(&receipts, "given up"),
         });
         let model = &mut self.groups[worker.group].1;
+        if model.refuses(how) {
+            let error = done.expect_err("nothing is leased");
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{how:?}: {error}");
+            return;
+        }
         // A call's receipts are settled partition by partition, each in the call's order; for one
         // message that is the call's order.
         let stale: Vec<usize> = receipts

@@ -181,8 +181,8 @@ fn ended(
     };
     if wrong {
         return Err(format!(
-            "P6, P7, P12: {at:?} was handed out {times} times and is a dead letter {letters} times; \
-             it was {}",
+            "P6, P7, P12: {at:?} was handed out {times} times and is a dead letter {letters} \
+             times; it was {}",
             if acked {
                 "acknowledged"
             } else {
