@@ -188,6 +188,21 @@
 /** They are counted as expired and become dead letters. */
 #define LQ_ON_EXPIRED_DEAD_LETTER 2
 
+/** The delivery that is stored; for a new group LQ_DELIVERY_AT_LEAST_ONCE. */
+#define LQ_DELIVERY_DEFAULT 0
+
+/** Each message comes until it is acknowledged, or is a dead letter. */
+#define LQ_DELIVERY_AT_LEAST_ONCE 1
+
+/**
+ * Each message is settled before it is handed out, as durably as the topic's durability says: none
+ * comes twice, and what a consumer was about to be handed when it died is lost. There are no
+ * leases and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out,
+ * and lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing,
+ * and lq_nack counts a failure.
+ */
+#define LQ_DELIVERY_AT_MOST_ONCE 2
+
 /** What is stored; for a new group LQ_DEAD_LETTERS_OWN. */
 #define LQ_DEAD_LETTERS_DEFAULT 0
 
@@ -477,6 +492,8 @@ typedef struct lq_group_options {
      * messages; "" and "{}" are all messages, and take a stored filter off.
      */
     const char *filter;
+    /** When messages are settled: one of LQ_DELIVERY_; fixed once the group exists. 0: left out. */
+    int32_t delivery;
 } lq_group_options;
 
 /**
@@ -1350,7 +1367,8 @@ lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
 /**
  * Receives messages, each of them leased from now on for the consumer's lease, else the group's.
  * Settle each with lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend
- * it.
+ * it. Where the group hands out at most once each was settled before the call returns it: receive
+ * as many as are sure to be handled.
  *
  * consumer: the consumer.
  * max: how many at most; 1 or more.
@@ -1378,7 +1396,8 @@ lq_status lq_receive(lq_consumer *consumer,
  * batch: gets the messages, at least one.
  *
  * Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
- * number, a lease above the group's max_lease_ms); LQ_UNSUPPORTED (options of a newer library);
+ * number, a lease above the group's max_lease_ms, or where it hands out at most once);
+ * LQ_UNSUPPORTED (options of a newer library);
  * LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has messages;
  * the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
  * LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.
@@ -1549,7 +1568,8 @@ const lq_peek *lq_peeked_get(const lq_peeked *found);
 lq_status lq_peeked_free(lq_peeked *found);
 
 /**
- * The messages are done.
+ * The messages are done. Where the group hands out at most once they were before, and nothing
+ * happens.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
@@ -1583,7 +1603,8 @@ lq_status lq_ack_results(lq_consumer *consumer,
 
 /**
  * The messages failed: they come back after a delay, and after the group's max_attempts failures
- * they become dead letters.
+ * they become dead letters. Where the group hands out at most once a failure is counted, and
+ * nothing comes back.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
@@ -1630,7 +1651,8 @@ lq_status lq_nack_results(lq_consumer *consumer,
                           lq_status *results);
 
 /**
- * The messages go back to the group, not counted as failures; they are ready at once.
+ * The messages go back to the group, not counted as failures; they are ready at once. Not where
+ * the group hands out at most once: LQ_INVALID_ARGUMENT, also from lq_extend and lq_dead_letter.
  *
  * consumer: a consumer of the group.
  * receipts: n receipts, read during the call only.
@@ -1908,7 +1930,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, NULL}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, NULL, LQ_DELIVERY_DEFAULT}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
 #define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL, 0, 0}

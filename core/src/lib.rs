@@ -46,8 +46,8 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, DeadLetter, Durability, Filter, GroupConfig, GroupOptions, OnExpired, Ordering,
-    ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
+    Backoff, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions, OnExpired,
+    Ordering, ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,

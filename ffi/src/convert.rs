@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, ConsumerOptions, DeadLetter, Durability, Error, ErrorKind, Filter, GroupConfig,
-    GroupOptions, OnExpired, Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions,
-    TopicConfig, TopicOptions,
+    Backoff, ConsumerOptions, DeadLetter, DeliveryMode, Durability, Error, ErrorKind, Filter,
+    GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions, ReceiveOptions, Result, Start,
+    StoreOptions, TopicConfig, TopicOptions,
 };
 
 use crate::args::{at_least_one, invalid, name, slice, timeout};
@@ -209,6 +209,12 @@ pub(crate) unsafe fn group_options_on(
         },
         // SAFETY: its filter is valid as demanded above.
         filter: unsafe { filter(&given) }?,
+        delivery: match given.delivery {
+            LQ_DELIVERY_DEFAULT => None,
+            LQ_DELIVERY_AT_LEAST_ONCE => Some(DeliveryMode::AtLeastOnce),
+            LQ_DELIVERY_AT_MOST_ONCE => Some(DeliveryMode::AtMostOnce),
+            other => return Err(unknown("delivery", other, "LQ_DELIVERY_")),
+        },
     })
 }
 
@@ -283,6 +289,24 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
 /// A group's configuration as options that would not contradict it; the name of the topic of dead
 /// letters and the filter are for the caller to keep.
 pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
+    let all = from_leasing_group(config);
+    if !config.is_at_most_once() {
+        return all;
+    }
+    let left_out = lq_group_options::INIT;
+    lq_group_options {
+        delivery: LQ_DELIVERY_AT_MOST_ONCE,
+        max_attempts: left_out.max_attempts,
+        lease_ms: left_out.lease_ms,
+        max_lease_ms: left_out.max_lease_ms,
+        backoff_first_ms: left_out.backoff_first_ms,
+        backoff_longest_ms: left_out.backoff_longest_ms,
+        backoff_factor: left_out.backoff_factor,
+        ..all
+    }
+}
+
+fn from_leasing_group(config: &GroupConfig) -> lq_group_options {
     lq_group_options {
         ordering: match config.ordering {
             Ordering::None => LQ_ORDERING_NONE,
@@ -305,6 +329,7 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
             OnExpired::DeadLetter => LQ_ON_EXPIRED_DEAD_LETTER,
         },
         max_lease_ms: config.max_lease.map_or(0, to_millis),
+        delivery: LQ_DELIVERY_AT_LEAST_ONCE,
         ..lq_group_options::INIT
     }
 }

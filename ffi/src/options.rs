@@ -35,6 +35,17 @@ pub const LQ_ON_EXPIRED_DROP: i32 = 1;
 /// They are counted as expired and become dead letters.
 pub const LQ_ON_EXPIRED_DEAD_LETTER: i32 = 2;
 
+/// The delivery that is stored; for a new group LQ_DELIVERY_AT_LEAST_ONCE.
+pub const LQ_DELIVERY_DEFAULT: i32 = 0;
+/// Each message comes until it is acknowledged, or is a dead letter.
+pub const LQ_DELIVERY_AT_LEAST_ONCE: i32 = 1;
+/// Each message is settled before it is handed out, as durably as the topic's durability says: none
+/// comes twice, and what a consumer was about to be handed when it died is lost. There are no
+/// leases and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out,
+/// and lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing,
+/// and lq_nack counts a failure.
+pub const LQ_DELIVERY_AT_MOST_ONCE: i32 = 2;
+
 /// What is stored; for a new group LQ_DEAD_LETTERS_OWN.
 pub const LQ_DEAD_LETTERS_DEFAULT: i32 = 0;
 /// Dead letters go to the topic TOPIC.GROUP.dlq, which is created when it is first needed.
@@ -137,6 +148,8 @@ pub struct lq_group_options {
     /// group has not looked at yet. Read during the call only. NULL: left out, default all
     /// messages; "" and "{}" are all messages, and take a stored filter off.
     pub filter: *const c_char,
+    /// When messages are settled: one of LQ_DELIVERY_; fixed once the group exists. 0: left out.
+    pub delivery: i32,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -243,6 +256,7 @@ unsafe impl Measured for lq_group_options {
         on_expired: LQ_ON_EXPIRED_DEFAULT,
         max_lease_ms: 0,
         filter: null(),
+        delivery: LQ_DELIVERY_DEFAULT,
     };
 }
 

@@ -29,7 +29,8 @@ fn receive(
 
 /// Receives messages, each of them leased from now on for the consumer's lease, else the group's.
 /// Settle each with lq_ack, lq_nack, lq_release or lq_dead_letter before its lease ends, or extend
-/// it.
+/// it. Where the group hands out at most once each was settled before the call returns it: receive
+/// as many as are sure to be handled.
 ///
 /// consumer: the consumer.
 /// max: how many at most; 1 or more.
@@ -69,7 +70,8 @@ pub unsafe extern "C" fn lq_receive(
 /// batch: gets the messages, at least one.
 ///
 /// Returns: LQ_OK; LQ_TIMEOUT (nothing came); LQ_INVALID_ARGUMENT (NULL, no open consumer, a bad
-/// number, a lease above the group's max_lease_ms); LQ_UNSUPPORTED (options of a newer library);
+/// number, a lease above the group's max_lease_ms, or where it hands out at most once);
+/// LQ_UNSUPPORTED (options of a newer library);
 /// LQ_DAMAGED (a message's bytes are damaged: told once, by the next call if this one has messages;
 /// the message is settled; go on receiving); LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_STUCK,
 /// LQ_DISK_FULL, LQ_IO, LQ_INTERNAL.

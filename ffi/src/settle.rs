@@ -71,7 +71,8 @@ fn millis(what: &str, ms: i64, expected: &str) -> Result<Duration> {
 
 const NO_REASON: &str = "dead-lettered without a reason";
 
-/// The messages are done.
+/// The messages are done. Where the group hands out at most once they were before, and nothing
+/// happens.
 ///
 /// consumer: a consumer of the group.
 /// receipts: n receipts, read during the call only.
@@ -123,7 +124,8 @@ pub unsafe extern "C" fn lq_ack_results(
 }
 
 /// The messages failed: they come back after a delay, and after the group's max_attempts failures
-/// they become dead letters.
+/// they become dead letters. Where the group hands out at most once a failure is counted, and
+/// nothing comes back.
 ///
 /// consumer: a consumer of the group.
 /// receipts: n receipts, read during the call only.
@@ -196,7 +198,8 @@ pub unsafe extern "C" fn lq_nack_results(
     })
 }
 
-/// The messages go back to the group, not counted as failures; they are ready at once.
+/// The messages go back to the group, not counted as failures; they are ready at once. Not where
+/// the group hands out at most once: LQ_INVALID_ARGUMENT, also from lq_extend and lq_dead_letter.
 ///
 /// consumer: a consumer of the group.
 /// receipts: n receipts, read during the call only.

@@ -214,7 +214,8 @@ message_class!(Delivery {
 
     /// When the lease ends, in seconds since the epoch, if the wall clock does not jump.
     ///
-    /// Follows what extends the lease in this process.
+    /// Follows what extends the lease in this process. In the year 2262 where the group hands
+    /// out at most once: nobody takes the message back.
     #[getter]
     fn deadline(&self) -> f64 {
         in_seconds(self.deadline_ns())

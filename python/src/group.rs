@@ -95,7 +95,8 @@ impl Group {
     /// Change the stored configuration, durably; what is not named stays.
     ///
     /// Every process goes by it from its next call on; leases that are out keep their time.
-    /// `window` cannot be changed: the layout of the group's files depends on it. Another
+    /// `window` and `delivery` cannot be changed: the layout of the group's files depends on
+    /// the one, and what was handed out on the other. Another
     /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
     /// `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
     /// Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, Start,
-    TopicConfig, TopicOptions,
+    Backoff, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnExpired, Ordering,
+    Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -113,10 +113,12 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "on_expired" => options.on_expired = Some(on_expired(py, &value.extract::<String>()?)?),
             "window" => options.window = Some(named_whole("window", &value)?),
             "filter" => options.filter = Some(filter::of(&value)?),
+            "delivery" => options.delivery = Some(delivery(py, &value.extract::<String>()?)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
-                    "unknown option {other:?} of a group; expected ordering, lease, max_lease, \\
-                     max_attempts, backoff, dead_letter_topic, on_expired, start, window or filter"
+                    "unknown option {other:?} of a group; expected ordering, lease, max_lease, \
+                     max_attempts, backoff, dead_letter_topic, on_expired, start, window, filter \
+                     or delivery"
                 )));
             }
         }
@@ -145,6 +147,13 @@ fn on_expired(py: Python<'_>, name: &str) -> PyResult<OnExpired> {
             format!("on_expired is {name:?}; expected \"drop\" or \"dead_letter\""),
         )),
     }
+}
+
+fn delivery(py: Python<'_>, name: &str) -> PyResult<DeliveryMode> {
+    DeliveryMode::of_name(name).ok_or_else(|| {
+        let expected = "expected \"at_least_once\" or \"at_most_once\"";
+        invalid(py, format!("delivery is {name:?}; {expected}"))
+    })
 }
 
 fn backoff(py: Python<'_>, (first, longest, factor): (f64, f64, f64)) -> PyResult<Backoff> {
@@ -201,11 +210,14 @@ pub(crate) fn group_dict<'py>(
         backoff.factor,
     );
     dict.set_item("ordering", ordering)?;
-    dict.set_item("lease", config.lease.as_secs_f64())?;
-    let max_lease = config.max_lease.map(|max| max.as_secs_f64());
-    dict.set_item("max_lease", max_lease)?;
-    dict.set_item("max_attempts", config.max_attempts)?;
-    dict.set_item("backoff", times)?;
+    dict.set_item("delivery", config.delivery.name())?;
+    if !config.is_at_most_once() {
+        dict.set_item("lease", config.lease.as_secs_f64())?;
+        let max_lease = config.max_lease.map(|max| max.as_secs_f64());
+        dict.set_item("max_lease", max_lease)?;
+        dict.set_item("max_attempts", config.max_attempts)?;
+        dict.set_item("backoff", times)?;
+    }
     dict.set_item("dead_letter_topic", dead_letter_topic)?;
     dict.set_item("on_expired", on_expired)?;
     dict.set_item("window", config.window)?;

@@ -136,6 +136,16 @@ impl Topic {
     ///     europe = {"key_prefix": "eu-", "headers": {"kind": "sale", "test": False}}
     ///     topic.create_group("europe", filter=europe).config["filter"] == europe
     ///
+    /// With `delivery="at_most_once"` each message is settled before it is handed out, as durably
+    /// as the topic's durability says: none comes twice, and what a consumer was about to be handed
+    /// when it died is lost. Then there is no `lease`, `max_lease`, `max_attempts` or `backoff`;
+    /// `ack` does nothing, `nack` counts a failure, and `release`, `extend` and `dead_letter` raise
+    /// `InvalidArgument`. The mode of a group never changes.
+    ///
+    ///     with topic.consumer("alarms", delivery="at_most_once") as consumer:
+    ///         for delivery in consumer:
+    ///             sound(delivery.payload)
+    ///
     /// `consumer_lease` in seconds takes the place of the group's lease for what this consumer
     /// receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
     /// as the `Delivery` lives and is not settled, at most for `max_lease` in total: a handler that

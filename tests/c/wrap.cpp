@@ -81,6 +81,24 @@ static void send_and_receive(const std::string &path)
     fails(LQ_INVALID_ARGUMENT, [&] { store.sync(); });
 }
 
+/* P7: at most once; a batch is settled when it comes. */
+static void at_most_once(lq::topic &topic)
+{
+    lq_group_options options = LQ_GROUP_OPTIONS_INIT;
+    options.delivery = LQ_DELIVERY_AT_MOST_ONCE;
+    options.start = LQ_START_LATEST;
+    lq::group group = topic.create_group("alarms", options);
+    CHECK(group.config().delivery == LQ_DELIVERY_AT_MOST_ONCE);
+    lq::consumer worker = topic.consumer("alarms");
+    topic.send({"fire"});
+    const lq::batch batch = worker.receive();
+    CHECK(batch.size() == 1 && group.stats().acked == 1);
+    worker.ack(batch[0]);
+    worker.nack(batch[0], "nobody heard");
+    fails(LQ_INVALID_ARGUMENT, [&] { worker.release(batch[0]); });
+    CHECK(group.stats().failed == 1 && !worker.receive(1, milliseconds(0)));
+}
+
 static void settle(lq::topic topic)
 {
     lq::group passing = topic.create_group("passing");
@@ -150,6 +168,7 @@ int main(int argc, char **argv)
         options.create = 0;
         lq::topic orders = lq::store(path, options).open_topic("orders");
         read(orders);
+        at_most_once(orders);
         settle(std::move(orders));
     }
     const lq::error error = fails(LQ_NOT_FOUND, [&] { lq::store(path).open_topic("nowhere"); });

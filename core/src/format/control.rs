@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL07");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL08");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -209,6 +209,8 @@ pub mod group_partition {
     pub const REBUILT: usize = 1;
     /// 1 while no move to the dead letters is half done.
     pub const MOVED: usize = 2;
+    /// Lock of the one who puts the window on disk, where messages are handed over on that.
+    pub const SYNC_LOCK: usize = 3;
     /// Words of the block.
     pub const WORDS: usize = 16;
 }

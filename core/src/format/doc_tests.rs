@@ -189,6 +189,7 @@ fn in_code() -> BTreeMap<String, u64> {
         control::group_partition::LOCK,
         control::group_partition::REBUILT,
         control::group_partition::MOVED,
+        control::group_partition::SYNC_LOCK,
     ];
     constants
         .into_iter()

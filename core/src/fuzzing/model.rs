@@ -10,8 +10,8 @@ use super::tree::TOPIC;
 use crate::error::ErrorKind;
 use crate::inspect;
 use crate::options::{
-    Backoff, DeadLetter, Durability, Filter, GroupOptions, Ordering, ReaderOptions, StoreOptions,
-    TopicOptions,
+    Backoff, DeadLetter, DeliveryMode, Durability, Filter, GroupOptions, Ordering, ReaderOptions,
+    StoreOptions, TopicOptions,
 };
 use crate::store::{Consumer, ConsumerOptions, Delivery, Message, MessageId, Store, Topic};
 
@@ -77,6 +77,18 @@ impl World {
                     Takes::LongKeys,
                     Takes::NeitherKeyNorHeader,
                 ][usize::from(flags >> 5 & 3)];
+                let filter = Some(Filter::parse(takes.text()).expect("a filter"));
+                let model = Model::new(keyed, max_attempts, takes);
+                // Settled before it is handed out (P7): then there are no leases and no failures.
+                if flags & 128 == 128 {
+                    let options = GroupOptions {
+                        ordering: Some(ordering),
+                        delivery: Some(DeliveryMode::AtMostOnce),
+                        filter,
+                        ..GroupOptions::default()
+                    };
+                    return (options, model.at_most_once());
+                }
                 let options = GroupOptions {
                     ordering: Some(ordering),
                     lease: Some(Duration::from_secs(3600)),
@@ -87,10 +99,10 @@ impl World {
                         factor: 1.0,
                     }),
                     dead_letter_topic: drop.then_some(DeadLetter::Drop),
-                    filter: Some(Filter::parse(takes.text()).expect("a filter")),
+                    filter,
                     ..GroupOptions::default()
                 };
-                (options, Model::new(keyed, max_attempts, takes))
+                (options, model)
             })
             .collect();
         let store = open(&scratch);
@@ -253,6 +265,11 @@ impl World {
             Settle::Give => consumer.dead_letter(&receipts, "given up"),
         });
         let model = &mut self.groups[worker.group].1;
+        if model.refuses(how) {
+            let error = done.expect_err("nothing is leased");
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{how:?}: {error}");
+            return;
+        }
         // A call's receipts are settled partition by partition, each in the call's order; for one
         // message that is the call's order.
         let stale: Vec<usize> = receipts

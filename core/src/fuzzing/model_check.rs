@@ -85,6 +85,8 @@ pub(super) struct Model {
     takes: Takes,
     pub(super) keyed: bool,
     pub(super) max_attempts: u32,
+    /// Each message is settled before it is handed out (P7).
+    once: bool,
     entries: BTreeMap<Place, Entry>,
     /// The newest message without a key that was handed out for the first time, by partition.
     newest: BTreeMap<u32, u64>,
@@ -111,9 +113,21 @@ impl Model {
             takes,
             keyed,
             max_attempts,
+            once: false,
             entries,
             newest,
         }
+    }
+
+    /// The same, handing out at most once.
+    pub(super) fn at_most_once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    /// Whether settling in this way has no sense here.
+    pub(super) fn refuses(&self, how: Settle) -> bool {
+        self.once && matches!(how, Settle::Release | Settle::Extend | Settle::Give)
     }
 
     fn entry(&mut self, place: Place) -> &mut Entry {
@@ -188,6 +202,9 @@ impl Model {
         );
         entry.attempt += 1;
         (entry.state, entry.delayed) = (State::Leased, false);
+        if self.once {
+            self.entry(place).state = State::Acked;
+        }
         if delivery.attempt() == 1 && delivery.key().is_none() {
             let last = self.newest.insert(place.0, place.1);
             assert!(last < Some(place.1), "{place:?} comes after {last:?}");
@@ -196,6 +213,9 @@ impl Model {
 
     /// A receipt is used; whether it is good.
     pub(super) fn settle(&mut self, place: Place, attempt: u32, how: Settle) -> bool {
+        if self.once {
+            return self.entry(place).attempt == attempt;
+        }
         let most = self.max_attempts;
         let open = self.is_open(&place);
         let entry = self.entry(place);

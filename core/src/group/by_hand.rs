@@ -110,6 +110,8 @@ impl Window {
     pub fn delay_by_hand(&self, offset: u64, due_ms: u64, now: Now) -> ByHand {
         let index = match self.open_entry(offset) {
             Ok(index) if self.entries.state(index) == state::HELD => return ByHand::Held,
+            // It may have been handed over, and is never to be again (P7).
+            Ok(index) if self.is_given(index) => return ByHand::Settled,
             Ok(index) => index,
             Err(why) => return why,
         };
@@ -137,6 +139,7 @@ impl Window {
     /// Gives up on the message now, whoever has it.
     pub fn give_up_by_hand(&self, offset: u64, now_ms: u64, wall_ms: u64) -> ByHand {
         let index = match self.open_entry(offset) {
+            Ok(index) if self.is_given(index) => return ByHand::Settled,
             Ok(index) => index,
             Err(why) => return why,
         };

@@ -149,6 +149,12 @@ impl Entries {
             .cas(index as usize * ENTRY_WORDS + at::HAND_OUT, word, word | 1);
     }
 
+    /// With the lock: the same, of the last hand-out.
+    pub(super) fn mark_started(&self, index: u32) {
+        let word = self.get(index, at::HAND_OUT);
+        self.set(index, at::HAND_OUT, word | 1);
+    }
+
     pub(super) fn started(&self, index: u32) -> bool {
         self.get(index, at::HAND_OUT) & 1 == 1
     }

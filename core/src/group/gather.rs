@@ -5,7 +5,7 @@
 //! is not handed on is taken back as if it had never been leased.
 
 use super::settle::Settled;
-use super::window::{Counter, Window};
+use super::window::Window;
 use crate::format::window::state;
 
 /// The batch number of what was gathered and not handed on. No batch has it.
@@ -20,6 +20,9 @@ impl Window {
         consumer: u16,
         batch: u16,
     ) -> Settled {
+        if self.once && !self.has_gathered((offset, attempt), consumer) {
+            return Settled::Stale;
+        }
         let done = self.extend(offset, attempt, due_ms, consumer);
         if done == Settled::Done {
             self.entries.set_batch(self.index(offset), batch);
@@ -34,14 +37,10 @@ impl Window {
         let Some(index) = found.filter(|index| self.entries.state(*index) == state::LEASED) else {
             return Settled::Stale;
         };
-        self.untally_lease(index);
+        self.uncount_hand_out(index, attempt);
         self.unhook(index);
         // Before the state: a death between the two leaves a lease, which comes back.
         self.entries.uncount_attempt(index);
-        self.count(Counter::Delivered, -1);
-        if attempt > 1 {
-            self.count(Counter::Redelivered, -1);
-        }
         self.make_ready(index);
         Settled::Done
     }

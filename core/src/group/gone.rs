@@ -76,13 +76,17 @@ impl Window {
         died: bool,
         (now_ms, wall_ms): (u64, u64),
     ) -> Returned {
-        let leases = self.leases(|index| of(self.entries.consumer(index)));
+        // A living call settles what it gave, or takes it back.
+        let left = |index| !died && self.is_given(index);
+        let leases = self.leases(|index| of(self.entries.consumer(index)) && !left(index));
         let mut dying = Vec::new();
         for index in &leases {
             // Nobody was told of what was only gathered.
             let charged = died && self.entries.batch(*index) != GATHERED;
             self.unhook(*index);
-            if !charged {
+            if self.once {
+                self.end_without_consumer(*index);
+            } else if !charged {
                 self.make_ready(*index);
             } else if self.fail(policy, *index, None, now_ms, wall_ms) {
                 dying.push((self.offset_at(*index), self.entries.consumer(*index)));

@@ -16,6 +16,9 @@ mod keys;
 mod make;
 #[cfg(test)]
 mod model;
+mod once;
+#[cfg(test)]
+mod once_tests;
 mod policy;
 #[cfg(test)]
 mod power_tests;

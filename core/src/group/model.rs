@@ -58,6 +58,8 @@ pub struct Model {
     pub policy: Policy,
     /// How many were left out.
     pub filtered: u64,
+    /// Whether it hands out at most once: what was started was given, and comes never again.
+    pub once: bool,
     joins: u64,
 }
 
@@ -67,6 +69,7 @@ impl Model {
             messages: BTreeMap::new(),
             policy,
             filtered: 0,
+            once: false,
             joins: 0,
         }
     }
@@ -139,7 +142,22 @@ impl Model {
         ready.min_by_key(|at| (u8::MAX - self.messages[at].priority, *at))
     }
 
+    /// Whether this was gathered, and not given.
+    pub fn is_gathered(&self, offset: u64, attempt: u32) -> bool {
+        let message = &self.messages[&offset];
+        let leased = matches!(message.state, State::Leased { .. });
+        leased && message.attempts == attempt && !message.held.2
+    }
+
     pub fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64) {
+        if self.once {
+            let message = self.of(offset);
+            message.state = match message.held.2 {
+                true => State::Settled,
+                false => State::Waiting,
+            };
+            return;
+        }
         let policy = self.policy;
         let message = self.of(offset);
         message.failures += 1;
@@ -190,6 +208,7 @@ impl Model {
     }
 
     pub fn die(&mut self, consumer: u16, now: u64) {
+        let once = self.once;
         let held = self.messages.values().map(|message| message.held);
         let started: HashSet<u16> = held
             .filter(|(holder, _, started)| *holder == consumer && *started)
@@ -205,7 +224,7 @@ impl Model {
                 _ => continue,
             }
             let (_, batch, one) = message.held;
-            if one || !started.contains(&batch) {
+            if once || one || !started.contains(&batch) {
                 self.fail(offset, None, now);
             } else {
                 message.state = State::Waiting;

@@ -75,6 +75,11 @@ impl Window {
                 self.head.set(header::NEXT, offset);
                 return;
             }
+            if life != Life::Same && self.is_given(index) {
+                // Nobody is left who knows whether it was handed over (P7).
+                entries.set_state(index, state::SETTLED);
+                self.count(Counter::Lost, 1);
+            }
             if life == Life::NewBoot && entries.is_open(index) {
                 if !exists(offset, u64::from(entries.position(index))) {
                     entries.set_state(index, state::SETTLED);

@@ -45,13 +45,6 @@ impl Window {
         }
     }
 
-    /// A hand-out that nobody was told of is not counted.
-    pub(super) fn untally_lease(&self, index: u32) {
-        if self.entries.state(index) == state::LEASED {
-            self.tally.uncount_delivered(self.entries.consumer(index));
-        }
-    }
-
     /// Takes the entry out of whatever it hangs in.
     #[inline]
     pub(super) fn unhook(&self, index: u32) {
@@ -188,9 +181,8 @@ impl Window {
     /// It is too late for what was handed out: nobody gets it.
     pub fn settle_expired(&self, policy: &Policy, offset: u64, attempt: u32, now: Now) {
         if let Some(index) = self.find(offset, attempt) {
-            self.untally_lease(index);
+            self.uncount_hand_out(index, attempt);
             self.unhook(index);
-            self.count(Counter::Delivered, -1);
             self.count(Counter::Expired, 1);
             if policy.expired_die {
                 self.die(index, self.entries.failures(index), now.boot_ms);

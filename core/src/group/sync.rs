@@ -19,8 +19,12 @@ impl Syncer {
     /// and the next sync would prove nothing: they are made to be written again. Who dies in
     /// between leaves a window that a power loss may take back, as it may before any sync.
     pub fn sync(&self) -> Result<()> {
-        let failed = |_: &_| self.map.dirty(0, self.bytes);
-        self.file.sync().inspect_err(failed)
+        self.file.sync().inspect_err(|_| self.write_again())
+    }
+
+    /// Has the next sync write all of it: after one of which nobody knows how it ended.
+    pub fn write_again(&self) {
+        self.map.dirty(0, self.bytes);
     }
 }
 

@@ -64,16 +64,38 @@ impl Window {
         self.entries.set_state(index, state::LEASED);
         self.wheel.insert(&self.entries, index, due_ms);
         self.count(Counter::Leased, 1);
-        self.count(Counter::Delivered, 1);
-        self.tally.count(consumer, Tallied::Delivered);
-        if attempt > 1 {
-            self.count(Counter::Redelivered, 1);
+        if !self.once {
+            self.count_hand_out(attempt, consumer);
         }
         let position = u64::from(self.entries.position(index));
         Taken {
             offset: self.offset_at(index),
             position,
             attempt,
+        }
+    }
+
+    #[inline]
+    fn count_hand_out(&self, attempt: u32, consumer: u16) {
+        self.count(Counter::Delivered, 1);
+        self.tally.count(consumer, Tallied::Delivered);
+        if attempt > 1 {
+            self.count(Counter::Redelivered, 1);
+        }
+    }
+
+    /// A hand-out that nobody was told of is not counted. Where the group hands out at most once it
+    /// never was.
+    pub(super) fn uncount_hand_out(&self, index: u32, attempt: u32) {
+        if self.once {
+            return;
+        }
+        if self.entries.state(index) == state::LEASED {
+            self.tally.uncount_delivered(self.entries.consumer(index));
+        }
+        self.count(Counter::Delivered, -1);
+        if attempt > 1 {
+            self.count(Counter::Redelivered, -1);
         }
     }
 
@@ -88,6 +110,10 @@ impl Window {
             match self.entries.state(*index) {
                 state::LEASED => {
                     self.count(Counter::Leased, -1);
+                    if self.once {
+                        self.end_without_consumer(*index);
+                        continue;
+                    }
                     self.count(Counter::TimedOut, 1);
                     if self.fail(policy, *index, None, now.boot_ms, now.wall_ms) {
                         dying.push((self.offset_at(*index), self.entries.consumer(*index)));

@@ -45,7 +45,8 @@ pub enum Counter {
     DeadLettered,
     /// Messages whose bytes were damaged.
     Damaged,
-    /// Messages that were gone before the group had settled them.
+    /// Messages that were gone before the group had settled them; where it hands out at most once,
+    /// also those of which nobody knows whether they were handed over.
     Lost,
     /// Waiting for the time with which they were sent.
     Scheduled,
@@ -77,6 +78,8 @@ pub struct Window {
     pub(super) mask: u64,
     pub(super) parts: Parts,
     pub(super) tally: Tally,
+    /// Whether the group hands out at most once.
+    pub(super) once: bool,
     pub(super) map: Arc<Mapping>,
     pub(super) file: Arc<dyn File>,
 }
@@ -131,6 +134,7 @@ impl Window {
             mask,
             parts,
             tally: Tally::default(),
+            once: false,
             map,
             file,
         }))

@@ -6,7 +6,7 @@ use super::{
     Filter, MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time,
     invalid, mismatch,
 };
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// In which order a group hands messages out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -18,6 +18,36 @@ pub enum Ordering {
     Key,
     /// A message waits for all earlier ones of its partition: one at a time is handed out of each.
     Partition,
+}
+
+/// When a message is settled: after it was handed out, or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DeliveryMode {
+    /// Each message comes until it is acknowledged, or is a dead letter (the default, P6).
+    #[default]
+    AtLeastOnce,
+    /// Each message is settled before it is handed out, as durably as the topic's durability says:
+    /// none comes twice, and what a consumer was about to be handed when it died is lost (P7).
+    /// There are no leases and no failures.
+    AtMostOnce,
+}
+
+impl DeliveryMode {
+    /// Its name, as in the files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at_least_once",
+            Self::AtMostOnce => "at_most_once",
+        }
+    }
+
+    /// The one of a name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::AtLeastOnce, Self::AtMostOnce];
+        all.into_iter().find(|mode| mode.name() == name)
+    }
 }
 
 /// What becomes of a message that nobody was handed in time.
@@ -89,6 +119,9 @@ pub struct GroupOptions {
     /// The messages that the group takes; the others are settled for it, and nobody is handed them.
     /// The empty filter takes all, and takes a stored one off. Default: all.
     pub filter: Option<Filter>,
+    /// Default: [`DeliveryMode::AtLeastOnce`]. With [`DeliveryMode::AtMostOnce`] there is no
+    /// `lease`, `max_lease`, `max_attempts` or `backoff` to be given.
+    pub delivery: Option<DeliveryMode>,
 }
 
 impl GroupOptions {
@@ -123,7 +156,30 @@ impl GroupOptions {
                 )));
             }
         }
-        Ok(())
+        match self.delivery {
+            Some(DeliveryMode::AtMostOnce) => self.check_has_no_leases(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where messages are settled before they are handed out nothing is leased, and nothing fails.
+    fn check_has_no_leases(&self) -> Result<()> {
+        let given = [
+            ("lease", self.lease.is_some()),
+            ("max_lease", self.max_lease.is_some()),
+            ("max_attempts", self.max_attempts.is_some()),
+            ("backoff", self.backoff.is_some()),
+        ];
+        let given = given.iter().filter(|(_, given)| *given);
+        let names: Vec<&str> = given.map(|(name, _)| *name).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "{} given for a group with delivery at_most_once, which settles each message before it \
+             is handed out: there are no leases and no failures; leave it out",
+            names.join(", ")
+        )))
     }
 }
 
@@ -148,6 +204,9 @@ pub struct GroupConfig {
     pub window: u32,
     /// The messages that it takes; `None` for all.
     pub filter: Option<Filter>,
+    /// When a message is settled. With [`DeliveryMode::AtMostOnce`] the lease is how long a receive
+    /// call may take to hand on what it gathered, and `max_attempts` and `backoff` mean nothing.
+    pub delivery: DeliveryMode,
 }
 
 impl GroupConfig {
@@ -164,6 +223,21 @@ impl GroupConfig {
             on_expired: options.on_expired.unwrap_or_default(),
             window: options.window.unwrap_or(65_536),
             filter: options.filter.clone().filter(|filter| !filter.is_empty()),
+            delivery: options.delivery.unwrap_or_default(),
+        }
+    }
+
+    /// Whether each message is settled before it is handed out.
+    #[must_use]
+    pub fn is_at_most_once(&self) -> bool {
+        self.delivery == DeliveryMode::AtMostOnce
+    }
+
+    /// Whether these options may be given to the group, to open it or to change it.
+    pub(crate) fn check_leases(&self, options: &GroupOptions) -> Result<()> {
+        match self.delivery {
+            DeliveryMode::AtMostOnce => options.check_has_no_leases(),
+            DeliveryMode::AtLeastOnce => Ok(()),
         }
     }
 
@@ -172,6 +246,16 @@ impl GroupConfig {
     /// `start` says where a new group begins and never contradicts.
     pub fn check_against(&self, group: &str, options: &GroupOptions) -> Result<()> {
         let at = format!("group {group:?}");
+        if let Some(wanted) = options.delivery.filter(|wanted| *wanted != self.delivery) {
+            let message = format!(
+                "{at} was created with delivery {}, this call asks for {}; leave delivery out, or \
+                 make another group: that of one that is there never changes",
+                self.delivery.name(),
+                wanted.name()
+            );
+            return Err(Error::new(ErrorKind::ConfigMismatch, message));
+        }
+        self.check_leases(options)?;
         agree(&at, "ordering", options.ordering, self.ordering)?;
         agree(&at, "lease", options.lease, self.lease)?;
         if options.max_lease.is_some() && options.max_lease != self.max_lease {

@@ -15,7 +15,9 @@ mod group;
 mod json;
 
 pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
-pub use group::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
+pub use group::{
+    Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnExpired, Ordering,
+};
 
 /// Most partitions of a topic.
 pub const PARTITIONS_MAX: u32 = 1024;

@@ -17,6 +17,9 @@ use crate::{Delivery, Error, ErrorKind, Message, ReadMessage, Store, Topic};
 
 const AN_HOUR_NS: i64 = 3_600_000_000_000;
 
+/// So many messages each group receives right after a recovery.
+pub const RECEIVED: usize = 3;
+
 /// What there is to read of a partition: offsets and numbers.
 pub type Contents = Vec<(u64, u64)>;
 
@@ -206,7 +209,7 @@ impl<'a> Opened<'a> {
                 let doing = format!("group {} of {}", group.name, model.name);
                 let options = consumer_options(group);
                 let consumer = topic.consumer(group.name, &options).map_err(told(&doing))?;
-                let received = consumer.receive(3, Some(Duration::ZERO));
+                let received = consumer.receive(RECEIVED, Some(Duration::ZERO));
                 all[place] = received.map_err(told(&doing))?;
                 times::check_all(model, &all[place], self.clock.wall_ms())?;
                 self.life.consumers[number][place] = Some(consumer);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::check::{Opened, told};
+use super::check::{Opened, RECEIVED, told};
 use super::crash::Crash;
 use super::life::LEASE;
 use super::model::{At, Group, Topic as TopicModel, payload};
 use super::times;
 use crate::clock::Clock;
-use crate::options::Ordering;
+use crate::options::{Durability, Ordering};
 use crate::{Consumer, Delivery, Topic};
 
 /// What a group handed out, in order.
@@ -127,8 +127,9 @@ fn check(
                 ));
             }
             if takes {
+                let kept = model.durability != Durability::Process;
                 let gone = !group.late_die && late(at.0, *number);
-                is_ended(opened, (group, gone), at, ended)?;
+                is_ended(opened, (group, kept, gone), at, ended)?;
             }
             let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
             if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
@@ -152,6 +153,28 @@ fn check(
             letters.get(at)
         ));
     }
+    let missing = |at: &At| {
+        !group.acked.contains(at) && !handed.times.contains_key(at) && !letters.contains_key(at)
+    };
+    let all = (0..).zip(&opened.contents[number]);
+    let all = all.flat_map(|(partition, contents)| {
+        let there = contents
+            .iter()
+            .filter(move |(_, number)| !late(partition, *number));
+        there.map(move |(offset, _)| (partition, *offset))
+    });
+    let gone = if group.once {
+        all.filter(missing).count()
+    } else {
+        0
+    };
+    // Of a crash inside of a recovery nobody knows what that had handed over.
+    let may_be = group.giving + group.may_be_lost + RECEIVED * (opened.crashes as usize - 1);
+    if gone > may_be {
+        return Err(format!(
+            "P7: {gone} messages were never handed out, and {may_be} were being so"
+        ));
+    }
     let lag = of.stats().map_err(told("statistics"))?.lag_messages;
     if lag != 0 {
         return Err(format!(
@@ -165,7 +188,7 @@ fn check(
 /// where it was late, settled for that.
 fn is_ended(
     opened: &Opened<'_>,
-    (group, late): (&Group, bool),
+    (group, durable, late): (&Group, bool, bool),
     at: At,
     [times, letters]: [u32; 2],
 ) -> Result<(), String> {
@@ -173,8 +196,11 @@ fn is_ended(
     let acked = group.acked.contains(&at);
     let wrong = if group.dead.contains(&at) {
         times != 0 || letters != 1
-    } else if acked && opened.crash == Crash::Killed {
+    } else if acked && (opened.crash == Crash::Killed || group.once && durable) {
         ways != 0
+    } else if group.once {
+        // How many may be missing is for all of them together.
+        ways > 1
     } else if acked || late || group.may_be_settled(at) {
         ways > 1
     } else {
@@ -182,8 +208,8 @@ fn is_ended(
     };
     if wrong {
         return Err(format!(
-            "P6, P12: {at:?} was handed out {times} times and is a dead letter {letters} times; it \
-             was {}",
+            "P6, P7, P12: {at:?} was handed out {times} times and is a dead letter {letters} \
+             times; it was {}",
             if acked {
                 "acknowledged"
             } else {

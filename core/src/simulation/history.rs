@@ -61,20 +61,27 @@ fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
         ..Group::new("line", Ordering::Partition, 2)
     };
     let some = Group::new("some", Ordering::Key, 2).filtered();
+    let once = Group::new("once", Ordering::Key, 1).at_most_once();
     match shape {
         Shape::Short => {
             let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [&[][..], &[any], &[key], &[line], &[some]][chance.pick(5)].to_vec();
+            let groups = [&[][..], &[any], &[key], &[line], &[some], &[once]];
+            let groups = groups[chance.pick(6)].to_vec();
             vec![topic("t", durability, 1, &groups)]
         }
         Shape::Wide => {
             let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
-            let other = [key, some][chance.pick(2)].clone();
+            let other = [key, some, once][chance.pick(3)].clone();
             vec![topic("w", durability, 1, &[any, other])]
         }
         Shape::Long => vec![
-            topic("p", Durability::Process, 2, &[any.clone(), key.clone()]),
-            topic("s", Durability::Sync, 1, &[key, line.clone()]),
+            topic(
+                "p",
+                Durability::Process,
+                2,
+                &[any, key.clone(), once.clone()],
+            ),
+            topic("s", Durability::Sync, 1, &[key, line.clone(), once]),
             topic("i", every, 1, &[line, some]),
         ],
     }
@@ -314,6 +321,11 @@ impl History {
         self.doing(format!("receiving from topic {topic}, group {group}"));
         self.may_bury(|number| number == topic);
         let most = (1 + self.chance.pick(6)) * self.breadth();
+        let once = self.sim.know(|model| {
+            let group = &mut model.topics[topic].groups[group];
+            group.giving = if group.once { most } else { 0 };
+            group.once
+        });
         let consumer = self.life.consumers[topic][group].as_ref().expect("open");
         let found = consumer.receive(most, Some(Duration::ZERO))?;
         let now = self.clock.wall_ms();
@@ -324,12 +336,19 @@ impl History {
                 panic!("{wrong}");
             }
             let group = &mut model.topics[topic].groups[group];
+            group.giving = 0;
             for one in &found {
-                group
-                    .attempts
-                    .insert((one.partition(), one.offset()), one.attempt());
+                let at = (one.partition(), one.offset());
+                group.attempts.insert(at, one.attempt());
+                if group.once {
+                    assert!(group.acked.insert(at), "P7: {at:?} is handed out twice");
+                }
             }
         });
+        if once {
+            let receipts: Vec<Receipt> = found.iter().map(|one| one.receipt()).collect();
+            return consumer.ack(&receipts);
+        }
         self.leases.extend(found.iter().map(|one| Lease {
             topic,
             group,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::model::{Group, Topic as TopicModel};
 use crate::clock::ManualClock;
-use crate::options::{Backoff, Filter, GroupOptions, OnExpired, StoreOptions, TopicOptions};
+use crate::options::{
+    Backoff, DeliveryMode, Filter, GroupOptions, OnExpired, StoreOptions, TopicOptions,
+};
 use crate::storage::Twin;
 use crate::store::World;
 use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
@@ -72,20 +74,25 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
         longest: Duration::from_secs(1),
         factor: 1.0,
     };
+    let mut options = GroupOptions {
+        ordering: Some(group.ordering),
+        window: Some(4096),
+        on_expired: Some(match group.late_die {
+            true => OnExpired::DeadLetter,
+            false => OnExpired::Drop,
+        }),
+        filter: Some(Filter::parse(filter).expect("a filter")),
+        ..GroupOptions::default()
+    };
+    if group.once {
+        options.delivery = Some(DeliveryMode::AtMostOnce);
+    } else {
+        options.lease = Some(LEASE);
+        options.max_attempts = Some(group.max_attempts);
+        options.backoff = Some(backoff);
+    }
     ConsumerOptions {
-        group: GroupOptions {
-            ordering: Some(group.ordering),
-            on_expired: Some(match group.late_die {
-                true => OnExpired::DeadLetter,
-                false => OnExpired::Drop,
-            }),
-            lease: Some(LEASE),
-            max_attempts: Some(group.max_attempts),
-            backoff: Some(backoff),
-            window: Some(4096),
-            filter: Some(Filter::parse(filter).expect("a filter")),
-            ..GroupOptions::default()
-        },
+        group: options,
         name: Some("worker".to_owned()),
         ..ConsumerOptions::default()
     }

@@ -81,6 +81,12 @@ pub struct Group {
     pub unsure: BTreeSet<At>,
     /// Whether a receive returned an error, which may have handed out and failed anything.
     pub doubtful: bool,
+    /// Whether it hands out at most once (P7): what a receive returned is acknowledged by that.
+    pub once: bool,
+    /// How many messages a receive that is under way may be handing over.
+    pub giving: usize,
+    /// How many may be gone with receives that did not return them.
+    pub may_be_lost: usize,
 }
 
 impl Group {
@@ -100,6 +106,9 @@ impl Group {
             receiving: false,
             unsure: BTreeSet::new(),
             doubtful: false,
+            once: false,
+            giving: 0,
+            may_be_lost: 0,
         }
     }
 
@@ -116,6 +125,12 @@ impl Group {
         !self.filtered || sent.and_then(|sent| sent.key) != Some(3)
     }
 
+    /// The same, handing out at most once.
+    pub fn at_most_once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
     pub fn fail(&mut self, at: At) {
         *self.failures.entry(at).or_default() += 1;
     }
@@ -128,6 +143,10 @@ impl Group {
     /// Whether it may have become a dead letter, after so many crashes that each may have counted
     /// as a failure.
     pub fn may_be_dead(&self, at: At, crashes: u32) -> bool {
+        if self.once {
+            // Nothing fails.
+            return false;
+        }
         let failures = self.failures.get(&at).copied().unwrap_or(0);
         let handed_out = self.attempts.contains_key(&at) || self.receiving || crashes > 1;
         self.doubtful
@@ -160,10 +179,10 @@ impl Model {
     /// No call is under way.
     pub fn settle_down(&mut self) {
         for topic in &mut self.topics {
-            topic
-                .groups
-                .iter_mut()
-                .for_each(|one| one.receiving = false);
+            topic.groups.iter_mut().for_each(|one| {
+                one.receiving = false;
+                one.giving = 0;
+            });
         }
     }
 
@@ -184,6 +203,7 @@ impl Model {
             for group in &mut topic.groups {
                 group.unsure.append(&mut group.settling);
                 group.doubtful |= group.receiving;
+                group.may_be_lost += std::mem::take(&mut group.giving);
             }
         }
     }

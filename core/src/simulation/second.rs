@@ -81,6 +81,7 @@ fn learn_group(
     known.filtered = group.filtered;
     known.there = There::Yes;
     known.doubtful = true;
+    known.once = group.once;
     known.dead = letters
         .iter()
         .map(|one| (one.source_partition, one.source_offset))

@@ -55,6 +55,8 @@ impl GroupInner {
         let Some(grower) = self.with_window(partition, |window| window.grower())? else {
             return Ok(false);
         };
+        // Both syncs are of the whole window.
+        let _one = self.hold_sync(partition)?;
         self.topic.store.with_ballast(|| grower.allocate())?;
         self.with_window(partition, |window| window.double(&grower))??;
         grower.sync()?;

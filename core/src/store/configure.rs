@@ -28,10 +28,10 @@ impl Group {
     /// settled do not come back.
     ///
     /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
-    /// the group's files depends on, and for a `start`. [`ErrorKind::Busy`] for another
-    /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait
-    /// by the order that was (P11). After another error either configuration is in force, in all
-    /// processes the same.
+    /// the group's files depends on, for another `delivery`, and for a `start`. [`ErrorKind::Busy`]
+    /// for another `ordering` than [`Ordering::None`], while messages are taken in and not settled:
+    /// they wait by the order that was (P11). After another error either configuration is in force,
+    /// in all processes the same.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};
@@ -68,6 +68,7 @@ impl Group {
         let changed = group.change(|group, meta| {
             let wanted = merged(&meta.config, changes);
             check_window(meta, &wanted)?;
+            check_delivery(meta, changes)?;
             check_max_lease(&wanted)?;
             if wanted.ordering != meta.config.ordering && wanted.ordering != Ordering::None {
                 group.check_nothing_taken_in()?;
@@ -210,6 +211,21 @@ fn merged(stored: &GroupConfig, changes: &GroupOptions) -> GroupConfig {
             None => stored.filter.clone(),
             Some(filter) => Some(filter.clone()).filter(|filter| !filter.is_empty()),
         },
+        delivery: stored.delivery,
+    }
+}
+
+/// What was handed out by one mode cannot be told by the other (P7).
+fn check_delivery(meta: &GroupMeta, changes: &GroupOptions) -> Result<()> {
+    let stored = meta.config.delivery;
+    match changes.delivery {
+        Some(wanted) if wanted != stored => Err(invalid(format!(
+            "delivery is {}, the group was made with {}, and what is handed out goes by that; \
+             expected {1}: make another group with the delivery you want",
+            wanted.name(),
+            stored.name()
+        ))),
+        _ => meta.config.check_leases(changes),
     }
 }
 

@@ -23,7 +23,8 @@ pub struct ConsumerOptions {
     /// Shown in statistics and dead letters: 1 to 96 bytes without control characters. Default: the
     /// program's name and process id.
     pub name: Option<String>,
-    /// How long what this consumer receives is handed out for. Default: the group's lease.
+    /// How long what this consumer receives is handed out for. Default: the group's lease. An error
+    /// where the group hands out at most once, as is `auto_extend`.
     pub lease: Option<Duration>,
     /// Extends the leases of started deliveries, each at half of its lease, for as long as the
     /// [`Delivery`](crate::Delivery) or a clone of it lives and is not settled, at most for the
@@ -60,6 +61,9 @@ impl Topic {
         let inner = self.inner.open_group(group, &options.group)?;
         let lease = options.lease.map(|lease| inner.allowed_lease(lease));
         let lease = lease.transpose()?;
+        if options.auto_extend {
+            inner.check_has_leases("auto_extend")?;
+        }
         let slot = store.control.register_consumer(&inner.block, &name)?;
         let named = format!("consumer {name:?} of group {group:?}");
         let consumer = Consumer {

@@ -263,7 +263,7 @@ impl Control {
         self.walk(|kind, found| {
             let of_head = [block::MOVER_LOCK, block::LIFE_LOCK];
             let locks = if kind == GROUP {
-                &[group_partition::LOCK][..]
+                &[group_partition::LOCK, group_partition::SYNC_LOCK][..]
             } else {
                 &of_partition[..]
             };

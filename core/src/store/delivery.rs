@@ -78,7 +78,8 @@ impl fmt::Debug for ReadMessage {
     }
 }
 
-/// A message handed to a consumer until its deadline.
+/// A message handed to a consumer until its deadline; for good, where its group hands out at most
+/// once.
 #[derive(Clone)]
 pub struct Delivery {
     pub(super) message: ReadMessage,
@@ -98,14 +99,16 @@ impl std::ops::Deref for Delivery {
 }
 
 impl Delivery {
-    /// The number of this hand-out, from 1; counts released ones too.
+    /// The number of this hand-out, from 1; counts released ones too, and those that ended before
+    /// the message was returned to anybody.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// When the lease ends, in nanoseconds since the Unix epoch, if the wall clock does not jump.
     /// Follows extensions where the group has a `max_lease` or the consumer `auto_extend`; else it
-    /// stays as it was at the hand-out.
+    /// stays as it was at the hand-out. The end of time (`i64::MAX`) where the group hands out at
+    /// most once: nobody takes the message back.
     pub fn deadline_ns(&self) -> i64 {
         self.held
             .as_ref()
@@ -128,8 +131,12 @@ impl Delivery {
     }
 
     /// Says that work on it begins: if this process dies, only started deliveries of a batch are
-    /// charged with a failure, or all of it if none was started.
+    /// charged with a failure, or all of it if none was started. Nothing where the group hands out
+    /// at most once.
     pub fn start(&self) {
+        if self.group.once {
+            return;
+        }
         // In the child of a fork its locks may be held by threads that are not there.
         if let Some(held) = &self.held
             && self.group.topic.store.check_open().is_ok()

@@ -13,8 +13,10 @@ impl Consumer {
     /// The leases end `lease` from now on. Where the group has a `max_lease`, none ends later than
     /// that after its message was handed out: receipts for which it would are left as they are and
     /// named by [`Error::refused_places`] of an error of kind [`ErrorKind::InvalidArgument`]; and
-    /// only the consumer that received a message extends it.
+    /// only the consumer that received a message extends it. [`ErrorKind::InvalidArgument`] also
+    /// where the group hands out at most once.
     pub fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<()> {
+        self.check_settles_later("extend")?;
         check_lease(lease)?;
         let clock = &self.group.topic.store.env.clock;
         let now = clock.boot_ms();

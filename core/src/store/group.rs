@@ -22,6 +22,8 @@ pub(crate) struct GroupInner {
     pub(super) topic: Arc<TopicInner>,
     pub(super) name: String,
     pub(super) uid: u64,
+    /// Whether each message is settled before it is handed out (P7). That never changes.
+    pub(super) once: bool,
     /// What this process knows of `group.meta`; see `settings`.
     pub(super) settings: Mutex<Arc<Settings>>,
     pub(super) block: Block,

@@ -8,7 +8,9 @@ use super::StoreInner;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
 use crate::format::meta;
-use crate::options::{Backoff, DeadLetter, Filter, GroupConfig, GroupOptions, OnExpired, Ordering};
+use crate::options::{
+    Backoff, DeadLetter, DeliveryMode, Filter, GroupConfig, GroupOptions, OnExpired, Ordering,
+};
 
 /// What `group.meta` holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +64,9 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
     if let Some(filter) = &config.filter {
         fields.push(("filter", filter.to_string()));
     }
+    if config.is_at_most_once() {
+        fields.push(("delivery", config.delivery.name().to_owned()));
+    }
     meta::encode("group", &fields)
 }
 
@@ -86,6 +91,8 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         start: None,
         window: Some(config.window),
         filter: config.filter.clone(),
+        // Of a stored lease nobody knows whether it was given.
+        delivery: None,
     };
     options.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
@@ -146,6 +153,10 @@ fn parse_config(
         Some("dead_letter") => OnExpired::DeadLetter,
         _ => return Err("on_expired"),
     };
+    let delivery = match fields.get("delivery") {
+        None => DeliveryMode::AtLeastOnce,
+        Some(name) => DeliveryMode::of_name(name).ok_or("delivery")?,
+    };
     Ok(GroupConfig {
         ordering,
         lease: time("lease_us")?,
@@ -167,5 +178,6 @@ fn parse_config(
             Some(Ok(filter)) if !filter.is_empty() => Some(filter),
             Some(_) => return Err("filter"),
         },
+        delivery,
     })
 }

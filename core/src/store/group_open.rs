@@ -216,7 +216,7 @@ impl TopicInner {
         let path = folder.join(names::GROUP_META);
         let env = &*self.store.env;
         let meta = read_meta(&self.store, &path)?;
-        let (uid, limit) = (meta.id, meta.config.window);
+        let (uid, limit, once) = (meta.id, meta.config.window, meta.config.is_at_most_once());
         let block = self
             .store
             .control
@@ -230,6 +230,9 @@ impl TopicInner {
             let opened = Window::open(&*env.storage, &path, (uid, number), limit)?;
             let mut window = opened.ok_or_else(|| lost(&path))?;
             window.tally_in(self.store.control.consumer_table().clone());
+            if once {
+                window.hand_out_at_most_once();
+            }
             let lock = block.partitions[number as usize].word32(at::LOCK);
             windows.push(Guarded::new(lock, GuardedWindow::of(window)));
         }
@@ -237,6 +240,7 @@ impl TopicInner {
             topic: self.clone(),
             name: name.to_owned(),
             uid,
+            once,
             settings: Mutex::new(Settings::unsettled(meta)),
             block,
             windows,

@@ -31,6 +31,7 @@ mod leases;
 mod letter;
 mod member;
 mod message;
+mod once;
 mod open;
 mod priorities;
 mod read_only;

@@ -39,6 +39,7 @@ pub struct ReceiveOptions {
     /// How long to wait; zero does not wait. Default: `None`, for as long as it takes.
     pub timeout: Option<Duration>,
     /// How long the messages are handed out for. Default: the consumer's lease, else the group's.
+    /// An error where the group hands out at most once.
     pub lease: Option<Duration>,
 }
 
@@ -77,6 +78,7 @@ impl ReceiveOptions {
 impl GroupInner {
     /// A lease that the group allows.
     pub(super) fn allowed_lease(&self, lease: Duration) -> Result<Duration> {
+        self.check_has_leases("lease")?;
         check_lease(lease)?;
         match self.settings()?.config.max_lease {
             Some(max) if lease > max => {

@@ -160,14 +160,15 @@ impl Consumer {
             None => self.lease,
             Some(lease) => Some(self.group.allowed_lease(lease)?),
         };
-        let several = options.min_messages > 1;
+        // What is settled before it is handed out is of no batch.
+        let gathers = options.min_messages > 1 || self.group.once;
         Ok(Receiving {
             wanted: Wanted {
                 most: options.max_messages,
                 least: options.min_messages,
                 bytes: options.max_bytes,
                 lease,
-                batch: if several { GATHERED } else { self.next_batch() },
+                batch: if gathers { GATHERED } else { self.next_batch() },
             },
             gathered: Gathered::default(),
             deadline: options
@@ -281,9 +282,12 @@ impl Consumer {
     }
 
     /// From here on the messages are the caller's. Leases of those that waited begin now (P9).
-    fn hand_on(&self, receiving: &mut Receiving) -> Result<Vec<Delivery>> {
+    pub(super) fn hand_on(&self, receiving: &mut Receiving) -> Result<Vec<Delivery>> {
         let gathered = std::mem::take(&mut receiving.gathered);
         let (mut found, lease) = (gathered.found, gathered.lease);
+        if self.group.once {
+            return self.settle_and_hand_on(found, lease);
+        }
         if receiving.wanted.batch == GATHERED && !found.is_empty() {
             let batch = self.next_batch();
             if let Err(error) = self.lease_anew(&mut found, lease, batch) {

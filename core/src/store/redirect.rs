@@ -40,5 +40,6 @@ fn look_from(group: &GroupInner, partition: u32, offset: u64) -> Result<()> {
         window.set_dead_from(offset);
         window.syncer()
     })?;
+    let _one = group.hold_sync(partition)?;
     window.sync()
 }

@@ -12,7 +12,12 @@ use crate::group::{Counter, Policy, Settled, Window};
 impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
     /// [`ErrorKind::StaleReceipt`]; the others are settled all the same.
+    ///
+    /// Where the group hands out at most once they were settled before: then it does nothing.
     pub fn ack(&self, receipts: &[Receipt]) -> Result<()> {
+        if self.group.once {
+            return self.answer(receipts, false);
+        }
         self.end(receipts, "", |window, _, receipt| {
             window.ack(receipt.id.offset, receipt.attempt)
         })
@@ -20,6 +25,8 @@ impl Consumer {
 
     /// The messages failed: they come back after `delay`, or the group's backoff; after the group's
     /// `max_attempts` failures they become dead letters. `error` says why.
+    ///
+    /// Where the group hands out at most once nothing comes back: a failure is counted.
     pub fn nack(
         &self,
         receipts: &[Receipt],
@@ -29,6 +36,9 @@ impl Consumer {
         if let Some(delay) = delay.filter(|delay| *delay > crate::options::TIME_MAX) {
             let message = format!("delay is {delay:?}; expected at most 365 days");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if self.group.once {
+            return self.answer(receipts, true);
         }
         let clock = &self.group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
@@ -48,14 +58,18 @@ impl Consumer {
     }
 
     /// Hands the messages back, uncounted; they are ready at once.
+    /// [`ErrorKind::InvalidArgument`] where the group hands out at most once.
     pub fn release(&self, receipts: &[Receipt]) -> Result<()> {
+        self.check_settles_later("hand back")?;
         self.end(receipts, "", |window, _, receipt| {
             window.release(receipt.id.offset, receipt.attempt)
         })
     }
 
     /// Gives up on the messages now: they become dead letters.
+    /// [`ErrorKind::InvalidArgument`] where the group hands out at most once.
     pub fn dead_letter(&self, receipts: &[Receipt], reason: &str) -> Result<()> {
+        self.check_settles_later("give up on")?;
         let clock = &self.group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         self.end(receipts, reason, |window, _, receipt| {
@@ -64,7 +78,7 @@ impl Consumer {
     }
 
     /// Settles, and tells who keeps account of what is out.
-    fn end(
+    pub(super) fn end(
         &self,
         receipts: &[Receipt],
         reason: &str,

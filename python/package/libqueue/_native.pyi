@@ -33,6 +33,7 @@ __all__ = [
 __version__: str
 
 _Durability = Literal["process", "sync", "interval"]
+_Delivery = Literal["at_least_once", "at_most_once"]
 _Start = Literal["earliest", "latest"] | int | datetime
 _Filter = Mapping[str, Any] | str
 _State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled"]
@@ -48,6 +49,7 @@ class _GroupOptions(TypedDict, total=False):
     start: _Start
     window: int
     filter: _Filter
+    delivery: _Delivery
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -59,6 +61,7 @@ class _GroupChanges(TypedDict, total=False):
     on_expired: Literal["drop", "dead_letter"]
     window: int
     filter: _Filter
+    delivery: _Delivery
 
 class _StoreStats(TypedDict):
     topics: int
@@ -137,12 +140,15 @@ class _TopicConfig(TypedDict):
     sync_interval: float | None
     max_message_bytes: int
 
-class _GroupConfig(TypedDict):
-    ordering: Literal["key", "partition", "none"]
+class _LeaseConfig(TypedDict, total=False):
     lease: float
     max_lease: float | None
     max_attempts: int
     backoff: tuple[float, float, float]
+
+class _GroupConfig(_LeaseConfig):
+    ordering: Literal["key", "partition", "none"]
+    delivery: _Delivery
     dead_letter_topic: str | None
     on_expired: Literal["drop", "dead_letter"]
     window: int
@@ -371,6 +377,16 @@ class Topic:
 
             europe = {"key_prefix": "eu-", "headers": {"kind": "sale", "test": False}}
             topic.create_group("europe", filter=europe).config["filter"] == europe
+
+        With `delivery="at_most_once"` each message is settled before it is handed out, as durably
+        as the topic's durability says: none comes twice, and what a consumer was about to be handed
+        when it died is lost. Then there is no `lease`, `max_lease`, `max_attempts` or `backoff`;
+        `ack` does nothing, `nack` counts a failure, and `release`, `extend` and `dead_letter` raise
+        `InvalidArgument`. The mode of a group never changes.
+
+            with topic.consumer("alarms", delivery="at_most_once") as consumer:
+                for delivery in consumer:
+                    sound(delivery.payload)
 
         `consumer_lease` in seconds takes the place of the group's lease for what this consumer
         receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
@@ -705,7 +721,8 @@ class Delivery:
     def deadline(self) -> float:
         """When the lease ends, in seconds since the epoch, if the wall clock does not jump.
 
-        Follows what extends the lease in this process.
+        Follows what extends the lease in this process. In the year 2262 where the group hands
+        out at most once: nobody takes the message back.
         """
     @property
     def deadline_ns(self) -> int:
@@ -781,7 +798,8 @@ class Group:
         """Change the stored configuration, durably; what is not named stays.
 
         Every process goes by it from its next call on; leases that are out keep their time.
-        `window` cannot be changed: the layout of the group's files depends on it. Another
+        `window` and `delivery` cannot be changed: the layout of the group's files depends on
+        the one, and what was handed out on the other. Another
         `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
         `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
         Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.

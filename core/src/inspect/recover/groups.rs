@@ -87,6 +87,7 @@ impl Copy<'_> {
                 end: log.end,
                 policy: Policy::of(config),
                 limit: config.window,
+                once: config.is_at_most_once(),
                 dead: dead
                     .iter()
                     .filter(|of| of.0 == number)
@@ -140,9 +141,13 @@ impl Copy<'_> {
             }
         }
         let truth = rebuild(found.as_ref(), around)?;
+        let again = match around.once {
+            true => "misses what it may have been handed from there on",
+            false => "gets what it had settled from there on once more",
+        };
         let what = format!(
-            "the group's position is lost; it begins again at offset {} of partition {} and gets \
-             what it had settled from there on once more",
+            "the group's position is lost; it begins again at offset {} of partition {} and \
+             {again}",
             truth.floor, around.partition
         );
         self.lost(&path, what);

@@ -8,6 +8,10 @@
 //! where it is lower. Attempts and failures are kept of entries that can be believed. A message
 //! whose dead letter is there is settled, whatever the window says: it is never in both places
 //! (P12).
+//!
+//! A group that hands out at most once gets nothing again of what may have been handed over, so far
+//! as the window reached: what is settled or was given stays settled, and so does what no entry
+//! tells of; that may lose some, and hands out none twice (P7).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -34,6 +38,8 @@ pub(super) struct Around<'a> {
     pub(super) policy: Policy,
     /// The group's limit.
     pub(super) limit: u32,
+    /// Whether the group hands out at most once.
+    pub(super) once: bool,
     /// Offsets whose dead letters are there.
     pub(super) dead: BTreeSet<u64>,
 }
@@ -49,8 +55,7 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     let low = low.max(around.start);
     let is_settled = |offset| {
         let entry: Option<&Entry> = known.get(&offset);
-        around.dead.contains(&offset)
-            || entry.is_some_and(|entry| entry[at::STATE] & 0xFF == state::SETTLED)
+        around.dead.contains(&offset) || entry.is_some_and(|entry| is_done(entry, around.once))
     };
     let (topic, number) = (around.topic, around.partition);
     let mut unsettled = around.end;
@@ -68,6 +73,7 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     let wanted = last_dead.map_or(0, |last| (last - floor + 1).next_power_of_two());
     let capacity = ring.max(wanted).min(most);
     let room = capacity.min(u64::from(around.limit));
+    let reached = raw.map_or(0, Raw::end);
     let mut truth = Truth {
         epoch: raw.map_or(0, |raw| (raw.words[header::EPOCH] + 1) & LOW32),
         usable: capacity,
@@ -77,14 +83,17 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     topic.places(number, (floor, around.end), |one| {
         let offset = one.offset;
         let entry = known.get(&offset).copied();
-        let inside = entry.is_some() || last_dead.is_some_and(|last| offset <= last);
+        let inside = entry.is_some()
+            || last_dead.is_some_and(|last| offset <= last)
+            || around.once && offset < reached;
+        let done = around.once && entry.is_none_or(|entry| is_done(&entry, true));
         if !inside || offset - floor >= room {
             return false;
         }
         for gap in truth.next..offset {
             *slot(&mut truth.entries, gap) = settled(gap);
         }
-        *slot(&mut truth.entries, offset) = if around.dead.contains(&offset) {
+        *slot(&mut truth.entries, offset) = if done || around.dead.contains(&offset) {
             settled(offset)
         } else {
             let entry = entry.unwrap_or_else(|| settled(offset));
@@ -94,6 +103,17 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
         true
     })?;
     Ok(truth)
+}
+
+/// Whether the entry says that its message is settled, or may have been handed over by a group that
+/// hands out at most once.
+fn is_done(entry: &Entry, once: bool) -> bool {
+    let given = once && entry[at::HAND_OUT] & 1 == 1;
+    match entry[at::STATE] & 0xFF {
+        state::SETTLED => true,
+        state::LEASED => given,
+        _ => false,
+    }
 }
 
 /// Entries that name their offset twice, are where it belongs, and have a state.

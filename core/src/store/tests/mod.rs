@@ -11,6 +11,7 @@ mod gates;
 mod group_changes;
 mod legacy;
 mod moves;
+mod once;
 mod opening;
 mod returns;
 mod roles;

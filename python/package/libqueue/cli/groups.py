@@ -51,7 +51,7 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
                 found[key] = (first, longest, factor)
             elif key == "filter" and equals:
                 found[key] = value or "{}"
-            elif key in ("ordering", "on_expired", "dead_letter_topic") and equals:
+            elif key in ("ordering", "on_expired", "dead_letter_topic", "delivery") and equals:
                 found[key] = None if (key, value) == ("dead_letter_topic", "") else value
             else:
                 raise typer.BadParameter(

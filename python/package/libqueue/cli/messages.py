@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Any, Literal
 
 import typer
 from rich.progress import Progress
@@ -192,21 +192,27 @@ def receive(
             help="What it takes, by key and headers, where it is created.",
         ),
     ] = None,
+    delivery: Annotated[
+        Literal["at_least_once", "at_most_once"] | None,
+        typer.Option(help="Of a new group; at_most_once settles before it shows."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Receive messages of a group, show them, and acknowledge them."""
     with libqueue.open(folder(context, store), create=False) as opened:
-        source = opened.open_topic(topic)
-        consumer = (
-            source.consumer(group)
-            if selection is None
-            else source.consumer(group, filter=selection)
-        )
-        with consumer:
+        found = opened.open_topic(topic)
+        options: dict[str, Any] = {"delivery": delivery, "filter": selection}
+        given = {name: value for name, value in options.items() if value is not None}
+        with found.consumer(group, **given) as consumer:
+            at_most_once = found.group(group).config["delivery"] == "at_most_once"
+            if at_most_once and no_ack:
+                raise typer.BadParameter("--no-ack: the group settles each message before it comes")
             left = most
             while left is None or left > 0:
-                wanted = PREFETCH if left is None else min(left, PREFETCH)
+                # What is settled before it is shown is taken one by one.
+                ahead = 1 if at_most_once else PREFETCH
+                wanted = ahead if left is None else min(left, ahead)
                 batch = consumer.receive(wanted, None if follow else 0)
                 if not batch:
                     return

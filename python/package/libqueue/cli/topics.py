@@ -119,7 +119,11 @@ def stats(
 
 def topic_object(topic: libqueue.Topic) -> dict[str, object]:
     """A topic's statistics with those of its groups."""
-    groups = {name: topic.group(name).stats() for name in topic.groups()}
+    opened = {name: topic.group(name) for name in topic.groups()}
+    groups = {
+        name: {"delivery": group.config["delivery"], **group.stats()}
+        for name, group in opened.items()
+    }
     return {"topic": topic.name, **topic.stats(), "groups": groups}
 
 
@@ -134,5 +138,6 @@ def show_topic(found: dict[str, object]) -> None:
     print_table(["partition", *(name.removesuffix("_offset") for name in columns)], rows)
     if groups:
         # Groups side by side: there are fewer of them than of their numbers.
-        rows = [[name, *(one[name] for one in groups.values())] for name in GROUP_NUMBERS]
+        shown = ("delivery", *GROUP_NUMBERS)
+        rows = [[name, *(one[name] for one in groups.values())] for name in shown]
         print_table(["group", *groups], rows)
