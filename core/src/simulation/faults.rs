@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::check;
 use super::crash::{Crash, Depth, Sim, Tally, add};
-use super::history::{History, Shape};
+use super::history::History;
+use super::shapes::Shape;
 use crate::storage::{Fault, Twin};
 use crate::{Consumer, Error, ErrorKind};
 

@@ -5,23 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::crash::{Depth, Sim, Tally, add};
 use super::life::{LEASE, Life, consumer_options, open, topic_options};
-use super::model::{At, Group, Log, Sent, There, Topic as TopicModel, payload};
+use super::model::{At, Sent, There, payload};
+use super::shapes::{Shape, topics};
 use super::times::{self, Times};
 use crate::clock::{Clock, ManualClock};
-use crate::options::{Durability, Ordering};
+use crate::options::Durability;
 use crate::storage::{Choices, Twin};
 use crate::{Error, ErrorKind, Message, Receipt};
-
-/// How long a history is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// One topic, a few small messages, every event a crash point.
-    Short,
-    /// Three topics of the three durabilities, dozens of operations, segments that roll.
-    Long,
-    /// One topic, thousands of messages, windows that grow and go round.
-    Wide,
-}
 
 /// A delivery that is not settled yet.
 struct Lease {
@@ -43,48 +33,6 @@ pub struct History {
     pub life: Life,
     leases: Vec<Lease>,
     numbers: u64,
-}
-
-fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
-    let topic = |name, durability, partitions, groups: &[Group]| TopicModel {
-        name,
-        durability,
-        there: There::No,
-        logs: vec![Log::default(); partitions],
-        groups: groups.to_vec(),
-    };
-    let every = Durability::Interval(Duration::from_millis(5));
-    let any = Group::new("any", Ordering::None, 2);
-    let key = Group::new("key", Ordering::Key, 3);
-    let line = Group {
-        late_die: true,
-        ..Group::new("line", Ordering::Partition, 2)
-    };
-    let some = Group::new("some", Ordering::Key, 2).filtered();
-    let once = Group::new("once", Ordering::Key, 1).at_most_once();
-    match shape {
-        Shape::Short => {
-            let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [&[][..], &[any], &[key], &[line], &[some], &[once]];
-            let groups = groups[chance.pick(6)].to_vec();
-            vec![topic("t", durability, 1, &groups)]
-        }
-        Shape::Wide => {
-            let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
-            let other = [key, some, once][chance.pick(3)].clone();
-            vec![topic("w", durability, 1, &[any, other])]
-        }
-        Shape::Long => vec![
-            topic(
-                "p",
-                Durability::Process,
-                2,
-                &[any, key.clone(), once.clone()],
-            ),
-            topic("s", Durability::Sync, 1, &[key, line.clone(), once]),
-            topic("i", every, 1, &[line, some]),
-        ],
-    }
 }
 
 /// Runs the history of a seed; what went wrong, if anything did.

@@ -16,6 +16,7 @@ mod learn;
 mod life;
 mod model;
 mod second;
+mod shapes;
 mod times;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crash::{Depth, Tally};
-use history::Shape;
+use shapes::Shape;
 
 /// Set to replay one history that a failure named.
 const SEED: &str = "LIBQUEUE_SIM_SEED";

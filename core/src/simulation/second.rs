@@ -7,9 +7,10 @@ use std::time::Instant;
 use super::check::{self, Opened, probe, told};
 use super::crash::{Crash, Depth, Sim, Tally, add};
 use super::groups;
-use super::history::{History, Shape};
+use super::history::History;
 use super::life::{Life, open};
 use super::model::{Group, Log, Model, Sent, There};
+use super::shapes::Shape;
 use crate::storage::Twin;
 use crate::{Store, Topic};
 

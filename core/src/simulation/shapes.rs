@@ -1,0 +1,61 @@
+//! How long a history is, and what topics and groups it has.
+
+use std::time::Duration;
+
+use super::model::{Group, Log, There, Topic as TopicModel};
+use crate::options::{Durability, Ordering};
+use crate::storage::Choices;
+
+/// How long a history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One topic, a few small messages, every event a crash point.
+    Short,
+    /// Three topics of the three durabilities, dozens of operations, segments that roll.
+    Long,
+    /// One topic, thousands of messages, windows that grow and go round.
+    Wide,
+}
+
+/// The topics of a history, none of which is there yet.
+pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
+    let topic = |name, durability, partitions, groups: &[Group]| TopicModel {
+        name,
+        durability,
+        there: There::No,
+        logs: vec![Log::default(); partitions],
+        groups: groups.to_vec(),
+    };
+    let every = Durability::Interval(Duration::from_millis(5));
+    let any = Group::new("any", Ordering::None, 2);
+    let key = Group::new("key", Ordering::Key, 3);
+    let line = Group {
+        late_die: true,
+        ..Group::new("line", Ordering::Partition, 2)
+    };
+    let some = Group::new("some", Ordering::Key, 2).filtered();
+    let once = Group::new("once", Ordering::Key, 1).at_most_once();
+    match shape {
+        Shape::Short => {
+            let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
+            let groups = [&[][..], &[any], &[key], &[line], &[some], &[once]];
+            let groups = groups[chance.pick(6)].to_vec();
+            vec![topic("t", durability, 1, &groups)]
+        }
+        Shape::Wide => {
+            let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
+            let other = [key, some, once][chance.pick(3)].clone();
+            vec![topic("w", durability, 1, &[any, other])]
+        }
+        Shape::Long => vec![
+            topic(
+                "p",
+                Durability::Process,
+                2,
+                &[any, key.clone(), once.clone()],
+            ),
+            topic("s", Durability::Sync, 1, &[key, line.clone(), once]),
+            topic("i", every, 1, &[line, some]),
+        ],
+    }
+}
