@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL07");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL08");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -131,6 +131,9 @@ pub mod block {
     pub const CHANGE: u64 = 4;
     /// Value of `CHANGED`: the group was deleted.
     pub const GONE: u64 = u64::MAX;
+    /// Of a group: 0 while it has no redrive lane; raised by who makes one, or finds it first in
+    /// this life of `control`.
+    pub const LANE: usize = 14;
     /// Of a group: a bit for each member slot whose bell is to be rung, 64 in a word.
     pub const WATCHERS: usize = 16;
     /// Words before the partitions' blocks.

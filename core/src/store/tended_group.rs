@@ -39,9 +39,9 @@ impl GroupInner {
             ),
             folder: self.folder(),
             uid: self.uid,
-            head: self.block.head.clone(),
-            limit: self.known_settings().config.window,
-            partitions: self.topic.config.partitions,
+            head: self.front().head.clone(),
+            limit: self.limit,
+            partitions: self.windows.len() as u32,
         })
     }
 }

@@ -63,6 +63,7 @@ impl Copy<'_> {
                     config,
                     starts: vec![0; logs.len()],
                     paused: false,
+                    lane_of: None,
                 };
                 (id, meta)
             }

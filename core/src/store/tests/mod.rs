@@ -12,6 +12,8 @@ mod group_changes;
 mod legacy;
 mod moves;
 mod opening;
+mod redrives;
+mod redrive_crashes;
 mod returns;
 mod roles;
 mod wakes;
