@@ -98,6 +98,10 @@ pub struct lq_group_stats {
     pub timed_out: u64,
     /// 1 while nothing is handed out until somebody resumes it, else 0.
     pub paused: u64,
+    /// Dead letters that were redriven.
+    pub redriven: u64,
+    /// Dead letters that were purged.
+    pub purged: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -158,6 +162,8 @@ unsafe impl Measured for lq_group_stats {
         consumers: 0,
         timed_out: 0,
         paused: 0,
+        redriven: 0,
+        purged: 0,
     };
 }
 
@@ -218,6 +224,8 @@ impl From<&GroupStats> for lq_group_stats {
             consumers: stats.consumers,
             timed_out: stats.timed_out,
             paused: u64::from(stats.paused),
+            redriven: stats.redriven,
+            purged: stats.purged,
         }
     }
 }

@@ -29,7 +29,7 @@ impl Scene {
     }
 
     pub(super) fn on(twin: &Twin) -> Self {
-        let clock = Arc::new(ManualClock::new(0, 1_000_000));
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000_000_000, 1_000_000));
         let world = World {
             storage: Arc::new(twin.clone()),
             clock: clock.clone(),
