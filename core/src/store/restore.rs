@@ -171,7 +171,11 @@ impl Topic {
             env.storage.sync_dir(folder)
         })?;
         drop(held);
-        // Opened, so that its windows are closed with the store.
+        // Its windows are closed with the store.
+        if meta.lane_of.is_some() {
+            topic.tend_restored(name, &meta);
+            return Ok(());
+        }
         topic.group_inner(name).map(|_| ())
     }
 }
