@@ -146,9 +146,14 @@ impl Group {
             // Signals are answered whether or not anybody wants to know how far it is.
             let more = Python::attach(|py| -> PyResult<bool> {
                 py.check_signals()?;
-                match progress.as_ref().filter(|_| last.replace(done) != Some(done)) {
+                match progress
+                    .as_ref()
+                    .filter(|_| last.replace(done) != Some(done))
+                {
                     None => Ok(true),
-                    Some(progress) => Ok(!progress.call1(py, (done, of))?.is(&*pyo3::types::PyBool::new(py, false))),
+                    Some(progress) => Ok(!progress
+                        .call1(py, (done, of))?
+                        .is(&*pyo3::types::PyBool::new(py, false))),
                 }
             });
             more.unwrap_or_else(|error| {
@@ -179,11 +184,7 @@ impl Group {
     ///
     ///     group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
     #[pyo3(signature = (ids=None))]
-    fn purge_dead_letters(
-        &self,
-        py: Python<'_>,
-        ids: Option<Vec<Py<MessageId>>>,
-    ) -> PyResult<u64> {
+    fn purge_dead_letters(&self, py: Python<'_>, ids: Option<Vec<Py<MessageId>>>) -> PyResult<u64> {
         let known = ids.as_deref().map(ids_of);
         py.detach(|| self.inner.purge_dead_letters(known.as_deref()))
             .map_err(|error| raise_refused(py, &error, ids.as_deref().unwrap_or_default()))

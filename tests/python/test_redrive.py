@@ -108,6 +108,36 @@ def test_a_redrive_wakes_who_receives(store: libqueue.Store) -> None:
         got.ack()
 
 
+def test_a_copy_of_a_store_knows_what_was_redriven_and_purged(path: Path, tmp_path: Path) -> None:
+    with libqueue.open(path) as store:
+        topic = store.topic("t")
+        bury(topic, b"0", b"1", b"2", b"3")
+        group = topic.group("g")
+        ids = ids_of(group)
+        group.redrive(ids[:2])
+        group.purge_dead_letters(ids[2:3])
+        with topic.consumer("g") as consumer:
+            consumer.dead_letter(consumer.receive(1, WAIT), "again")
+    assert libqueue.verify(path)["damage"] == []
+    lane = next((path / "topics/t.g.dlq/groups").iterdir())
+    for damaged in (False, True):
+        if damaged:
+            (lane / "0.window").write_bytes(bytes(1 << 16))
+            assert libqueue.verify(path)["damage"] != []
+        copy = tmp_path / f"new {damaged}"
+        done = libqueue.recover(path, copy)
+        assert (done["losses"] != []) is damaged
+        with libqueue.open(copy) as store:
+            topic = store.open_topic("t")
+            left = [(dead.source_offset, dead.cycles) for dead in topic.group("g").dead_letters()]
+            again = [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1)] if damaged else [(3, 0), (0, 1)]
+            assert left == again
+            with topic.consumer("g") as consumer:
+                got = [one.payload for one in consumer.receive(9, 0)]
+            assert got == ([] if damaged else [b"1"])
+        assert libqueue.verify(copy)["damage"] == []
+
+
 REDRIVES = """
     import sys, libqueue
     group = libqueue.open(sys.argv[1]).open_topic("t").group("g")

@@ -165,7 +165,11 @@ mod tests {
     fn the_names_of_lanes_round_trip_and_are_nobody_elses() {
         assert_eq!(parse_redrive_lane(&redrive_lane(0xab)), Some(0xab));
         assert_eq!(redrive_lane(u64::MAX), "lq.redrive.ffffffffffffffff");
-        for stranger in ["lq.redrive.", "lq.redrive.ab", "lq.redrive.00000000000000AB"] {
+        for stranger in [
+            "lq.redrive.",
+            "lq.redrive.ab",
+            "lq.redrive.00000000000000AB",
+        ] {
             assert_eq!(parse_redrive_lane(stranger), None, "{stranger}");
             let error = check_group(stranger).expect_err("reserved");
             assert_eq!(error.kind(), ErrorKind::InvalidName);

@@ -42,9 +42,8 @@ impl Window {
     fn find_dead(&self, offset: u64) -> Option<u32> {
         let index = self.index(offset);
         let inside = (self.floor()..self.end()).contains(&offset);
-        let dead = inside
-            && self.entries.is_of(index, offset)
-            && self.entries.state(index) == state::DEAD;
+        let dead =
+            inside && self.entries.is_of(index, offset) && self.entries.state(index) == state::DEAD;
         dead.then_some(index)
     }
 
@@ -86,5 +85,117 @@ impl Window {
             self.raise_floor();
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Life;
+    use super::super::model::{BEGIN, Dice, at, open, policy};
+    use super::*;
+    use crate::log::Cursor;
+    use crate::storage::Twin;
+
+    fn take_in(window: &Window, count: u64) {
+        for offset in window.next()..window.next() + count {
+            let position = offset * 8;
+            assert!(window.admit_dead(Dead { offset, position }));
+            window.set_cursor(Cursor::at_offset(offset + 1));
+        }
+    }
+
+    fn offsets(window: &Window) -> Vec<u64> {
+        window.dead(0, 999).iter().map(|one| one.offset).collect()
+    }
+
+    #[test]
+    fn p11_p12_a_letter_hangs_in_nothing_before_it_is_redriven_and_as_any_message_after() {
+        let window = open(&Twin::new());
+        take_in(&window, 4);
+        assert!(window.take_ready(1_000, 3, 1).is_none() && window.unsettled().is_empty());
+        // In the order in which they are redriven, those of a key one after the other.
+        assert!(window.redrive(&policy(true), 2, 7, Some(5)));
+        assert!(window.redrive(&policy(true), 1, u32::MAX, Some(5)));
+        assert!(!window.redrive(&policy(true), 1, 1, Some(5)), "twice");
+        assert_eq!(offsets(&window), [0, 3]);
+        let took = window.take_ready(1_000, 3, 1).expect("2");
+        assert_eq!((took.offset, took.attempt, took.position), (2, 8, 16));
+        assert!(
+            window.take_ready(1_000, 3, 1).is_none(),
+            "1 waits for its key"
+        );
+        assert!(!window.end_dead(2, Counter::Purged), "it is out");
+        window.ack(2, 8);
+        let took = window.take_ready(1_000, 3, 1).expect("1");
+        assert_eq!((took.offset, took.attempt), (1, ATTEMPTS_MAX + 1));
+        assert!(window.end_dead(0, Counter::Purged) && window.end_dead(3, Counter::Damaged));
+        assert_eq!(window.floor(), 1);
+        window.ack(1, took.attempt);
+        assert_eq!((window.floor(), window.next()), (4, 4));
+        let counted = [
+            Counter::Redriven,
+            Counter::Purged,
+            Counter::Damaged,
+            Counter::Acked,
+        ];
+        assert_eq!(counted.map(|counter| window.counter(counter)), [2, 1, 1, 2]);
+    }
+
+    /// What a random history leaves is the same after a rebuild, and after a power loss each letter
+    /// is dead or open or done, as on the way it was; those on disk are where they were.
+    #[test]
+    fn p12_rebuilds_and_power_losses_leave_each_letter_in_one_of_its_states() {
+        for seed in 1..60 {
+            let (twin, policy, mut dice) = (Twin::new(), policy(true), Dice(seed));
+            let mut window = open(&twin);
+            window.rebuild(Life::New, BEGIN, &mut |_, _| true);
+            take_in(&window, 40);
+            let mut redriven = std::collections::BTreeSet::new();
+            for step in 0..60 {
+                let offset = dice.next(40);
+                match dice.next(4) {
+                    0 => {
+                        window.end_dead(offset, Counter::Purged);
+                    }
+                    1 => {
+                        if let Some(took) = window.take_ready(1_000, 3, 1) {
+                            assert!(redriven.remove(&took.offset), "handed out while dead");
+                            window.ack(took.offset, took.attempt);
+                        }
+                    }
+                    _ => {
+                        let key = Some(offset % 3);
+                        if window.redrive(&policy, offset, 1, key) {
+                            redriven.insert(offset);
+                        }
+                    }
+                }
+                if step % 20 == 19 {
+                    let before = (offsets(&window), window.unsettled(), window.floor());
+                    window.rebuild(Life::Same, at(0), &mut |_, _| true);
+                    let after = (offsets(&window), window.unsettled(), window.floor());
+                    assert_eq!(before, after, "seed {seed}");
+                }
+            }
+            window.syncer().sync().expect("sync");
+            let (dead, out) = (offsets(&window), window.unsettled());
+            let last = dead.first().copied();
+            if let Some(offset) = last {
+                window.redrive(&policy, offset, 1, None);
+            }
+            let mut lost = open(&twin.power_loss(seed).expect("image"));
+            lost.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
+            let open: Vec<u64> = lost.unsettled().iter().map(|one| one.0).collect();
+            for offset in dead.iter().filter(|one| Some(**one) != last) {
+                assert!(offsets(&lost).contains(offset), "seed {seed}, {offset}");
+            }
+            for (offset, _) in out {
+                assert!(open.contains(&offset), "seed {seed}, {offset}");
+            }
+            for offset in last {
+                let places = (offsets(&lost).contains(&offset), open.contains(&offset));
+                assert!(places.0 != places.1, "seed {seed}: {places:?}");
+            }
+        }
     }
 }

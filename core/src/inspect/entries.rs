@@ -126,7 +126,9 @@ impl Walk<'_, '_> {
             return Ok(Some(format!("has state {state}, expected 0 to 8")));
         }
         if state == state::DEAD && self.log.as_ref().is_some_and(|log| !log.log.lane) {
-            return Ok(Some("is a dead letter, in a group that is no redrive lane".into()));
+            return Ok(Some(
+                "is a dead letter, in a group that is no redrive lane".into(),
+            ));
         }
         let priority = word >> 8 & 0xFF;
         if priority > u64::from(PRIORITY_MAX) {

@@ -181,7 +181,8 @@ impl Delivery {
             held.start();
         }
         let place = self.message.place_id();
-        self.group.start(place.partition, place.offset, self.attempt);
+        self.group
+            .start(place.partition, place.offset, self.attempt);
     }
 }
 

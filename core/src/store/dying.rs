@@ -94,7 +94,8 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
             let error = error.context(format!(
                 "what failed for the last time in group {:?}, partition {partition} of topic {:?}, \
                  cannot become dead letters now; it is kept, not handed out, and tried again",
-                group.source().1, group.topic.name
+                group.source().1,
+                group.topic.name
             ));
             Ok(Moved::Stopped(error, new))
         }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::group::GroupInner;
-use super::lane::LaneOf;
 use super::group_meta::{GroupMeta, read_meta, write_meta};
+use super::lane::LaneOf;
 use super::open::folder_mode;
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{TopicInner, unique_id};
@@ -141,7 +141,12 @@ impl TopicInner {
         }
     }
 
-    pub(super) fn make_windows(&self, folder: &Path, meta: &GroupMeta, dead_from: u64) -> Result<()> {
+    pub(super) fn make_windows(
+        &self,
+        folder: &Path,
+        meta: &GroupMeta,
+        dead_from: u64,
+    ) -> Result<()> {
         let (env, limit) = (&*self.store.env, meta.config.window);
         for (number, start) in (0..).zip(&meta.starts) {
             let path = folder.join(names::window(number));

@@ -233,7 +233,10 @@ impl GroupInner {
         let store = &self.topic.store;
         let name = names::redrive_lane(self.uid);
         let folder = names::topic_folder(&store.path, &target);
-        if !is_group(store.env.storage.as_ref(), &names::group_folder(&folder, &name))? {
+        if !is_group(
+            store.env.storage.as_ref(),
+            &names::group_folder(&folder, &name),
+        )? {
             return Ok(());
         }
         store.topic_inner(&target)?.remove_lane(&name)

@@ -212,7 +212,9 @@ impl Leases {
             .collect();
         let (mut done, lane) = (Ok(()), group.lane()?);
         for (receipt, until) in due {
-            let lane = lane.as_deref().filter(|lane| lane.topic.uid == receipt.id.topic_id);
+            let lane = lane
+                .as_deref()
+                .filter(|lane| lane.topic.uid == receipt.id.topic_id);
             let group = lane.unwrap_or(group);
             let extended = group.with_window(receipt.id.partition, |window| {
                 if receipt.epoch != group.mark(window.epoch()) {

@@ -131,7 +131,9 @@ impl Group {
             let ended = lane
                 .choose(end, ids, &mut done)
                 .and_then(|dead| lane.read(dead, &options, &mut done))
-                .and_then(|chosen| group.redrive_all(&lane, &target, chosen, &mut options, &mut done));
+                .and_then(|chosen| {
+                    group.redrive_all(&lane, &target, chosen, &mut options, &mut done)
+                });
             // What was redriven is on disk, whatever came after it.
             lane.sync_window().and(ended)?;
         } else {
@@ -413,7 +415,10 @@ impl GroupInner {
             let due = options.rate.map_or(Duration::ZERO, |rate| {
                 Duration::try_from_secs_f64(tried as f64 / rate).unwrap_or(Duration::MAX)
             });
-            while let Some(left) = due.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+            while let Some(left) = due
+                .checked_sub(began.elapsed())
+                .filter(|left| !left.is_zero())
+            {
                 std::thread::sleep(left.min(BEAT));
                 self.topic.store.check_open()?;
                 if !goes_on(options, done.count, of) {
@@ -431,12 +436,7 @@ impl GroupInner {
 
     /// Under the mover's lock: while it is held the letters go nowhere else, and this lane is the
     /// one that consumers look into.
-    fn redrive_some(
-        &self,
-        lane: &GroupInner,
-        target: &TopicInner,
-        some: &[Chosen],
-    ) -> Result<u64> {
+    fn redrive_some(&self, lane: &GroupInner, target: &TopicInner, some: &[Chosen]) -> Result<u64> {
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(MOVER_LOCK);
         let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;

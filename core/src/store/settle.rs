@@ -161,13 +161,7 @@ impl Consumer {
     }
 
     /// Messages that failed for the last time go to the dead letters, with the reason.
-    fn bury(
-        &self,
-        group: &GroupInner,
-        partition: u32,
-        dying: &[u64],
-        reason: &str,
-    ) -> Result<()> {
+    fn bury(&self, group: &GroupInner, partition: u32, dying: &[u64], reason: &str) -> Result<()> {
         if dying.is_empty() {
             return Ok(());
         }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::ballast::Ballast;
 use super::StoreInner;
+use super::ballast::Ballast;
 use super::group::GroupInner;
 use super::group_meta::GroupMeta;
-use super::topic::TopicInner;
 use super::housekeeping::{Pace, Tended};
+use super::topic::TopicInner;
 use crate::error::Result;
 use crate::format::control::block::{CHANGED, GONE};
 use crate::format::names;
@@ -32,7 +32,12 @@ impl GroupInner {
     pub(super) fn tended(&self) -> Arc<dyn Tended> {
         let partitions = self.windows.len() as u32;
         let ids = (self.uid, self.limit, partitions);
-        Arc::new(tended(&self.topic.store, self.folder(), &self.front().head, ids))
+        Arc::new(tended(
+            &self.topic.store,
+            self.folder(),
+            &self.front().head,
+            ids,
+        ))
     }
 }
 

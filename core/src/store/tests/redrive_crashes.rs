@@ -11,8 +11,6 @@ use crate::store::{Message, RedriveOptions};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const DAY_MS: u64 = 86_400_000;
-/// Of the stores to shared memory, after each of which a process may die, each so-manieth.
-const STORES: usize = 5;
 
 /// What was going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,20 +50,19 @@ fn images(lane_is_there: bool) -> Vec<(Phase, Event, Twin)> {
     scene.bury(&[b"1"]);
     let found: Arc<Mutex<Vec<(Phase, Event, Twin)>>> = Arc::default();
     let (into, now) = (found.clone(), Arc::new(AtomicUsize::new(0)));
-    let (seed, count, phase) = (AtomicU64::new(1), AtomicUsize::new(0), now.clone());
+    let (seed, phase) = (AtomicU64::new(1), now.clone());
     let watcher: Watcher = Arc::new(move |twin: &Twin, event| {
         let phase = PHASES[phase.load(Ordering::SeqCst)];
         let keep = |image: Twin| {
             image.forget_versions();
             into.lock().expect("lock").push((phase, event, image));
         };
-        let nth = count.fetch_add(1, Ordering::Relaxed);
         if event != Event::Stored {
             for _ in 0..3 {
                 let seed = seed.fetch_add(1, Ordering::Relaxed);
                 keep(twin.power_loss(seed).expect("image"));
             }
-        } else if lane_is_there && nth.is_multiple_of(STORES) {
+        } else if lane_is_there {
             keep(twin.all_die().expect("image"));
         }
     });
@@ -84,7 +81,10 @@ fn images(lane_is_there: bool) -> Vec<(Phase, Event, Twin)> {
     enter(Phase::Redriven);
     let got = scene.take();
     enter(Phase::DyingAgain);
-    scene.worker.dead_letter(&receipts(&got), "again").expect("bury");
+    scene
+        .worker
+        .dead_letter(&receipts(&got), "again")
+        .expect("bury");
     enter(Phase::DeadAgain);
     assert_eq!(scene.offsets(), [1, 0]);
     enter(Phase::Purging);
@@ -158,12 +158,18 @@ fn p12_p17_at_every_event_a_letter_is_dead_or_redriven_never_neither_and_never_b
         assert_eq!(rest.len(), 1 + out[1].max(dead[1].len()), "{what}");
         scene.worker.ack(&receipts(&rest)).expect("ack");
         let stats = scene.group().stats().expect("stats");
-        assert!(stats.lag_messages == 0 && scene.letters().is_empty(), "{what}");
+        assert!(
+            stats.lag_messages == 0 && scene.letters().is_empty(),
+            "{what}"
+        );
         drop((rest, scene));
         let scene = Scene::on(&image);
         assert_eq!(places(&scene), Default::default(), "{what}: it came back");
     }
-    assert!(losses > 60 && deaths > 60, "{losses} losses, {deaths} deaths");
+    assert!(
+        losses > 60 && deaths > 60,
+        "{losses} losses, {deaths} deaths"
+    );
     let during = |phase| seen.iter().filter(|one| one.0 == phase).count();
     for phase in [Phase::Redriving, Phase::DyingAgain, Phase::Purging] {
         assert!(during(phase) > 1, "{phase:?}: {seen:?}");
@@ -229,14 +235,21 @@ fn p10_a_death_with_a_batch_of_both_is_charged_for_what_was_started_only() {
     let got = worker.receive(1, NOW).expect("receive");
     worker.dead_letter(&receipts(&got), "no use").expect("bury");
     let group = topic.group("g").expect("group");
-    assert_eq!(group.redrive(RedriveOptions::default()).expect("redrive"), 1);
+    assert_eq!(
+        group.redrive(RedriveOptions::default()).expect("redrive"),
+        1
+    );
     topic.send(&Message::new(b"1")).expect("send");
     let mut actor = Actor::start("starts-redriven", folder.path());
     assert_eq!(actor.hear(), "started 0");
     assert!(worker.receive(9, NOW).expect("receive").is_empty());
     actor.kill();
     let got = worker.receive(9, Some(BOUND)).expect("receive");
-    assert_eq!(payloads(&got), [b"1"], "what was started waits for its backoff");
+    assert_eq!(
+        payloads(&got),
+        [b"1"],
+        "what was started waits for its backoff"
+    );
     let stats = group.stats().expect("stats");
     assert_eq!((stats.delayed, stats.failed), (1, 2), "charged once");
     let got = worker.receive(9, Some(BOUND)).expect("receive");

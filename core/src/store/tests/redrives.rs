@@ -82,7 +82,9 @@ impl Scene {
     }
 
     pub(super) fn redrive(&self) -> u64 {
-        self.group().redrive(RedriveOptions::default()).expect("redrive")
+        self.group()
+            .redrive(RedriveOptions::default())
+            .expect("redrive")
     }
 
     fn dlq(&self) -> Topic {
@@ -108,13 +110,22 @@ fn p12_p13_a_redriven_message_is_the_one_that_it_was_and_only_its_group_gets_it(
     let scene = Scene::new();
     let other = scene.topic.consumer("h", &Default::default()).expect("h");
     let headers: [(&str, &[u8]); 2] = [("trace", b"42"), ("lq-mine", b"kept")];
-    let message = Message::new(b"0").key(b"k").headers(&headers).timestamp_ns(77);
+    let message = Message::new(b"0")
+        .key(b"k")
+        .headers(&headers)
+        .timestamp_ns(77);
     let sent = scene.topic.send(&message).expect("send");
     let first = scene.take();
-    scene.worker.nack(&receipts(&first), NOW, None).expect("nack");
+    scene
+        .worker
+        .nack(&receipts(&first), NOW, None)
+        .expect("nack");
     let second = scene.take();
     assert_eq!(second[0].attempt(), 2);
-    scene.worker.dead_letter(&receipts(&second), "no use").expect("bury");
+    scene
+        .worker
+        .dead_letter(&receipts(&second), "no use")
+        .expect("bury");
     scene.send(&[b"fresh"]);
     let ordinary = scene.dlq().consumer("o", &Default::default()).expect("o");
     assert_eq!(scene.redrive(), 1);
@@ -129,18 +140,30 @@ fn p12_p13_a_redriven_message_is_the_one_that_it_was_and_only_its_group_gets_it(
     assert_eq!(one.headers().collect::<Vec<_>>(), expected);
     assert_eq!(one.attempt(), 3, "attempts go on");
     let stats = scene.group().stats().expect("stats");
-    assert_eq!((stats.redriven, stats.leased, stats.lag_messages), (1, 2, 2));
+    assert_eq!(
+        (stats.redriven, stats.leased, stats.lag_messages),
+        (1, 2, 2)
+    );
     scene.worker.ack(&receipts(&got)).expect("ack");
     assert!(scene.take().is_empty() && scene.letters().is_empty());
     assert_eq!(scene.redrive(), 0, "done once");
     let stats = scene.group().stats().expect("stats");
-    assert_eq!((stats.lag_messages, stats.acked, stats.dead_lettered), (0, 2, 1));
+    assert_eq!(
+        (stats.lag_messages, stats.acked, stats.dead_lettered),
+        (0, 2, 1)
+    );
     // Everybody else goes on as if nothing had been.
-    assert_eq!(payloads(&other.receive(9, NOW).expect("h")), [&b"0"[..], b"fresh"]);
+    assert_eq!(
+        payloads(&other.receive(9, NOW).expect("h")),
+        [&b"0"[..], b"fresh"]
+    );
     let letters = ordinary.receive(9, NOW).expect("o");
     assert_eq!(payloads(&letters), [b"0"]);
     assert_eq!(header(&letters[0], "lq-cycles"), Some(&b"0"[..]));
-    let mut reader = scene.dlq().reader(&ReaderOptions::default()).expect("reader");
+    let mut reader = scene
+        .dlq()
+        .reader(&ReaderOptions::default())
+        .expect("reader");
     assert_eq!(reader.receive(9, NOW).expect("read").len(), 1);
 }
 
@@ -154,17 +177,26 @@ fn p12_a_redriven_message_that_dies_again_has_one_letter_with_one_cycle_more() {
         let letter = &letters[0];
         assert_eq!((letter.cycles, letter.source_id), (cycles, sent[0]));
         assert_eq!((letter.failures, letter.attempts), (1, cycles + 1));
-        assert_eq!((letter.source_topic.as_str(), letter.error.as_str()), ("t", "no use"));
+        assert_eq!(
+            (letter.source_topic.as_str(), letter.error.as_str()),
+            ("t", "no use")
+        );
         assert!(letter.first_failed_ns > 0 && letter.last_failed_ns >= letter.first_failed_ns);
         assert_eq!(scene.redrive(), 1);
         let got = scene.take();
         assert_eq!((payloads(&got), got[0].id()), (vec![&b"0"[..]], sent[0]));
         let told = cycles.to_string();
         assert_eq!(header(&got[0], "lq-cycles"), Some(told.as_bytes()));
-        scene.worker.dead_letter(&receipts(&got), "no use").expect("bury");
+        scene
+            .worker
+            .dead_letter(&receipts(&got), "no use")
+            .expect("bury");
     }
     let stats = scene.group().stats().expect("stats");
-    assert_eq!((stats.redriven, stats.dead_lettered, stats.lag_messages), (3, 4, 0));
+    assert_eq!(
+        (stats.redriven, stats.dead_lettered, stats.lag_messages),
+        (3, 4, 0)
+    );
 }
 
 #[test]
@@ -184,16 +216,25 @@ fn p12_redriven_messages_fail_as_others_do_from_the_first_failure_on() {
     scene.bury(&[b"0"]);
     assert_eq!(scene.redrive(), 1);
     let got = scene.take();
-    scene.worker.nack(&receipts(&got), None, None).expect("nack");
+    scene
+        .worker
+        .nack(&receipts(&got), None, None)
+        .expect("nack");
     assert!(scene.take().is_empty(), "it waits");
     assert_eq!(scene.group().stats().expect("stats").delayed, 1);
     scene.clock.advance_ms(1_001);
     let got = scene.take();
     assert_eq!((got.len(), got[0].attempt()), (1, 3));
     scene.clock.advance_ms(1_001);
-    assert!(scene.take().is_empty(), "the lease ran out for the last time");
+    assert!(
+        scene.take().is_empty(),
+        "the lease ran out for the last time"
+    );
     let letters = scene.letters();
-    assert_eq!((letters.len(), letters[0].failures, letters[0].cycles), (1, 2, 1));
+    assert_eq!(
+        (letters.len(), letters[0].failures, letters[0].cycles),
+        (1, 2, 1)
+    );
     assert!(letters[0].error.contains("ran out"), "{}", letters[0].error);
 }
 
@@ -201,9 +242,15 @@ fn p12_redriven_messages_fail_as_others_do_from_the_first_failure_on() {
 fn p11_redriven_messages_of_a_key_wait_for_each_other() {
     let scene = Scene::new();
     for payload in [&b"0"[..], b"1"] {
-        scene.topic.send(&Message::new(payload).key(b"k")).expect("send");
+        scene
+            .topic
+            .send(&Message::new(payload).key(b"k"))
+            .expect("send");
         let got = scene.take();
-        scene.worker.dead_letter(&receipts(&got), "no use").expect("bury");
+        scene
+            .worker
+            .dead_letter(&receipts(&got), "no use")
+            .expect("bury");
     }
     assert_eq!(scene.redrive(), 2);
     let first = scene.take();
@@ -229,8 +276,14 @@ fn ids_limits_and_filters_choose_and_the_ids_of_no_letter_are_told_of_beside_the
         ..ids[0]
     };
     let error = of(&[unknown, ids[2], scene.send(&[b"x"])[0]]).expect_err("two are none");
-    assert_eq!((error.kind(), error.refused_places()), (ErrorKind::NotFound, &[0, 2][..]));
-    assert!(error.message().contains("1 others were redriven"), "{error}");
+    assert_eq!(
+        (error.kind(), error.refused_places()),
+        (ErrorKind::NotFound, &[0, 2][..])
+    );
+    assert!(
+        error.message().contains("1 others were redriven"),
+        "{error}"
+    );
     assert_eq!(scene.offsets(), [0, 1, 3]);
     assert_eq!(of(&[ids[2]]).expect_err("already").refused_places(), [0]);
     let limit = RedriveOptions {
@@ -263,7 +316,10 @@ fn a_rate_is_waited_for_and_progress_ends_the_call() {
     assert_eq!(done.expect("redrive"), 4.min(told.last().expect("told").0));
     assert!(told.iter().all(|(_, of)| *of == 4) && told[0].0 > 0);
     assert!(told.len() > 1 && began.elapsed() >= Duration::from_millis(40));
-    assert_eq!(scene.offsets().len() as u64, 4 - told.last().expect("told").0);
+    assert_eq!(
+        scene.offsets().len() as u64,
+        4 - told.last().expect("told").0
+    );
     let bad = RedriveOptions {
         rate: Some(0.0),
         ..RedriveOptions::default()
@@ -284,15 +340,23 @@ fn a_purge_ends_what_is_dead_up_to_where_the_letters_ended_and_nothing_that_was_
     });
     assert_eq!(named.expect("redrive"), 1);
     assert_eq!(group.purge_dead_letters(Some(&ids[..1])).expect("purge"), 1);
-    let error = group.purge_dead_letters(Some(&ids[..2])).expect_err("neither");
+    let error = group
+        .purge_dead_letters(Some(&ids[..2]))
+        .expect_err("neither");
     assert_eq!(error.refused_places(), [0, 1]);
     assert_eq!(group.purge_dead_letters(None).expect("purge"), 1);
     scene.send(&[b"3"]);
     let got = scene.take();
     assert_eq!(payloads(&got), [b"1", b"3"]);
-    scene.worker.dead_letter(&receipts(&got), "no use").expect("bury");
+    scene
+        .worker
+        .dead_letter(&receipts(&got), "no use")
+        .expect("bury");
     assert_eq!(scene.offsets(), [1, 3], "what came later stays");
-    assert_eq!(group.redrive(RedriveOptions::default()).expect("redrive"), 2);
+    assert_eq!(
+        group.redrive(RedriveOptions::default()).expect("redrive"),
+        2
+    );
     let stats = group.stats().expect("stats");
     assert_eq!((stats.purged, stats.redriven), (2, 3));
 }
@@ -321,7 +385,10 @@ fn p13_letters_of_two_groups_in_one_topic_are_told_apart() {
         ids: Some(&[of_b]),
         ..RedriveOptions::default()
     };
-    assert_eq!(a.redrive(named).expect_err("another's").refused_places(), [0]);
+    assert_eq!(
+        a.redrive(named).expect_err("another's").refused_places(),
+        [0]
+    );
     assert_eq!(a.redrive(RedriveOptions::default()).expect("redrive"), 2);
     assert_eq!(b.dead_letters(9).expect("letters").len(), 2);
     assert!(workers[1].receive(9, NOW).expect("b").is_empty());
@@ -331,7 +398,10 @@ fn p13_letters_of_two_groups_in_one_topic_are_told_apart() {
     assert_eq!(stale.stale_places(), [0, 1]);
     workers[0].ack(&receipts(&got)).expect("ack");
     let topic = scene.store.open_topic("d").expect("topic");
-    assert!(topic.groups().expect("groups").is_empty(), "lanes are no groups");
+    assert!(
+        topic.groups().expect("groups").is_empty(),
+        "lanes are no groups"
+    );
     let lane = names::redrive_lane(a.inner.uid);
     let error = topic.group(&lane).map(drop).expect_err("reserved");
     assert_eq!(error.kind(), ErrorKind::InvalidName);
@@ -349,12 +419,18 @@ fn p10_a_redrive_wakes_who_sleeps_and_what_becomes_ready_in_the_lane_does_too() 
         what();
         EventCount::wait(event, token, Duration::ZERO)
     };
-    assert!(wakes(&|| assert_eq!(scene.redrive(), 1)), "slept through it");
+    assert!(
+        wakes(&|| assert_eq!(scene.redrive(), 1)),
+        "slept through it"
+    );
     let got = scene.take();
     let release = || scene.worker.release(&receipts(&got)).expect("release");
     assert!(wakes(&release), "slept through a release");
     assert_eq!(scene.take().len(), 1);
-    assert!(wakes(&|| scene.worker.close().expect("close")), "slept through a close");
+    assert!(
+        wakes(&|| scene.worker.close().expect("close")),
+        "slept through a close"
+    );
     let got = other.receive(9, NOW).expect("receive");
     assert_eq!((payloads(&got), got[0].attempt()), (vec![&b"0"[..]], 4));
 }
@@ -367,7 +443,10 @@ fn a_descriptor_is_readable_while_something_that_was_redriven_may_be_received() 
         let fd = worker.fd().expect("fd");
         let fd = fd.as_fd().try_clone_to_owned().expect("clone");
         move |within: Duration| {
-            let mut one = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+            let mut one = [rustix::event::PollFd::new(
+                &fd,
+                rustix::event::PollFlags::IN,
+            )];
             let within = rustix::event::Timespec::try_from(within).expect("time");
             rustix::event::poll(&mut one, Some(&within)).expect("poll") > 0
         }
@@ -379,7 +458,10 @@ fn a_descriptor_is_readable_while_something_that_was_redriven_may_be_received() 
     assert!(readable(BOUND), "nobody is told");
     let got = scene.take();
     assert!(scene.take().is_empty() && !readable(Duration::ZERO));
-    scene.worker.nack(&receipts(&got), Some(DAY), None).expect("nack");
+    scene
+        .worker
+        .nack(&receipts(&got), Some(DAY), None)
+        .expect("nack");
     assert!(!readable(Duration::ZERO));
     scene.clock.advance_ms(DAY.as_millis() as u64 + 1);
     scene.worker.stir_watch();
@@ -398,12 +480,17 @@ fn p9_leases_of_redriven_messages_are_extended_handed_back_and_drained_as_others
     scene.bury(&[b"0", b"1"]);
     assert_eq!(scene.redrive(), 2);
     let got = worker.receive(2, NOW).expect("receive");
-    worker.extend(&receipts(&got), Duration::from_secs(50)).expect("extend");
+    worker
+        .extend(&receipts(&got), Duration::from_secs(50))
+        .expect("extend");
     let error = worker.extend(&receipts(&got), Duration::from_secs(61));
     assert_eq!(error.expect_err("beyond").refused_places(), [0, 1]);
     scene.clock.advance_ms(49_000);
     assert!(scene.take().is_empty(), "extended");
-    assert_eq!(worker.drain(NOW).expect_err("two are out").kind(), ErrorKind::Timeout);
+    assert_eq!(
+        worker.drain(NOW).expect_err("two are out").kind(),
+        ErrorKind::Timeout
+    );
     let consumers = scene.group().consumers().expect("consumers");
     let leased: u64 = consumers.iter().map(|one| one.leased).sum();
     assert_eq!((consumers.len(), leased), (2, 2), "no rows of its own");
@@ -434,7 +521,10 @@ fn by_the_id_of_its_letter_a_redriven_message_is_settled_delayed_and_given_up_by
     assert!(scene.take().is_empty());
     group.dead_letter(ids[1], "by hand").expect("dead letter");
     let letters = scene.letters();
-    let told: Vec<_> = letters.iter().map(|one| (one.source_offset, one.cycles)).collect();
+    let told: Vec<_> = letters
+        .iter()
+        .map(|one| (one.source_offset, one.cycles))
+        .collect();
     assert_eq!(told, [(2, 0), (1, 1)]);
 }
 
@@ -471,7 +561,13 @@ fn a_group_that_is_deleted_takes_its_lane_along_and_one_that_has_any_out_keeps_i
     let scene = Scene::on(&twin);
     let there = |of: &Topic| {
         let folder = of.inner.folder.join(names::GROUPS);
-        of.inner.store.env.storage.list(&folder).expect("list").len()
+        of.inner
+            .store
+            .env
+            .storage
+            .list(&folder)
+            .expect("list")
+            .len()
     };
     scene.bury(&[b"0"]);
     assert_eq!(scene.redrive(), 1);
@@ -511,16 +607,27 @@ fn p3_a_damaged_letter_is_told_of_and_keeps_none_behind_it() {
     let letters = names::topic_folder(folder.path(), "t.g.dlq");
     let file = names::partition_folder(&letters, 0).join(names::segment(0));
     let bytes = std::fs::read(&file).expect("read");
-    let at = bytes.windows(7).position(|seven| seven == b"damaged").expect("payload");
-    let open = std::fs::OpenOptions::new().write(true).open(&file).expect("file");
+    let at = bytes
+        .windows(7)
+        .position(|seven| seven == b"damaged")
+        .expect("payload");
+    let open = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .expect("file");
     std::os::unix::fs::FileExt::write_all_at(&open, b"D", at as u64).expect("write");
     let group = topic.group("g").expect("group");
-    let error = group.redrive(RedriveOptions::default()).expect_err("damaged");
+    let error = group
+        .redrive(RedriveOptions::default())
+        .expect_err("damaged");
     assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(error.message().starts_with("1 dead letters"), "{error}");
     assert_eq!(payloads(&worker.receive(9, NOW).expect("receive")), [b"1"]);
     assert_eq!(group.stats().expect("stats").damaged, 1);
-    assert_eq!(group.redrive(RedriveOptions::default()).expect("told once"), 0);
+    assert_eq!(
+        group.redrive(RedriveOptions::default()).expect("told once"),
+        0
+    );
 }
 
 #[test]
