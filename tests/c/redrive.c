@@ -40,11 +40,9 @@ static void expect(const char *payload, const char *cycles, const char *again)
     lq_batch *batch = NULL;
     OK(lq_receive(consumer, 1, 1000, &batch));
     const lq_delivery *d = lq_batch_get(batch, 0);
-    CHECK(d->payload.len == strlen(payload));
-    CHECK(memcmp(d->payload.data, payload, d->payload.len) == 0);
+    CHECK(same(d->payload, payload));
     const lq_header *last = &d->headers[d->headers_len - 1];
-    CHECK(strcmp(last->name, "lq-cycles") == 0);
-    CHECK(last->value.len == strlen(cycles) && memcmp(last->value.data, cycles, 1) == 0);
+    CHECK(same(last->name, "lq-cycles") && same(last->value, cycles));
     if (again != NULL) {
         OK(lq_dead_letter(consumer, &d->receipt, 1, again));
     } else {
@@ -160,9 +158,7 @@ static void purging(void)
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
-    char path[4096];
-    snprintf(path, sizeof path, "%s/store", argv[1]);
-    OK(lq_store_open(path, NULL, &store));
+    OK(lq_store_open(inside(argv[1], "store"), NULL, &store));
     OK(lq_topic_open(store, "orders", NULL, &topic));
     OK(lq_consumer_open(topic, "g", NULL, &consumer));
     OK(lq_group_open(topic, "g", &group));
