@@ -573,9 +573,15 @@ typedef struct lq_redrive_options {
     /** At most so many in a second, which the call waits for. 0: no limit. */
     double rate;
     /**
-     * Called, by the thread of the call, after some were redriven, and every 50 ms while it waits
-     * for the rate: how many are done, of how many. Where it returns 0 the call ends early, and
-     * gives how many were redriven; any other number goes on. NULL: nobody is told.
+     * Called after some were redriven, and every 50 ms while the call waits for the rate. NULL:
+     * nobody is told.
+     *
+     * done: how many were redriven.
+     * of: how many there are to redrive.
+     * context: the field of this name.
+     *
+     * Returns: 0 to end the call early, which then gives how many were redriven; else to go on.
+     * Threads: the one that made the call.
      */
     int32_t (*progress)(uint64_t done, uint64_t of, void *context);
     /** Handed to progress as it is. */
