@@ -30,6 +30,7 @@ mod inner;
 mod lane;
 mod leases;
 mod letter;
+mod letters_in;
 mod member;
 mod message;
 mod open;

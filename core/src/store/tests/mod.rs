@@ -13,6 +13,7 @@ mod legacy;
 mod moves;
 mod opening;
 mod redrive_crashes;
+mod redrive_lanes;
 mod redrives;
 mod returns;
 mod roles;
