@@ -93,8 +93,8 @@ impl GroupInner {
         let (topic, name) = self.source();
         let message = format!(
             "the oldest dead letter of group {name:?} of topic {topic:?}, or the oldest message \
-             that was redriven and is not settled, is more than {} before the last one in topic {:?}; \
-             redrive, settle or purge the oldest first, by their ids",
+             that was redriven and is not settled, is more than {} before the last one in topic \
+             {:?}; redrive, settle or purge the oldest first, by their ids",
             lane::WINDOW,
             self.topic.name
         );
