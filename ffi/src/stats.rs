@@ -100,6 +100,10 @@ pub struct lq_group_stats {
     pub paused: u64,
     /// Messages that the group's filter left out.
     pub filtered: u64,
+    /// Dead letters that were redriven.
+    pub redriven: u64,
+    /// Dead letters that were purged.
+    pub purged: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -161,6 +165,8 @@ unsafe impl Measured for lq_group_stats {
         timed_out: 0,
         paused: 0,
         filtered: 0,
+        redriven: 0,
+        purged: 0,
     };
 }
 
@@ -222,6 +228,8 @@ impl From<&GroupStats> for lq_group_stats {
             timed_out: stats.timed_out,
             paused: u64::from(stats.paused),
             filtered: stats.filtered,
+            redriven: stats.redriven,
+            purged: stats.purged,
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("failed", stats.failed),
         ("redelivered", stats.redelivered),
         ("consumers", stats.consumers),
+        ("redriven", stats.redriven),
+        ("purged", stats.purged),
     ] {
         dict.set_item(name, value)?;
     }

@@ -35,6 +35,8 @@ pub enum ByHand {
     Dying,
     /// It waits for an earlier message of its key.
     Held,
+    /// It is a dead letter, and was not redriven.
+    Dead,
 }
 
 impl Window {
@@ -75,6 +77,7 @@ impl Window {
             state::FRESH => Err(ByHand::Fresh),
             state::SETTLED => Err(ByHand::Settled),
             state::DYING => Err(ByHand::Dying),
+            state::DEAD => Err(ByHand::Dead),
             _ => Ok(self.index(offset)),
         }
     }

@@ -13,6 +13,7 @@ mod gather;
 mod gone;
 mod grow;
 mod keys;
+mod letters;
 mod make;
 #[cfg(test)]
 mod model;
@@ -39,6 +40,7 @@ pub use admit::{Admit, Fresh};
 pub use by_hand::ByHand;
 pub use gather::GATHERED;
 pub use gone::Batches;
+pub use letters::Dead;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;
 pub use restore::Truth;

@@ -47,6 +47,8 @@ pub(super) struct InLog<'a> {
     pub(super) readable: &'a [Range<u64>],
     /// How the group hands out; `None` where that is not known.
     pub(super) policy: Option<Policy>,
+    /// Whether it is a redrive lane, which has dead letters in its window.
+    pub(super) lane: bool,
 }
 
 /// The walk over a window's entries.
@@ -57,7 +59,7 @@ struct Walk<'a, 'b> {
     one_age: bool,
     log: Option<Messages<'b>>,
     /// Entries in each state.
-    counts: [u64; state::SCHEDULED as usize + 1],
+    counts: [u64; state::DEAD as usize + 1],
     /// The first offset that no entry speaks of.
     silent: Option<(u64, u64)>,
 }
@@ -120,8 +122,13 @@ impl Walk<'_, '_> {
             return Ok(None);
         }
         let (state, failures, attempts) = (word & 0xFF, word >> 16 & 0xFFFF, hand_out >> 1);
-        if state > state::SCHEDULED {
-            return Ok(Some(format!("has state {state}, expected 0 to 7")));
+        if state > state::DEAD {
+            return Ok(Some(format!("has state {state}, expected 0 to 8")));
+        }
+        if state == state::DEAD && self.log.as_ref().is_some_and(|log| !log.log.lane) {
+            return Ok(Some(
+                "is a dead letter, in a group that is no redrive lane".into(),
+            ));
         }
         let priority = word >> 8 & 0xFF;
         if priority > u64::from(PRIORITY_MAX) {
@@ -142,7 +149,9 @@ impl Walk<'_, '_> {
             return Ok(Some(what));
         }
         match (&mut self.log, state) {
-            (Some(log), state::READY..=state::DYING | state::SCHEDULED) => log.look(offset, entry),
+            (Some(log), state::READY..=state::DYING | state::SCHEDULED | state::DEAD) => {
+                log.look(offset, entry)
+            }
             _ => Ok(None),
         }
     }

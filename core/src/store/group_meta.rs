@@ -22,6 +22,8 @@ pub(crate) struct GroupMeta {
     pub(crate) starts: Vec<u64>,
     /// Whether nothing is handed out until somebody resumes it.
     pub(crate) paused: bool,
+    /// Of a redrive lane: topic and name of the group that it is of.
+    pub(crate) lane_of: Option<(String, String)>,
 }
 
 /// The text of `group.meta`.
@@ -66,6 +68,9 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
     }
     if config.is_at_most_once() {
         fields.push(("delivery", config.delivery.name().to_owned()));
+    }
+    if let Some((topic, group)) = &meta.lane_of {
+        fields.push(("lane_of", format!("{topic} {group}")));
     }
     meta::encode("group", &fields)
 }
@@ -112,11 +117,19 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         Some("yes") => true,
         Some(_) => return Err(bad("paused")),
     };
+    let lane_of = match fields.get("lane_of") {
+        Some(text) => match text.split_once(' ') {
+            Some((topic, group)) => Some((topic.to_owned(), group.to_owned())),
+            None => return Err(bad("lane_of")),
+        },
+        None => None,
+    };
     Ok(GroupMeta {
         id: uid.ok_or_else(|| bad("id"))?,
         config,
         starts,
         paused,
+        lane_of,
     })
 }
 

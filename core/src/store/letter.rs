@@ -4,6 +4,7 @@
 use super::aside::Failures;
 use super::dying::locked_reasons;
 use super::group::GroupInner;
+use super::source::{CYCLES, OWN, REDRIVEN_FROM, SENT, Source, letter_of};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::body_crc;
@@ -18,7 +19,8 @@ const ERROR_BYTES: usize = 64 << 10;
 
 /// The headers block of a dead letter, which any message can have (P12): of its own headers the
 /// last ones are left out where there would be more than a message can have. A letter may be
-/// larger than the limit of its topic, by what stands here.
+/// larger than the limit of its topic, by what stands here. A redriven message names where it came
+/// from first, and the letter that it was redriven from.
 fn headers_of(
     group: &GroupInner,
     partition: u32,
@@ -39,18 +41,35 @@ fn headers_of(
     let now = group.topic.store.env.clock.wall_ns();
     // A damaged entry may name any time (P18).
     let first_failed = dead.first_failed_ms.saturating_mul(1_000_000);
-    let own: [(&str, String); 10] = [
-        ("lq-source-topic", group.topic.name.clone()),
-        ("lq-source-partition", partition.to_string()),
-        ("lq-source-offset", dead.offset.to_string()),
-        ("lq-group", group.name.clone()),
+    let before = group.is_lane().then(|| letter_of(group, record)).flatten();
+    let (topic, name) = group.source();
+    let source = before.unwrap_or(Source {
+        topic,
+        group: name,
+        partition,
+        offset: dead.offset,
+        timestamp_ns: Some(record.timestamp_ns),
+        cycles: 0,
+        redriven_from: None,
+    });
+    let cycles = source.cycles.saturating_add(u32::from(before.is_some()));
+    let mut own: Vec<(&str, String)> = vec![
+        ("lq-source-topic", source.topic.to_owned()),
+        ("lq-source-partition", source.partition.to_string()),
+        ("lq-source-offset", source.offset.to_string()),
+        ("lq-group", source.group.to_owned()),
         ("lq-attempts", dead.attempts.to_string()),
         ("lq-failures", dead.failures.to_string()),
         ("lq-error", error),
         ("lq-consumer", consumer),
         ("lq-first-failed", first_failed.to_string()),
         ("lq-last-failed", now.to_string()),
+        (CYCLES, cycles.to_string()),
     ];
+    own.extend(source.timestamp_ns.map(|at| (SENT, at.to_string())));
+    if group.is_lane() {
+        own.push((REDRIVEN_FROM, dead.offset.to_string()));
+    }
     let mut dropped = 0;
     // A dead letter that dies again tells of its last death.
     let mut all: Vec<(&str, &[u8])> = Vec::new();
@@ -58,7 +77,7 @@ fn headers_of(
         if name == DROPPED {
             let before = std::str::from_utf8(value).ok();
             dropped = before.and_then(|text| text.parse().ok()).unwrap_or(0_u64);
-        } else if own.iter().all(|(ours, _)| *ours != name) {
+        } else if !OWN.contains(&name) {
             all.push((name, value));
         }
     }

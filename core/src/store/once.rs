@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::consumer::Consumer;
 use super::delivery::Delivery;
 use super::group::GroupInner;
-use super::message::Receipt;
+use super::message::{MessageId, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::group_partition as at;
 use crate::group::{Counter, Policy, Settled, Window};
@@ -35,20 +35,21 @@ impl Consumer {
         mut found: Vec<Delivery>,
         lease: Duration,
     ) -> Result<Vec<Delivery>> {
-        let mut numbers: Vec<u32> = found.iter().map(|one| one.partition).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
+        let place = |one: &Delivery| (one.group.block.at(), one.message.partition);
+        let mut places: Vec<(u64, u32)> = found.iter().map(place).collect();
+        places.sort_unstable();
+        places.dedup();
         let (mut handed, mut failed) = (HashSet::new(), None);
-        for number in numbers {
-            let mine: Vec<&Delivery> = found.iter().filter(|d| d.partition == number).collect();
-            match self.hand_over(number, &mine, lease) {
-                Ok(offsets) => handed.extend(offsets.into_iter().map(|offset| (number, offset))),
+        for each in places {
+            let mine: Vec<&Delivery> = found.iter().filter(|one| place(one) == each).collect();
+            match self.hand_over(&mine, lease) {
+                Ok(ids) => handed.extend(ids),
                 Err(error) => {
                     failed.get_or_insert(error);
                 }
             }
         }
-        found.retain(|one| handed.contains(&(one.partition, one.offset())));
+        found.retain(|one| handed.contains(&one.place_id()));
         for one in &mut found {
             one.deadline_ns = NEVER_NS;
         }
@@ -63,22 +64,27 @@ impl Consumer {
         }
     }
 
-    /// The offsets of those that are settled and this call's to hand over.
-    fn hand_over(&self, number: u32, mine: &[&Delivery], lease: Duration) -> Result<Vec<u64>> {
-        let (group, slot) = (&*self.group, self.slot);
-        let hand_out = |one: &Delivery| (one.offset(), one.attempt);
+    /// Of messages of one window, the group's or its redrive lane's, those that are settled and
+    /// this call's to hand over.
+    fn hand_over(&self, mine: &[&Delivery], lease: Duration) -> Result<Vec<MessageId>> {
+        let Some(first) = mine.first() else {
+            return Ok(Vec::new());
+        };
+        let (group, number) = (&*first.group, first.message.partition);
+        let (slot, durability) = (self.slot, self.group.topic.durability());
+        let hand_out = |one: &Delivery| (one.place_id().offset, one.attempt);
         let take_back = |error: Error| {
             // What stays given for want of the lock is lost in the end; what is not comes back.
             let _ = group.each_of(number, mine, |window, _, one| {
-                window.take_back(one.offset(), one.attempt)
+                window.take_back(one.place_id().offset, one.attempt)
             });
             error
         };
         let paused = |window: &Window, policy: &Policy, one: &Delivery| {
             // Nothing is handed out once `pause` has returned.
-            policy.paused && window.take_back(one.offset(), one.attempt) == Settled::Done
+            policy.paused && window.take_back(one.place_id().offset, one.attempt) == Settled::Done
         };
-        if group.topic.durability() == Durability::Process {
+        if durability == Durability::Process {
             let settled = group.each_of(number, mine, |window, policy, one| {
                 if paused(window, policy, one) {
                     return Settled::Stale;
@@ -148,18 +154,18 @@ impl GroupInner {
         number: u32,
         mine: &[&Delivery],
         one: impl Fn(&Window, &Policy, &Delivery) -> Settled,
-    ) -> Result<Vec<u64>> {
+    ) -> Result<Vec<MessageId>> {
         let (mut done, log) = (Vec::new(), &self.topic.partitions[number as usize]);
         let ready = self.with_policy(number, |window, policy| {
             let epoch = self.mark(window.epoch());
             let full = window.is_full(window.cursor().offset);
             for delivery in mine.iter().filter(|delivery| delivery.epoch == epoch) {
                 if one(window, policy, delivery) == Settled::Done {
-                    done.push(delivery.offset());
+                    done.push(delivery.place_id());
                 }
             }
             let mut ready = window.counter(Counter::Ready);
-            if full && !window.is_full(window.cursor().offset) {
+            if full && !self.is_lane() && !window.is_full(window.cursor().offset) {
                 // What was never looked at waited for room in the window.
                 ready += log.next_offset().saturating_sub(window.cursor().offset);
             }
@@ -172,7 +178,7 @@ impl GroupInner {
     }
 
     /// Puts a window on disk, as all that its lock's last holder left.
-    fn sync_window(&self, number: u32) -> Result<()> {
+    pub(super) fn sync_window(&self, number: u32) -> Result<()> {
         let _one = self.hold_sync(number)?;
         let syncer = self.with_window(number, |window| window.syncer())?;
         syncer.sync()

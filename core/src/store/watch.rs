@@ -84,8 +84,15 @@ impl GroupInner {
             print: u64::from(news),
             ..Look::default()
         };
-        for partition in &self.topic.partitions {
-            match self.look_at(partition, &mut look) {
+        let lane = self.lane().unwrap_or_else(|_| {
+            // The receive says why it cannot be looked into.
+            look.may = true;
+            None
+        });
+        let lane = lane.iter().map(|lane| (&**lane, &lane.topic.partitions[0]));
+        let own = self.topic.partitions.iter().map(|own| (self, own));
+        for (group, partition) in lane.chain(own) {
+            match group.look_at(partition, &mut look) {
                 Ok(()) => {}
                 // Nobody can say; its holder lets go, or is found to be dead.
                 Err(error) if error.kind() == ErrorKind::Stuck => look.leased = true,
@@ -141,7 +148,7 @@ impl GroupInner {
             let sent = partition.next_offset();
             let fresh = |window: &Window| {
                 let next = window.next();
-                next < sent && !window.is_full(next)
+                !self.is_lane() && next < sent && !window.is_full(next)
             };
             let mut any = window.has_ready() || fresh(window);
             if policy.filter != 0 && any && !policy.paused && !window.has_ready() {

@@ -1,7 +1,7 @@
 """Stores, topics, consumers and readers of libqueue."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +101,8 @@ class _GroupStats(TypedDict):
     consumers: int
     paused: bool
     filtered: int
+    redriven: int
+    purged: int
 
 class _Damage(TypedDict):
     file: Path
@@ -794,6 +796,37 @@ class Group:
         """Return where the group stands: its lag, what is leased, delayed, dead-lettered."""
     def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         """Return up to `limit` dead letters of this group, oldest first."""
+    def redrive(
+        self,
+        ids: Sequence[MessageId] | None = None,
+        limit: int | None = None,
+        *,
+        rate: float | None = None,
+        error_contains: str | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> int:
+        """Hand dead letters of this group out again, to its consumers and to nobody else; how many.
+
+        `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
+        At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in
+        a second. `progress(done, of)` is called after some, and ends the call early where it
+        returns False. Each is the message that it was, with its own id, key, headers, payload and
+        timestamp, and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+
+        Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
+        others are redriven all the same.
+
+            group.redrive(limit=100, error_contains="timeout", rate=10)
+        """
+    def purge_dead_letters(self, ids: Sequence[MessageId] | None = None) -> int:
+        """Give up on dead letters for good; how many.
+
+        `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
+        They stay in their topic, for who reads that. What was redriven is left alone. Raises as
+        `redrive`.
+
+            group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
+        """
     def configure(self, **changes: Unpack[_GroupChanges]) -> None:
         """Change the stored configuration, durably; what is not named stays.
 
@@ -875,6 +908,21 @@ class DeadLetter:
     @property
     def consumer(self) -> str:
         """The last consumer."""
+    @property
+    def source_topic(self) -> str:
+        """The topic it was in."""
+    @property
+    def source_id(self) -> MessageId:
+        """The id it had."""
+    @property
+    def first_failed(self) -> float | None:
+        """When it first failed, in seconds since the epoch; None if that is not known."""
+    @property
+    def last_failed(self) -> float | None:
+        """When it became a dead letter, in seconds since the epoch; None if that is not known."""
+    @property
+    def cycles(self) -> int:
+        """How often it came back dead from a redrive; 0 in its first dead letter."""
 
 @final
 class Peeked:

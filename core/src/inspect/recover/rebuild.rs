@@ -40,6 +40,8 @@ pub(super) struct Around<'a> {
     pub(super) limit: u32,
     /// Whether the group hands out at most once.
     pub(super) once: bool,
+    /// Whether it is a redrive lane, which waits in the order of its group.
+    pub(super) lane: bool,
     /// Offsets whose dead letters are there.
     pub(super) dead: BTreeSet<u64>,
 }

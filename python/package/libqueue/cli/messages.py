@@ -192,9 +192,9 @@ def receive(
             help="What it takes, by key and headers, where it is created.",
         ),
     ] = None,
-    delivery: Annotated[
+    mode: Annotated[
         Literal["at_least_once", "at_most_once"] | None,
-        typer.Option(help="Of a new group; at_most_once settles before it shows."),
+        typer.Option("--delivery", help="Of a new group; at_most_once settles before it shows."),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
@@ -202,7 +202,7 @@ def receive(
     """Receive messages of a group, show them, and acknowledge them."""
     with libqueue.open(folder(context, store), create=False) as opened:
         found = opened.open_topic(topic)
-        options: dict[str, Any] = {"delivery": delivery, "filter": selection}
+        options: dict[str, Any] = {"delivery": mode, "filter": selection}
         given = {name: value for name, value in options.items() if value is not None}
         with found.consumer(group, **given) as consumer:
             at_most_once = found.group(group).config["delivery"] == "at_most_once"

@@ -38,6 +38,8 @@ GROUP_NUMBERS = (
     "consumers",
     "paused",
     "filtered",
+    "redriven",
+    "purged",
 )
 
 
