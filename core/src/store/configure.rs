@@ -28,7 +28,8 @@ impl Group {
     /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
     /// the group's files depends on, and for a `start`. [`ErrorKind::Busy`] for another
     /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait
-    /// by the order that was (P11). After another error either configuration is in force, in all
+    /// by the order that was (P11). [`ErrorKind::InvalidArgument`] also for a `dead_letter_topic`
+    /// that leads back to this topic. After another error either configuration is in force, in all
     /// processes the same.
     ///
     /// ```
@@ -67,6 +68,9 @@ impl Group {
             let wanted = merged(&meta.config, changes);
             check_window(meta, &wanted)?;
             check_max_lease(&wanted)?;
+            if let Some(target) = &changes.dead_letter_topic {
+                group.topic.check_circle(&group.name, target)?;
+            }
             if wanted.ordering != meta.config.ordering && wanted.ordering != Ordering::None {
                 group.check_nothing_taken_in()?;
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::Block;
 use super::Handle;
+use super::circles::target_of;
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{Topic, TopicInner};
 use crate::error::Result;
 use crate::format::control::block as words;
 use crate::format::names;
-use crate::options::{DeadLetter, GroupConfig, GroupOptions};
+use crate::options::{GroupConfig, GroupOptions};
 use crate::shm::{EventCount, Guarded};
 
 /// Why a message failed, and whose hands it was in.
@@ -95,11 +96,8 @@ impl GroupInner {
     }
 
     pub(super) fn dead_letter_topic(&self) -> Option<String> {
-        match &self.known_settings().config.dead_letter_topic {
-            DeadLetter::Default => Some(names::dead_letter_topic(&self.topic.name, &self.name)),
-            DeadLetter::Topic(name) => Some(name.clone()),
-            DeadLetter::Drop => None,
-        }
+        let target = &self.known_settings().config.dead_letter_topic;
+        target_of(&self.topic.name, &self.name, target)
     }
 
     /// Name of a consumer of this group; empty if it is gone.

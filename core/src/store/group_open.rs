@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::circles::target_of;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta, write_meta};
 use super::open::folder_mode;
@@ -49,6 +50,7 @@ impl TopicInner {
         if self.has_group(name)? {
             return Ok(());
         }
+        self.check_circle(name, &config.dead_letter_topic)?;
         let start = options.start.unwrap_or_default();
         if matches!(start, Start::Offset(_)) && self.partitions.len() > 1 {
             let message = "start is an offset, and the topic has several partitions; expected \
@@ -128,10 +130,8 @@ impl TopicInner {
     /// Where the dead letters end that are there already, as those of a group of the same name that
     /// was deleted: none of them is of a message of the new one.
     fn end_of_dead_letters(&self, group: &str, target: &DeadLetter) -> Result<u64> {
-        let name = match target {
-            DeadLetter::Default => names::dead_letter_topic(&self.name, group),
-            DeadLetter::Topic(name) => name.clone(),
-            DeadLetter::Drop => return Ok(0),
+        let Some(name) = target_of(&self.name, group, target) else {
+            return Ok(0);
         };
         match self.store.topic_inner(&name) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),

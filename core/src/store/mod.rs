@@ -6,6 +6,7 @@ mod ballast;
 mod bell;
 mod bridge;
 mod by_hand;
+mod circles;
 mod cleanup;
 mod configure;
 mod consumer;
