@@ -197,6 +197,15 @@
 /** Messages that failed too often are counted and dropped. */
 #define LQ_DEAD_LETTERS_DROP 3
 
+/** A value of paused_by: the group is not paused. */
+#define LQ_PAUSED_BY_NOBODY 0
+
+/** A value of paused_by: somebody paused the group. */
+#define LQ_PAUSED_BY_USER 1
+
+/** A value of paused_by: too many of its messages died, and its brake paused the group. */
+#define LQ_PAUSED_BY_BRAKE 2
+
 /** The default place to start: LQ_START_EARLIEST. */
 #define LQ_START_DEFAULT 0
 
@@ -464,6 +473,15 @@ typedef struct lq_group_options {
      * milliseconds, at least lease_ms. 0: left out, default no bound.
      */
     int64_t max_lease_ms;
+    /**
+     * Pauses the group when more than so many of its messages die within brake_within_ms, 1 to
+     * 10000. 0: no brake, the default. -1: left out.
+     */
+    int64_t brake_messages;
+    /**
+     * With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at 0.
+     */
+    int64_t brake_within_ms;
 } lq_group_options;
 
 /**
@@ -721,6 +739,10 @@ typedef struct lq_group_stats {
     uint64_t timed_out;
     /** 1 while nothing is handed out until somebody resumes it, else 0. */
     uint64_t paused;
+    /** Why that is: one of LQ_PAUSED_BY_. */
+    uint64_t paused_by;
+    /** Since when it is paused, in nanoseconds since the Unix epoch; else 0. */
+    int64_t paused_at_ns;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -1889,7 +1911,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, -1, 0}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
 #define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL, 0, 0}
@@ -1911,7 +1933,8 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
-    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,               \
+     LQ_PAUSED_BY_NOBODY, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

@@ -46,11 +46,11 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions,
-    Start, StoreOptions, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering,
+    ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    Message, MessageId, MessageState, PartitionStats, Peeked, ReadMessage, Reader, Receipt,
-    ReceiveOptions, Receiving, Store, StoreStats, Topic, TopicStats,
+    Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage, Reader,
+    Receipt, ReceiveOptions, Receiving, Store, StoreStats, Topic, TopicStats,
 };

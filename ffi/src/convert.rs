@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use libqueue::options::BRAKE_MESSAGES_MAX;
 use libqueue::{
-    Backoff, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
+    Backoff, Brake, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
     Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions, TopicConfig,
     TopicOptions,
 };
@@ -190,7 +191,28 @@ pub(crate) unsafe fn group_options_on(
             LQ_ON_EXPIRED_DEAD_LETTER => Some(OnExpired::DeadLetter),
             other => return Err(unknown("on_expired", other, "LQ_ON_EXPIRED_")),
         },
+        brake: brake(&given)?,
     })
+}
+
+fn brake(given: &lq_group_options) -> Result<Option<Brake>> {
+    let (messages, within) = (given.brake_messages, given.brake_within_ms);
+    if messages <= 0 && within != 0 {
+        return Err(invalid(format!(
+            "brake_within_ms is {within}, and brake_messages {messages}; expected 0 where there is \
+             no brake"
+        )));
+    }
+    if messages == -1 {
+        return Ok(None);
+    }
+    let messages = u32::try_from(messages).map_err(|_| {
+        invalid(format!(
+            "brake_messages is {messages}; expected 0 to {BRAKE_MESSAGES_MAX}, or -1"
+        ))
+    })?;
+    let within = millis("brake_within_ms", within, 0)?.unwrap_or_default();
+    Ok(Some(Brake { messages, within }))
 }
 
 /// # Safety
@@ -286,6 +308,8 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
             OnExpired::DeadLetter => LQ_ON_EXPIRED_DEAD_LETTER,
         },
         max_lease_ms: config.max_lease.map_or(0, to_millis),
+        brake_messages: config.brake.map_or(0, |brake| i64::from(brake.messages)),
+        brake_within_ms: config.brake.map_or(0, |brake| to_millis(brake.within)),
         ..lq_group_options::INIT
     }
 }

@@ -44,6 +44,13 @@ pub const LQ_DEAD_LETTERS_TOPIC: i32 = 2;
 /// Messages that failed too often are counted and dropped.
 pub const LQ_DEAD_LETTERS_DROP: i32 = 3;
 
+/// A value of paused_by: the group is not paused.
+pub const LQ_PAUSED_BY_NOBODY: u64 = 0;
+/// A value of paused_by: somebody paused the group.
+pub const LQ_PAUSED_BY_USER: u64 = 1;
+/// A value of paused_by: too many of its messages died, and its brake paused the group.
+pub const LQ_PAUSED_BY_BRAKE: u64 = 2;
+
 /// The default place to start: LQ_START_EARLIEST.
 pub const LQ_START_DEFAULT: i32 = 0;
 /// At the oldest message that is kept.
@@ -129,6 +136,11 @@ pub struct lq_group_options {
     /// How long a message may be leased in total since its hand-out, extensions included, in
     /// milliseconds, at least lease_ms. 0: left out, default no bound.
     pub max_lease_ms: i64,
+    /// Pauses the group when more than so many of its messages die within brake_within_ms, 1 to
+    /// 10000. 0: no brake, the default. -1: left out.
+    pub brake_messages: i64,
+    /// With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at 0.
+    pub brake_within_ms: i64,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -234,6 +246,8 @@ unsafe impl Measured for lq_group_options {
         window: 0,
         on_expired: LQ_ON_EXPIRED_DEFAULT,
         max_lease_ms: 0,
+        brake_messages: -1,
+        brake_within_ms: 0,
     };
 }
 

@@ -1,11 +1,12 @@
 //! Statistics. Names are the same in every language.
 
-use libqueue::{GroupStats, PartitionStats, StoreStats, TopicStats};
+use libqueue::{GroupStats, PartitionStats, PausedBy, StoreStats, TopicStats};
 
 use crate::args::invalid;
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::measured::{Measured, Room};
+use crate::options::{LQ_PAUSED_BY_BRAKE, LQ_PAUSED_BY_NOBODY, LQ_PAUSED_BY_USER};
 use crate::panic::call;
 use crate::store::{STORES, lq_store};
 use crate::topic::{TOPICS, lq_topic};
@@ -98,6 +99,10 @@ pub struct lq_group_stats {
     pub timed_out: u64,
     /// 1 while nothing is handed out until somebody resumes it, else 0.
     pub paused: u64,
+    /// Why that is: one of LQ_PAUSED_BY_.
+    pub paused_by: u64,
+    /// Since when it is paused, in nanoseconds since the Unix epoch; else 0.
+    pub paused_at_ns: i64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -158,6 +163,8 @@ unsafe impl Measured for lq_group_stats {
         consumers: 0,
         timed_out: 0,
         paused: 0,
+        paused_by: LQ_PAUSED_BY_NOBODY,
+        paused_at_ns: 0,
     };
 }
 
@@ -218,6 +225,12 @@ impl From<&GroupStats> for lq_group_stats {
             consumers: stats.consumers,
             timed_out: stats.timed_out,
             paused: u64::from(stats.paused),
+            paused_by: match stats.paused_by {
+                PausedBy::User => LQ_PAUSED_BY_USER,
+                PausedBy::Brake => LQ_PAUSED_BY_BRAKE,
+                _ => LQ_PAUSED_BY_NOBODY,
+            },
+            paused_at_ns: stats.paused_at_ns,
         }
     }
 }

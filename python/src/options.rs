@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, Start,
+    Backoff, Brake, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, Start,
     TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
@@ -111,10 +111,11 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "start" => options.start = Some(start(&value)?),
             "on_expired" => options.on_expired = Some(on_expired(py, &value.extract::<String>()?)?),
             "window" => options.window = Some(named_whole("window", &value)?),
+            "brake" => options.brake = Some(brake(py, &value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a group; expected ordering, lease, max_lease, \\
-                     max_attempts, backoff, dead_letter_topic, on_expired, start or window"
+                     max_attempts, backoff, dead_letter_topic, on_expired, start, window or brake"
                 )));
             }
         }
@@ -143,6 +144,17 @@ fn on_expired(py: Python<'_>, name: &str) -> PyResult<OnExpired> {
             format!("on_expired is {name:?}; expected \"drop\" or \"dead_letter\""),
         )),
     }
+}
+
+/// `(messages, seconds)`; `None` and 0 messages stand for no brake.
+fn brake(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Brake> {
+    let Some((messages, within)) = value.extract::<Option<(Bound<'_, PyAny>, f64)>>()? else {
+        return Ok(Brake::NONE);
+    };
+    Ok(Brake {
+        messages: named_whole("brake (messages)", &messages)?,
+        within: seconds(py, "brake (within)", within)?,
+    })
 }
 
 fn backoff(py: Python<'_>, (first, longest, factor): (f64, f64, f64)) -> PyResult<Backoff> {
@@ -207,5 +219,8 @@ pub(crate) fn group_dict<'py>(
     dict.set_item("dead_letter_topic", dead_letter_topic)?;
     dict.set_item("on_expired", on_expired)?;
     dict.set_item("window", config.window)?;
+    let brake = config.brake;
+    let brake = brake.map(|brake| (brake.messages, brake.within.as_secs_f64()));
+    dict.set_item("brake", brake)?;
     Ok(dict)
 }

@@ -58,5 +58,8 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         dict.set_item(name, value)?;
     }
     dict.set_item("paused", stats.paused)?;
+    dict.set_item("paused_by", stats.paused_by.name())?;
+    let at = stats.paused.then(|| stats.paused_at_ns as f64 / 1e9);
+    dict.set_item("paused_at", at)?;
     Ok(dict)
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import libqueue
 import pytest
-from test_command_line import run
+from test_command_line import objects, run
 
 
 def test_p12_dead_letters_that_would_come_back_to_where_they_came_from_are_refused(
@@ -21,3 +21,57 @@ def test_p12_dead_letters_that_would_come_back_to_where_they_came_from_are_refus
         group.configure(dead_letter_topic="a")
     done = run(path, "config", "b/h", "dead_letter_topic=a", status=2)
     assert b"leads back" in done.stderr or b"lead back" in done.stderr
+
+
+def one_dies(topic: libqueue.Topic, consumer: libqueue.Consumer) -> bool:
+    """Have a message of the consumer die; whether it was handed out."""
+    topic.send(b"x")
+    for delivery in consumer.receive(1, timeout=0):
+        delivery.dead_letter("no")
+        return True
+    return False
+
+
+def test_p12_a_group_of_which_too_many_die_is_paused_says_why_and_goes_on(
+    path: Path, store: libqueue.Store
+) -> None:
+    topic = store.topic("t")
+    with topic.consumer("g", brake=(1, 60.0)) as consumer:
+        group = topic.group("g")
+        assert one_dies(topic, consumer)
+        stats = group.stats()
+        assert (stats["paused"], stats["paused_by"], stats["paused_at"]) == (False, "", None)
+        assert one_dies(topic, consumer)
+        stats = group.stats()
+        assert (stats["paused"], stats["paused_by"]) == (True, "brake")
+        assert stats["paused_at"] is not None
+        assert not one_dies(topic, consumer)
+        (shown,) = objects(run(path, "stats", "t", "--json"))
+        assert shown["groups"]["g"]["paused_by"] == "brake"  # type: ignore[index]
+        assert b"brake" in run(path, "stats", "t").stdout
+        run(path, "resume", "t", "g")
+        assert group.stats()["paused"] is False
+        assert one_dies(topic, consumer)
+        group.pause()
+        assert group.stats()["paused_by"] == "user"
+
+
+def test_a_brake_is_configured_and_taken_off(path: Path, store: libqueue.Store) -> None:
+    group = store.topic("t").create_group("g")
+    assert group.config["brake"] is None
+    (shown,) = objects(run(path, "config", "t/g", "brake=100/60", "--json"))
+    assert shown["brake"] == [100, 60.0]
+    assert group.config["brake"] == (100, 60.0)
+    with pytest.raises(libqueue.ConfigMismatch, match="brake"):
+        store.topic("t").create_group("g", brake=(5, 1.0))
+    with pytest.raises(libqueue.InvalidArgument, match="take the brake off"):
+        group.configure(dead_letter_topic=None)
+    run(path, "config", "t/g", "brake=none")
+    assert group.config["brake"] is None
+    group.configure(brake=(7, 0.5))
+    group.configure(brake=None)
+    assert group.config["brake"] is None
+    for wrong in ((10_001, 1.0), (1, 0.0), (-1, 1.0)):
+        with pytest.raises(libqueue.InvalidArgument, match="brake"):
+            group.configure(brake=wrong)
+    assert b"brake=" in run(path, "config", "t/g", "brake=5", status=2).stderr

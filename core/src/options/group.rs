@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time, invalid,
-    mismatch,
+    Brake, MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time,
+    invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -86,6 +86,8 @@ pub struct GroupOptions {
     pub start: Option<Start>,
     /// How many messages the group may run ahead of its oldest unsettled one. Default: 65,536.
     pub window: Option<u32>,
+    /// Pauses the group when too many of its messages die. Default: [`Brake::NONE`].
+    pub brake: Option<Brake>,
 }
 
 impl GroupOptions {
@@ -120,7 +122,7 @@ impl GroupOptions {
                 )));
             }
         }
-        Ok(())
+        self.brake.map_or(Ok(()), Brake::check)
     }
 }
 
@@ -143,6 +145,8 @@ pub struct GroupConfig {
     pub on_expired: OnExpired,
     /// How many messages the group may run ahead of its oldest unsettled one.
     pub window: u32,
+    /// Pauses the group when too many of its messages die.
+    pub brake: Option<Brake>,
 }
 
 impl GroupConfig {
@@ -158,6 +162,7 @@ impl GroupConfig {
             dead_letter_topic: options.dead_letter_topic.clone().unwrap_or_default(),
             on_expired: options.on_expired.unwrap_or_default(),
             window: options.window.unwrap_or(65_536),
+            brake: options.brake.and_then(Brake::stored),
         }
     }
 
@@ -177,6 +182,7 @@ impl GroupConfig {
         agree(&at, "backoff", options.backoff, self.backoff)?;
         agree(&at, "window", options.window, self.window)?;
         agree(&at, "on_expired", options.on_expired, self.on_expired)?;
+        agree(&at, "brake", options.brake.map(Brake::stored), self.brake)?;
         let wanted = options.dead_letter_topic.clone();
         agree(
             &at,

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod brake;
 mod group;
 
+pub use brake::{BRAKE_MESSAGES_MAX, Brake};
 pub use group::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
 
 /// Most partitions of a topic.

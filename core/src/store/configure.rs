@@ -1,4 +1,4 @@
-//! Changing a group while others are at work in it: its configuration, pausing, resuming.
+//! Changing a group while others are at work in it.
 //!
 //! One at a time. `group.meta` is replaced as a whole; `settings` says how all others follow, and
 //! what a death at any step leaves.
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGING, GONE, HOLDING, MOVER_LOCK};
 use crate::format::control::header;
 use crate::format::names;
-use crate::options::{GroupConfig, GroupOptions, Ordering};
+use crate::options::{Brake, GroupConfig, GroupOptions, Ordering};
 use crate::shm::{Held, OwnerLock};
 use crate::storage::replace_file;
 
@@ -68,6 +68,7 @@ impl Group {
             let wanted = merged(&meta.config, changes);
             check_window(meta, &wanted)?;
             check_max_lease(&wanted)?;
+            wanted.check()?;
             if let Some(target) = &changes.dead_letter_topic {
                 group.topic.check_circle(&group.name, target)?;
             }
@@ -79,6 +80,10 @@ impl Group {
                 group.each_partition(|number| redirect::leave_topic(group, number))?;
             }
             meta.config = wanted;
+            if moved {
+                // Offsets of the other topic say nothing here.
+                group.count_deaths_from_now(meta)?;
+            }
             Ok(())
         });
         if moved && changed.is_ok() {
@@ -86,33 +91,6 @@ impl Group {
         }
         drop(mover);
         changed
-    }
-
-    /// Stops handing out, in all processes, until [`Group::resume`]: durably, also when everyone
-    /// leaves. Once this has returned no message is handed out any more; receive calls wait as at
-    /// an empty topic. What is out can be settled; leases and delays go on running. Pausing twice
-    /// is fine.
-    pub fn pause(&self) -> Result<()> {
-        self.inner.change(|_, meta| {
-            meta.paused = true;
-            Ok(())
-        })
-    }
-
-    /// Hands out again, durably, and wakes those who wait. Resuming twice is fine.
-    pub fn resume(&self) -> Result<()> {
-        self.inner.change(|_, meta| {
-            meta.paused = false;
-            Ok(())
-        })?;
-        self.inner.wake(u32::MAX);
-        Ok(())
-    }
-
-    /// Whether the group is paused. [`ErrorKind::NotFound`] once it was deleted.
-    pub fn is_paused(&self) -> Result<bool> {
-        self.inner.topic.store.check_open()?;
-        Ok(self.inner.settings()?.paused)
     }
 }
 
@@ -140,7 +118,10 @@ impl GroupInner {
     }
 
     /// Changes `group.meta`, durably, and has all go by it.
-    fn change(&self, edit: impl FnOnce(&GroupInner, &mut GroupMeta) -> Result<()>) -> Result<()> {
+    pub(super) fn change(
+        &self,
+        edit: impl FnOnce(&GroupInner, &mut GroupMeta) -> Result<()>,
+    ) -> Result<()> {
         self.topic.store.check_send()?;
         let held = self.hold_create_lock()?;
         let word = self.word_to_change()?;
@@ -208,6 +189,7 @@ fn merged(stored: &GroupConfig, changes: &GroupOptions) -> GroupConfig {
         dead_letter_topic: target.unwrap_or_else(|| stored.dead_letter_topic.clone()),
         on_expired: changes.on_expired.unwrap_or(stored.on_expired),
         window: changes.window.unwrap_or(stored.window),
+        brake: changes.brake.map_or(stored.brake, Brake::stored),
     }
 }
 

@@ -91,6 +91,11 @@ pub(super) fn source_of(record: &Record) -> Option<Source<'_>> {
     })
 }
 
+/// How many hand-outs of a dead letter's message failed.
+pub(super) fn failures_of(record: &Record) -> u32 {
+    text(record, "lq-failures").parse().unwrap_or(0)
+}
+
 impl Group {
     /// Up to `most` dead letters of this group, oldest first; none where they are dropped. A
     /// damaged one is told of once by each process (P3), then passed over.
@@ -122,7 +127,7 @@ impl Group {
                     source_partition: source.partition,
                     source_offset: source.offset,
                     attempts: text(record, "lq-attempts").parse().unwrap_or(0),
-                    failures: text(record, "lq-failures").parse().unwrap_or(0),
+                    failures: failures_of(record),
                     error: text(record, "lq-error").to_owned(),
                     consumer: text(record, "lq-consumer").to_owned(),
                 });

@@ -81,10 +81,12 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
     let (mut damage, mut failures) = (Ok(()), Failures::default());
     let moved = move_all(group, partition, &mut damage, &mut failures);
     drop(held);
+    let braked = group.brake();
     match moved {
         Ok(()) => {
             aside::of(group).forget(partition);
-            Ok(Moved::All(damage.and(failures.told(group, partition))))
+            let told = damage.and(failures.told(group, partition));
+            Ok(Moved::All(told.and(braked)))
         }
         Err(error) => {
             // Those that were set aside in it are told of when the others can be moved.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::brake::PausedBy;
 use super::circles::target_of;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta, write_meta};
@@ -42,6 +43,7 @@ impl TopicInner {
         let env = &*self.store.env;
         let config = GroupConfig::from_options(options);
         check_max_lease(&config)?;
+        config.check()?;
         self.check_dead_letters(name, &config.dead_letter_topic)?;
         let dead_from = self.end_of_dead_letters(name, &config.dead_letter_topic)?;
         let lock = self.store.control.header().word32(header::CREATE_LOCK);
@@ -74,7 +76,9 @@ impl TopicInner {
             id: unique_id(),
             config,
             starts,
-            paused: false,
+            paused_by: PausedBy::Nobody,
+            paused_at_ns: 0,
+            brake_from: dead_from,
         };
         self.make_group(name, &meta, |folder| {
             self.make_windows(folder, &meta, dead_from)

@@ -4,6 +4,7 @@ mod advance;
 mod aside;
 mod ballast;
 mod bell;
+mod brake;
 mod bridge;
 mod by_hand;
 mod circles;
@@ -56,6 +57,7 @@ mod untold;
 mod watch;
 mod windows;
 
+pub use brake::PausedBy;
 pub use by_hand::{MessageState, Peeked};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use consumers::ConsumerStats;

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::brake::PausedBy;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +38,9 @@ pub(super) struct Settings {
     /// The word with which it is in force.
     pub(super) version: u64,
     pub(super) config: GroupConfig,
-    pub(super) paused: bool,
+    pub(super) paused_by: PausedBy,
+    pub(super) paused_at_ns: i64,
+    pub(super) brake_from: u64,
 }
 
 impl Settings {
@@ -45,7 +48,9 @@ impl Settings {
         Self {
             version,
             config: meta.config,
-            paused: meta.paused,
+            paused_by: meta.paused_by,
+            paused_at_ns: meta.paused_at_ns,
+            brake_from: meta.brake_from,
         }
     }
 
@@ -85,7 +90,7 @@ impl GuardedWindow {
             return false;
         }
         self.policy = Policy::of(&settings.config);
-        self.policy.paused = settings.paused || word & HOLDING != 0;
+        self.policy.paused = settings.paused_by != PausedBy::Nobody || word & HOLDING != 0;
         self.version = settings.version;
         true
     }

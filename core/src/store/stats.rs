@@ -1,5 +1,6 @@
 //! Statistics. Names are the same in every language.
 
+use super::brake::PausedBy;
 use super::group::Group;
 use super::topic::Topic;
 use crate::error::Result;
@@ -73,6 +74,10 @@ pub struct GroupStats {
     pub consumers: u64,
     /// Whether nothing is handed out until somebody resumes it.
     pub paused: bool,
+    /// Why that is.
+    pub paused_by: PausedBy,
+    /// Since when it is paused, in ns since the Unix epoch; else 0.
+    pub paused_at_ns: i64,
 }
 
 impl Topic {
@@ -105,8 +110,11 @@ impl Group {
     pub fn stats(&self) -> Result<GroupStats> {
         let group = &*self.inner;
         group.topic.store.check_open()?;
+        let settings = group.settings()?;
         let mut stats = GroupStats {
-            paused: group.settings()?.paused,
+            paused: settings.paused_by != PausedBy::Nobody,
+            paused_by: settings.paused_by,
+            paused_at_ns: settings.paused_at_ns,
             ..GroupStats::default()
         };
         let mut oldest: Option<i64> = None;

@@ -46,6 +46,7 @@ class _GroupOptions(TypedDict, total=False):
     on_expired: Literal["drop", "dead_letter"]
     start: _Start
     window: int
+    brake: tuple[int, float] | None
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -56,6 +57,7 @@ class _GroupChanges(TypedDict, total=False):
     dead_letter_topic: str | None
     on_expired: Literal["drop", "dead_letter"]
     window: int
+    brake: tuple[int, float] | None
 
 class _StoreStats(TypedDict):
     topics: int
@@ -94,6 +96,8 @@ class _GroupStats(TypedDict):
     redelivered: int
     consumers: int
     paused: bool
+    paused_by: Literal["", "user", "brake"]
+    paused_at: float | None
 
 class _Damage(TypedDict):
     file: Path
@@ -142,6 +146,7 @@ class _GroupConfig(TypedDict):
     dead_letter_topic: str | None
     on_expired: Literal["drop", "dead_letter"]
     window: int
+    brake: tuple[int, float] | None
 
 def open(
     path: str | os.PathLike[str],
@@ -354,8 +359,9 @@ class Topic:
         and `None` drops; `on_expired` says whether what nobody was handed in time is settled
         (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
         (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
-        message. An existing group keeps its stored configuration: an argument that contradicts it
-        raises `ConfigMismatch`.
+        message; `brake`, as in `(100, 60.0)`, pauses the group when more than so many of its
+        messages die within so many seconds (None: it has none). An existing group keeps its stored
+        configuration: an argument that contradicts it raises `ConfigMismatch`.
 
         `consumer_lease` in seconds takes the place of the group's lease for what this consumer
         receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
@@ -769,6 +775,7 @@ class Group:
         `window` cannot be changed: the layout of the group's files depends on it. Another
         `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
         `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
+        `brake=None` takes the brake off.
 
             topic.group("billing").configure(lease=120.0, max_attempts=10)
         """
@@ -776,10 +783,17 @@ class Group:
         """Stop handing out, in all processes, until `resume`: durably, also when everyone leaves.
 
         Receive calls wait as at an empty topic. What is out can be settled; leases and delays go on
-        running. `stats()["paused"]` tells of it. Pausing twice is fine.
+        running. `stats()` tells of it: `paused`, `paused_by` (`"user"`, or `"brake"` where too many
+        messages died) and `paused_at`. Pausing twice is fine.
         """
     def resume(self) -> None:
-        """Hand out again, durably, and wake those who wait. Resuming twice is fine."""
+        """Hand out again, durably, and wake those who wait. Resuming twice is fine.
+
+        What died before counts for the brake no more.
+
+            if group.stats()["paused_by"] == "brake":
+                group.resume()
+        """
     def delete(self) -> None:
         """Delete the group, durably, with its position and all that it counted.
 

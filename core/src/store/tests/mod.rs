@@ -2,6 +2,7 @@
 //! with a role.
 
 mod attributes;
+mod brake;
 mod clock;
 mod damage;
 mod deaths;

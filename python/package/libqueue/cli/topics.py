@@ -37,6 +37,8 @@ GROUP_NUMBERS = (
     "damaged",
     "consumers",
     "paused",
+    "paused_by",
+    "paused_at",
 )
 
 
