@@ -618,6 +618,15 @@ typedef struct lq_consumer_stats {
     uint64_t acked;
     /** Those that failed in its hands: nacks, leases that ran out, messages that it gave up. */
     uint64_t failed;
+    /** The part of failed in delivered, 0 to 1. */
+    double failed_share;
+    /** That part of all other consumers of the group together; 0 where there are none. */
+    double others_failed_share;
+    /**
+     * 1 where it fails what others manage: 5 messages or more failed in its hands, and its share is
+     * more than twice that of the others and a twentieth. Else 0, also where there are no others.
+     */
+    int32_t stands_out;
 } lq_consumer_stats;
 
 /**

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import libqueue
 import pytest
+from conftest import QUICK, WAIT
 from test_command_line import objects, run
 
 
@@ -75,3 +76,26 @@ def test_a_brake_is_configured_and_taken_off(path: Path, store: libqueue.Store) 
         with pytest.raises(libqueue.InvalidArgument, match="brake"):
             group.configure(brake=wrong)
     assert b"brake=" in run(path, "config", "t/g", "brake=5", status=2).stderr
+
+
+def test_p10_a_consumer_that_fails_what_others_manage_stands_out(
+    path: Path, store: libqueue.Store
+) -> None:
+    topic = store.topic("t")
+    quick = {"ordering": "none", "backoff": QUICK, "max_attempts": 1000}
+    with (
+        topic.consumer("g", name="bad", **quick) as bad,  # type: ignore[arg-type]
+        topic.consumer("g", name="good") as good,
+    ):
+        topic.send_many([b"x"] * 10)
+        for delivery in bad.receive(5, timeout=WAIT):
+            delivery.nack("no")
+        for delivery in good.receive(5, timeout=WAIT):
+            delivery.ack()
+        first, second = topic.group("g").consumers()
+        assert (first.name, first.failed_share, first.stands_out) == ("bad", 1.0, True)
+        assert (second.failed_share, second.others_failed_share) == (0.0, 1.0)
+        assert not second.stands_out
+        shown = objects(run(path, "consumers", "t", "g", "--json"))
+        assert [one["stands_out"] for one in shown] == [True, False]
+        assert b"others manage" in run(path, "consumers", "t", "g").stdout

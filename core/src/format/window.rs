@@ -118,6 +118,26 @@ pub mod state {
     pub const SCHEDULED: u64 = 7;
 }
 
+/// Why a message is dying: bits 63-60 of its LEASE.
+pub mod cause {
+    /// An earlier build did not write it.
+    pub const UNKNOWN: u64 = 0;
+    /// Its consumer said so.
+    pub const NACK: u64 = 1;
+    /// Somebody gave it up.
+    pub const GIVEN_UP: u64 = 2;
+    /// Its lease ran out.
+    pub const LEASE_ENDED: u64 = 3;
+    /// Its consumer's process died.
+    pub const DIED: u64 = 4;
+    /// All processes of the store ended.
+    pub const ALL_ENDED: u64 = 5;
+    /// The host was started anew.
+    pub const HOST_RESTARTED: u64 = 6;
+    /// It was too late to be handed out.
+    pub const TOO_LATE: u64 = 7;
+}
+
 /// Where the parts of a window with this limit begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {

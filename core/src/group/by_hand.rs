@@ -1,5 +1,6 @@
 //! Looking at one message, and settling or delaying it, without a receipt.
 
+use super::cause::Cause;
 use super::entry::NOBODY;
 use super::policy::Now;
 use super::window::{Counter, Window};
@@ -148,7 +149,8 @@ impl Window {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         self.count(Counter::Failed, 1);
-        self.die(index, self.entries.failures(index) + 1, now_ms);
+        let failures = self.entries.failures(index) + 1;
+        self.die(index, failures, now_ms, Cause::GivenUp);
         ByHand::Done
     }
 }

@@ -7,6 +7,7 @@
 mod admit;
 mod bitmap;
 mod by_hand;
+mod cause;
 mod clean;
 mod entry;
 mod gather;
@@ -34,6 +35,7 @@ mod window;
 
 pub use admit::{Admit, Fresh};
 pub use by_hand::ByHand;
+pub use cause::Cause;
 pub use gather::GATHERED;
 pub use gone::Batches;
 pub use policy::{Now, Policy};

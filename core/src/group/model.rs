@@ -49,6 +49,8 @@ pub struct Message {
     pub state: State,
     pub attempts: u32,
     pub failures: u32,
+    /// Why it failed last, or never could be handed out.
+    pub cause: Cause,
     /// The last hand-out, also after it was settled: consumer, batch, whether it was started.
     pub held: (u16, u16, bool),
 }
@@ -95,6 +97,7 @@ impl Model {
             state,
             attempts: 0,
             failures: 0,
+            cause: Cause::TooLate,
             held: (u16::MAX, 0, false),
         };
         self.messages.insert(fresh.offset, message);
@@ -118,9 +121,10 @@ impl Model {
             .min_by_key(|at| (u8::MAX - self.messages[at].priority, *at))
     }
 
-    pub fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64) {
+    pub fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64, cause: Cause) {
         let policy = self.policy;
         let message = self.of(offset);
+        message.cause = cause;
         message.failures += 1;
         message.state = if message.failures >= policy.max_attempts {
             State::Dying
@@ -132,6 +136,7 @@ impl Model {
 
     /// What was handed out, or waits, is too late.
     pub fn expire(&mut self, offset: u64) {
+        self.of(offset).cause = Cause::TooLate;
         self.of(offset).state = match self.policy.expired_die {
             true => State::Dying,
             false => State::Settled,
@@ -147,7 +152,7 @@ impl Model {
                     self.of(offset).state = State::Waiting;
                 }
                 State::Leased { due, .. } if due <= now.boot_ms => {
-                    self.fail(offset, None, now.boot_ms);
+                    self.fail(offset, None, now.boot_ms, Cause::LeaseEnded);
                 }
                 State::Scheduled(at) if at <= now.wall_ms => scheduled.push((at, offset)),
                 _ => {}
@@ -185,7 +190,7 @@ impl Model {
             }
             let (_, batch, one) = message.held;
             if one || !started.contains(&batch) {
-                self.fail(offset, None, now);
+                self.fail(offset, None, now, Cause::Died);
             } else {
                 message.state = State::Waiting;
             }

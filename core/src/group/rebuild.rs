@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::entry::NOBODY;
 use super::policy::Now;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
@@ -82,6 +83,9 @@ impl Window {
                 } else if entries.state(index) == state::DELAYED {
                     // The boot clock began anew: the wait is over. Whose it was is still asked for.
                     entries.set_lease(index, 0, entries.consumer(index));
+                } else if entries.state(index) == state::DYING {
+                    // Others have the slots of that start of the host, and its times.
+                    entries.set_dying(index, 0, entries.cause(index), NOBODY);
                 } else if entries.state(index) == state::HELD {
                     // They follow in the order of their offsets: their places may be old.
                     entries.set_turn(index, 0);

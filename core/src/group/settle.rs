@@ -1,5 +1,6 @@
 //! Settling: what ends a hand-out.
 
+use super::cause::Cause;
 use super::entry::NOBODY;
 use super::policy::{Now, Policy};
 use super::tally::Tallied;
@@ -128,7 +129,7 @@ impl Window {
             self.entries.set_state(index, state::DELAYED);
             self.count(Counter::Delayed, 1);
             self.wheel.insert(&self.entries, index, due);
-        } else if self.fail(policy, index, delay_ms, now_ms, wall_ms) {
+        } else if self.fail(policy, index, delay_ms, (now_ms, wall_ms), Cause::Nack) {
             return Settled::Dying;
         }
         Settled::Done
@@ -170,7 +171,12 @@ impl Window {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         self.count(Counter::Failed, 1);
-        self.die(index, self.entries.failures(index) + 1, now_ms);
+        self.die(
+            index,
+            self.entries.failures(index) + 1,
+            now_ms,
+            Cause::GivenUp,
+        );
         Settled::Dying
     }
 
@@ -193,7 +199,8 @@ impl Window {
             self.count(Counter::Delivered, -1);
             self.count(Counter::Expired, 1);
             if policy.expired_die {
-                self.die(index, self.entries.failures(index), now.boot_ms);
+                let failures = self.entries.failures(index);
+                self.die(index, failures, now.boot_ms, Cause::TooLate);
             } else {
                 self.finish(index);
             }

@@ -169,7 +169,7 @@ fn settle(
         2 => {
             let delay = (dice.next(2) == 0).then(|| dice.next(50));
             if good && leased {
-                model.fail(offset, delay, now);
+                model.fail(offset, delay, now, Cause::Nack);
             } else if good && let Some(delay) = delay {
                 model.of(offset).state = State::Delayed(now + delay);
             }
@@ -185,6 +185,7 @@ fn settle(
             if good {
                 let message = model.of(offset);
                 message.failures += 1;
+                message.cause = Cause::GivenUp;
                 message.state = State::Dying;
             }
             window.give_up(offset, attempt, 1, 1)
@@ -229,6 +230,12 @@ fn check(window: &Window, model: &Model, place: &str) {
         count(|s| *s == State::Dying),
         "{place}"
     );
+    for dead in window.dying(|_, _| true) {
+        assert_eq!(
+            dead.cause, model.messages[&dead.offset].cause,
+            "{place}: {dead:?}"
+        );
+    }
     let ready = model
         .messages
         .keys()

@@ -60,7 +60,10 @@ impl Topic {
         let inner = self.inner.open_group(group, &options.group)?;
         let lease = options.lease.map(|lease| inner.allowed_lease(lease));
         let lease = lease.transpose()?;
-        let slot = store.control.register_consumer(&inner.block, &name)?;
+        let slot =
+            store
+                .control
+                .register_consumer(&inner.block, &name, store.env.clock.boot_ms())?;
         let named = format!("consumer {name:?} of group {group:?}");
         let consumer = Consumer {
             leases: Leases::of(&inner, slot.0, options.auto_extend),

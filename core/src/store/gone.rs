@@ -97,8 +97,7 @@ impl GroupInner {
         });
         let mut numbers = Vec::new();
         for (number, offset) in dying {
-            let error = format!("the process of consumer {:?} died", gone.name);
-            self.remember_reason(number, offset, (error, gone.name.clone()));
+            self.remember_death(number, offset, gone);
             numbers.push(number);
         }
         numbers.dedup();

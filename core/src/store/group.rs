@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::Block;
 use super::Handle;
@@ -105,21 +104,6 @@ impl GroupInner {
         let consumers = self.topic.store.control.consumers_of_group(&self.block);
         let mut named = consumers.into_iter().filter(|known| known.slot.0 == slot);
         named.next().map(|known| known.name).unwrap_or_default()
-    }
-
-    /// Leases that ran out for the last time.
-    pub(super) fn remember_late(&self, partition: u32, offset: u64) {
-        let reason = "it expired before anybody was handed it".to_owned();
-        self.remember_reason(partition, offset, (reason, String::new()));
-    }
-
-    /// Of leases that ran out for the last time.
-    pub(super) fn remember_expired(&self, partition: u32, lease: Duration, dying: &[(u64, u16)]) {
-        for (offset, consumer) in dying {
-            let error = format!("the lease of {lease:?} ran out");
-            let reason = (error, self.consumer_name(*consumer));
-            self.remember_reason(partition, *offset, reason);
-        }
     }
 
     pub(super) fn remember_reason(&self, partition: u32, offset: u64, reason: Reason) {

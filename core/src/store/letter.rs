@@ -28,10 +28,7 @@ fn headers_of(
     let known = locked_reasons(group)
         .get(&(partition, dead.offset))
         .cloned();
-    let (mut error, consumer) = known.unwrap_or_else(|| {
-        let unknown = "unknown: the process that knew the reason ended";
-        (unknown.to_owned(), group.consumer_name(dead.consumer))
-    });
+    let (mut error, consumer) = known.unwrap_or_else(|| group.reason_of(dead));
     let short = (0..=ERROR_BYTES)
         .rev()
         .find(|at| error.is_char_boundary(*at));

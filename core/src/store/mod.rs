@@ -48,6 +48,7 @@ mod settle;
 mod stats;
 #[allow(clippy::module_inception)]
 mod store;
+mod story;
 mod tended_group;
 #[cfg(test)]
 mod tests;

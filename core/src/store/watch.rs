@@ -97,7 +97,7 @@ impl GroupInner {
         let (clock, number) = (&self.topic.store.env.clock, partition.number());
         let now = Now::by(&**clock);
         let mut expired = Vec::new();
-        let (dying, lease_ms) = self.with_policy_within(number, PATIENCE, |window, policy| {
+        let dying = self.with_policy_within(number, PATIENCE, |window, policy| {
             expired = window.expire(policy, now).dying;
             let (sent, next) = (partition.next_offset(), window.cursor().offset);
             let any = window.has_ready() || (next < sent && !window.is_full(next));
@@ -108,9 +108,9 @@ impl GroupInner {
             for word in [sent, next, window.floor(), ready] {
                 look.print = (look.print ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             }
-            (window.counter(Counter::Dying) > 0, policy.lease_ms)
+            window.counter(Counter::Dying) > 0
         })?;
-        self.remember_expired(number, Duration::from_millis(lease_ms), &expired);
+        self.remember_expired(number, &expired);
         if dying && let Err(error) = dying::move_passing(self, number) {
             look.failed.get_or_insert(error);
         }

@@ -158,8 +158,13 @@ impl GroupInner {
         let others = |number: &u32| !self.is_rebuilt(*number);
         let mut left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
         let (mut fetched, mut started) = (Batches::new(), Batches::new());
+        // One that goes on after somebody else finds windows that know this start of the host.
+        let mut life = Life::New;
         self.in_each(&mut left, wanted, |number, window, _| {
-            self.revive(number, window)
+            if self.revive(number, window)? == Life::NewBoot {
+                life = Life::NewBoot;
+            }
+            Ok(())
         })?;
         self.in_each(&mut left, wanted, |_, window, _| {
             fetched.extend(window.fetched_batches(|_| true));
@@ -175,7 +180,7 @@ impl GroupInner {
         })?;
         self.in_each(&mut left, wanted, |number, window, policy| {
             let times = (env.clock.boot_ms(), env.clock.wall_ms());
-            window.return_void_leases(policy, times);
+            window.return_void_leases(policy, life, times);
             // Last: a death before has the next one do it again.
             let region = &self.block.partitions[number as usize];
             region.store(at::REBUILT, 1, Memory::Release);
@@ -209,7 +214,7 @@ impl GroupInner {
     }
 
     /// The window, derived anew; its leases are still to be returned.
-    fn revive(&self, partition: u32, window: &mut Window) -> Result<()> {
+    fn revive(&self, partition: u32, window: &mut Window) -> Result<Life> {
         let boot = self.topic.store.env.storage.boot_id();
         let life = if window.boot() == boot {
             Life::New
@@ -220,7 +225,7 @@ impl GroupInner {
         window.open_clean()?;
         self.rebuild(partition, window, life)?;
         window.set_boot(boot);
-        Ok(())
+        Ok(life)
     }
 
     pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {

@@ -908,3 +908,16 @@ class ConsumerStats:
     @property
     def failed(self) -> int:
         """Those that failed in its hands: nacks, leases that ran out, messages that it gave up."""
+    @property
+    def failed_share(self) -> float:
+        """The part of `failed` in `delivered`, 0 to 1."""
+    @property
+    def others_failed_share(self) -> float:
+        """That part of all other consumers of the group together; 0 where there are none."""
+    @property
+    def stands_out(self) -> bool:
+        """Whether it fails what others manage.
+
+        5 messages or more failed in its hands, and its share is more than twice that of the others
+        and a twentieth. Never where there are no others.
+        """

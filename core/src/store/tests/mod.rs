@@ -16,6 +16,7 @@ mod opening;
 mod returns;
 mod roles;
 mod wakes;
+mod who_died;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -143,15 +143,29 @@ def consumers(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """List the consumers of a group: what each has, was handed, managed and failed."""
+    """List the consumers of a group: what each has, was handed, managed and failed.
+
+    One stands out that fails what others manage: 5 messages or more, and a share more than twice
+    that of the others and a twentieth.
+    """
     columns = ("name", "process", "leased", "delivered", "acked", "failed")
+    more = ("failed_share", "others_failed_share", "stands_out")
     with opened_group(context, store, topic, group) as found:
-        rows = [[getattr(one, column) for column in columns] for one in found.consumers()]
+        all_of_it = found.consumers()
     if as_json:
-        for row in rows:
-            print_json(dict(zip(columns, row, strict=True)))
-    else:
-        print_table(columns, rows)
+        for one in all_of_it:
+            print_json({column: getattr(one, column) for column in (*columns, *more)})
+        return
+    rows = [
+        [
+            *(getattr(one, column) for column in columns),
+            f"{one.failed_share:.0%}",
+            f"{one.others_failed_share:.0%}",
+            "fails what others manage" if one.stands_out else "",
+        ]
+        for one in all_of_it
+    ]
+    print_table((*columns, "share", "others", "stands out"), rows)
 
 
 def peek(
