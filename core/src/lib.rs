@@ -46,8 +46,8 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, Brake, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering,
-    ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, Durability, GroupConfig, GroupOptions, OnDeadLetter, OnExpired,
+    Ordering, ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,

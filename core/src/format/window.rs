@@ -78,7 +78,7 @@ pub mod header {
 
 /// Words of an entry. Those from `STATE` to `PLACE` are truth, the rest is derived.
 pub mod entry {
-    /// Tag 32, failures 16, unused 4, priority 4, state 8: published last.
+    /// Tag 32, failures 16, how often redriven 4, priority 4, state 8: published last.
     pub const STATE: usize = 0;
     /// Tag 32, attempts 31, started 1.
     pub const HAND_OUT: usize = 1;
@@ -116,6 +116,8 @@ pub mod state {
     pub const SETTLED: u64 = 6;
     /// Waits for the time with which it was sent, in no order with others.
     pub const SCHEDULED: u64 = 7;
+    /// A dead letter that holds its key.
+    pub const HOLDING: u64 = 9;
 }
 
 /// Why a message is dying: bits 63-60 of its LEASE.

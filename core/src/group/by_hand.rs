@@ -36,6 +36,8 @@ pub enum ByHand {
     Dying,
     /// It waits for an earlier message of its key.
     Held,
+    /// It is a dead letter that holds its key.
+    Holding,
 }
 
 impl Window {
@@ -76,6 +78,7 @@ impl Window {
             state::FRESH => Err(ByHand::Fresh),
             state::SETTLED => Err(ByHand::Settled),
             state::DYING => Err(ByHand::Dying),
+            state::HOLDING => Err(ByHand::Holding),
             _ => Ok(self.index(offset)),
         }
     }
@@ -247,7 +250,7 @@ mod tests {
             window.take_ready(1_000, 3, 2).is_none(),
             "1 is first of its key"
         );
-        window.settle_dead(&[1]);
+        window.settle_dead(&policy(true), &[1]);
         assert_eq!(window.take_ready(1_000, 3, 2).expect("2").offset, 2);
         assert_eq!(window.counter(Counter::DeadLettered), 1);
     }
@@ -320,7 +323,7 @@ mod tests {
         assert_eq!(window.give_up_by_hand(0, 10, 77), ByHand::Done);
         assert_eq!(window.counter(Counter::Scheduled), 0);
         assert_eq!(window.entries.first_failed_ms(0), 77);
-        window.settle_dead(&[0]);
+        window.settle_dead(&policy(true), &[0]);
         let took = window.take_ready(1_000, 3, 2).expect("1");
         assert_eq!((took.offset, window.ack(1, 1)), (1, Settled::Done));
         assert_eq!(window.floor(), 2);

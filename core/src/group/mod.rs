@@ -13,6 +13,7 @@ mod entry;
 mod gather;
 mod gone;
 mod grow;
+mod hold;
 mod keys;
 mod make;
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub enum State {
     Delayed(u64),
     Leased { due: u64, consumer: u16 },
     Dying,
+    Holding,
     Settled,
 }
 
@@ -169,7 +170,11 @@ impl Model {
 
     pub fn good(&self, offset: u64, attempt: u32) -> bool {
         self.messages.get(&offset).is_some_and(|message| {
-            message.attempts == attempt && !matches!(message.state, State::Settled | State::Dying)
+            message.attempts == attempt
+                && !matches!(
+                    message.state,
+                    State::Settled | State::Dying | State::Holding
+                )
         })
     }
 

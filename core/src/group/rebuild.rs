@@ -178,6 +178,7 @@ impl Window {
                 self.count(Counter::Delayed, 1);
             }
             state::DYING => self.push_dying(index),
+            state::HOLDING => self.count(Counter::Holding, 1),
             _ if first => self.make_ready(index),
             _ => {
                 entries.set_state(index, state::HELD);

@@ -78,8 +78,9 @@ impl Window {
         let mut freed = false;
         if self.entries.key_hash(index) != 0
             && let Some(next) = self.keys.leave(&self.entries, index)
-            // Never handed out again (P12), it still goes before those behind it.
-            && self.entries.state(next) != state::DYING
+            // Never handed out again (P12), or not before it is redriven (P11), it still goes before
+            // those behind it.
+            && !matches!(self.entries.state(next), state::DYING | state::HOLDING)
         {
             self.count(Counter::Held, -1);
             self.make_ready(next);
@@ -222,13 +223,21 @@ impl Window {
     }
 
     /// These messages are in the dead letters, durably: here they are done (P12).
-    pub fn settle_dead(&self, offsets: &[u64]) {
+    /// Where dead letters hold their keys such a one does from here on: that is one word, and hangs
+    /// in nothing but its key's chain, where it stays the first.
+    pub fn settle_dead(&self, policy: &Policy, offsets: &[u64]) {
         let moved: std::collections::HashSet<u64> = offsets.iter().copied().collect();
         self.drop_dying(&|index| moved.contains(&self.offset_at(index)));
         for offset in moved {
             if self.is_dying(offset) {
+                let index = self.index(offset);
                 self.count(Counter::DeadLettered, 1);
-                self.finish(self.index(offset));
+                if policy.hold_key && self.may_hold(index) {
+                    self.entries.set_state(index, state::HOLDING);
+                    self.count(Counter::Holding, 1);
+                } else {
+                    self.finish(index);
+                }
             }
         }
     }

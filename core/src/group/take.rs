@@ -36,6 +36,10 @@ pub struct Dying {
     pub since_ms: u64,
     /// Why.
     pub cause: Cause,
+    /// How often it was redriven, as far as fifteen.
+    pub cycles: u32,
+    /// Whether it holds its key where dead letters do.
+    pub may_hold: bool,
 }
 
 /// What the passing of time, or a death, did to leases.
@@ -198,6 +202,8 @@ impl Window {
             consumer: self.entries.consumer(index),
             since_ms: self.entries.dying_since_ms(index),
             cause: self.entries.cause(index),
+            cycles: self.entries.cycles(index),
+            may_hold: self.may_hold(index),
         };
         let mut found: Vec<Dying> = self.list_dying(wanted).map(dying).collect();
         found.sort_unstable_by_key(|dead| dead.offset);

@@ -70,12 +70,17 @@ fn history(seed: u64, policy: Policy, steps: u32) {
             }
             87..90 => {
                 let dying: Vec<u64> = window.dying(|_, _| true).iter().map(|d| d.offset).collect();
-                window.settle_dead(&dying);
+                window.settle_dead(&policy, &dying);
                 for offset in dying {
                     let message = model.of(offset);
                     assert_eq!(message.state, State::Dying, "{place}");
-                    message.state = State::Settled;
+                    let holds = policy.hold_key && message.chain != 0;
+                    message.state = match holds && message.cause != Cause::TooLate {
+                        true => State::Holding,
+                        false => State::Settled,
+                    };
                 }
+                end_holding(&window, &mut model, &mut dice, &place);
             }
             90..93 => {
                 drop(window);
@@ -99,6 +104,30 @@ fn history(seed: u64, policy: Policy, steps: u32) {
         window.expire(&policy, now);
         model.tick(now);
         check(&window, &model, &place);
+    }
+}
+
+/// Redrives or purges some of those that hold their keys; P11 and P12 hold.
+fn end_holding(window: &Window, model: &mut Model, dice: &mut Dice, place: &str) {
+    let all = model.messages.iter();
+    let holding = all.filter(|(_, message)| message.state == State::Holding);
+    let holding: Vec<(u64, u32)> = holding.map(|(at, one)| (*at, one.attempts)).collect();
+    for (offset, attempts) in holding {
+        // The letter of an earlier hand-out.
+        assert!(!window.redrive_held(offset, attempts - 1), "{place}");
+        assert!(!window.purge_held(offset, attempts + 1), "{place}");
+        match dice.next(4) {
+            0 => {
+                assert!(window.redrive_held(offset, attempts), "{place}");
+                let message = model.of(offset);
+                (message.state, message.failures) = (State::Waiting, 0);
+            }
+            1 => {
+                assert!(window.purge_held(offset, attempts), "{place}");
+                model.of(offset).state = State::Settled;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -230,6 +259,11 @@ fn check(window: &Window, model: &Model, place: &str) {
         count(|s| *s == State::Dying),
         "{place}"
     );
+    assert_eq!(
+        window.counter(Counter::Holding),
+        count(|s| *s == State::Holding),
+        "{place}"
+    );
     for dead in window.dying(|_, _| true) {
         assert_eq!(
             dead.cause, model.messages[&dead.offset].cause,
@@ -257,7 +291,10 @@ fn p6_p9_p10_p11_p12_the_window_agrees_with_the_model() {
         for ordering in [Ordering::None, Ordering::Key, Ordering::Partition] {
             for on_expired in [OnExpired::Drop, OnExpired::DeadLetter] {
                 seed += 1;
-                history(seed, policy_of(ordering, on_expired), 400);
+                let mut policy = policy_of(ordering, on_expired);
+                history(seed, policy, 400);
+                policy.hold_key = ordering != Ordering::None;
+                history(seed, policy, 400);
             }
         }
     }

@@ -51,17 +51,20 @@ pub enum Counter {
     Scheduled,
     /// Messages that were too late to be handed out.
     Expired,
+    /// Dead letters that hold their keys.
+    Holding = 17,
 }
 
 impl Counter {
     /// Those that follow from the entries' states, and are counted anew where these are looked at.
-    pub const DERIVED: [Self; 6] = [
+    pub const DERIVED: [Self; 7] = [
         Self::Leased,
         Self::Delayed,
         Self::Held,
         Self::Ready,
         Self::Dying,
         Self::Scheduled,
+        Self::Holding,
     ];
 }
 

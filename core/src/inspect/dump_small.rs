@@ -201,6 +201,7 @@ fn window_entry(
         state::DYING => "on its way to the dead letters",
         state::SETTLED => "settled",
         state::SCHEDULED => "waits for its time",
+        state::HOLDING => "a dead letter that holds its key",
         _ => "DAMAGED state",
     };
     let handed = word(entry::HAND_OUT);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GroupConfig, check_range, check_time, invalid};
+use super::{GroupConfig, OnDeadLetter, Ordering, check_range, check_time, invalid};
 use crate::error::Result;
 use crate::options::DeadLetter;
 
@@ -51,6 +51,17 @@ impl GroupConfig {
                  counts; name a dead-letter topic, or take the brake off (0 messages)"
                     .into(),
             ));
+        }
+        if self.on_dead_letter == OnDeadLetter::HoldKey {
+            let what = match (self.ordering, &self.dead_letter_topic) {
+                (Ordering::None, _) => "ordering none, in which no message waits for another one",
+                (_, DeadLetter::Drop) => "no dead-letter topic, so that none could be redriven",
+                _ => return Ok(()),
+            };
+            return Err(invalid(format!(
+                "on_dead_letter is hold_key, and the group has {what}; expected ordering key or \
+                 partition and a dead-letter topic, or on_dead_letter continue"
+            )));
         }
         Ok(())
     }

@@ -64,6 +64,18 @@ pub enum DeadLetter {
     Drop,
 }
 
+/// What becomes of a key whose message became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnDeadLetter {
+    /// Later messages of the key go on (the default).
+    #[default]
+    Continue,
+    /// They wait until the dead letter is redriven, and then come after it, or purged. With
+    /// [`Ordering::Partition`] all later messages of the partition wait. Until then it counts against
+    /// the group's `window`. Not for messages without a key, nor for those that only came too late.
+    HoldKey,
+}
+
 /// Configuration of a group, as given when it is opened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupOptions {
@@ -88,6 +100,9 @@ pub struct GroupOptions {
     pub window: Option<u32>,
     /// Pauses the group when too many of its messages die. Default: [`Brake::NONE`].
     pub brake: Option<Brake>,
+    /// What becomes of a key whose message became a dead letter. Default:
+    /// [`OnDeadLetter::Continue`].
+    pub on_dead_letter: Option<OnDeadLetter>,
 }
 
 impl GroupOptions {
@@ -147,6 +162,8 @@ pub struct GroupConfig {
     pub window: u32,
     /// Pauses the group when too many of its messages die.
     pub brake: Option<Brake>,
+    /// What becomes of a key whose message became a dead letter.
+    pub on_dead_letter: OnDeadLetter,
 }
 
 impl GroupConfig {
@@ -163,6 +180,7 @@ impl GroupConfig {
             on_expired: options.on_expired.unwrap_or_default(),
             window: options.window.unwrap_or(65_536),
             brake: options.brake.and_then(Brake::stored),
+            on_dead_letter: options.on_dead_letter.unwrap_or_default(),
         }
     }
 
@@ -183,6 +201,8 @@ impl GroupConfig {
         agree(&at, "window", options.window, self.window)?;
         agree(&at, "on_expired", options.on_expired, self.on_expired)?;
         agree(&at, "brake", options.brake.map(Brake::stored), self.brake)?;
+        let wanted = options.on_dead_letter;
+        agree(&at, "on_dead_letter", wanted, self.on_dead_letter)?;
         let wanted = options.dead_letter_topic.clone();
         agree(
             &at,

@@ -11,7 +11,9 @@ mod brake;
 mod group;
 
 pub use brake::{BRAKE_MESSAGES_MAX, Brake};
-pub use group::{Backoff, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
+pub use group::{
+    Backoff, DeadLetter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
+};
 
 /// Most partitions of a topic.
 pub const PARTITIONS_MAX: u32 = 1024;

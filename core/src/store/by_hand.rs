@@ -31,6 +31,8 @@ pub enum MessageState {
     Dying,
     /// It is done.
     Settled,
+    /// It is a dead letter that holds its key.
+    Holding,
 }
 
 /// A message, and where it stands in a group.
@@ -92,6 +94,7 @@ impl Group {
                 state::HELD => MessageState::Held,
                 state::DYING => MessageState::Dying,
                 state::SETTLED => MessageState::Settled,
+                state::HOLDING => MessageState::Holding,
                 _ => MessageState::Fresh,
             },
             attempts: seen.attempts,
@@ -205,6 +208,10 @@ impl GroupInner {
             ByHand::Held => (
                 ErrorKind::Busy,
                 "waits for an earlier message of its key; delay or settle that one",
+            ),
+            ByHand::Holding => (
+                ErrorKind::Busy,
+                "is a dead letter that holds its key; redrive or purge it",
             ),
             ByHand::Fresh => (
                 ErrorKind::NotFound,

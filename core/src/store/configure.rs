@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGING, GONE, HOLDING, MOVER_LOCK};
 use crate::format::control::header;
 use crate::format::names;
+use crate::group::Counter;
 use crate::options::{Brake, GroupConfig, GroupOptions, Ordering};
 use crate::shm::{Held, OwnerLock};
 use crate::storage::replace_file;
@@ -29,7 +30,8 @@ impl Group {
     /// the group's files depends on, and for a `start`. [`ErrorKind::Busy`] for another
     /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait
     /// by the order that was (P11). [`ErrorKind::InvalidArgument`] also for a `dead_letter_topic`
-    /// that leads back to this topic. After another error either configuration is in force, in all
+    /// that leads back to this topic. [`ErrorKind::Busy`] for another `on_dead_letter` or
+    /// `dead_letter_topic` while any dead letter holds its key. After another error either configuration is in force, in all
     /// processes the same.
     ///
     /// ```
@@ -55,13 +57,14 @@ impl Group {
         }
         let env = &*group.topic.store.env;
         group.topic.store.check_send()?;
-        let mover = match &changes.dead_letter_topic {
-            // Letters go to one topic or the other, never to both (P12).
-            Some(_) => {
+        let mover = match changes.dead_letter_topic.is_some() || changes.on_dead_letter.is_some() {
+            // Letters go to one topic or the other, never to both, and hold their keys as they say
+            // (P12).
+            true => {
                 let lock = group.block.head.word32(MOVER_LOCK);
                 Some(OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0)
             }
-            None => None,
+            false => None,
         };
         let mut moved = false;
         let changed = group.change(|group, meta| {
@@ -75,7 +78,14 @@ impl Group {
             if wanted.ordering != meta.config.ordering && wanted.ordering != Ordering::None {
                 group.check_nothing_taken_in()?;
             }
+            if wanted.on_dead_letter != meta.config.on_dead_letter {
+                group.each_partition(|number| redirect::finish_moves(group, number))?;
+                group.check_nothing_holds()?;
+            }
             moved = meta.config.dead_letter_topic != wanted.dead_letter_topic;
+            if moved {
+                group.check_nothing_holds()?;
+            }
             if moved {
                 group.each_partition(|number| redirect::leave_topic(group, number))?;
             }
@@ -156,6 +166,24 @@ impl GroupInner {
         (0..count).try_for_each(each)
     }
 
+    /// With the mover's lock held, while it is being changed: no message holds its key.
+    fn check_nothing_holds(&self) -> Result<()> {
+        let mut holding = 0;
+        self.each_partition(|number| {
+            holding += self.with_window(number, |window| window.counter(Counter::Holding))?;
+            Ok(())
+        })?;
+        if holding == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "group {:?} of topic {:?} has {holding} dead letters that hold their keys; redrive or \
+             purge them before on_dead_letter or dead_letter_topic is changed",
+            self.name, self.topic.name
+        );
+        Err(Error::new(ErrorKind::Busy, message))
+    }
+
     /// While it is being changed: from here on nothing is handed out, and nothing waits in a window
     /// by another order than the new one (P11).
     fn check_nothing_taken_in(&self) -> Result<()> {
@@ -190,6 +218,7 @@ fn merged(stored: &GroupConfig, changes: &GroupOptions) -> GroupConfig {
         on_expired: changes.on_expired.unwrap_or(stored.on_expired),
         window: changes.window.unwrap_or(stored.window),
         brake: changes.brake.map_or(stored.brake, Brake::stored),
+        on_dead_letter: changes.on_dead_letter.unwrap_or(stored.on_dead_letter),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::delivery::ReadMessage;
-use super::group::Group;
+use super::group::{Group, GroupInner};
+use super::letter::HELD;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::Window;
 use crate::log::{Cursor, Record, Step};
 
 /// A dead letter of a group.
@@ -96,6 +98,52 @@ pub(super) fn failures_of(record: &Record) -> u32 {
     text(record, "lq-failures").parse().unwrap_or(0)
 }
 
+/// Of a letter whose message holds its key: in which hand-out it died. The letter is dead exactly
+/// while the message's entry says that it holds its key since that hand-out; else it is what is left
+/// of one that was redriven or purged.
+pub(super) fn held_attempts(record: &Record) -> Option<u32> {
+    let held = record.headers().any(|(name, _)| name == HELD);
+    held.then(|| text(record, "lq-attempts").parse().unwrap_or(0))
+}
+
+impl GroupInner {
+    /// Whether a letter of this group is dead: as a rule yes.
+    pub(super) fn is_dead(&self, source: &Source<'_>, record: &Record) -> Result<bool> {
+        let (partition, offset) = (source.partition, source.offset);
+        match held_attempts(record) {
+            Some(_) if partition as usize >= self.windows.len() => Ok(false),
+            Some(attempts) => {
+                self.with_window(partition, |window| window.is_holding(offset, attempts))
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// Hands a message out again that holds its key, before all that waits for it, with its failures
+    /// from 0; durable before it returns. False where it does not hold it since this hand-out.
+    pub(super) fn redrive_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
+        self.end_holding(partition, |window| window.redrive_held(offset, attempts))
+    }
+
+    /// Settles a message that holds its key, which goes on; otherwise as `redrive_held`.
+    pub(super) fn purge_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
+        self.end_holding(partition, |window| window.purge_held(offset, attempts))
+    }
+
+    fn end_holding(&self, partition: u32, end: impl FnOnce(&Window) -> bool) -> Result<bool> {
+        if partition as usize >= self.windows.len() {
+            return Ok(false);
+        }
+        let ended = self.with_window(partition, |window| end(window).then(|| window.syncer()))?;
+        let Some(window) = ended else {
+            return Ok(false);
+        };
+        self.wake(u32::MAX);
+        window.sync()?;
+        Ok(true)
+    }
+}
+
 impl Group {
     /// Up to `most` dead letters of this group, oldest first; none where they are dropped. A
     /// damaged one is told of once by each process (P3), then passed over.
@@ -111,12 +159,20 @@ impl Group {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
             opened => opened?,
         };
-        let mut untold = None;
+        let (mut untold, mut failed) = (None, None);
         let each = |_, record: &Record| {
             if let Some(source) = source_of(record)
                 && source.topic == group.topic.name
                 && source.group == group.name
             {
+                match group.is_dead(&source, record) {
+                    Ok(true) => {}
+                    Ok(false) => return true,
+                    Err(error) => {
+                        failed = Some(error);
+                        return false;
+                    }
+                }
                 let message = ReadMessage {
                     record: record.clone(),
                     topic_id: target.uid,
@@ -141,6 +197,6 @@ impl Group {
             }
             untold.is_none()
         })?;
-        untold.map_or(Ok(found), Err)
+        failed.or(untold).map_or(Ok(found), Err)
     }
 }

@@ -10,12 +10,13 @@
 //! A power loss may take the window back to what was last synced. It is therefore put on disk, with
 //! the messages dying in it, before the append.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::aside::{self, Failures};
-use super::dead_letter::{source_of, walk};
+use super::dead_letter::{held_attempts, source_of, walk};
 use super::group::{GroupInner, Reason};
 use super::letter::append;
 use super::topic::TopicInner;
@@ -118,7 +119,9 @@ fn move_all(
             moved += match group.dead_letter_topic() {
                 Some(name) => move_to(group, partition, some, &name, (damage, failures))?,
                 None => {
-                    group.with_window(partition, |window| window.settle_dead(&offsets))?;
+                    group.with_policy(partition, |window, policy| {
+                        window.settle_dead(policy, &offsets);
+                    })?;
                     some.len()
                 }
             };
@@ -249,7 +252,7 @@ fn settle(
     let log = &target.partitions[0];
     let timeout = group.topic.store.env.lock_timeout;
     log.ensure_kept_since(voids, timeout)?;
-    group.with_window(partition, |window| window.settle_dead(done))
+    group.with_policy(partition, |window, policy| window.settle_dead(policy, done))
 }
 
 /// Source offsets of this group's messages in the dead-letter topic from an offset on.
@@ -266,13 +269,22 @@ fn already_there(
             && source.group == group.name
             && source.partition == partition
         {
-            found.push(source.offset);
+            found.push((source.offset, held_attempts(record)));
         }
         true
     };
     // A damaged letter may be appended once more, which loses nothing.
     walk(target, from, each, |_| true)?;
-    Ok(found)
+    // One that holds its key may have died before, been redriven, and died again.
+    let dying = group.with_window(partition, |window| window.dying(|_, _| true))?;
+    let attempts: HashMap<u64, u32> = dying.iter().map(|one| (one.offset, one.attempts)).collect();
+    let mut there = Vec::new();
+    for (offset, held) in found {
+        if held.is_none() || held == attempts.get(&offset).copied() {
+            there.push(offset);
+        }
+    }
+    Ok(there)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use super::brake::PausedBy;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
 use crate::format::meta;
-use crate::options::{Backoff, Brake, DeadLetter, GroupConfig, GroupOptions, OnExpired, Ordering};
+use crate::options::{
+    Backoff, Brake, DeadLetter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
+};
 
 /// What `group.meta` holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +66,9 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
         ("paused", if is_paused { "yes" } else { "no" }.to_owned()),
         ("brake_from", meta.brake_from.to_string()),
     ];
+    if config.on_dead_letter == OnDeadLetter::HoldKey {
+        fields.push(("on_dead_letter", "hold_key".to_owned()));
+    }
     if is_paused {
         fields.push(("paused_by", meta.paused_by.name().to_owned()));
         fields.push(("paused_at", meta.paused_at_ns.to_string()));
@@ -99,6 +104,7 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         start: None,
         window: Some(config.window),
         brake: config.brake,
+        on_dead_letter: Some(config.on_dead_letter),
     };
     options.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
@@ -198,6 +204,11 @@ fn parse_config(
                 within: time("brake_within_us")?,
             }),
             false => None,
+        },
+        on_dead_letter: match fields.get("on_dead_letter").map(String::as_str) {
+            None | Some("continue") => OnDeadLetter::Continue,
+            Some("hold_key") => OnDeadLetter::HoldKey,
+            Some(_) => return Err("on_dead_letter"),
         },
     })
 }

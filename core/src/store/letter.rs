@@ -10,9 +10,12 @@ use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
 use crate::group::Dying;
 use crate::log::{Draft, Record, Room};
+use crate::options::OnDeadLetter;
 
 /// Says how many of the message's own headers were left out.
 const DROPPED: &str = "lq-headers-dropped";
+/// Says of a letter that it is dead for as long as its message holds its key.
+pub(super) const HELD: &str = "lq-held";
 /// Bytes of an error text that are kept.
 const ERROR_BYTES: usize = 64 << 10;
 
@@ -36,7 +39,8 @@ fn headers_of(
     let now = group.topic.store.env.clock.wall_ns();
     // A damaged entry may name any time (P18).
     let first_failed = dead.first_failed_ms.saturating_mul(1_000_000);
-    let own: [(&str, String); 10] = [
+    let holds = dead.may_hold && group.settings()?.config.on_dead_letter == OnDeadLetter::HoldKey;
+    let mut own: Vec<(&str, String)> = vec![
         ("lq-source-topic", group.topic.name.clone()),
         ("lq-source-partition", partition.to_string()),
         ("lq-source-offset", dead.offset.to_string()),
@@ -47,7 +51,11 @@ fn headers_of(
         ("lq-consumer", consumer),
         ("lq-first-failed", first_failed.to_string()),
         ("lq-last-failed", now.to_string()),
+        ("lq-cycles", dead.cycles.to_string()),
     ];
+    if holds {
+        own.push((HELD, "1".to_owned()));
+    }
     let mut dropped = 0;
     // A dead letter that dies again tells of its last death.
     let mut all: Vec<(&str, &[u8])> = Vec::new();
@@ -55,7 +63,7 @@ fn headers_of(
         if name == DROPPED {
             let before = std::str::from_utf8(value).ok();
             dropped = before.and_then(|text| text.parse().ok()).unwrap_or(0_u64);
-        } else if own.iter().all(|(ours, _)| *ours != name) {
+        } else if name != HELD && own.iter().all(|(ours, _)| *ours != name) {
             all.push((name, value));
         }
     }

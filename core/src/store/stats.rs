@@ -78,6 +78,8 @@ pub struct GroupStats {
     pub paused_by: PausedBy,
     /// Since when it is paused, in ns since the Unix epoch; else 0.
     pub paused_at_ns: i64,
+    /// Dead letters that hold their keys. They are not settled, and count as lag.
+    pub holding: u64,
 }
 
 impl Topic {
@@ -125,6 +127,7 @@ impl Group {
                 stats.delayed += window.counter(Counter::Delayed);
                 stats.delayed += window.counter(Counter::Scheduled);
                 stats.held += window.counter(Counter::Held);
+                stats.holding += window.counter(Counter::Holding);
                 stats.ready += window.counter(Counter::Ready);
                 stats.dead_lettered += window.counter(Counter::DeadLettered);
                 stats.timed_out += window.counter(Counter::TimedOut);
