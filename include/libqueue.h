@@ -185,6 +185,15 @@
 /** They are counted as expired and become dead letters. */
 #define LQ_ON_EXPIRED_DEAD_LETTER 2
 
+/** What is stored; for a new group LQ_ON_DEAD_LETTER_CONTINUE. */
+#define LQ_ON_DEAD_LETTER_DEFAULT 0
+
+/** Later messages of a dead letter's key go on. */
+#define LQ_ON_DEAD_LETTER_CONTINUE 1
+
+/** They wait until the dead letter is redriven, and then come after it, or purged. */
+#define LQ_ON_DEAD_LETTER_HOLD_KEY 2
+
 /** What is stored; for a new group LQ_DEAD_LETTERS_OWN. */
 #define LQ_DEAD_LETTERS_DEFAULT 0
 
@@ -246,6 +255,9 @@
 
 /** It is done. */
 #define LQ_STATE_SETTLED 7
+
+/** It is a dead letter that holds its key. */
+#define LQ_STATE_HOLDING 8
 
 /**
  * The messages of one lq_receive or lq_reader_receive, at least one.
@@ -482,6 +494,11 @@ typedef struct lq_group_options {
      * With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at 0.
      */
     int64_t brake_within_ms;
+    /**
+     * What becomes of a key whose message became a dead letter: one of LQ_ON_DEAD_LETTER_. 0: left
+     * out.
+     */
+    int32_t on_dead_letter;
 } lq_group_options;
 
 /**
@@ -549,7 +566,62 @@ typedef struct lq_dead_letter_entry {
     const char *error;
     /** The name of the last consumer; never NULL. */
     const char *consumer;
+    /** The name of the topic it was in; never NULL. */
+    const char *source_topic;
+    /** The id it had. */
+    lq_message_id source_id;
+    /** When it first failed, in nanoseconds since the Unix epoch; 0 if that is not known. */
+    int64_t first_failed_ns;
+    /** When it became a dead letter. */
+    int64_t last_failed_ns;
+    /** How often it came back dead from a redrive; 0 in its first dead letter. */
+    uint32_t cycles;
 } lq_dead_letter_entry;
+
+/**
+ * Which dead letters to redrive, and how. Begin with LQ_REDRIVE_OPTIONS_INIT, which redrives all
+ * that are there when the call begins, as fast as it can. A letter has to be what all of the fields
+ * from limit to failed_until_ns ask for.
+ */
+typedef struct lq_redrive_options {
+    /** sizeof(lq_redrive_options). */
+    size_t size;
+    /**
+     * The ids of the letters, as lq_group_dead_letters shows them, read during the call only. NULL:
+     * all.
+     */
+    const lq_message_id *ids;
+    /** How many ids. */
+    size_t ids_len;
+    /** At most so many, the oldest first. 0: no limit. */
+    uint64_t limit;
+    /** The last error has this in it, in UTF-8, read during the call only. NULL: any. */
+    const char *error_contains;
+    /** The key, read during the call only. data NULL: any. */
+    lq_bytes key;
+    /** The partition that the message was in. -1: any. */
+    int64_t source_partition;
+    /** It became a dead letter then or later, in nanoseconds since the Unix epoch. 0: whenever. */
+    int64_t failed_since_ns;
+    /** It became a dead letter before then. 0: whenever. */
+    int64_t failed_until_ns;
+    /** At most so many in a second, which the call waits for. 0: no limit. */
+    double rate;
+    /**
+     * Called after some were redriven, and every 50 ms while the call waits for the rate. NULL:
+     * nobody is told.
+     *
+     * done: how many were redriven.
+     * of: how many there are to redrive.
+     * context: the field of this name.
+     *
+     * Returns: 0 to end the call early, which then gives how many were redriven; else to go on.
+     * Threads: the one that made the call.
+     */
+    int32_t (*progress)(uint64_t done, uint64_t of, void *context);
+    /** Handed to progress as it is. */
+    void *context;
+} lq_redrive_options;
 
 /** How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults. */
 typedef struct lq_consumer_options {
@@ -752,6 +824,12 @@ typedef struct lq_group_stats {
     uint64_t paused_by;
     /** Since when it is paused, in nanoseconds since the Unix epoch; else 0. */
     int64_t paused_at_ns;
+    /** Dead letters that were redriven. */
+    uint64_t redriven;
+    /** Dead letters that were purged. */
+    uint64_t purged;
+    /** Dead letters that hold their keys. They are not settled, and count as lag. */
+    uint64_t holding;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -1311,6 +1389,54 @@ const lq_dead_letter_entry *lq_dead_letters_get(const lq_dead_letters *list,
  * Threads: any.
  */
 lq_status lq_dead_letters_free(lq_dead_letters *list);
+
+/**
+ * Hands dead letters of a group out again, to its consumers and to nobody else, before what is
+ * fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
+ * header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
+ * attempts go on. It is no dead letter from here on; where it fails for the last time again it
+ * becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes by
+ * the id of its dead letter.
+ *
+ * group: the group.
+ * options: which, and how; NULL for all, as fast as it can.
+ * results: gets a code for each of the ids, LQ_OK or LQ_NOT_FOUND, where the call returns one of
+ * these two; else left as it is. NULL if they are of no interest.
+ * count: gets how many were redriven; NULL if that is of no interest.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND (some ids are no dead letters of the group now, as after an earlier
+ * redrive, or the group was deleted; all others are redriven); LQ_FULL (the oldest dead letter is
+ * too far before the others); LQ_DAMAGED (some letters cannot be read; told once, all others are
+ * redriven); LQ_BUSY (the group's letters go to another topic since); LQ_INVALID_ARGUMENT (no open
+ * group, NULL ids, a number of the options); LQ_READ_ONLY, LQ_DISK_FULL, LQ_STUCK, LQ_CLOSED,
+ * LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once; not from progress of the same call.
+ */
+lq_status lq_group_redrive(lq_group *group,
+                           const lq_redrive_options *options,
+                           lq_status *results,
+                           uint64_t *count);
+
+/**
+ * Gives up on dead letters for good. They stay in their topic, for who reads that, and are no dead
+ * letters of the group any more. What was redriven is left alone. Durable before the call returns.
+ *
+ * group: the group.
+ * ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that are
+ * there when the call begins: what comes meanwhile stays.
+ * n: how many ids.
+ * results: gets n codes, each LQ_OK or LQ_NOT_FOUND, where the call returns one of these two; else
+ * left as it is. NULL if they are of no interest.
+ * count: gets how many were purged; NULL if that is of no interest.
+ *
+ * Returns: as lq_group_redrive.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_purge_dead_letters(lq_group *group,
+                                      const lq_message_id *ids,
+                                      size_t n,
+                                      lq_status *results,
+                                      uint64_t *count);
 
 /**
  * Opens a consumer of a group, which is created where there is none.
@@ -1920,13 +2046,18 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, -1, 0}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, -1, 0,           \
+     LQ_ON_DEAD_LETTER_DEFAULT}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
 #define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL, 0, 0}
 
 /** One message, as long as it takes, with the consumer's lease. */
 #define LQ_RECEIVE_OPTIONS_INIT {sizeof(lq_receive_options), 1, 1, 0, LQ_FOREVER, 0}
+
+/** All dead letters, as fast as it can. */
+#define LQ_REDRIVE_OPTIONS_INIT                                                                    \
+    {sizeof(lq_redrive_options), NULL, 0, 0, NULL, {NULL, 0}, -1, 0, 0, 0.0, NULL, NULL}
 
 /** All partitions, from the earliest message on. */
 #define LQ_READER_OPTIONS_INIT {sizeof(lq_reader_options), LQ_START_DEFAULT, 0, NULL, 0}
@@ -1943,7 +2074,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
     {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,               \
-     LQ_PAUSED_BY_NOBODY, 0}
+     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

@@ -554,6 +554,43 @@ public:
         return lq::dead_letters(raw);
     }
 
+    /** Redrives dead letters; how many. An error of LQ_NOT_FOUND where some ids are none of the
+     *  group now; the others are redriven all the same. */
+    std::uint64_t redrive(const lq_redrive_options &options = LQ_REDRIVE_OPTIONS_INIT)
+    {
+        std::uint64_t count = 0;
+        detail::check(lq_group_redrive(get(), &options, nullptr, &count));
+        return count;
+    }
+
+    /** Redrives these dead letters; how many. */
+    std::uint64_t redrive(const std::vector<lq_message_id> &ids)
+    {
+        static const lq_message_id none = {};
+        lq_redrive_options options = LQ_REDRIVE_OPTIONS_INIT;
+        options.ids = ids.empty() ? &none : ids.data();
+        options.ids_len = ids.size();
+        return redrive(options);
+    }
+
+    /** Purges all dead letters that are there now; how many. */
+    std::uint64_t purge_dead_letters()
+    {
+        std::uint64_t count = 0;
+        detail::check(lq_group_purge_dead_letters(get(), nullptr, 0, nullptr, &count));
+        return count;
+    }
+
+    /** Purges these dead letters; how many. */
+    std::uint64_t purge_dead_letters(const std::vector<lq_message_id> &ids)
+    {
+        static const lq_message_id none = {};
+        const lq_message_id *at = ids.empty() ? &none : ids.data();
+        std::uint64_t count = 0;
+        detail::check(lq_group_purge_dead_letters(get(), at, ids.size(), nullptr, &count));
+        return count;
+    }
+
     /** Changes the stored configuration, in all processes; what is left out stays. */
     void configure(const lq_group_options &changes)
     {

@@ -51,6 +51,7 @@ pub use options::{
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage, Reader,
-    Receipt, ReceiveOptions, Receiving, Store, StoreStats, Topic, TopicStats,
+    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage,
+    Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, Store, StoreStats,
+    Topic, TopicStats,
 };

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use libqueue::options::BRAKE_MESSAGES_MAX;
 use libqueue::{
-    Backoff, Brake, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired,
-    Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions, TopicConfig,
-    TopicOptions,
+    Backoff, Brake, ConsumerOptions, DeadLetter, Durability, GroupConfig, GroupOptions,
+    OnDeadLetter, OnExpired, Ordering, ReaderOptions, ReceiveOptions, Result, Start, StoreOptions,
+    TopicConfig, TopicOptions,
 };
 
 use crate::args::{at_least_one, invalid, name, slice, timeout};
@@ -192,6 +192,12 @@ pub(crate) unsafe fn group_options_on(
             other => return Err(unknown("on_expired", other, "LQ_ON_EXPIRED_")),
         },
         brake: brake(&given)?,
+        on_dead_letter: match given.on_dead_letter {
+            LQ_ON_DEAD_LETTER_DEFAULT => None,
+            LQ_ON_DEAD_LETTER_CONTINUE => Some(OnDeadLetter::Continue),
+            LQ_ON_DEAD_LETTER_HOLD_KEY => Some(OnDeadLetter::HoldKey),
+            other => return Err(unknown("on_dead_letter", other, "LQ_ON_DEAD_LETTER_")),
+        },
     })
 }
 
@@ -308,6 +314,10 @@ pub(crate) fn from_group(config: &GroupConfig) -> lq_group_options {
             OnExpired::DeadLetter => LQ_ON_EXPIRED_DEAD_LETTER,
         },
         max_lease_ms: config.max_lease.map_or(0, to_millis),
+        on_dead_letter: match config.on_dead_letter {
+            OnDeadLetter::Continue => LQ_ON_DEAD_LETTER_CONTINUE,
+            OnDeadLetter::HoldKey => LQ_ON_DEAD_LETTER_HOLD_KEY,
+        },
         brake_messages: config.brake.map_or(0, |brake| i64::from(brake.messages)),
         brake_within_ms: config.brake.map_or(0, |brake| to_millis(brake.within)),
         ..lq_group_options::INIT

@@ -8,7 +8,7 @@ use crate::args::{c_text, invalid};
 use crate::batch::{lay_out, lq_delivery};
 use crate::error::lq_status;
 use crate::handle::{Closing, Table, Tag};
-use crate::message::lq_header;
+use crate::message::{lq_header, lq_message_id};
 use crate::panic::{call, value};
 
 /// A dead letter of a group. It belongs to its list, and so does all that it points to.
@@ -29,6 +29,16 @@ pub struct lq_dead_letter_entry {
     pub error: *const c_char,
     /// The name of the last consumer; never NULL.
     pub consumer: *const c_char,
+    /// The name of the topic it was in; never NULL.
+    pub source_topic: *const c_char,
+    /// The id it had.
+    pub source_id: lq_message_id,
+    /// When it first failed, in nanoseconds since the Unix epoch; 0 if that is not known.
+    pub first_failed_ns: i64,
+    /// When it became a dead letter.
+    pub last_failed_ns: i64,
+    /// How often it came back dead from a redrive; 0 in its first dead letter.
+    pub cycles: u32,
 }
 
 /// A list of dead letters. Threads: any, several at once; none while or after it is freed.
@@ -54,10 +64,11 @@ static LISTS: Table<List> = Table::new("lq_dead_letters", Tag::DeadLetters);
 pub(crate) fn list(found: Vec<DeadLetterEntry>) -> Result<*mut lq_dead_letters> {
     let mut views = Vec::with_capacity(found.len());
     let headers = lay_out(found.iter().map(|one| &one.message), &mut views);
-    let mut texts = Vec::with_capacity(2 * found.len());
+    let mut texts = Vec::with_capacity(3 * found.len());
     let mut entries = Vec::with_capacity(found.len());
     for (message, one) in views.into_iter().zip(&found) {
-        let (error, consumer) = (c_text(one.error.as_str()), c_text(one.consumer.as_str()));
+        let [error, consumer, topic] =
+            [&one.error, &one.consumer, &one.source_topic].map(|text| c_text(text.as_str()));
         entries.push(lq_dead_letter_entry {
             message,
             source_partition: one.source_partition,
@@ -66,8 +77,13 @@ pub(crate) fn list(found: Vec<DeadLetterEntry>) -> Result<*mut lq_dead_letters> 
             failures: one.failures,
             error: error.as_ptr(),
             consumer: consumer.as_ptr(),
+            source_topic: topic.as_ptr(),
+            source_id: one.source_id.into(),
+            first_failed_ns: one.first_failed_ns,
+            last_failed_ns: one.last_failed_ns,
+            cycles: one.cycles,
         });
-        texts.extend([error, consumer]);
+        texts.extend([error, consumer, topic]);
     }
     LISTS.open(List {
         entries,

@@ -33,6 +33,7 @@ mod panic;
 pub mod peek;
 pub mod reader;
 pub mod receive;
+pub mod redrive;
 pub mod settle;
 pub mod stats;
 pub mod store;

@@ -35,6 +35,13 @@ pub const LQ_ON_EXPIRED_DROP: i32 = 1;
 /// They are counted as expired and become dead letters.
 pub const LQ_ON_EXPIRED_DEAD_LETTER: i32 = 2;
 
+/// What is stored; for a new group LQ_ON_DEAD_LETTER_CONTINUE.
+pub const LQ_ON_DEAD_LETTER_DEFAULT: i32 = 0;
+/// Later messages of a dead letter's key go on.
+pub const LQ_ON_DEAD_LETTER_CONTINUE: i32 = 1;
+/// They wait until the dead letter is redriven, and then come after it, or purged.
+pub const LQ_ON_DEAD_LETTER_HOLD_KEY: i32 = 2;
+
 /// What is stored; for a new group LQ_DEAD_LETTERS_OWN.
 pub const LQ_DEAD_LETTERS_DEFAULT: i32 = 0;
 /// Dead letters go to the topic TOPIC.GROUP.dlq, which is created when it is first needed.
@@ -141,6 +148,9 @@ pub struct lq_group_options {
     pub brake_messages: i64,
     /// With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at 0.
     pub brake_within_ms: i64,
+    /// What becomes of a key whose message became a dead letter: one of LQ_ON_DEAD_LETTER_. 0: left
+    /// out.
+    pub on_dead_letter: i32,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -248,6 +258,7 @@ unsafe impl Measured for lq_group_options {
         max_lease_ms: 0,
         brake_messages: -1,
         brake_within_ms: 0,
+        on_dead_letter: LQ_ON_DEAD_LETTER_DEFAULT,
     };
 }
 

@@ -103,6 +103,12 @@ pub struct lq_group_stats {
     pub paused_by: u64,
     /// Since when it is paused, in nanoseconds since the Unix epoch; else 0.
     pub paused_at_ns: i64,
+    /// Dead letters that were redriven.
+    pub redriven: u64,
+    /// Dead letters that were purged.
+    pub purged: u64,
+    /// Dead letters that hold their keys. They are not settled, and count as lag.
+    pub holding: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -165,6 +171,9 @@ unsafe impl Measured for lq_group_stats {
         paused: 0,
         paused_by: LQ_PAUSED_BY_NOBODY,
         paused_at_ns: 0,
+        redriven: 0,
+        purged: 0,
+        holding: 0,
     };
 }
 
@@ -231,6 +240,9 @@ impl From<&GroupStats> for lq_group_stats {
                 _ => LQ_PAUSED_BY_NOBODY,
             },
             paused_at_ns: stats.paused_at_ns,
+            redriven: stats.redriven,
+            purged: stats.purged,
+            holding: stats.holding,
         }
     }
 }

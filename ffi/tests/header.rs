@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 19] = [
     "version",
     "error",
     "options",
@@ -24,6 +24,7 @@ const SOURCES: [&str; 18] = [
     "group",
     "manage",
     "dead_letters",
+    "redrive",
     "consumer",
     "receive",
     "batch",

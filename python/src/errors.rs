@@ -6,6 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
+use crate::message::MessageId;
+
 static BY_KIND: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 fn class<'py>(py: Python<'py>, code: i32) -> PyResult<Bound<'py, PyType>> {
@@ -60,6 +62,21 @@ pub(crate) fn raise_stale(py: Python<'_>, error: &Error, deliveries: &[Bound<'_,
         }
     }
     raised
+}
+
+/// As `raise`: `.refused` lists the ids that were no dead letters.
+#[cold]
+pub(crate) fn raise_refused(py: Python<'_>, error: &Error, ids: &[Py<MessageId>]) -> PyErr {
+    let raised = raise(py, error);
+    let places = error.refused_places().iter();
+    let named: Vec<&Py<MessageId>> = places.filter_map(|place| ids.get(*place)).collect();
+    if named.is_empty() {
+        return raised;
+    }
+    match raised.value(py).setattr("refused", named) {
+        Ok(()) => raised,
+        Err(failed) => failed,
+    }
 }
 
 /// Results of the core, as Python sees them.

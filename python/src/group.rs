@@ -7,7 +7,7 @@ use pyo3::types::PyDict;
 
 use crate::convert;
 use crate::delivery::ReadMessage;
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, raise_refused};
 use crate::message::MessageId;
 use crate::options;
 use crate::peek::{ConsumerStats, Peeked};
@@ -46,6 +46,24 @@ pub(crate) struct DeadLetter {
     error: String,
     /// The last consumer.
     consumer: String,
+    /// The topic it was in.
+    source_topic: String,
+    /// The id it had.
+    source_id: Py<MessageId>,
+    /// When it first failed, in seconds since the epoch; None if that is not known.
+    first_failed: Option<f64>,
+    /// When it became a dead letter, in seconds since the epoch; None if that is not known.
+    last_failed: Option<f64>,
+    /// How often it came back dead from a redrive; 0 in its first dead letter.
+    cycles: u32,
+}
+
+fn time(ns: i64) -> Option<f64> {
+    (ns > 0).then_some(ns as f64 / 1e9)
+}
+
+fn ids_of(ids: &[Py<MessageId>]) -> Vec<libqueue::MessageId> {
+    ids.iter().map(|id| id.get().into()).collect()
 }
 
 #[pymethods]
@@ -87,9 +105,89 @@ impl Group {
                     failures: dead.failures,
                     error: dead.error,
                     consumer: dead.consumer,
+                    source_topic: dead.source_topic,
+                    source_id: Py::new(py, MessageId::from(dead.source_id))?,
+                    first_failed: time(dead.first_failed_ns),
+                    last_failed: time(dead.last_failed_ns),
+                    cycles: dead.cycles,
                 })
             })
             .collect()
+    }
+
+    /// Hand dead letters of this group out again, to its consumers and to nobody else; how many.
+    ///
+    /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there now.
+    /// At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in a
+    /// second. `progress(done, of)` is called after some, and ends the call early where it returns
+    /// False. Each is the message that it was, with its own id, key, headers, payload and timestamp,
+    /// and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+    ///
+    /// Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
+    /// others are redriven all the same.
+    ///
+    ///     group.redrive(limit=100, error_contains="timeout", rate=10)
+    #[pyo3(signature = (ids=None, limit=None, *, rate=None, error_contains=None, progress=None))]
+    fn redrive(
+        &self,
+        py: Python<'_>,
+        ids: Option<Vec<Py<MessageId>>>,
+        #[pyo3(from_py_with = convert::limit)] limit: Option<u64>,
+        rate: Option<f64>,
+        error_contains: Option<&str>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<u64> {
+        let known = ids.as_deref().map(ids_of);
+        let wanted = |one: &libqueue::DeadLetterEntry| {
+            error_contains.is_none_or(|part| one.error.contains(part))
+        };
+        let (mut raised, mut last) = (None, None);
+        let mut told = |done, of| {
+            // Signals are answered whether or not anybody wants to know how far it is.
+            let more = Python::attach(|py| -> PyResult<bool> {
+                py.check_signals()?;
+                match progress
+                    .as_ref()
+                    .filter(|_| last.replace(done) != Some(done))
+                {
+                    None => Ok(true),
+                    Some(progress) => Ok(!progress
+                        .call1(py, (done, of))?
+                        .is(&*pyo3::types::PyBool::new(py, false))),
+                }
+            });
+            more.unwrap_or_else(|error| {
+                raised = Some(error);
+                false
+            })
+        };
+        let done = py.detach(|| {
+            self.inner.redrive(libqueue::RedriveOptions {
+                ids: known.as_deref(),
+                limit,
+                filter: Some(&wanted),
+                rate,
+                progress: Some(&mut told),
+            })
+        });
+        if let Some(error) = raised {
+            return Err(error);
+        }
+        done.map_err(|error| raise_refused(py, &error, ids.as_deref().unwrap_or_default()))
+    }
+
+    /// Give up on dead letters for good; how many.
+    ///
+    /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there now.
+    /// They stay in their topic, for who reads that. What was redriven is left alone. Raises as
+    /// `redrive`.
+    ///
+    ///     group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
+    #[pyo3(signature = (ids=None))]
+    fn purge_dead_letters(&self, py: Python<'_>, ids: Option<Vec<Py<MessageId>>>) -> PyResult<u64> {
+        let known = ids.as_deref().map(ids_of);
+        py.detach(|| self.inner.purge_dead_letters(known.as_deref()))
+            .map_err(|error| raise_refused(py, &error, ids.as_deref().unwrap_or_default()))
     }
 
     /// Change the stored configuration, durably; what is not named stays.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, Brake, DeadLetter, Durability, GroupConfig, GroupOptions, OnExpired, Ordering, Start,
-    TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, Durability, GroupConfig, GroupOptions, OnDeadLetter, OnExpired,
+    Ordering, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -111,11 +111,15 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "start" => options.start = Some(start(&value)?),
             "on_expired" => options.on_expired = Some(on_expired(py, &value.extract::<String>()?)?),
             "window" => options.window = Some(named_whole("window", &value)?),
+            "on_dead_letter" => {
+                options.on_dead_letter = Some(on_dead_letter(py, &value.extract::<String>()?)?);
+            }
             "brake" => options.brake = Some(brake(py, &value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a group; expected ordering, lease, max_lease, \\
-                     max_attempts, backoff, dead_letter_topic, on_expired, start, window or brake"
+                     max_attempts, backoff, dead_letter_topic, on_expired, start, window, \
+                     brake or on_dead_letter"
                 )));
             }
         }
@@ -142,6 +146,17 @@ fn on_expired(py: Python<'_>, name: &str) -> PyResult<OnExpired> {
         _ => Err(invalid(
             py,
             format!("on_expired is {name:?}; expected \"drop\" or \"dead_letter\""),
+        )),
+    }
+}
+
+fn on_dead_letter(py: Python<'_>, name: &str) -> PyResult<OnDeadLetter> {
+    match name {
+        "continue" => Ok(OnDeadLetter::Continue),
+        "hold_key" => Ok(OnDeadLetter::HoldKey),
+        _ => Err(invalid(
+            py,
+            format!("on_dead_letter is {name:?}; expected \"continue\" or \"hold_key\""),
         )),
     }
 }
@@ -222,5 +237,10 @@ pub(crate) fn group_dict<'py>(
     let brake = config.brake;
     let brake = brake.map(|brake| (brake.messages, brake.within.as_secs_f64()));
     dict.set_item("brake", brake)?;
+    let on_dead_letter = match config.on_dead_letter {
+        OnDeadLetter::Continue => "continue",
+        OnDeadLetter::HoldKey => "hold_key",
+    };
+    dict.set_item("on_dead_letter", on_dead_letter)?;
     Ok(dict)
 }

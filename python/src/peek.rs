@@ -36,6 +36,7 @@ impl Peeked {
             MessageState::Held => ("held", None),
             MessageState::Dying => ("dying", None),
             MessageState::Settled => ("settled", None),
+            MessageState::Holding => ("holding", None),
             _ => ("fresh", None),
         };
         Ok(Self {

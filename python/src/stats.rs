@@ -44,6 +44,7 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("delayed", stats.delayed),
         ("held", stats.held),
         ("ready", stats.ready),
+        ("holding", stats.holding),
         ("dead_lettered", stats.dead_lettered),
         ("timed_out", stats.timed_out),
         ("expired", stats.expired),
@@ -54,6 +55,8 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("failed", stats.failed),
         ("redelivered", stats.redelivered),
         ("consumers", stats.consumers),
+        ("redriven", stats.redriven),
+        ("purged", stats.purged),
     ] {
         dict.set_item(name, value)?;
     }

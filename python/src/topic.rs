@@ -124,8 +124,10 @@ impl Topic {
     /// (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
     /// (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
     /// message; `brake`, as in `(100, 60.0)`, pauses the group when more than so many of its
-    /// messages die within so many seconds (None: it has none). An existing group keeps its stored
-    /// configuration: an argument that contradicts it raises `ConfigMismatch`.
+    /// messages die within so many seconds (None: it has none); `on_dead_letter` says whether later
+    /// messages of a dead letter's key go on (`"continue"`) or wait until it is redriven, and then
+    /// comes first, or purged (`"hold_key"`). An existing group keeps its stored configuration: an
+    /// argument that contradicts it raises `ConfigMismatch`.
     ///
     /// `consumer_lease` in seconds takes the place of the group's lease for what this consumer
     /// receives. `auto_extend` extends started deliveries, each at half of its lease, for as long

@@ -1,5 +1,5 @@
 /*
- * What becomes of a group's dead: DIR. Dead-letter topics in a circle, the brake.
+ * What becomes of a group's dead: DIR. Dead-letter topics in a circle, the brake, keys that are held.
  */
 #include "check.h"
 
@@ -97,12 +97,61 @@ static void braking(void)
     OK(lq_topic_close(topic));
 }
 
+/* A dead letter holds its key until it is redriven, and then comes first. */
+static void holding(void)
+{
+    lq_topic *topic = open_topic("holding");
+    lq_group *group = NULL;
+    lq_consumer *consumer = NULL;
+    lq_batch *batch = NULL;
+    lq_peeked *peeked = NULL;
+    uint64_t redriven = 0;
+    lq_group_stats stats = LQ_GROUP_STATS_INIT;
+    lq_group_options options = LQ_GROUP_OPTIONS_INIT;
+    lq_group_options stored = LQ_GROUP_OPTIONS_INIT;
+    options.on_dead_letter = LQ_ON_DEAD_LETTER_HOLD_KEY;
+    options.ordering = LQ_ORDERING_NONE;
+    INVALID(lq_group_create(topic, "g", &options, &group));
+    options.ordering = LQ_ORDERING_KEY;
+    OK(lq_group_create(topic, "g", &options, &group));
+    OK(lq_group_config(group, &stored));
+    CHECK(stored.on_dead_letter == LQ_ON_DEAD_LETTER_HOLD_KEY);
+    OK(lq_consumer_open(topic, "g", NULL, &consumer));
+    CHECK(one_dies(topic, consumer) == 1);
+    send_text(topic, "k", "second");
+    GIVES(LQ_TIMEOUT, lq_receive(consumer, 1, 0, &batch));
+    OK(lq_group_get_stats(group, &stats));
+    CHECK(stats.holding == 1 && stats.held == 1 && stats.dead_lettered == 1);
+    OK(lq_group_peek(group, 0, 0, &peeked));
+    CHECK(lq_peeked_get(peeked)->state == LQ_STATE_HOLDING);
+    OK(lq_peeked_free(peeked));
+    stored.on_dead_letter = LQ_ON_DEAD_LETTER_CONTINUE;
+    GIVES(LQ_BUSY, lq_group_configure(group, &stored));
+    TELLS("redrive or purge");
+    OK(lq_group_redrive(group, NULL, NULL, &redriven));
+    CHECK(redriven == 1);
+    OK(lq_receive(consumer, 1, 0, &batch));
+    CHECK(same(lq_batch_get(batch, 0)->payload, "x"));
+    OK(lq_ack(consumer, &lq_batch_get(batch, 0)->receipt, 1));
+    OK(lq_batch_free(batch));
+    OK(lq_receive(consumer, 1, 0, &batch));
+    CHECK(same(lq_batch_get(batch, 0)->payload, "second"));
+    OK(lq_batch_free(batch));
+    OK(lq_group_configure(group, &stored));
+    stored.on_dead_letter = 3;
+    INVALID(lq_group_configure(group, &stored));
+    OK(lq_consumer_close(consumer));
+    OK(lq_group_close(group));
+    OK(lq_topic_close(topic));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
     OK(lq_store_open(inside(argv[1], "store"), NULL, &store));
     circles();
     braking();
+    holding();
     OK(lq_store_close(store));
     return 0;
 }

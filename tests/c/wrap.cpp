@@ -117,6 +117,17 @@ static void settle(lq::topic topic)
     CHECK(dead.size() == 2 && std::string(dead[0].error) == "bad total");
     CHECK(dead.message(1).payload() == "two");
     CHECK(group.stats().dead_lettered == 2);
+    CHECK(group.redrive(std::vector<lq_message_id>{}) == 0);
+    CHECK(group.redrive(std::vector<lq_message_id>{dead[1].message.id}) == 1);
+    fails(LQ_NOT_FOUND, [&] { group.purge_dead_letters({dead[1].message.id}); });
+    batch = worker.receive();
+    CHECK(batch[0].payload() == "two" && batch[0].id().offset == dead[1].source_offset);
+    worker.dead_letter(batch[0], "hopeless again");
+    CHECK(group.dead_letters(10)[1].cycles == 1);
+    CHECK(group.purge_dead_letters({dead[0].message.id}) == 1 && group.redrive() == 1);
+    worker.ack(worker.receive());
+    CHECK(group.purge_dead_letters() == 0);
+    CHECK(group.stats().redriven == 2 && group.stats().purged == 1);
     CHECK(worker.fd() >= 0);
     lq_receive_options ask = LQ_RECEIVE_OPTIONS_INIT;
     ask.timeout_ms = 0;

@@ -99,3 +99,31 @@ def test_p10_a_consumer_that_fails_what_others_manage_stands_out(
         shown = objects(run(path, "consumers", "t", "g", "--json"))
         assert [one["stands_out"] for one in shown] == [True, False]
         assert b"others manage" in run(path, "consumers", "t", "g").stdout
+
+
+def test_p11_a_dead_letter_holds_its_key_until_it_is_redriven_and_then_comes_first(
+    path: Path, store: libqueue.Store
+) -> None:
+    topic = store.topic("t")
+    with pytest.raises(libqueue.InvalidArgument, match="hold_key"):
+        topic.create_group("g", on_dead_letter="hold_key", ordering="none")
+    with topic.consumer("g", on_dead_letter="hold_key") as consumer:
+        group = topic.group("g")
+        assert group.config["on_dead_letter"] == "hold_key"
+        topic.send(b"first", key=b"k")
+        topic.send(b"second", key=b"k")
+        for delivery in consumer.receive(1, timeout=0):
+            delivery.dead_letter("no")
+        assert consumer.receive(1, timeout=0) == []
+        stats = group.stats()
+        assert (stats["holding"], stats["held"]) == (1, 1)
+        assert group.peek(0).state == "holding"
+        failed = run(path, "config", "t/g", "on_dead_letter=continue", status=1)
+        assert b"redrive or purge" in failed.stderr
+        run(path, "dlq", "redrive", "t", "g")
+        for expected in (b"first", b"second"):
+            for delivery in consumer.receive(1, timeout=WAIT):
+                assert delivery.payload == expected
+                delivery.ack()
+        run(path, "config", "t/g", "on_dead_letter=continue")
+        assert group.config["on_dead_letter"] == "continue"

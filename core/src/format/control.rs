@@ -138,6 +138,9 @@ pub mod block {
     pub const CHANGE: u64 = 4;
     /// Value of `CHANGED`: the group was deleted.
     pub const GONE: u64 = u64::MAX;
+    /// Of a group: 0 while it has no redrive lane; raised by who makes one, or finds it first in
+    /// this life of `control`.
+    pub const LANE: usize = 14;
     /// Of a group: a bit for each member slot whose bell is to be rung, 64 in a word.
     pub const WATCHERS: usize = 16;
     /// Words before the partitions' blocks.

@@ -31,6 +31,8 @@ pub const GROUP_DELETED: &str = "group.deleted";
 pub const RESERVE: &str = "reserve";
 /// The next segment, prepared ahead.
 pub const NEXT_SEGMENT: &str = "next";
+/// What the names of redrive lanes begin with, which no other group's may.
+const LANE_PREFIX: &str = "lq.redrive.";
 /// Longest name of a topic or group.
 pub const NAME_MAX: usize = 249;
 
@@ -123,9 +125,57 @@ pub fn dead_letter_topic(topic: &str, group: &str) -> String {
     format!("{topic}.{group}.dlq")
 }
 
+/// The group, of a group's dead-letter topic, that is the redrive lane of the one with this id.
+#[must_use]
+pub fn redrive_lane(group: u64) -> String {
+    format!("{LANE_PREFIX}{group:016x}")
+}
+
+/// The id of the group whose redrive lane has this name; `None` for any other name.
+#[must_use]
+pub fn parse_redrive_lane(name: &str) -> Option<u64> {
+    let group = u64::from_str_radix(name.strip_prefix(LANE_PREFIX)?, 16).ok()?;
+    (redrive_lane(group) == name).then_some(group)
+}
+
+/// Whether a group's name is kept for redrive lanes.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(LANE_PREFIX)
+}
+
+/// As `check`, of a group that users name: lanes are the library's.
+pub fn check_group(name: &str) -> Result<()> {
+    check("group", name)?;
+    if !is_reserved(name) {
+        return Ok(());
+    }
+    let message = format!(
+        "group name {name:?} begins with {LANE_PREFIX:?}, which is kept for the redrive of dead \
+         letters; take another name"
+    );
+    Err(Error::new(ErrorKind::InvalidName, message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_lanes_round_trip_and_are_nobody_elses() {
+        assert_eq!(parse_redrive_lane(&redrive_lane(0xab)), Some(0xab));
+        assert_eq!(redrive_lane(u64::MAX), "lq.redrive.ffffffffffffffff");
+        for stranger in [
+            "lq.redrive.",
+            "lq.redrive.ab",
+            "lq.redrive.00000000000000AB",
+        ] {
+            assert_eq!(parse_redrive_lane(stranger), None, "{stranger}");
+            let error = check_group(stranger).expect_err("reserved");
+            assert_eq!(error.kind(), ErrorKind::InvalidName);
+        }
+        check_group("lq.redriven").expect("a plain name");
+    }
 
     #[test]
     fn names_round_trip_and_strangers_are_not_segments() {

@@ -116,6 +116,8 @@ pub mod state {
     pub const SETTLED: u64 = 6;
     /// Waits for the time with which it was sent, in no order with others.
     pub const SCHEDULED: u64 = 7;
+    /// In a redrive lane: a dead letter, which nobody is handed and which hangs in nothing.
+    pub const DEAD: u64 = 8;
     /// A dead letter that holds its key.
     pub const HOLDING: u64 = 9;
 }

@@ -38,6 +38,8 @@ pub enum ByHand {
     Held,
     /// It is a dead letter that holds its key.
     Holding,
+    /// It is a dead letter, and was not redriven.
+    Dead,
 }
 
 impl Window {
@@ -79,6 +81,7 @@ impl Window {
             state::SETTLED => Err(ByHand::Settled),
             state::DYING => Err(ByHand::Dying),
             state::HOLDING => Err(ByHand::Holding),
+            state::DEAD => Err(ByHand::Dead),
             _ => Ok(self.index(offset)),
         }
     }
@@ -96,8 +99,13 @@ impl Window {
         }
     }
 
-    /// The message is done, whoever has it.
+    /// The message is done, whoever has it. One that holds its key as a dead letter is as if it were
+    /// purged: its letter may be damaged, so that there is no other way.
     pub fn settle_by_hand(&self, offset: u64) -> ByHand {
+        let attempts = self.seen(offset).attempts;
+        if self.purge_held(offset, attempts) {
+            return ByHand::Done;
+        }
         let index = match self.open_entry(offset) {
             Ok(index) => index,
             Err(why) => return why,

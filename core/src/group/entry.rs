@@ -146,6 +146,15 @@ impl Entries {
         attempts as u32
     }
 
+    /// Of a dead letter, before its state says that it was redriven: its attempts, and its place in
+    /// an order; it has not failed yet.
+    pub(super) fn redrive(&self, index: u32, attempts: u32, chain: u64) {
+        let tag = self.get(index, at::HAND_OUT) & LOW32 << 32;
+        self.set(index, at::HAND_OUT, tag | u64::from(attempts) << 1);
+        self.set(index, at::KEY_HASH, chain);
+        self.set(index, at::FAILED, 0);
+    }
+
     /// Takes the last counting of an attempt back, and that work on it began.
     pub(super) fn uncount_attempt(&self, index: u32) {
         let word = self.get(index, at::HAND_OUT);

@@ -15,6 +15,7 @@ mod gone;
 mod grow;
 mod hold;
 mod keys;
+mod letters;
 mod make;
 #[cfg(test)]
 mod model;
@@ -39,6 +40,7 @@ pub use by_hand::ByHand;
 pub use cause::Cause;
 pub use gather::GATHERED;
 pub use gone::Batches;
+pub use letters::Dead;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;
 pub use restore::Truth;

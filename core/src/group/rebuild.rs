@@ -90,7 +90,8 @@ impl Window {
                     // They follow in the order of their offsets: their places may be old.
                     entries.set_turn(index, 0);
                 }
-                if entries.is_open(index) && entries.state(index) != state::SCHEDULED {
+                let waits_alone = [state::SCHEDULED, state::DEAD].contains(&entries.state(index));
+                if entries.is_open(index) && !waits_alone {
                     self.hold_behind(&mut keys, index);
                 }
             }
@@ -142,6 +143,7 @@ impl Window {
                 continue;
             }
             match self.entries.state(index) {
+                state::DEAD => {}
                 state::DYING => dying.push(index),
                 state::HELD => held.push((self.entries.turn(index), offset)),
                 _ => self.derive_one(index),

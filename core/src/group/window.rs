@@ -51,8 +51,12 @@ pub enum Counter {
     Scheduled,
     /// Messages that were too late to be handed out.
     Expired,
+    /// In a redrive lane: dead letters that were redriven.
+    Redriven,
+    /// In a redrive lane: dead letters that were purged.
+    Purged,
     /// Dead letters that hold their keys.
-    Holding = 17,
+    Holding,
 }
 
 impl Counter {
@@ -239,12 +243,14 @@ impl Window {
         self.wheel.next_due()
     }
 
-    /// Positions of the unsettled messages, for the statistics.
+    /// Positions of the unsettled messages, for the statistics. A dead letter is none.
     pub fn unsettled(&self) -> Vec<(u64, u64)> {
         (self.floor()..self.end())
             .map(|offset| (offset, self.index(offset)))
             .filter(|(offset, index)| {
-                self.entries.is_of(*index, *offset) && self.entries.is_open(*index)
+                self.entries.is_of(*index, *offset)
+                    && self.entries.is_open(*index)
+                    && self.entries.state(*index) != state::DEAD
             })
             .map(|(offset, index)| (offset, u64::from(self.entries.position(index))))
             .collect()

@@ -202,6 +202,7 @@ fn window_entry(
         state::SETTLED => "settled",
         state::SCHEDULED => "waits for its time",
         state::HOLDING => "a dead letter that holds its key",
+        state::DEAD => "a dead letter, not redriven",
         _ => "DAMAGED state",
     };
     let handed = word(entry::HAND_OUT);

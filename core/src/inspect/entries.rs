@@ -48,6 +48,8 @@ pub(super) struct InLog<'a> {
     pub(super) readable: &'a [Range<u64>],
     /// How the group hands out; `None` where that is not known.
     pub(super) policy: Option<Policy>,
+    /// Whether it is a redrive lane, which has dead letters in its window.
+    pub(super) lane: bool,
 }
 
 /// The walk over a window's entries.
@@ -121,8 +123,13 @@ impl Walk<'_, '_> {
             return Ok(None);
         }
         let (state, failures, attempts) = (word & 0xFF, word >> 16 & 0xFFFF, hand_out >> 1);
-        if state > state::SCHEDULED && state != state::HOLDING {
-            return Ok(Some(format!("has state {state}, expected 0 to 7, or 9")));
+        if state > state::HOLDING {
+            return Ok(Some(format!("has state {state}, expected 0 to 9")));
+        }
+        if state == state::DEAD && self.log.as_ref().is_some_and(|log| !log.log.lane) {
+            return Ok(Some(
+                "is a dead letter, in a group that is no redrive lane".into(),
+            ));
         }
         let priority = word >> 8 & 0xF;
         if priority > u64::from(PRIORITY_MAX) {
@@ -146,9 +153,10 @@ impl Walk<'_, '_> {
             return Ok(Some(what));
         }
         match (&mut self.log, state) {
-            (Some(log), state::READY..=state::DYING | state::SCHEDULED | state::HOLDING) => {
-                log.look(offset, entry)
-            }
+            (
+                Some(log),
+                state::READY..=state::DYING | state::SCHEDULED | state::DEAD | state::HOLDING,
+            ) => log.look(offset, entry),
             _ => Ok(None),
         }
     }

@@ -1,7 +1,8 @@
 //! Dead letters against the windows that their messages came from: a message is in its group or in
 //! the dead letters, never in both (P12). That it is dying is on disk before its letter is, so that
 //! a letter whose message is open and not dying is damage. Looked at in windows that were closed
-//! cleanly: of others it is not known what the last sync held.
+//! cleanly: of others it is not known what the last sync held. In the same way a letter that was
+//! redriven, and whose message is dead again in a later one, is done in its group's redrive lane.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -32,9 +33,11 @@ struct Letter {
     offset: u64,
 }
 
-/// A group whose dead letters are looked for.
+/// A group whose dead letters are looked for, or the redrive lane of one.
 struct Buried<'a> {
-    topic: &'a TopicPlan,
+    /// Topic and group that the letters name.
+    from: (String, String),
+    lane: bool,
     group: &'a GroupPlan,
     /// The topic of its dead letters.
     target: String,
@@ -47,6 +50,8 @@ struct Buried<'a> {
 pub(super) struct Letters<'a> {
     /// By topic and group that they came from, and by partition.
     found: HashMap<(String, String), BTreeMap<u32, Vec<Letter>>>,
+    /// Those of redriven messages, with the offsets of the letters that they were redriven from.
+    again: HashMap<(String, String), BTreeMap<u32, Vec<Letter>>>,
     /// Segments in which there are any, each with its topic.
     files: Vec<(String, PathBuf)>,
     groups: Vec<Buried<'a>>,
@@ -86,18 +91,24 @@ impl<'a> Letters<'a> {
         let Some((partition, offset)) = place else {
             return Ok(());
         };
+        let redriven_from = number("lq-redriven-from");
         let from = (of.to_owned(), group.to_owned());
         // Segments are walked one after the other.
         if self.files.last().is_none_or(|(_, last)| last != file) {
             self.files.push((topic.to_owned(), file.to_owned()));
         }
         let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-        let of_group = self.found.entry(from).or_default();
-        of_group.entry(partition).or_default().push(Letter {
+        let letter = |offset| Letter {
             file: self.files.len() as u32 - 1,
             position,
             offset,
-        });
+        };
+        if let Some(before) = redriven_from {
+            let of_lane = self.again.entry(from.clone()).or_default();
+            of_lane.entry(0).or_default().push(letter(before));
+        }
+        let of_group = self.found.entry(from).or_default();
+        of_group.entry(partition).or_default().push(letter(offset));
         Ok(())
     }
 
@@ -109,13 +120,16 @@ impl<'a> Letters<'a> {
         meta: &GroupMeta,
         logs: &Rc<HashMap<u32, Log>>,
     ) {
+        let own = || (topic.name.clone(), group.name.clone());
         let target = match &meta.config.dead_letter_topic {
+            _ if meta.lane_of.is_some() => topic.name.clone(),
             DeadLetter::Default => names::dead_letter_topic(&topic.name, &group.name),
             DeadLetter::Topic(target) => target.clone(),
             DeadLetter::Drop => return,
         };
         self.groups.push(Buried {
-            topic,
+            from: meta.lane_of.clone().unwrap_or_else(own),
+            lane: meta.lane_of.is_some(),
             group,
             target,
             logs: logs.clone(),
@@ -125,8 +139,11 @@ impl<'a> Letters<'a> {
     /// Once all topics were looked at: reports those whose messages are open.
     pub(super) fn check(&self, run: &mut Run<'_>) -> Result<()> {
         for buried in &self.groups {
-            let from = (buried.topic.name.clone(), buried.group.name.clone());
-            for (number, letters) in self.found.get(&from).into_iter().flatten() {
+            let all = match buried.lane {
+                true => &self.again,
+                false => &self.found,
+            };
+            for (number, letters) in all.get(&buried.from).into_iter().flatten() {
                 let Some(log) = buried.logs.get(number) else {
                     continue;
                 };
@@ -196,7 +213,8 @@ fn open<'l>(
             .map(|entry| u64_at(entry, at::STATE * 8));
         let open = word.is_some_and(|word| {
             let state = word & 0xFF;
-            word >> 32 == offset & 0xFFFF_FFFF && state < state::DYING
+            let open = state < state::DYING || state == state::DEAD;
+            word >> 32 == offset & 0xFFFF_FFFF && open
         });
         if open {
             found.push((letter, place, "is not settled"));

@@ -324,7 +324,14 @@ impl<'a> Run<'a> {
             self.pass(listed)?;
             return Ok(None);
         }
-        self.report.groups += 1;
+        // A redrive lane is part of its group.
+        let partitions = match names::is_reserved(&group.name) {
+            true => Some(1),
+            false => {
+                self.report.groups += 1;
+                partitions
+            }
+        };
         self.meta("group", listed, |fields| {
             let meta = parse_group_meta(fields)?;
             let (starts, wanted) = (meta.starts.len() as u64, partitions);
@@ -355,6 +362,8 @@ impl<'a> Run<'a> {
                 .try_for_each(|listed| self.pass(listed));
         }
         let path = group.folder.join(names::GROUP_META);
+        let lane = names::is_reserved(&group.name);
+        let partitions = if lane { Some(1) } else { partitions };
         let mut used = false;
         for listed in &group.files {
             let name = name_of(&listed.path);
@@ -371,7 +380,9 @@ impl<'a> Run<'a> {
                 let log = log_of(partition).zip(plan).map(|(log, plan)| InLog {
                     segments: &plan.segments,
                     readable: &log.readable,
-                    policy: meta.map(|meta| Policy::of(&meta.config)),
+                    // A lane goes by the configuration of its group.
+                    policy: meta.map(|meta| Policy::of(&meta.config)).filter(|_| !lane),
+                    lane,
                 });
                 self.look_at(listed, |path| window::look(path, &expected, log.as_ref()))?;
             } else if name != names::GROUP_META {

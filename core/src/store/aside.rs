@@ -121,7 +121,8 @@ impl Failures {
             "the message with offset {offset} in partition {partition} of topic {:?}{others} \
              failed for the last time in group {:?} and cannot become a dead letter now; it is \
              kept, not handed out, and tried again each second{what}",
-            group.topic.name, group.name
+            group.topic.name,
+            group.source().1
         )))
     }
 }

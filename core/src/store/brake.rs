@@ -15,9 +15,10 @@
 //! again for the same letters, since the place from which it counts is an offset and no time.
 
 use super::circles::target_of;
-use super::dead_letter::{failures_of, source_of, walk};
+use super::dead_letter::{failures_of, walk};
 use super::group::{Group, GroupInner};
 use super::group_meta::GroupMeta;
+use super::source::letter_of;
 use crate::error::{ErrorKind, Result};
 use crate::options::{Brake, Start};
 
@@ -49,6 +50,12 @@ impl PausedBy {
 impl GroupInner {
     /// After a move to the dead letters, with no lock held: pauses the group if too many died.
     pub(super) fn brake(&self) -> Result<()> {
+        if let Some(of) = &self.lane_of {
+            // The letters of both are in one topic, and what is paused is the group with its lane.
+            // Where this process has only the lane open yet, the next mover looks.
+            let group = self.topic.store.known_group(of.block.at());
+            return group.map_or(Ok(()), |group| group.brake());
+        }
         match self.brake_if_too_many() {
             // Nothing of a deleted group is handed out.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -106,9 +113,7 @@ impl GroupInner {
             &target,
             begin.max(from),
             |_, record| {
-                let ours = source_of(record).is_some_and(|source| {
-                    source.topic == self.topic.name && source.group == self.name
-                });
+                let ours = letter_of(self, record).is_some();
                 count += u32::from(ours && failures_of(record) > 0);
                 count <= brake.messages
             },

@@ -1,5 +1,6 @@
 //! One message of a group: looking at it, settling it, delaying it, without a receipt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::ReadMessage;
@@ -82,6 +83,7 @@ impl Group {
                 record,
                 topic_id: group.topic.uid,
                 partition,
+                origin: None,
             },
             state: match seen.state {
                 state::READY => MessageState::Ready,
@@ -106,7 +108,8 @@ impl Group {
         })
     }
 
-    /// Settles a message, whoever has it: it counts as acknowledged, its key goes on, and the
+    /// Settles a message, whoever has it; one that was redriven by the id of its dead letter, which
+    /// goes for `delay` and `dead_letter` as well. It counts as acknowledged, its key goes on, and the
     /// receipt of its consumer is stale (P9). One that the group has not come to yet takes all
     /// before it into the window, where they wait to be handed out.
     ///
@@ -114,7 +117,8 @@ impl Group {
     /// the dead letters, [`ErrorKind::NotFound`] where it was never sent, [`ErrorKind::Full`] where
     /// it is further ahead than the group's window.
     pub fn settle(&self, id: MessageId) -> Result<()> {
-        self.by_hand(id, |window| window.settle_by_hand(id.offset))
+        let group = self.inner.holder_of(id)?;
+        self.by_hand(&group, id, |window| window.settle_by_hand(id.offset))
     }
 
     /// Has a message come back after `delay`, at once where that is zero, whoever has it: it is
@@ -129,17 +133,20 @@ impl Group {
         }
         let now = Now::by(&*self.inner.topic.store.env.clock);
         let due = now.boot_ms + delay.as_millis() as u64;
-        self.by_hand(id, |window| window.delay_by_hand(id.offset, due, now))
+        let group = self.inner.holder_of(id)?;
+        self.by_hand(&group, id, |window| {
+            window.delay_by_hand(id.offset, due, now)
+        })
     }
 
     /// Gives up on a message now, whoever has it: it becomes a dead letter. Errors as
     /// [`Group::settle`].
     pub fn dead_letter(&self, id: MessageId, reason: &str) -> Result<()> {
-        let group = &*self.inner;
+        let group = &*self.inner.holder_of(id)?;
         let clock = &group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let mut had = None;
-        self.by_hand(id, |window| {
+        self.by_hand(group, id, |window| {
             had = Some(window.seen(id.offset).consumer);
             window.give_up_by_hand(id.offset, now, wall)
         })?;
@@ -149,13 +156,12 @@ impl Group {
         dying::move_dying(group, id.partition, dying::PATIENCE)
     }
 
-    fn by_hand(&self, id: MessageId, mut work: impl FnMut(&Window) -> ByHand) -> Result<()> {
-        let group = &*self.inner;
-        group.topic.store.check_send()?;
-        if id.topic_id != group.topic.uid {
-            let message = format!("the id is of another topic than {:?}", group.topic.name);
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
+    fn by_hand(
+        &self,
+        group: &GroupInner,
+        id: MessageId,
+        mut work: impl FnMut(&Window) -> ByHand,
+    ) -> Result<()> {
         let log = group.topic.partition(id.partition)?;
         let mut look = || {
             group.with_window(id.partition, |window| {
@@ -164,7 +170,10 @@ impl Group {
             })
         };
         let (mut done, mut ready) = look()?;
-        if done == ByHand::Fresh {
+        if done == ByHand::Fresh && group.is_lane() {
+            group.find(log, id.offset)?;
+            done = ByHand::Dead;
+        } else if done == ByHand::Fresh {
             group.find(log, id.offset)?;
             group.take_in(log, id.offset)?;
             (done, ready) = look()?;
@@ -176,6 +185,22 @@ impl Group {
 }
 
 impl GroupInner {
+    /// Whose window a message stands in: the group's, or that of its lane, where the id is that of a
+    /// dead letter.
+    fn holder_of(self: &Arc<Self>, id: MessageId) -> Result<Arc<GroupInner>> {
+        self.topic.store.check_send()?;
+        if id.topic_id == self.topic.uid {
+            return Ok(self.clone());
+        }
+        match self.lane()? {
+            Some(lane) if lane.topic.uid == id.topic_id && id.partition == 0 => Ok(lane),
+            _ => {
+                let message = format!("the id is of another topic than {:?}", self.topic.name);
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        }
+    }
+
     /// The message with this offset, whole.
     fn find(&self, log: &Partition, offset: u64) -> Result<Record> {
         let name = &self.topic.name;
@@ -212,6 +237,10 @@ impl GroupInner {
             ByHand::Holding => (
                 ErrorKind::Busy,
                 "is a dead letter that holds its key; redrive or purge it",
+            ),
+            ByHand::Dead => (
+                ErrorKind::NotFound,
+                "is a dead letter that was not redriven; redrive or purge it",
             ),
             ByHand::Fresh => (
                 ErrorKind::NotFound,

@@ -66,7 +66,10 @@ impl TopicInner {
                 Err(error) if error.kind() == ErrorKind::Io => return Err(error),
                 Err(_) => continue,
             };
-            if let Some(next) = target_of(topic, &name, &meta.config.dead_letter_topic) {
+            // What dies in a redrive lane stays in its topic.
+            if meta.lane_of.is_none()
+                && let Some(next) = target_of(topic, &name, &meta.config.dead_letter_topic)
+            {
                 found.push((name, next));
             }
         }

@@ -85,8 +85,7 @@ impl Group {
             moved = meta.config.dead_letter_topic != wanted.dead_letter_topic;
             if moved {
                 group.check_nothing_holds()?;
-            }
-            if moved {
+                group.check_lane_done()?;
                 group.each_partition(|number| redirect::leave_topic(group, number))?;
             }
             meta.config = wanted;
@@ -154,7 +153,11 @@ impl GroupInner {
         }
         done?;
         // Whoever was inside a window goes by it from here on.
-        self.each_partition(|number| self.with_window(number, |_| ()))
+        self.each_partition(|number| self.with_window(number, |_| ()))?;
+        match self.lane()? {
+            Some(lane) => lane.with_window(0, |_| ()),
+            None => Ok(()),
+        }
     }
 
     fn meta_path(&self) -> PathBuf {
@@ -193,6 +196,9 @@ impl GroupInner {
             open += self.with_window(number, |window| window.unsettled().len())?;
             Ok(())
         })?;
+        if let Some(lane) = self.lane()? {
+            open += lane.with_window(0, |window| window.unsettled().len())?;
+        }
         if open == 0 {
             return Ok(());
         }

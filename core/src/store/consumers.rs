@@ -85,6 +85,13 @@ impl Group {
                 }
             })?;
         }
+        if let Some(lane) = group.lane()? {
+            lane.with_window(0, |window| {
+                for consumer in window.lease_holders() {
+                    *leased.entry(consumer).or_default() += 1;
+                }
+            })?;
+        }
         let entries = control.consumers_of_group(&group.block);
         let mut found: Vec<ConsumerStats> = entries
             .into_iter()

@@ -1,12 +1,14 @@
-//! Dead letters: finding them again, and what their headers say.
+//! Dead letters: finding them again.
 
 use std::sync::Arc;
 
 use super::delivery::ReadMessage;
 use super::group::{Group, GroupInner};
-use super::letter::HELD;
+use super::message::MessageId;
+use super::source::{HELD, letter_of, number, text};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::window::state;
 use crate::group::Window;
 use crate::log::{Cursor, Record, Step};
 
@@ -27,6 +29,48 @@ pub struct DeadLetterEntry {
     pub error: String,
     /// The last consumer.
     pub consumer: String,
+    /// Name of the topic it was in.
+    pub source_topic: String,
+    /// The id it had.
+    pub source_id: MessageId,
+    /// When it first failed, in nanoseconds since the Unix epoch; 0 if that is not known.
+    pub first_failed_ns: i64,
+    /// When it became a dead letter.
+    pub last_failed_ns: i64,
+    /// How often it came back dead from a redrive; 0 in its first dead letter.
+    pub cycles: u32,
+}
+
+impl DeadLetterEntry {
+    /// A record of the topic that the group's letters are in, if it is one of them.
+    pub(super) fn of(group: &GroupInner, target: &TopicInner, record: &Record) -> Option<Self> {
+        let source = letter_of(group, record)?;
+        let message = ReadMessage {
+            record: record.clone(),
+            topic_id: target.uid,
+            partition: 0,
+            origin: None,
+        };
+        let topic_id = (group.lane_of.as_ref()).map_or(group.topic.uid, |of| of.topic_id);
+        Some(Self {
+            message,
+            source_partition: source.partition,
+            source_offset: source.offset,
+            attempts: number(record, "lq-attempts").unwrap_or(0),
+            failures: number(record, "lq-failures").unwrap_or(0),
+            error: text(record, "lq-error").to_owned(),
+            consumer: text(record, "lq-consumer").to_owned(),
+            source_topic: source.topic.to_owned(),
+            source_id: MessageId {
+                topic_id,
+                partition: source.partition,
+                offset: source.offset,
+            },
+            first_failed_ns: number(record, "lq-first-failed").unwrap_or(0),
+            last_failed_ns: number(record, "lq-last-failed").unwrap_or(0),
+            cycles: source.cycles,
+        })
+    }
 }
 
 /// Calls `each` for the records of a dead-letter topic, and `damaged` for what is none any more,
@@ -69,30 +113,6 @@ pub(super) fn walk(
     }
 }
 
-/// Where a dead letter came from.
-pub(super) struct Source<'a> {
-    pub(super) topic: &'a str,
-    pub(super) group: &'a str,
-    pub(super) partition: u32,
-    pub(super) offset: u64,
-}
-
-fn text<'a>(record: &'a Record, name: &str) -> &'a str {
-    let found = record.headers().find(|(known, _)| *known == name);
-    found
-        .and_then(|(_, value)| std::str::from_utf8(value).ok())
-        .unwrap_or_default()
-}
-
-pub(super) fn source_of(record: &Record) -> Option<Source<'_>> {
-    Some(Source {
-        topic: text(record, "lq-source-topic"),
-        group: text(record, "lq-group"),
-        partition: text(record, "lq-source-partition").parse().ok()?,
-        offset: text(record, "lq-source-offset").parse().ok()?,
-    })
-}
-
 /// How many hand-outs of a dead letter's message failed.
 pub(super) fn failures_of(record: &Record) -> u32 {
     text(record, "lq-failures").parse().unwrap_or(0)
@@ -108,8 +128,7 @@ pub(super) fn held_attempts(record: &Record) -> Option<u32> {
 
 impl GroupInner {
     /// Whether a letter of this group is dead: as a rule yes.
-    pub(super) fn is_dead(&self, source: &Source<'_>, record: &Record) -> Result<bool> {
-        let (partition, offset) = (source.partition, source.offset);
+    pub(super) fn is_dead(&self, partition: u32, offset: u64, record: &Record) -> Result<bool> {
         match held_attempts(record) {
             Some(_) if partition as usize >= self.windows.len() => Ok(false),
             Some(attempts) => {
@@ -145,8 +164,9 @@ impl GroupInner {
 }
 
 impl Group {
-    /// Up to `most` dead letters of this group, oldest first; none where they are dropped. A
-    /// damaged one is told of once by each process (P3), then passed over.
+    /// Up to `most` dead letters of this group, oldest first; none where they are dropped, and none
+    /// of those that were redriven or purged. A damaged one is told of once by each process (P3),
+    /// then passed over.
     pub fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetterEntry>> {
         let group = &*self.inner;
         let store = &group.topic.store;
@@ -159,44 +179,44 @@ impl Group {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
             opened => opened?,
         };
-        let (mut untold, mut failed) = (None, None);
-        let each = |_, record: &Record| {
-            if let Some(source) = source_of(record)
-                && source.topic == group.topic.name
-                && source.group == group.name
-            {
-                match group.is_dead(&source, record) {
-                    Ok(true) => {}
-                    Ok(false) => return true,
-                    Err(error) => {
-                        failed = Some(error);
-                        return false;
-                    }
-                }
-                let message = ReadMessage {
-                    record: record.clone(),
-                    topic_id: target.uid,
-                    partition: 0,
-                };
-                found.push(DeadLetterEntry {
-                    message,
-                    source_partition: source.partition,
-                    source_offset: source.offset,
-                    attempts: text(record, "lq-attempts").parse().unwrap_or(0),
-                    failures: failures_of(record),
-                    error: text(record, "lq-error").to_owned(),
-                    consumer: text(record, "lq-consumer").to_owned(),
-                });
-            }
-            found.len() < most
+        let lane = group.lane()?;
+        // Those before the floor were redriven or purged, and that was done with.
+        let from = match &lane {
+            Some(lane) => lane.with_window(0, |window| window.floor())?,
+            None => 0,
         };
-        walk(&target, 0, each, |error| {
+        let (mut untold, mut failed) = (None, Ok(()));
+        let each = |offset, record: &Record| {
+            let Some(letter) = DeadLetterEntry::of(group, &target, record) else {
+                return true;
+            };
+            match group.is_dead(letter.source_partition, letter.source_offset, record) {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(error) => {
+                    failed = Err(error);
+                    return false;
+                }
+            }
+            let state = match &lane {
+                Some(lane) => lane.with_window(0, |window| window.seen(offset).state),
+                None => Ok(state::FRESH),
+            };
+            match state {
+                Ok(state::FRESH | state::DEAD) => found.push(letter),
+                Ok(_) => {}
+                Err(error) => failed = Err(error),
+            }
+            found.len() < most && failed.is_ok()
+        };
+        walk(&target, from, each, |error| {
             let mut told = super::inner::locked(&group.told);
             if told.insert(error.message().to_owned()) {
                 untold = Some(error);
             }
             untold.is_none()
         })?;
-        failed.or(untold).map_or(Ok(found), Err)
+        failed?;
+        untold.map_or(Ok(found), Err)
     }
 }

@@ -50,6 +50,7 @@ impl Group {
         let held = group.hold_create_lock()?;
         let word = group.word_to_change()?;
         group.read_meta()?;
+        let letters = group.dead_letter_topic();
         let (folder, storage) = (group.folder(), &*store.env.storage);
         group.set_changed(word | CHANGING);
         if let Err(error) = mark(storage, &folder, store.env.mode) {
@@ -63,7 +64,7 @@ impl Group {
             return Err(half_done(group, &error));
         }
         group.end();
-        let removed = topic.remove_files(&folder);
+        let removed = topic.remove_files(&folder).and(group.delete_lane(letters));
         drop(held);
         removed.map_err(|error| half_done(group, &error))
     }
@@ -126,11 +127,13 @@ impl TopicInner {
         let (env, groups) = (&*self.store.env, self.folder.join(names::GROUPS));
         for name in env.storage.list(&groups)? {
             let folder = groups.join(&name);
-            if env.storage.exists(&folder.join(names::GROUP_DELETED))? {
+            let marked = env.storage.exists(&folder.join(names::GROUP_DELETED))?;
+            if marked || self.is_orphan(&name)? {
                 let lock = self.store.control.header().word32(header::CREATE_LOCK);
                 let _held = OwnerLock::hold(lock, env.me, &*env.live, GLANCE)?;
                 env.check_fence()?;
                 self.finish_deleting(&folder)?;
+                self.remove_orphan(&name)?;
             }
         }
         Ok(())
@@ -138,7 +141,7 @@ impl TopicInner {
 
     /// Of a group that is marked as deleted. The mark goes when the rest is gone on disk too: what
     /// came back without it would be a group, or damage.
-    fn remove_files(&self, folder: &Path) -> Result<()> {
+    pub(super) fn remove_files(&self, folder: &Path) -> Result<()> {
         let storage = &*self.store.env.storage;
         let temporary = format!(".{}.new", names::GROUP_META);
         for name in storage.list(folder)? {
@@ -156,7 +159,7 @@ impl TopicInner {
     }
 }
 
-fn mark(storage: &dyn Storage, folder: &Path, mode: u32) -> Result<()> {
+pub(super) fn mark(storage: &dyn Storage, folder: &Path, mode: u32) -> Result<()> {
     let path = folder.join(names::GROUP_DELETED);
     storage.open(&path, Access::Create, mode)?.sync()?;
     storage.sync_dir(folder)

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::group::GroupInner;
 use super::leases::Held;
 use super::message::{MessageId, Receipt};
+use super::source::{letter_of, original_headers};
+use crate::error::Result;
 use crate::format::headers::Headers;
 use crate::log::Record;
 
@@ -16,6 +18,33 @@ pub struct ReadMessage {
     pub(super) record: Record,
     pub(super) topic_id: u64,
     pub(super) partition: u32,
+    /// Of a redriven message, what it was before it died: all but payload and key.
+    pub(super) origin: Option<Arc<Origin>>,
+}
+
+/// What a redriven message was where it came from.
+pub(super) struct Origin {
+    id: MessageId,
+    timestamp_ns: i64,
+    headers: Vec<u8>,
+}
+
+impl Origin {
+    /// Of a letter in the lane of a group.
+    pub(super) fn of(lane: &GroupInner, record: &Record) -> Result<Option<Arc<Self>>> {
+        let (Some(of), Some(source)) = (&lane.lane_of, letter_of(lane, record)) else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Self {
+            id: MessageId {
+                topic_id: of.topic_id,
+                partition: source.partition,
+                offset: source.offset,
+            },
+            timestamp_ns: source.timestamp_ns.unwrap_or(record.timestamp_ns),
+            headers: original_headers(record, source.cycles)?,
+        })))
+    }
 }
 
 impl ReadMessage {
@@ -37,29 +66,44 @@ impl ReadMessage {
         self.record.key()
     }
 
-    /// Names and values of the headers.
+    /// Names and values of the headers. A redriven message has those that it was sent with, and
+    /// `lq-cycles`, how often it came back dead from a redrive before.
     pub fn headers(&self) -> Headers<'_> {
-        self.record.headers()
+        match &self.origin {
+            None => self.record.headers(),
+            Some(origin) => Headers::new(&origin.headers),
+        }
     }
 
-    /// Nanoseconds since the Unix epoch; never falls within a partition.
+    /// Nanoseconds since the Unix epoch; never falls within a partition. A redriven message has the
+    /// one that it was sent with.
     pub fn timestamp_ns(&self) -> i64 {
-        self.record.timestamp_ns
+        let origin = self.origin.as_ref();
+        origin.map_or(self.record.timestamp_ns, |origin| origin.timestamp_ns)
     }
 
-    /// The partition.
+    /// The partition; of a redriven message the one that it was sent to.
     pub fn partition(&self) -> u32 {
-        self.partition
+        self.id().partition
     }
 
-    /// The number in the partition.
+    /// The number in the partition; of a redriven message the one that it was sent with.
     pub fn offset(&self) -> u64 {
-        self.record.offset
+        self.id().offset
     }
 
-    /// The message's id.
+    /// The message's id; of a redriven message the one that it was sent with.
     #[inline]
     pub fn id(&self) -> MessageId {
+        match &self.origin {
+            None => self.place_id(),
+            Some(origin) => origin.id,
+        }
+    }
+
+    /// The id of the record that it is in, which settles it: of a redriven message its letter's.
+    #[inline]
+    pub(super) fn place_id(&self) -> MessageId {
         MessageId {
             topic_id: self.topic_id,
             partition: self.partition,
@@ -71,7 +115,7 @@ impl ReadMessage {
 impl fmt::Debug for ReadMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadMessage")
-            .field("partition", &self.partition)
+            .field("partition", &self.partition())
             .field("offset", &self.offset())
             .field("payload_len", &self.payload().len())
             .finish()
@@ -117,11 +161,11 @@ impl Delivery {
         self.held.is_some()
     }
 
-    /// What settles it.
+    /// What settles it. That of a redriven message names its dead letter.
     #[inline]
     pub fn receipt(&self) -> Receipt {
         Receipt {
-            id: self.message.id(),
+            id: self.message.place_id(),
             attempt: self.attempt,
             epoch: self.epoch,
         }
@@ -136,8 +180,9 @@ impl Delivery {
         {
             held.start();
         }
+        let place = self.message.place_id();
         self.group
-            .start(self.partition, self.offset(), self.attempt);
+            .start(place.partition, place.offset, self.attempt);
     }
 }
 

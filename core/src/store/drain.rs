@@ -106,6 +106,9 @@ impl Consumer {
             let count = |window: &mut crate::group::Window| window.leased_to(self.slot, now);
             out += self.group.with_window(partition.number(), count)?;
         }
+        if let Some(lane) = self.group.lane()? {
+            out += lane.with_window(0, |window| window.leased_to(self.slot, now))?;
+        }
         Ok(out)
     }
 

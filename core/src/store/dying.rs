@@ -16,9 +16,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::aside::{self, Failures};
-use super::dead_letter::{held_attempts, source_of, walk};
+use super::dead_letter::{held_attempts, walk};
 use super::group::{GroupInner, Reason};
 use super::letter::append;
+use super::source::letter_of;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
@@ -74,7 +75,7 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
         return Ok(Moved::All(Ok(())));
     }
     let env = &*group.topic.store.env;
-    let lock = group.block.head.word32(words::MOVER_LOCK);
+    let lock = group.front().head.word32(words::MOVER_LOCK);
     let held = match OwnerLock::hold(lock, env.me, &*env.live, patience) {
         Err(error) if error.kind() == ErrorKind::Stuck => return Ok(Moved::All(Ok(()))),
         held => held?,
@@ -96,7 +97,8 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
             let error = error.context(format!(
                 "what failed for the last time in group {:?}, partition {partition} of topic {:?}, \
                  cannot become dead letters now; it is kept, not handed out, and tried again",
-                group.name, group.topic.name
+                group.source().1,
+                group.topic.name
             ));
             Ok(Moved::Stopped(error, new))
         }
@@ -252,10 +254,16 @@ fn settle(
     let log = &target.partitions[0];
     let timeout = group.topic.store.env.lock_timeout;
     log.ensure_kept_since(voids, timeout)?;
-    group.with_policy(partition, |window, policy| window.settle_dead(policy, done))
+    group.with_policy(partition, |window, policy| {
+        // What was redriven by a lane holds no key: that went on before.
+        let mut policy = *policy;
+        policy.hold_key &= !group.is_lane();
+        window.settle_dead(&policy, done);
+    })
 }
 
-/// Source offsets of this group's messages in the dead-letter topic from an offset on.
+/// Offsets of this group's messages whose letters are in the dead-letter topic from an offset on: in
+/// the partition that they came from, or, for a lane, of the letters that they were redriven from.
 fn already_there(
     target: &TopicInner,
     from: u64,
@@ -264,12 +272,12 @@ fn already_there(
 ) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     let each = |_, record: &Record| {
-        if let Some(source) = source_of(record)
-            && source.topic == group.topic.name
-            && source.group == group.name
-            && source.partition == partition
-        {
-            found.push((source.offset, held_attempts(record)));
+        if let Some(source) = letter_of(group, record) {
+            let of = match group.is_lane() {
+                true => source.redriven_from,
+                false => (source.partition == partition).then_some(source.offset),
+            };
+            found.extend(of.map(|offset| (offset, held_attempts(record))));
         }
         true
     };

@@ -25,6 +25,8 @@ pub(super) struct Ask {
     pub(super) slot: u16,
     pub(super) batch: u16,
     pub(super) now: Now,
+    /// Whether what nobody has seen is for this group.
+    pub(super) fresh: bool,
     /// All that the window has room for is looked at before anything is taken.
     pub(super) look_ahead: bool,
 }
@@ -59,7 +61,7 @@ pub(super) fn fill(
         }
     }
     let mut cursor = window.cursor();
-    if cursor.offset < partition.next_offset() {
+    if ask.fresh && cursor.offset < partition.next_offset() {
         look_at_fresh(window, policy, partition, ask, &mut cursor, &mut filled);
     }
     if ask.look_ahead && matches!(filled.need, Need::Nothing) {

@@ -31,21 +31,19 @@ struct Round<'a> {
     group: &'a GroupInner,
     gone: &'a ConsumerEntry,
     patience: Duration,
-    left: Vec<u32>,
+    left: Vec<(Arc<GroupInner>, u32)>,
     failed: Option<Error>,
 }
 
 impl Round<'_> {
-    fn each(&mut self, mut step: impl FnMut(u32, &mut Window, &Policy)) {
+    fn each(&mut self, mut step: impl FnMut((&Arc<GroupInner>, u32), &mut Window, &Policy)) {
         let control = &self.group.topic.store.control;
-        self.left.retain(|number| {
-            let done = self
-                .group
-                .with_used_window(*number, self.patience, |window, policy| {
-                    if control.names_consumer(self.gone) {
-                        step(*number, window, policy);
-                    }
-                });
+        self.left.retain(|(group, number)| {
+            let done = group.with_used_window(*number, self.patience, |window, policy| {
+                if control.names_consumer(self.gone) {
+                    step((group, *number), window, policy);
+                }
+            });
             let Err(error) = done else {
                 return true;
             };
@@ -70,12 +68,21 @@ impl GroupInner {
         patience: Duration,
         moves: &mut Moves,
     ) -> Result<()> {
+        let lane = self.lane();
+        let mut left: Vec<_> = (0..self.windows.len() as u32)
+            .map(|number| (self.clone(), number))
+            .collect();
+        let mut failed = None;
+        match lane {
+            Ok(lane) => left.extend(lane.map(|lane| (lane, 0))),
+            Err(error) => failed = Some(error),
+        }
         let mut round = Round {
             group: self,
             gone,
             patience,
-            left: (0..self.windows.len() as u32).collect(),
-            failed: None,
+            left,
+            failed,
         };
         let (of, mut count) = (|slot: u16| slot == gone.slot.0, 0);
         if died {
@@ -89,19 +96,18 @@ impl GroupInner {
             }
         }
         let (clock, mut dying) = (&self.topic.store.env.clock, Vec::new());
-        round.each(|number, window, policy| {
+        round.each(|(group, number), window, policy| {
             let times = (clock.boot_ms(), clock.wall_ms());
             let returned = window.return_leases(policy, of, died, times);
             count += returned.count;
-            dying.extend(returned.dying.iter().map(|(offset, _)| (number, *offset)));
+            if !returned.dying.is_empty() {
+                dying.push((group.clone(), number));
+            }
+            for (offset, _) in returned.dying {
+                group.remember_death(number, offset, gone);
+            }
         });
-        let mut numbers = Vec::new();
-        for (number, offset) in dying {
-            self.remember_death(number, offset, gone);
-            numbers.push(number);
-        }
-        numbers.dedup();
-        moves.extend(numbers.into_iter().map(|number| (self.clone(), number)));
+        moves.append(&mut dying);
         if count > 0 {
             self.wake(count);
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Block;
 use super::Handle;
 use super::circles::target_of;
+use super::lane::{KnownLane, LaneOf};
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{Topic, TopicInner};
 use crate::error::Result;
@@ -32,6 +33,12 @@ pub(crate) struct GroupInner {
     pub(super) aside: Mutex<super::aside::Aside>,
     /// Damage among the dead letters that was told of.
     pub(super) told: Mutex<HashSet<String>>,
+    /// How many entries its windows are laid out for.
+    pub(super) limit: u32,
+    /// Of a redrive lane, the group that it is of.
+    pub(super) lane_of: Option<LaneOf>,
+    /// The group's own lane.
+    pub(super) lane: Mutex<KnownLane>,
 }
 
 /// A group, to look at and to manage. Usable from several threads at once.
@@ -47,6 +54,7 @@ impl Topic {
         self.inner.store.check_open()?;
         // A window is repaired and rebuilt by whoever looks at it.
         self.inner.store.check_writable("look at a group")?;
+        names::check_group(name)?;
         let inner = self.inner.group_inner(name)?;
         Ok(self.group_handle(inner))
     }
@@ -72,7 +80,7 @@ impl Topic {
         let folder = inner.folder.join(names::GROUPS);
         let mut found = Vec::new();
         for name in inner.store.env.storage.list(&folder)? {
-            if inner.has_group(&name)? {
+            if !names::is_reserved(&name) && inner.has_group(&name)? {
                 found.push(name);
             }
         }
@@ -90,18 +98,23 @@ impl GroupInner {
 
     /// Wakes sleeping consumers of this group, in any process, and those who watch its descriptors.
     pub(super) fn wake(&self, count: u32) {
-        EventCount::notify(self.block.head.word32(words::EVENT), count);
-        self.topic.store.control.ring(&self.block.head);
+        let head = &self.front().head;
+        EventCount::notify(head.word32(words::EVENT), count);
+        self.topic.store.control.ring(head);
     }
 
+    /// That of a lane's group is the one that the lane is in, for as long as it holds anything.
     pub(super) fn dead_letter_topic(&self) -> Option<String> {
+        if self.is_lane() {
+            return Some(self.topic.name.clone());
+        }
         let target = &self.known_settings().config.dead_letter_topic;
         target_of(&self.topic.name, &self.name, target)
     }
 
     /// Name of a consumer of this group; empty if it is gone.
     pub(super) fn consumer_name(&self, slot: u16) -> String {
-        let consumers = self.topic.store.control.consumers_of_group(&self.block);
+        let consumers = self.topic.store.control.consumers_of_group(self.front());
         let mut named = consumers.into_iter().filter(|known| known.slot.0 == slot);
         named.next().map(|known| known.name).unwrap_or_default()
     }

@@ -28,6 +28,8 @@ pub(crate) struct GroupMeta {
     /// Where the dead-letter topic ended when the group was made, resumed, or given that topic last:
     /// the brake counts from there on.
     pub(crate) brake_from: u64,
+    /// Of a redrive lane: topic and name of the group that it is of.
+    pub(crate) lane_of: Option<(String, String)>,
 }
 
 /// The text of `group.meta`.
@@ -79,6 +81,9 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
     }
     if let Some(max) = config.max_lease {
         fields.push(("max_lease_us", micros(max)));
+    }
+    if let Some((topic, group)) = &meta.lane_of {
+        fields.push(("lane_of", format!("{topic} {group}")));
     }
     meta::encode("group", &fields)
 }
@@ -139,6 +144,13 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         None => 0,
         Some(text) => text.parse().map_err(|_| bad("brake_from"))?,
     };
+    let lane_of = match fields.get("lane_of") {
+        Some(text) => match text.split_once(' ') {
+            Some((topic, group)) => Some((topic.to_owned(), group.to_owned())),
+            None => return Err(bad("lane_of")),
+        },
+        None => None,
+    };
     Ok(GroupMeta {
         id: uid.ok_or_else(|| bad("id"))?,
         config,
@@ -146,6 +158,7 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         paused_by,
         paused_at_ns,
         brake_from,
+        lane_of,
     })
 }
 

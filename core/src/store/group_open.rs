@@ -7,6 +7,7 @@ use super::brake::PausedBy;
 use super::circles::target_of;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta, write_meta};
+use super::lane::LaneOf;
 use super::open::folder_mode;
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{TopicInner, unique_id};
@@ -27,7 +28,7 @@ impl TopicInner {
     ) -> Result<Arc<GroupInner>> {
         self.store.check_send()?;
         options.check()?;
-        names::check("group", name)?;
+        names::check_group(name)?;
         if !self.has_group(name)? {
             self.create_group(name, options)?;
         }
@@ -79,6 +80,7 @@ impl TopicInner {
             paused_by: PausedBy::Nobody,
             paused_at_ns: 0,
             brake_from: dead_from,
+            lane_of: None,
         };
         self.make_group(name, &meta, |folder| {
             self.make_windows(folder, &meta, dead_from)
@@ -143,7 +145,12 @@ impl TopicInner {
         }
     }
 
-    fn make_windows(&self, folder: &Path, meta: &GroupMeta, dead_from: u64) -> Result<()> {
+    pub(super) fn make_windows(
+        &self,
+        folder: &Path,
+        meta: &GroupMeta,
+        dead_from: u64,
+    ) -> Result<()> {
         let (env, limit) = (&*self.store.env, meta.config.window);
         for (number, start) in (0..).zip(&meta.starts) {
             let path = folder.join(names::window(number));
@@ -191,7 +198,7 @@ impl TopicInner {
             return Ok(inner);
         }
         let opened = match self.has_group(name)? {
-            true => self.open_files(name),
+            true => self.open_files(name, None),
             false => Err(self.no_group(name)),
         };
         let inner = match opened {
@@ -215,20 +222,27 @@ impl TopicInner {
         Error::new(ErrorKind::NotFound, message)
     }
 
-    fn open_files(self: &Arc<Self>, name: &str) -> Result<GroupInner> {
+    /// The group's files; of a lane those of one partition.
+    pub(super) fn open_files(
+        self: &Arc<Self>,
+        name: &str,
+        lane_of: Option<LaneOf>,
+    ) -> Result<GroupInner> {
         let folder = names::group_folder(&self.folder, name);
         let path = folder.join(names::GROUP_META);
         let env = &*self.store.env;
         let meta = read_meta(&self.store, &path)?;
         let (uid, limit) = (meta.id, meta.config.window);
-        let block = self
-            .store
-            .control
-            .group_block(self.uid, uid, self.config.partitions)?;
+        let partitions = match &lane_of {
+            Some(_) => &self.partitions[..1],
+            None => &self.partitions[..],
+        };
+        let count = partitions.len() as u32;
+        let block = self.store.control.group_block(self.uid, uid, count)?;
         let groups = self.folder.join(names::GROUPS);
         block.name_durably(&*env.storage, &[&folder, &groups])?;
         let mut windows = Vec::new();
-        for partition in &self.partitions {
+        for partition in partitions {
             let number = partition.number();
             let path = folder.join(names::window(number));
             let opened = Window::open(&*env.storage, &path, (uid, number), limit)?;
@@ -247,8 +261,12 @@ impl TopicInner {
             reasons: Mutex::default(),
             aside: Mutex::default(),
             told: Mutex::default(),
+            limit,
+            lane_of,
+            lane: Mutex::default(),
         };
         inner.settings()?;
+        inner.note_lane()?;
         Ok(inner)
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Leases {
     slot: u16,
     max_ms: Option<u64>,
     auto: bool,
-    entries: Mutex<HashMap<(u32, u64), Entry>>,
+    entries: Mutex<HashMap<MessageId, Entry>>,
     /// When housekeeping looks next, as far as it knows of.
     next_ms: AtomicU64,
     /// How many entries there may be before they are pruned.
@@ -110,7 +110,7 @@ impl Leases {
                 lease_ms,
                 held: Arc::downgrade(&held),
             };
-            entries.insert((delivery.partition, delivery.offset()), entry);
+            entries.insert(delivery.place_id(), entry);
             delivery.held = Some(held);
         }
         if entries.len() as u64 > self.prune.load(Ordering::Relaxed) {
@@ -125,7 +125,7 @@ impl Leases {
     pub(super) fn forget(&self, receipts: &[Receipt]) {
         let mut entries = locked(&self.entries);
         for receipt in receipts {
-            let place = (receipt.id.partition, receipt.id.offset);
+            let place = receipt.id;
             if entries
                 .get(&place)
                 .is_some_and(|e| e.attempt == receipt.attempt)
@@ -140,7 +140,7 @@ impl Leases {
     pub(super) fn bound(&self, receipt: &Receipt) -> Option<u64> {
         let max = self.max_ms?;
         let entries = locked(&self.entries);
-        let entry = entries.get(&(receipt.id.partition, receipt.id.offset));
+        let entry = entries.get(&receipt.id);
         let known = entry.filter(|e| e.attempt == receipt.attempt && e.epoch == receipt.epoch);
         Some(known.map_or(0, |entry| entry.handed_ms + max))
     }
@@ -155,8 +155,7 @@ impl Leases {
 
     fn note(&self, receipt: &Receipt, due_ms: u64, deadline_ns: i64) {
         let mut entries = locked(&self.entries);
-        let place = (receipt.id.partition, receipt.id.offset);
-        if let Some(entry) = entries.get_mut(&place)
+        if let Some(entry) = entries.get_mut(&receipt.id)
             && entry.attempt == receipt.attempt
         {
             entry.due_ms = due_ms;
@@ -201,13 +200,9 @@ impl Leases {
         let due: Vec<(Receipt, u64)> = locked(&self.entries)
             .iter()
             .filter(|(_, entry)| self.due(entry).is_some_and(|due| due <= now))
-            .map(|((partition, offset), entry)| {
+            .map(|(id, entry)| {
                 let bound = self.max_ms.map_or(u64::MAX, |max| entry.handed_ms + max);
-                let id = MessageId {
-                    topic_id: group.topic.uid,
-                    partition: *partition,
-                    offset: *offset,
-                };
+                let id = *id;
                 let (attempt, epoch) = (entry.attempt, entry.epoch);
                 (
                     Receipt { id, attempt, epoch },
@@ -215,8 +210,12 @@ impl Leases {
                 )
             })
             .collect();
-        let mut done = Ok(());
+        let (mut done, lane) = (Ok(()), group.lane()?);
         for (receipt, until) in due {
+            let lane = lane
+                .as_deref()
+                .filter(|lane| lane.topic.uid == receipt.id.topic_id);
+            let group = lane.unwrap_or(group);
             let extended = group.with_window(receipt.id.partition, |window| {
                 if receipt.epoch != group.mark(window.epoch()) {
                     return Settled::Stale;

@@ -4,6 +4,7 @@
 use super::aside::Failures;
 use super::dying::locked_reasons;
 use super::group::GroupInner;
+use super::source::{CYCLES, HELD, OWN, REDRIVEN_FROM, SENT, Source, letter_of};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::body_crc;
@@ -14,14 +15,13 @@ use crate::options::OnDeadLetter;
 
 /// Says how many of the message's own headers were left out.
 const DROPPED: &str = "lq-headers-dropped";
-/// Says of a letter that it is dead for as long as its message holds its key.
-pub(super) const HELD: &str = "lq-held";
 /// Bytes of an error text that are kept.
 const ERROR_BYTES: usize = 64 << 10;
 
 /// The headers block of a dead letter, which any message can have (P12): of its own headers the
 /// last ones are left out where there would be more than a message can have. A letter may be
-/// larger than the limit of its topic, by what stands here.
+/// larger than the limit of its topic, by what stands here. A redriven message names where it came
+/// from first, and the letter that it was redriven from.
 fn headers_of(
     group: &GroupInner,
     partition: u32,
@@ -39,20 +39,38 @@ fn headers_of(
     let now = group.topic.store.env.clock.wall_ns();
     // A damaged entry may name any time (P18).
     let first_failed = dead.first_failed_ms.saturating_mul(1_000_000);
-    let holds = dead.may_hold && group.settings()?.config.on_dead_letter == OnDeadLetter::HoldKey;
+    let before = group.is_lane().then(|| letter_of(group, record)).flatten();
+    let (topic, name) = group.source();
+    let source = before.unwrap_or(Source {
+        topic,
+        group: name,
+        partition,
+        offset: dead.offset,
+        timestamp_ns: Some(record.timestamp_ns),
+        cycles: dead.cycles,
+        redriven_from: None,
+    });
+    let cycles = source.cycles.saturating_add(u32::from(before.is_some()));
+    let held = OnDeadLetter::HoldKey;
+    let holds =
+        dead.may_hold && !group.is_lane() && group.settings()?.config.on_dead_letter == held;
     let mut own: Vec<(&str, String)> = vec![
-        ("lq-source-topic", group.topic.name.clone()),
-        ("lq-source-partition", partition.to_string()),
-        ("lq-source-offset", dead.offset.to_string()),
-        ("lq-group", group.name.clone()),
+        ("lq-source-topic", source.topic.to_owned()),
+        ("lq-source-partition", source.partition.to_string()),
+        ("lq-source-offset", source.offset.to_string()),
+        ("lq-group", source.group.to_owned()),
         ("lq-attempts", dead.attempts.to_string()),
         ("lq-failures", dead.failures.to_string()),
         ("lq-error", error),
         ("lq-consumer", consumer),
         ("lq-first-failed", first_failed.to_string()),
         ("lq-last-failed", now.to_string()),
-        ("lq-cycles", dead.cycles.to_string()),
+        (CYCLES, cycles.to_string()),
     ];
+    own.extend(source.timestamp_ns.map(|at| (SENT, at.to_string())));
+    if group.is_lane() {
+        own.push((REDRIVEN_FROM, dead.offset.to_string()));
+    }
     if holds {
         own.push((HELD, "1".to_owned()));
     }
@@ -63,7 +81,7 @@ fn headers_of(
         if name == DROPPED {
             let before = std::str::from_utf8(value).ok();
             dropped = before.and_then(|text| text.parse().ok()).unwrap_or(0_u64);
-        } else if name != HELD && own.iter().all(|(ours, _)| *ours != name) {
+        } else if !OWN.contains(&name) {
             all.push((name, value));
         }
     }

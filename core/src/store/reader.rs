@@ -156,6 +156,7 @@ impl Reader {
                                 record,
                                 topic_id,
                                 partition: number,
+                                origin: None,
                             });
                         }
                         Err(error) => {

@@ -1,13 +1,15 @@
 //! Taking messages for a receive call: what is ready again first, then what nobody has seen.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::advance::Moved;
 use super::consumer::Consumer;
-use super::delivery::{Delivery, ReadMessage};
+use super::delivery::{Delivery, Origin, ReadMessage};
 use super::dying;
 use super::fill::{Ask, Filled, Need, fill};
+use super::group::GroupInner;
 use super::receiving::{Gathered, Receiving, Wanted};
 use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Now, Taken};
@@ -26,13 +28,27 @@ impl Consumer {
     /// One round over the partitions; when the next lease or delay ends.
     pub(super) fn take(&self, receiving: &mut Receiving) -> Result<Option<u64>> {
         let (wanted, gathered) = (&receiving.wanted, &mut receiving.gathered);
+        let mut due: Option<u64> = None;
+        // What was redriven comes before what is fresh.
+        let lane = self.group.lane().unwrap_or_else(|error| {
+            self.keep_pending(error);
+            None
+        });
+        if let Some(lane) = &lane {
+            match self.take_from(lane, &lane.topic.partitions[0], wanted, gathered) {
+                Ok(ends) => due = ends,
+                Err(error) => self.keep_pending(error),
+            }
+            if gathered.is_full(wanted) {
+                return Ok(due);
+            }
+        }
         let topic = &self.group.topic;
         let count = topic.partitions.len();
         let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
-        let mut due: Option<u64> = None;
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
-            match self.take_from(partition, wanted, gathered) {
+            match self.take_from(&self.group, partition, wanted, gathered) {
                 Ok(ends) => due = [due, ends].into_iter().flatten().min(),
                 // Messages of other partitions are leased already, or are there to be: what is
                 // wrong with one is told when they are out.
@@ -47,12 +63,14 @@ impl Consumer {
 
     fn take_from(
         &self,
+        group: &Arc<GroupInner>,
         partition: &Partition,
         wanted: &Wanted,
         gathered: &mut Gathered,
     ) -> Result<Option<u64>> {
-        let (group, number) = (&self.group, partition.number());
-        let mut look_ahead = group.topic.has_priorities();
+        let number = partition.number();
+        let fresh = !group.is_lane();
+        let mut look_ahead = fresh && group.topic.has_priorities();
         loop {
             let clock = &group.topic.store.env.clock;
             let wall_ns = clock.wall_ns();
@@ -77,6 +95,7 @@ impl Consumer {
                     slot: self.slot,
                     batch: wanted.batch,
                     now,
+                    fresh,
                     look_ahead,
                 };
                 filled = fill(window, policy, partition, &ask);
@@ -94,7 +113,8 @@ impl Consumer {
             gathered.lease = looked.lease;
             let deadline_ns = wall_ns.saturating_add(looked.lease.as_nanos() as i64);
             let found = &mut gathered.found;
-            let late = self.deliver(partition, &filled.taken, looked.epoch, deadline_ns, found);
+            let times = (looked.epoch, deadline_ns);
+            let late = self.deliver((group, partition), &filled.taken, times, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.late |= late?;
@@ -139,29 +159,34 @@ impl Consumer {
     /// anything good to return first. Whether any came too late, and was settled for that.
     fn deliver(
         &self,
-        partition: &Partition,
+        (group, partition): (&Arc<GroupInner>, &Partition),
         taken: &[Taken],
-        epoch: u32,
-        deadline_ns: i64,
+        (epoch, deadline_ns): (u32, i64),
         found: &mut Vec<Delivery>,
     ) -> Result<bool> {
         let mut late = false;
-        let (topic, number) = (&self.group.topic, partition.number());
+        let (topic, number) = (&group.topic, partition.number());
         for (place, one) in taken.iter().enumerate() {
-            let near = found.last().filter(|last| last.partition == number);
-            let near = near.map(|last| &last.message.record);
+            let near = found.last().map(|last| &last.message);
+            let near = near.filter(|last| last.topic_id == topic.uid && last.partition == number);
+            let near = near.map(|last| &last.record);
             match partition.record_near(near, one.offset, one.position) {
                 Ok(record) if self.is_late(&record) => {
-                    self.settle_late(number, one)?;
+                    self.settle_late(group, number, one)?;
                     late = true;
                 }
                 Ok(record) => {
+                    let origin = match group.is_lane() {
+                        true => Origin::of(group, &record)?,
+                        false => None,
+                    };
                     let message = ReadMessage {
                         record,
                         topic_id: topic.uid,
                         partition: number,
+                        origin,
                     };
-                    let (group, attempt) = (self.group.clone(), one.attempt);
+                    let (group, attempt) = (group.clone(), one.attempt);
                     found.push(Delivery {
                         message,
                         group,
@@ -172,14 +197,14 @@ impl Consumer {
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Damaged => {
-                    self.group.with_window(number, |window| {
+                    group.with_window(number, |window| {
                         window.settle_damaged(one.offset, one.attempt);
                     })?;
                     self.keep_pending(error);
                 }
                 Err(error) => {
                     // It may be readable another time; nobody was handed it, nor those behind it.
-                    self.group.with_window(number, |window| {
+                    group.with_window(number, |window| {
                         for one in &taken[place..] {
                             window.release(one.offset, one.attempt);
                         }
@@ -200,8 +225,8 @@ impl Consumer {
     }
 
     #[cold]
-    fn settle_late(&self, partition: u32, one: &Taken) -> Result<()> {
-        let (group, now) = (&*self.group, Now::by(&*self.group.topic.store.env.clock));
+    fn settle_late(&self, group: &GroupInner, partition: u32, one: &Taken) -> Result<()> {
+        let now = Now::by(&*group.topic.store.env.clock);
         let dies = group.with_policy(partition, |window, policy| {
             window.settle_expired(policy, one.offset, one.attempt, now);
             policy.expired_die

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
 use super::delivery::Delivery;
-use super::group::GroupInner;
 use super::receive_options::ReceiveOptions;
 use crate::error::Result;
 use crate::format::control::block as words;
@@ -102,8 +101,8 @@ fn give_back(unseen: Vec<Delivery>) {
         return;
     }
     let mut count = 0;
-    let _ = each_partition(&group, &unseen, |window, delivery| {
-        if window.take_back(delivery.offset(), delivery.attempt) == Settled::Done {
+    let _ = each_partition(&unseen, |window, delivery| {
+        if window.take_back(delivery.place_id().offset, delivery.attempt) == Settled::Done {
             count += 1;
         }
     });
@@ -112,20 +111,24 @@ fn give_back(unseen: Vec<Delivery>) {
     }
 }
 
-/// Shows those whose epoch is still the window's, with one lock for each partition.
+/// Shows those whose epoch is still the window's, with one lock for each partition: of the group,
+/// and of its redrive lane.
 fn each_partition(
-    group: &GroupInner,
     deliveries: &[Delivery],
     mut one: impl FnMut(&crate::group::Window, &Delivery),
 ) -> Result<()> {
-    let mut numbers: Vec<u32> = deliveries.iter().map(|d| d.partition).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
+    let place = |d: &Delivery| (d.group.block.at(), d.message.partition);
+    let mut places: Vec<(u64, u32)> = deliveries.iter().map(place).collect();
+    places.sort_unstable();
+    places.dedup();
     let mut done = Ok(());
-    for number in numbers {
+    for (at, number) in places {
+        let mine = deliveries.iter().filter(|d| place(d) == (at, number));
+        let Some(group) = mine.clone().next().map(|first| &first.group) else {
+            continue;
+        };
         let held = group.with_window(number, |window| {
             let epoch = group.mark(window.epoch());
-            let mine = deliveries.iter().filter(|d| d.partition == number);
             mine.filter(|d| d.epoch == epoch)
                 .for_each(|d| one(window, d));
         });
@@ -322,18 +325,19 @@ impl Consumer {
         let deadline_ns = clock.wall_ns().saturating_add(lease.as_nanos() as i64);
         let due = clock.boot_ms() + lease.as_millis() as u64;
         let mut kept = std::collections::HashSet::new();
-        each_partition(&self.group, found, |window, delivery| {
+        each_partition(found, |window, delivery| {
             // What a close gave back is not leased to nobody.
             if self.is_closed() {
                 return;
             }
-            let hand_out = (delivery.offset(), delivery.attempt);
+            let place = delivery.place_id();
+            let hand_out = (place.offset, delivery.attempt);
             if window.lease_anew(hand_out, due, self.slot, batch) == Settled::Done {
-                kept.insert((delivery.partition, delivery.offset()));
+                kept.insert(place);
             }
         })?;
         self.check()?;
-        found.retain(|delivery| kept.contains(&(delivery.partition, delivery.offset())));
+        found.retain(|delivery| kept.contains(&delivery.place_id()));
         for delivery in found {
             delivery.deadline_ns = deadline_ns;
         }

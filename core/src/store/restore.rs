@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Store;
-use super::dead_letter::{held_attempts, source_of, walk};
+use super::dead_letter::{held_attempts, walk};
 use super::group_meta::GroupMeta;
 use super::open::{create_as, new_id};
+use super::source::source_of;
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::header;
@@ -173,7 +174,11 @@ impl Topic {
             env.storage.sync_dir(folder)
         })?;
         drop(held);
-        // Opened, so that its windows are closed with the store.
+        // Its windows are closed with the store.
+        if meta.lane_of.is_some() {
+            topic.tend_restored(name, &meta);
+            return Ok(());
+        }
         topic.group_inner(name).map(|_| ())
     }
 }

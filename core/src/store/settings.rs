@@ -110,11 +110,11 @@ impl GroupInner {
     /// Which state of `group.meta` is in force.
     #[inline]
     pub(super) fn changed(&self) -> u64 {
-        self.block.head.load(CHANGED, Memory::Acquire)
+        self.front().head.load(CHANGED, Memory::Acquire)
     }
 
     pub(super) fn set_changed(&self, word: u64) {
-        self.block.head.store(CHANGED, word, Memory::Release);
+        self.front().head.store(CHANGED, word, Memory::Release);
     }
 
     pub(super) fn folder(&self) -> PathBuf {
@@ -166,14 +166,23 @@ impl GroupInner {
     }
 
     /// The group's own `group.meta`; [`ErrorKind::NotFound`] where it is gone, or another group's.
+    /// A lane goes by that of its group.
     pub(super) fn read_meta(&self) -> Result<GroupMeta> {
-        let mark = self.folder().join(names::GROUP_DELETED);
-        if self.topic.store.env.storage.exists(&mark)? {
+        let (folder, uid) = match &self.lane_of {
+            Some(of) => (of.folder.clone(), of.uid),
+            None => (self.folder(), self.uid),
+        };
+        if self
+            .topic
+            .store
+            .env
+            .storage
+            .exists(&folder.join(names::GROUP_DELETED))?
+        {
             return Err(self.gone());
         }
-        let path = self.folder().join(names::GROUP_META);
-        match read_meta(&self.topic.store, &path) {
-            Ok(meta) if meta.id == self.uid => Ok(meta),
+        match read_meta(&self.topic.store, &folder.join(names::GROUP_META)) {
+            Ok(meta) if meta.id == uid => Ok(meta),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Err(self.gone()),
         }
@@ -212,10 +221,10 @@ impl GroupInner {
 
     #[cold]
     pub(super) fn gone(&self) -> Error {
+        let (topic, name) = self.source();
         let message = format!(
-            "group {:?} of topic {:?} was deleted; consumer() or create_group() makes another one \
-             of the name",
-            self.name, self.topic.name
+            "group {name:?} of topic {topic:?} was deleted; consumer() or create_group() makes \
+             another one of the name"
         );
         Error::new(ErrorKind::NotFound, message)
     }

@@ -88,13 +88,16 @@ impl Consumer {
         self.check()?;
         let group = &*self.group;
         let (mut stale, mut buried) = (Vec::new(), Ok(()));
+        let letters = self.settle_redriven(receipts, reason, &one, (&mut stale, &mut buried));
         let known = group.topic.partitions.len() as u32;
         let good = |r: &Receipt| r.id.topic_id == group.topic.uid && r.id.partition < known;
         // As a rule all are of one partition.
         let first = receipts.first().map_or(0, |receipt| receipt.id.partition);
         let mut partitions = first.min(known)..first.saturating_add(1).min(known);
         for (place, receipt) in receipts.iter().enumerate() {
-            if !good(receipt) {
+            if letters == Some(receipt.id.topic_id) {
+                // Done already.
+            } else if !good(receipt) {
                 stale.push(place);
             } else if receipt.id.partition != first {
                 partitions = 0..known;
@@ -108,7 +111,7 @@ impl Consumer {
                 let these = receipts.iter().enumerate().filter(mine);
                 // The receipts of other partitions are settled all the same.
                 let dying = settle_in(group, partition, these, &one, &mut stale);
-                let done = dying.and_then(|dying| self.bury(partition, &dying, reason));
+                let done = dying.and_then(|dying| self.bury(group, partition, &dying, reason));
                 buried = buried.and(done);
             }
         }
@@ -122,16 +125,51 @@ impl Consumer {
         Err(Error::stale(stale, receipts.len()))
     }
 
+    /// Settles those of redriven messages, whose receipts name their letters; the id of the topic
+    /// that these are in.
+    #[inline]
+    fn settle_redriven(
+        &self,
+        receipts: &[Receipt],
+        reason: &str,
+        one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
+        (stale, buried): (&mut Vec<usize>, &mut Result<()>),
+    ) -> Option<u64> {
+        let strange = |receipt: &&Receipt| receipt.id.topic_id != self.group.topic.uid;
+        let topic_id = receipts.iter().find(strange)?.id.topic_id;
+        let lane = match self.group.lane() {
+            Ok(lane) => lane?,
+            Err(error) => {
+                // Whether they are stale nobody can say.
+                *buried = Err(error);
+                return Some(topic_id);
+            }
+        };
+        let mut these = Vec::new();
+        for (place, receipt) in receipts.iter().enumerate() {
+            match (receipt.id.topic_id == lane.topic.uid, receipt.id.partition) {
+                (true, 0) => these.push((place, receipt)),
+                (true, _) => stale.push(place),
+                _ => {}
+            }
+        }
+        if !these.is_empty() {
+            let dying = settle_in(&lane, 0, these.into_iter(), one, stale);
+            *buried = dying.and_then(|dying| self.bury(&lane, 0, &dying, reason));
+        }
+        Some(lane.topic.uid)
+    }
+
     /// Messages that failed for the last time go to the dead letters, with the reason.
-    fn bury(&self, partition: u32, dying: &[u64], reason: &str) -> Result<()> {
+    fn bury(&self, group: &GroupInner, partition: u32, dying: &[u64], reason: &str) -> Result<()> {
         if dying.is_empty() {
             return Ok(());
         }
         for offset in dying {
             let reason = (reason.to_owned(), self.name.clone());
-            self.group.remember_reason(partition, *offset, reason);
+            group.remember_reason(partition, *offset, reason);
         }
-        dying::move_dying(&self.group, partition, dying::PATIENCE).map_err(|error| {
+        dying::move_dying(group, partition, dying::PATIENCE).map_err(|error| {
             error.context(
                 "settled; what is still to be done for its dead letters is left to the next call",
             )
@@ -163,7 +201,7 @@ fn settle_in<'a>(
             }
         }
         let mut ready = window.counter(Counter::Ready);
-        if full && !window.is_full(window.cursor().offset) {
+        if full && !group.is_lane() && !window.is_full(window.cursor().offset) {
             // What was never looked at waited for room in the window.
             ready += log.next_offset().saturating_sub(window.cursor().offset);
         }

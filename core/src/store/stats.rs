@@ -4,7 +4,7 @@ use super::brake::PausedBy;
 use super::group::Group;
 use super::topic::Topic;
 use crate::error::Result;
-use crate::group::Counter;
+use crate::group::{Counter, Window};
 use crate::log::{Cursor, Place, Step};
 
 /// What a topic holds.
@@ -80,6 +80,10 @@ pub struct GroupStats {
     pub paused_at_ns: i64,
     /// Dead letters that hold their keys. They are not settled, and count as lag.
     pub holding: u64,
+    /// Dead letters that were redriven.
+    pub redriven: u64,
+    /// Dead letters that were purged.
+    pub purged: u64,
 }
 
 impl Topic {
@@ -120,24 +124,13 @@ impl Group {
             ..GroupStats::default()
         };
         let mut oldest: Option<i64> = None;
-        for log in &group.topic.partitions {
+        let lane = group.lane()?;
+        let own = group.topic.partitions.iter().map(|log| (group, log));
+        let redriven = lane.iter().map(|lane| (&**lane, &lane.topic.partitions[0]));
+        for (group, log) in own.chain(redriven) {
             let (mut open, mut cursor) = (Vec::new(), Cursor::at_offset(0));
             group.with_window(log.number(), |window| {
-                stats.leased += window.counter(Counter::Leased);
-                stats.delayed += window.counter(Counter::Delayed);
-                stats.delayed += window.counter(Counter::Scheduled);
-                stats.held += window.counter(Counter::Held);
-                stats.holding += window.counter(Counter::Holding);
-                stats.ready += window.counter(Counter::Ready);
-                stats.dead_lettered += window.counter(Counter::DeadLettered);
-                stats.timed_out += window.counter(Counter::TimedOut);
-                stats.expired += window.counter(Counter::Expired);
-                stats.lost_messages += window.counter(Counter::Lost);
-                stats.damaged += window.counter(Counter::Damaged);
-                stats.delivered += window.counter(Counter::Delivered);
-                stats.acked += window.counter(Counter::Acked);
-                stats.failed += window.counter(Counter::Failed);
-                stats.redelivered += window.counter(Counter::Redelivered);
+                add_counters(&mut stats, window);
                 open = window.unsettled();
                 cursor = window.cursor();
             })?;
@@ -149,10 +142,12 @@ impl Group {
                     timestamps.push(record.timestamp_ns);
                 }
             }
-            let fresh = count_from(log, cursor)?;
-            stats.lag_messages += fresh.0;
-            stats.lag_bytes += fresh.1;
-            timestamps.extend(fresh.2);
+            if !group.is_lane() {
+                let fresh = count_from(log, cursor)?;
+                stats.lag_messages += fresh.0;
+                stats.lag_bytes += fresh.1;
+                timestamps.extend(fresh.2);
+            }
             oldest = oldest.into_iter().chain(timestamps).min();
         }
         let now = group.topic.store.env.clock.wall_ns();
@@ -165,6 +160,26 @@ impl Group {
             .len() as u64;
         Ok(stats)
     }
+}
+
+fn add_counters(stats: &mut GroupStats, window: &Window) {
+    stats.leased += window.counter(Counter::Leased);
+    stats.delayed += window.counter(Counter::Delayed);
+    stats.delayed += window.counter(Counter::Scheduled);
+    stats.held += window.counter(Counter::Held);
+    stats.ready += window.counter(Counter::Ready);
+    stats.dead_lettered += window.counter(Counter::DeadLettered);
+    stats.timed_out += window.counter(Counter::TimedOut);
+    stats.expired += window.counter(Counter::Expired);
+    stats.lost_messages += window.counter(Counter::Lost);
+    stats.damaged += window.counter(Counter::Damaged);
+    stats.delivered += window.counter(Counter::Delivered);
+    stats.acked += window.counter(Counter::Acked);
+    stats.failed += window.counter(Counter::Failed);
+    stats.redelivered += window.counter(Counter::Redelivered);
+    stats.holding += window.counter(Counter::Holding);
+    stats.redriven += window.counter(Counter::Redriven);
+    stats.purged += window.counter(Counter::Purged);
 }
 
 /// Messages and bytes from a cursor on, and the first timestamp.

@@ -38,7 +38,7 @@ impl GroupInner {
     /// What can be said of a message by whoever moves it to the dead letters.
     pub(super) fn reason_of(&self, dead: &Dying) -> Reason {
         let control = &self.topic.store.control;
-        let who = control.held(dead.consumer, &self.block, dead.since_ms);
+        let who = control.held(dead.consumer, self.front(), dead.since_ms);
         let hands = named(who.as_ref());
         let error = match dead.cause {
             Cause::Died => died(who.as_ref()),
@@ -69,7 +69,7 @@ impl GroupInner {
     /// The process of a consumer died with its last try of a message.
     pub(super) fn remember_death(&self, partition: u32, offset: u64, gone: &ConsumerEntry) {
         let control = &self.topic.store.control;
-        let held = control.held(gone.slot.0, &self.block, u64::MAX);
+        let held = control.held(gone.slot.0, self.front(), u64::MAX);
         let process = held.filter(|(name, _)| *name == gone.name);
         let process = process.map_or(0, |(_, process)| process);
         let error = died(Some(&(gone.name.clone(), process)));
@@ -89,7 +89,7 @@ impl GroupInner {
             self.topic.store.env.clock.boot_ms(),
         );
         for (offset, consumer) in dying {
-            let who = control.held(*consumer, &self.block, now);
+            let who = control.held(*consumer, self.front(), now);
             let error = ran_out(who.as_ref());
             let name = who.map(|(name, _)| name).unwrap_or_default();
             self.remember_reason(partition, *offset, (error, name));

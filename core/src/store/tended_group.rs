@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::StoreInner;
 use super::ballast::Ballast;
 use super::group::GroupInner;
+use super::group_meta::GroupMeta;
 use super::housekeeping::{Pace, Tended};
+use super::topic::TopicInner;
 use crate::error::Result;
 use crate::format::control::block::{CHANGED, GONE};
 use crate::format::names;
@@ -27,22 +30,47 @@ struct TendedGroup {
 impl GroupInner {
     /// Housekeeping's part of the group; it knows where the files are and holds nothing else.
     pub(super) fn tended(&self) -> Arc<dyn Tended> {
-        let store = &self.topic.store;
-        Arc::new(TendedGroup {
-            env: store.env.clone(),
-            ballast: Ballast::of(
-                &store.path,
-                store.control.header().clone(),
-                store.env.me,
-                store.env.live.clone(),
-                store.env.mode,
-            ),
-            folder: self.folder(),
-            uid: self.uid,
-            head: self.block.head.clone(),
-            limit: self.known_settings().config.window,
-            partitions: self.topic.config.partitions,
-        })
+        let partitions = self.windows.len() as u32;
+        let ids = (self.uid, self.limit, partitions);
+        Arc::new(tended(
+            &self.topic.store,
+            self.folder(),
+            &self.front().head,
+            ids,
+        ))
+    }
+}
+
+impl TopicInner {
+    /// Has housekeeping close a redrive lane that was written anew and that nobody has open.
+    pub(super) fn tend_restored(&self, name: &str, meta: &GroupMeta) {
+        let folder = names::group_folder(&self.folder, name);
+        let ids = (meta.id, meta.config.window, 1);
+        let part = tended(&self.store, folder.clone(), &self.block.head, ids);
+        self.store.tend(folder, Arc::new(part));
+    }
+}
+
+fn tended(
+    store: &StoreInner,
+    folder: PathBuf,
+    head: &Region,
+    (uid, limit, partitions): (u64, u32, u32),
+) -> TendedGroup {
+    TendedGroup {
+        env: store.env.clone(),
+        ballast: Ballast::of(
+            &store.path,
+            store.control.header().clone(),
+            store.env.me,
+            store.env.live.clone(),
+            store.env.mode,
+        ),
+        folder,
+        uid,
+        head: head.clone(),
+        limit,
+        partitions,
     }
 }
 

@@ -81,8 +81,15 @@ impl GroupInner {
             print: u64::from(news),
             ..Look::default()
         };
-        for partition in &self.topic.partitions {
-            match self.look_at(partition, &mut look) {
+        let lane = self.lane().unwrap_or_else(|_| {
+            // The receive says why it cannot be looked into.
+            look.may = true;
+            None
+        });
+        let lane = lane.iter().map(|lane| (&**lane, &lane.topic.partitions[0]));
+        let own = self.topic.partitions.iter().map(|own| (self, own));
+        for (group, partition) in lane.chain(own) {
+            match group.look_at(partition, &mut look) {
                 Ok(()) => {}
                 // Nobody can say; its holder lets go, or is found to be dead.
                 Err(error) if error.kind() == ErrorKind::Stuck => look.leased = true,
@@ -100,7 +107,8 @@ impl GroupInner {
         let dying = self.with_policy_within(number, PATIENCE, |window, policy| {
             expired = window.expire(policy, now).dying;
             let (sent, next) = (partition.next_offset(), window.cursor().offset);
-            let any = window.has_ready() || (next < sent && !window.is_full(next));
+            let fresh = !self.is_lane() && next < sent && !window.is_full(next);
+            let any = window.has_ready() || fresh;
             look.may |= any && !policy.paused;
             look.leased |= window.counter(Counter::Leased) > 0;
             look.due_ms = [look.due_ms, window.next_due()].into_iter().flatten().min();

@@ -139,29 +139,35 @@ impl GroupInner {
     }
 
     #[inline]
-    fn is_rebuilt(&self, partition: u32) -> bool {
+    pub(super) fn is_rebuilt(&self, partition: u32) -> bool {
         let region = &self.block.partitions[partition as usize];
         region.load(at::REBUILT, Memory::Acquire) != 0
     }
 
     /// The first use of the group in this life of the store: all leases are void, and what their
-    /// holders had started is charged. A batch may come from several partitions, so each step is
-    /// done in all of them before the next one (P10, `group/gone.rs`). One at a time; one that dies
-    /// in between leaves the rest to the next. Damage is told of for the partition that is asked
-    /// for, and keeps no other from being used.
+    /// holders had started is charged. A batch may come from several partitions, and from the redrive
+    /// lane, so each step is done in all of them before the next one (P10, `group/gone.rs`). One at a
+    /// time; one that dies in between leaves the rest to the next. Damage is told of for the
+    /// partition that is asked for, and keeps no other from being used.
     #[cold]
-    fn begin_life(&self, wanted: u32) -> Result<()> {
+    pub(super) fn begin_life(&self, wanted: u32) -> Result<()> {
         let env = &*self.topic.store.env;
-        let lock = self.block.head.word32(words::LIFE_LOCK);
+        let lock = self.front().head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         self.hold_window(wanted, env.lock_timeout, |window, _| window.check())??;
-        let others = |number: &u32| !self.is_rebuilt(*number);
-        let mut left: Vec<u32> = (0..self.windows.len() as u32).filter(others).collect();
+        // What keeps it from being looked into is told by who uses it.
+        let lane = self.find_lane().ok().flatten();
+        let mut left: Vec<(&Self, u32)> = Vec::new();
+        for group in std::iter::once(self).chain(lane.as_deref()) {
+            let others = |number: &u32| !group.is_rebuilt(*number);
+            let numbers = (0..group.windows.len() as u32).filter(others);
+            left.extend(numbers.map(|number| (group, number)));
+        }
         let (mut fetched, mut started) = (Batches::new(), Batches::new());
         // One that goes on after somebody else finds windows that know this start of the host.
         let mut life = Life::New;
-        self.in_each(&mut left, wanted, |number, window, _| {
-            if self.revive(number, window)? == Life::NewBoot {
+        self.in_each(&mut left, wanted, |(group, number), window, _| {
+            if group.revive(number, window)? == Life::NewBoot {
                 life = Life::NewBoot;
             }
             Ok(())
@@ -178,34 +184,35 @@ impl GroupInner {
             window.return_fetched(|_| true, &started);
             Ok(())
         })?;
-        self.in_each(&mut left, wanted, |number, window, policy| {
+        self.in_each(&mut left, wanted, |(group, number), window, policy| {
             let times = (env.clock.boot_ms(), env.clock.wall_ms());
             window.return_void_leases(policy, life, times);
             // Last: a death before has the next one do it again.
-            let region = &self.block.partitions[number as usize];
+            let region = &group.block.partitions[number as usize];
             region.store(at::REBUILT, 1, Memory::Release);
             Ok(())
         })
     }
 
     /// One step in these partitions; those whose window is damaged are left out from then on.
-    fn in_each(
+    fn in_each<'a>(
         &self,
-        some: &mut Vec<u32>,
+        some: &mut Vec<(&'a Self, u32)>,
         wanted: u32,
-        mut step: impl FnMut(u32, &mut Window, &Policy) -> Result<()>,
+        mut step: impl FnMut((&'a Self, u32), &mut Window, &Policy) -> Result<()>,
     ) -> Result<()> {
         let (timeout, mut done) = (self.topic.store.env.lock_timeout, Ok(()));
-        some.retain(|number| {
-            let held = self.hold_window(*number, timeout, |window, policy| {
-                step(*number, window, policy)
+        some.retain(|(group, number)| {
+            let held = group.hold_window(*number, timeout, |window, policy| {
+                step((*group, *number), window, policy)
             });
             let error = match held.and_then(|done| done) {
                 Ok(()) => return true,
                 Err(error) => error,
             };
             // Whoever uses the window is told of its damage.
-            if done.is_ok() && (*number == wanted || error.kind() != ErrorKind::Damaged) {
+            let is_wanted = std::ptr::eq(*group, self) && *number == wanted;
+            if done.is_ok() && (is_wanted || error.kind() != ErrorKind::Damaged) {
                 done = Err(error);
             }
             false

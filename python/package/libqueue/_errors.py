@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from libqueue._native import Delivery
+    from libqueue._native import Delivery, MessageId
 
 
 class Error(Exception):
@@ -35,9 +35,16 @@ class InvalidName(Error, ValueError):
 
 
 class NotFound(Error, FileNotFoundError):
-    """The store, topic, group or file does not exist."""
+    """The store, topic, group or file does not exist, or what an id names."""
 
     kind = 3
+    refused: list[MessageId]
+    """Of `redrive` and `purge_dead_letters`: ids that are no dead letters; all others were done."""
+
+    def __init__(self, *args: object) -> None:
+        """Make one with nothing in `refused`."""
+        super().__init__(*args)
+        self.refused = []
 
 
 class AlreadyExists(Error, FileExistsError):

@@ -1,7 +1,7 @@
 """Stores, topics, consumers and readers of libqueue."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +34,7 @@ __version__: str
 
 _Durability = Literal["process", "sync", "interval"]
 _Start = Literal["earliest", "latest"] | int | datetime
-_State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled"]
+_State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled", "holding"]
 
 class _GroupOptions(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -47,6 +47,7 @@ class _GroupOptions(TypedDict, total=False):
     start: _Start
     window: int
     brake: tuple[int, float] | None
+    on_dead_letter: Literal["continue", "hold_key"]
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -58,6 +59,7 @@ class _GroupChanges(TypedDict, total=False):
     on_expired: Literal["drop", "dead_letter"]
     window: int
     brake: tuple[int, float] | None
+    on_dead_letter: Literal["continue", "hold_key"]
 
 class _StoreStats(TypedDict):
     topics: int
@@ -85,6 +87,7 @@ class _GroupStats(TypedDict):
     delayed: int
     held: int
     ready: int
+    holding: int
     dead_lettered: int
     timed_out: int
     expired: int
@@ -98,6 +101,8 @@ class _GroupStats(TypedDict):
     paused: bool
     paused_by: Literal["", "user", "brake"]
     paused_at: float | None
+    redriven: int
+    purged: int
 
 class _Damage(TypedDict):
     file: Path
@@ -147,6 +152,7 @@ class _GroupConfig(TypedDict):
     on_expired: Literal["drop", "dead_letter"]
     window: int
     brake: tuple[int, float] | None
+    on_dead_letter: Literal["continue", "hold_key"]
 
 def open(
     path: str | os.PathLike[str],
@@ -360,8 +366,10 @@ class Topic:
         (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
         (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
         message; `brake`, as in `(100, 60.0)`, pauses the group when more than so many of its
-        messages die within so many seconds (None: it has none). An existing group keeps its stored
-        configuration: an argument that contradicts it raises `ConfigMismatch`.
+        messages die within so many seconds (None: it has none); `on_dead_letter` says whether later
+        messages of a dead letter's key go on (`"continue"`) or wait until it is redriven, and then
+        comes first, or purged (`"hold_key"`). An existing group keeps its stored configuration: an
+        argument that contradicts it raises `ConfigMismatch`.
 
         `consumer_lease` in seconds takes the place of the group's lease for what this consumer
         receives. `auto_extend` extends started deliveries, each at half of its lease, for as long
@@ -768,6 +776,37 @@ class Group:
         """Return where the group stands: its lag, what is leased, delayed, dead-lettered."""
     def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         """Return up to `limit` dead letters of this group, oldest first."""
+    def redrive(
+        self,
+        ids: Sequence[MessageId] | None = None,
+        limit: int | None = None,
+        *,
+        rate: float | None = None,
+        error_contains: str | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> int:
+        """Hand dead letters of this group out again, to its consumers and to nobody else; how many.
+
+        `ids` are those of the letters as `dead_letters` shows them; without, all that are there now.
+        At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in a
+        second. `progress(done, of)` is called after some, and ends the call early where it returns
+        False. Each is the message that it was, with its own id, key, headers, payload and timestamp,
+        and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+
+        Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
+        others are redriven all the same.
+
+            group.redrive(limit=100, error_contains="timeout", rate=10)
+        """
+    def purge_dead_letters(self, ids: Sequence[MessageId] | None = None) -> int:
+        """Give up on dead letters for good; how many.
+
+        `ids` are those of the letters as `dead_letters` shows them; without, all that are there now.
+        They stay in their topic, for who reads that. What was redriven is left alone. Raises as
+        `redrive`.
+
+            group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
+        """
     def configure(self, **changes: Unpack[_GroupChanges]) -> None:
         """Change the stored configuration, durably; what is not named stays.
 
@@ -855,6 +894,21 @@ class DeadLetter:
     @property
     def consumer(self) -> str:
         """The last consumer."""
+    @property
+    def source_topic(self) -> str:
+        """The topic it was in."""
+    @property
+    def source_id(self) -> MessageId:
+        """The id it had."""
+    @property
+    def first_failed(self) -> float | None:
+        """When it first failed, in seconds since the epoch; None if that is not known."""
+    @property
+    def last_failed(self) -> float | None:
+        """When it became a dead letter, in seconds since the epoch; None if that is not known."""
+    @property
+    def cycles(self) -> int:
+        """How often it came back dead from a redrive; 0 in its first dead letter."""
 
 @final
 class Peeked:

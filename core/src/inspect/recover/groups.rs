@@ -33,6 +33,9 @@ impl Copy<'_> {
         if is_deleted(plan)? {
             return Ok(());
         }
+        if names::is_reserved(&plan.name) {
+            return self.lane(of, plan, topic, logs);
+        }
         let meta = self.run.group_meta(plan, Some(partitions))?;
         let log_of = |number| logs.get(number as usize);
         self.run
@@ -65,6 +68,7 @@ impl Copy<'_> {
                     paused_by: PausedBy::Nobody,
                     paused_at_ns: 0,
                     brake_from: 0,
+                    lane_of: None,
                 };
                 (id, meta)
             }
@@ -89,6 +93,7 @@ impl Copy<'_> {
                 end: log.end,
                 policy: Policy::of(config),
                 limit: config.window,
+                lane: false,
                 dead: dead
                     .iter()
                     .filter(|of| of.0 == number)
@@ -119,24 +124,13 @@ impl Copy<'_> {
             end: log.end,
         };
         let found = Raw::read(&path, &wanted)?;
-        // Where no checksum tells whether it is what was written, what was found of it does.
-        let damage = &self.run.report.damage;
-        let fits = |file: &Path, raw: &Raw| {
-            // One with another's name was not looked into.
-            let name = [header::GROUP, header::PARTITION].map(|word| word as u64 * 8);
-            let of = |one: &Damage| one.file == file && !name.contains(&one.position);
-            raw.words[header::CLEAN] == CLOSED || !damage.iter().any(of)
-        };
-        let believed = |file: &Path, raw: &Raw| {
-            raw.whole && raw.own && raw.words[header::MAGIC] != 0 && fits(file, raw)
-        };
-        if let Some(raw) = found.as_ref().filter(|raw| believed(&path, raw)) {
+        if let Some(raw) = found.as_ref().filter(|raw| self.believes(&path, raw)) {
             return self.copied(&path, raw, log, around);
         }
         // It may have another's name, as that one may have its.
         for other in id.iter().flat_map(|_| windows_of(of)) {
             if let Some(raw) = Raw::read(&other, &wanted)?
-                && believed(&other, &raw)
+                && self.believes(&other, &raw)
             {
                 return self.copied(&path, &raw, log, around);
             }
@@ -151,7 +145,24 @@ impl Copy<'_> {
         Ok(truth)
     }
 
-    fn copied(&mut self, path: &Path, raw: &Raw, log: &Log, around: &Around<'_>) -> Result<Truth> {
+    /// Whether a window is whole. Where no checksum tells whether it is what was written, what was
+    /// found of it does.
+    pub(super) fn believes(&self, file: &Path, raw: &Raw) -> bool {
+        // One with another's name was not looked into.
+        let name = [header::GROUP, header::PARTITION].map(|word| word as u64 * 8);
+        let of = |one: &Damage| one.file == file && !name.contains(&one.position);
+        let damage = &self.run.report.damage;
+        let fits = raw.words[header::CLEAN] == CLOSED || !damage.iter().any(of);
+        raw.whole && raw.own && raw.words[header::MAGIC] != 0 && fits
+    }
+
+    pub(super) fn copied(
+        &mut self,
+        path: &Path,
+        raw: &Raw,
+        log: &Log,
+        around: &Around<'_>,
+    ) -> Result<Truth> {
         let (truth, missing) = copied(raw, log, around)?;
         if missing > 0 {
             let what = format!(
@@ -239,7 +250,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         match places.get(&offset) {
             Some((place, hash)) => {
                 entry[at::PLACE] = place & LOW32;
-                if open {
+                if open && !around.lane {
                     give_key(entry, *hash);
                 }
             }

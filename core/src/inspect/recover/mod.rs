@@ -4,6 +4,7 @@
 //! on to the new store, which is written as any other, through topics and groups.
 
 mod groups;
+mod lanes;
 mod rebuild;
 mod source;
 mod target;

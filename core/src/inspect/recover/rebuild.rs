@@ -34,6 +34,8 @@ pub(super) struct Around<'a> {
     pub(super) policy: Policy,
     /// The group's limit.
     pub(super) limit: u32,
+    /// Whether it is a redrive lane, which waits in the order of its group.
+    pub(super) lane: bool,
     /// Offsets whose dead letters are there.
     pub(super) dead: BTreeSet<u64>,
 }

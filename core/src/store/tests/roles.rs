@@ -27,6 +27,7 @@ fn role() {
         ("sends-at-intervals", _) => sends_at_intervals(&place),
         ("leases", _) => leases(&place),
         ("starts-some", _) => starts_some(&place),
+        ("starts-redriven", _) => starts_redriven(&place),
         _ => panic!("no role {role:?}"),
     }
 }
@@ -89,6 +90,18 @@ fn starts_some(place: &Path) {
     wait_for_go();
 }
 
+/// Of one batch of a redriven message and a fresh one the first is started.
+fn starts_redriven(place: &Path) {
+    let store = Store::open(place, options()).expect("open");
+    let topic = store.open_topic("t").expect("topic");
+    let worker = topic.consumer("g", &Default::default()).expect("consumer");
+    let got = worker.receive(9, Some(BOUND)).expect("receive");
+    assert_eq!(got.len(), 2);
+    got[0].start();
+    say(&format!("started {}", got[0].offset()));
+    wait_for_go();
+}
+
 fn leases(place: &Path) {
     let store = Store::open(place, options()).expect("open");
     let topic = store.open_topic("z").expect("topic");
@@ -133,11 +146,19 @@ fn changes(place: &Path, how: &str) {
     let (step, what) = how.split_once(' ').expect("step and what");
     let storage = Arc::new(Dying::default());
     let store = Store::open_on(storage.clone(), place, &options()).expect("open");
-    let group = store
-        .open_topic("t")
-        .expect("topic")
-        .group("g")
-        .expect("group");
+    let topic = store.open_topic("t").expect("topic");
+    let group = topic.group("g").expect("group");
+    let redrive = || group.redrive(crate::RedriveOptions::default()).map(drop);
+    let out = match what {
+        "die again" => {
+            redrive().expect("redrive");
+            let worker = topic.consumer("g", &Default::default()).expect("g");
+            let got = worker.receive(9, Some(BOUND)).expect("receive");
+            assert_eq!(got.len(), 1);
+            Some((worker, got[0].receipt()))
+        }
+        _ => None,
+    };
     say("opened");
     wait_for_go();
     storage
@@ -149,6 +170,12 @@ fn changes(place: &Path, how: &str) {
             max_attempts: Some(7),
             ..Default::default()
         }),
+        "redrive" => redrive(),
+        "purge" => group.purge_dead_letters(None).map(drop),
+        "die again" => {
+            let (worker, receipt) = out.as_ref().expect("one is out");
+            worker.dead_letter(&[*receipt], "again")
+        }
         _ => group.delete(),
     }
     .expect(what);

@@ -1,16 +1,21 @@
-"""`dlq list` and `dlq show`."""
+"""`dlq list`, `dlq show`, `dlq redrive` and `dlq purge`."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 import libqueue
 from libqueue.cli.common import (
     JSON,
     STORE,
+    errors,
     fail,
     folder,
     message_object,
@@ -33,12 +38,16 @@ def as_object(dead: libqueue.DeadLetter) -> dict[str, object]:
     """A dead letter as JSON."""
     return {
         "id": id_of(dead),
+        "source_topic": dead.source_topic,
         "source_partition": dead.source_partition,
         "source_offset": dead.source_offset,
         "attempts": dead.attempts,
         "failures": dead.failures,
         "error": dead.error,
         "consumer": dead.consumer,
+        "first_failed": dead.first_failed,
+        "last_failed": dead.last_failed,
+        "cycles": dead.cycles,
         "message": message_object(dead.message),
     }
 
@@ -59,14 +68,14 @@ def list_dead(
         for dead in found:
             print_json(as_object(dead))
         return
-    columns = ("id", "from", "attempts", "failures", "error", "consumer", "payload")
+    columns = ("id", "from", "attempts", "failures", "cycles", "error", "consumer", "payload")
     print_table(columns, [row(dead) for dead in found])
 
 
 def row(dead: libqueue.DeadLetter) -> tuple[object, ...]:
     """A dead letter in a table."""
     place = f"{dead.source_partition}:{dead.source_offset}"
-    numbers = (dead.attempts, dead.failures)
+    numbers = (dead.attempts, dead.failures, dead.cycles)
     return (id_of(dead), place, *numbers, dead.error, dead.consumer, dead.message.payload[:40])
 
 
@@ -92,3 +101,126 @@ def show(
     del fields["message"]
     print_fields({**fields, "key": dead.message.key, **dead.message.headers})
     show_text(shown(dead.message.payload))
+
+
+IDS = typer.Argument(metavar="ID...", help="As `dlq list` shows them. Default: all there are now.")
+
+
+class Filter:
+    """Which dead letters are wanted, beside their error."""
+
+    def __init__(
+        self,
+        key: str | None,
+        partition: int | None,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> None:
+        """Take what the command line says."""
+        self.key = None if key is None else key.encode()
+        self.partition = partition
+        self.since = None if since is None else since.timestamp()
+        self.until = None if until is None else until.timestamp()
+
+    def all(self) -> bool:
+        """Whether it wants any dead letter."""
+        return (self.key, self.partition, self.since, self.until) == (None,) * 4
+
+    def wants(self, dead: libqueue.DeadLetter) -> bool:
+        """Whether it wants this one."""
+        failed = dead.last_failed or 0.0
+        return (
+            (self.key is None or dead.message.key == self.key)
+            and (self.partition is None or dead.source_partition == self.partition)
+            and (self.since is None or failed >= self.since)
+            and (self.until is None or failed < self.until)
+        )
+
+
+def named(group: libqueue.Group, wanted: Iterable[str]) -> list[libqueue.MessageId]:
+    """The dead letters with these ids; ends the program where one is none."""
+    known = {id_of(dead): dead.message.id for dead in group.dead_letters()}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        fail(f"group {group.name!r} has no dead letter {', '.join(missing)}; see dlq list")
+    return [known[name] for name in wanted]
+
+
+@app.command("redrive")
+def redrive(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    group: Annotated[str, typer.Argument(help="The group.")],
+    ids: Annotated[list[str] | None, IDS] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most so many, oldest first.")] = None,
+    rate: Annotated[float | None, typer.Option(help="At most so many in a second.")] = None,
+    error_contains: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only with this in the last error.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only with this key.")] = None,
+    partition: Annotated[
+        int | None, typer.Option(min=0, help="Only those that were in this partition.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only those that died then or later, in local time.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="Only those that died before then, in local time.")
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Hand dead letters out again, to their group only, before what is fresh."""
+    wanted = Filter(key, partition, since, until)
+    with libqueue.open(folder(context, store), create=False) as opened:
+        of = opened.open_topic(topic).group(group)
+        chosen = named(of, ids) if ids else None
+        if not wanted.all():
+            among = None if chosen is None else set(chosen)
+            chosen = [
+                dead.message.id
+                for dead in of.dead_letters()
+                if wanted.wants(dead) and (among is None or dead.message.id in among)
+            ]
+        with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+            task = bar.add_task("redriving", total=None)
+            count = of.redrive(
+                chosen,
+                limit,
+                rate=rate,
+                error_contains=error_contains,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    if as_json:
+        print_json({"topic": topic, "group": group, "redriven": count})
+    else:
+        show_text(f"redriven: {count}")
+
+
+@app.command("purge")
+def purge(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    group: Annotated[str, typer.Argument(help="The group.")],
+    ids: Annotated[list[str] | None, IDS] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Give up on dead letters for good; they stay in their topic, for who reads that."""
+    with libqueue.open(folder(context, store), create=False) as opened:
+        of = opened.open_topic(topic).group(group)
+        chosen = named(of, ids) if ids else None
+        if not yes:
+            if chosen is None:
+                # What dies while somebody thinks about the answer stays.
+                chosen = [dead.message.id for dead in of.dead_letters()]
+            if not sys.stdin.isatty():
+                fail("purge asks before it gives up on dead letters; say --yes", status=2)
+            what = f"Give up on {len(chosen)} dead letters of group {group} for good?"
+            typer.confirm(what, abort=True, err=True)
+        count = of.purge_dead_letters(chosen)
+    if as_json:
+        print_json({"topic": topic, "group": group, "purged": count})
+    else:
+        show_text(f"purged: {count}")

@@ -54,14 +54,14 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
                 found[key] = (int(messages), float(seconds)) if slash else None
                 if not slash and messages not in ("0", "none"):
                     raise ValueError
-            elif key in ("ordering", "on_expired", "dead_letter_topic") and equals:
+            elif key in ("ordering", "on_expired", "on_dead_letter", "dead_letter_topic") and equals:
                 found[key] = None if (key, value) == ("dead_letter_topic", "") else value
             else:
                 raise typer.BadParameter(
                     f"{setting!r}; expected lease=SECONDS, max_lease=SECONDS, max_attempts=N, "
                     "ordering=key|partition|none, backoff=FIRST,LONGEST,FACTOR, "
                     "dead_letter_topic=NAME (empty drops), on_expired=drop|dead_letter, "
-                    "brake=MESSAGES/SECONDS (none takes it off)"
+                    "brake=MESSAGES/SECONDS (none takes it off), on_dead_letter=continue|hold_key"
                 )
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None

@@ -26,6 +26,7 @@ GROUP_NUMBERS = (
     "delayed",
     "held",
     "ready",
+    "holding",
     "delivered",
     "redelivered",
     "acked",
@@ -39,6 +40,8 @@ GROUP_NUMBERS = (
     "paused",
     "paused_by",
     "paused_at",
+    "redriven",
+    "purged",
 )
 
 
