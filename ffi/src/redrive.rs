@@ -13,15 +13,15 @@ use crate::message::{lq_bytes, lq_message_id};
 use crate::panic::call;
 
 /// Which dead letters to redrive, and how. Begin with LQ_REDRIVE_OPTIONS_INIT, which redrives all
-/// that are there when the call begins, as fast as it can. A letter has to be what all of the fields
-/// from limit to failed_until_ns ask for.
+/// that are there when the call begins, as fast as it can. A letter has to be what all of the
+/// fields from limit to failed_until_ns ask for.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct lq_redrive_options {
     /// sizeof(lq_redrive_options).
     pub size: usize,
-    /// The ids of the letters, as lq_group_dead_letters shows them, read during the call only. NULL:
-    /// all.
+    /// The ids of the letters, as lq_group_dead_letters shows them, read during the call only.
+    /// NULL: all.
     pub ids: *const lq_message_id,
     /// How many ids.
     pub ids_len: usize,
@@ -117,8 +117,8 @@ unsafe fn tell(done: &Result<u64>, n: usize, results: *mut lq_status) -> Result<
 /// fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
 /// header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
 /// attempts go on. It is no dead letter from here on; where it fails for the last time again it
-/// becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes by
-/// the id of its dead letter.
+/// becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes
+/// by the id of its dead letter.
 ///
 /// group: the group.
 /// options: which, and how; NULL for all, as fast as it can.
@@ -189,8 +189,8 @@ pub unsafe extern "C" fn lq_group_redrive(
 /// letters of the group any more. What was redriven is left alone. Durable before the call returns.
 ///
 /// group: the group.
-/// ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that are
-/// there when the call begins: what comes meanwhile stays.
+/// ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that
+/// are there when the call begins: what comes meanwhile stays.
 /// n: how many ids.
 /// results: gets n codes, each LQ_OK or LQ_NOT_FOUND, where the call returns one of these two; else
 /// left as it is. NULL if they are of no interest.

@@ -117,11 +117,11 @@ impl Group {
 
     /// Hand dead letters of this group out again, to its consumers and to nobody else; how many.
     ///
-    /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there now.
-    /// At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in a
-    /// second. `progress(done, of)` is called after some, and ends the call early where it returns
-    /// False. Each is the message that it was, with its own id, key, headers, payload and timestamp,
-    /// and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+    /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
+    /// At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in
+    /// a second. `progress(done, of)` is called after some, and ends the call early where it
+    /// returns False. Each is the message that it was, with its own id, key, headers, payload and
+    /// timestamp, and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
     ///
     /// Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
     /// others are redriven all the same.
@@ -178,7 +178,7 @@ impl Group {
 
     /// Give up on dead letters for good; how many.
     ///
-    /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there now.
+    /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
     /// They stay in their topic, for who reads that. What was redriven is left alone. Raises as
     /// `redrive`.
     ///

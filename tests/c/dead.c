@@ -1,5 +1,5 @@
 /*
- * What becomes of a group's dead: DIR. Dead-letter topics in a circle, the brake, keys that are held.
+ * What becomes of a group's dead: DIR. Dead-letter topics in a circle, the brake, held keys.
  */
 #include "check.h"
 

@@ -18,7 +18,9 @@ from conftest import WAIT, Child
 from test_command_line import PROGRAM, objects, run
 
 
-def bury(topic: libqueue.Topic, *payloads: bytes, error: str = "no use") -> list[libqueue.MessageId]:
+def bury(
+    topic: libqueue.Topic, *payloads: bytes, error: str = "no use"
+) -> list[libqueue.MessageId]:
     """Send these, and give up on them in group g."""
     ids = []
     with topic.consumer("g", name="clerk") as consumer:
@@ -103,8 +105,10 @@ def test_a_redrive_wakes_who_receives(store: libqueue.Store) -> None:
     topic = store.topic("t")
     bury(topic, b"0")
     with topic.consumer("g") as consumer:
-        threading.Timer(0.05, topic.group("g").redrive).start()
+        redrives = threading.Thread(target=topic.group("g").redrive)
+        redrives.start()
         (got,) = consumer.receive(1, WAIT)
+        redrives.join(WAIT)
         got.ack()
 
 
@@ -122,7 +126,9 @@ def test_a_copy_of_a_store_knows_what_was_redriven_and_purged(path: Path, tmp_pa
     lane = next((path / "topics/t.g.dlq/groups").iterdir())
     for damaged in (False, True):
         if damaged:
-            (lane / "0.window").write_bytes(bytes(1 << 16))
+            with (lane / "0.window").open("r+b") as window:
+                window.seek(56)
+                window.write(b"DAMAGED!")
             assert libqueue.verify(path)["damage"] != []
         copy = tmp_path / f"new {damaged}"
         done = libqueue.recover(path, copy)
@@ -178,9 +184,9 @@ def test_the_command_line_lists_redrives_and_purges(path: Path) -> None:
         shown = run(path, "dlq", "redrive", "t", "g", *none, "--json")
         assert objects(shown) == [{"topic": "t", "group": "g", "redriven": 0}]
     asked = ("--limit", 1, "--rate", 50, "--error-contains", "bank", "--key", "k")
-    asked = (*asked, "--since", "2001-02-03", "--partition", 0)
-    assert run(path, "dlq", "redrive", "t", "g", *asked).stdout == b"redriven: 1\n"
-    assert run(path, "receive", "t", "-g", "g").stdout == b"0\n3\n"
+    more = ("--since", "2001-02-03", "--partition", 0)
+    assert run(path, "dlq", "redrive", "t", "g", *asked, *more).stdout == b"redriven: 1\n"
+    assert run(path, "receive", "t", "-g", "g").stdout == b"3\n0\n"
     assert b"--yes" in run(path, "dlq", "purge", "t", "g", status=2).stderr
     assert run(path, "dlq", "purge", "t", "g", "0:1", "--yes").stdout == b"purged: 1\n"
     (purged,) = objects(run(path, "dlq", "purge", "t", "g", "--yes", "--json"))
@@ -200,14 +206,14 @@ def test_purge_asks_at_a_terminal(path: Path, answer: bytes, left: int) -> None:
         bury(topic, b"0")
         terminal, end = pty.openpty()
         command = [str(PROGRAM), "-s", str(path), "dlq", "purge", "t", "g"]
-        asks = subprocess.Popen(command, stdin=end, stderr=subprocess.PIPE)
-        assert asks.stderr is not None
-        assert b"1" in asks.stderr.read(10) + asks.stderr.read(1)
-        # What dies while somebody thinks stays.
-        bury(topic, b"1")
-        os.write(terminal, answer)
-        asks.stderr.read()
-        assert asks.wait(60) == (1 if left == 2 else 0)
+        with subprocess.Popen(command, stdin=end, stderr=subprocess.PIPE) as asks:
+            assert asks.stderr is not None
+            assert asks.stderr.read(12) == b"Give up on 1"
+            # What dies while somebody thinks stays.
+            bury(topic, b"1")
+            os.write(terminal, answer)
+            asks.stderr.read()
+            assert asks.wait(60) == (1 if left == 2 else 0)
         assert len(topic.group("g").dead_letters()) == left
         os.close(terminal)
         os.close(end)

@@ -99,8 +99,8 @@ impl Window {
         }
     }
 
-    /// The message is done, whoever has it. One that holds its key as a dead letter is as if it were
-    /// purged: its letter may be damaged, so that there is no other way.
+    /// The message is done, whoever has it. One that holds its key as a dead letter is as if it
+    /// were purged: its letter may be damaged, so that there is no other way.
     pub fn settle_by_hand(&self, offset: u64) -> ByHand {
         let attempts = self.seen(offset).attempts;
         if self.purge_held(offset, attempts) {

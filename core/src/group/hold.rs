@@ -1,11 +1,11 @@
 //! Dead letters that hold their keys (P11, P12).
 //!
-//! Such a message is not settled when its letter is on disk: it goes from dying to HOLDING, which is
-//! one word, stays the first of its key's chain, and nobody is handed it. That word alone says whether
-//! its letter is dead. To redrive it is to make it ready, without its failures: then it is handed out
-//! before all that waits for it. To purge it is to settle it: then its key goes on. A death before
-//! either leaves it as it was; a power loss may take either back as long as it is not synced, and
-//! then the letter is dead again.
+//! Such a message is not settled when its letter is on disk: it goes from dying to HOLDING, which
+//! is one word, stays the first of its key's chain, and nobody is handed it. That word alone says
+//! whether its letter is dead. To redrive it is to make it ready, without its failures: then it is
+//! handed out before all that waits for it. To purge it is to settle it: then its key goes on. A
+//! death before either leaves it as it was; a power loss may take either back as long as it is not
+//! synced, and then the letter is dead again.
 
 use super::cause::Cause;
 use super::window::{Counter, Window};

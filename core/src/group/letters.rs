@@ -1,7 +1,7 @@
 //! The window of a redrive lane, over the dead letters of one group: an entry says of each letter
 //! what became of it. DEAD: nobody redrove it, and it hangs in nothing. Any other open state: it
-//! was redriven, and is handed out as any message. SETTLED: that was done with, or it was purged, or
-//! is another group's.
+//! was redriven, and is handed out as any message. SETTLED: that was done with, or it was purged,
+//! or is another group's.
 //!
 //! So a redrive of a letter is one published word, and a death at any instruction leaves the letter
 //! dead or redriven, never neither and never both (P12).

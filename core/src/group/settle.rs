@@ -78,8 +78,8 @@ impl Window {
         let mut freed = false;
         if self.entries.key_hash(index) != 0
             && let Some(next) = self.keys.leave(&self.entries, index)
-            // Never handed out again (P12), or not before it is redriven (P11), it still goes before
-            // those behind it.
+            // Never handed out again (P12), or not before it is redriven (P11), it still goes
+            // before those behind it.
             && !matches!(self.entries.state(next), state::DYING | state::HOLDING)
         {
             self.count(Counter::Held, -1);

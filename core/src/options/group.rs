@@ -71,8 +71,9 @@ pub enum OnDeadLetter {
     #[default]
     Continue,
     /// They wait until the dead letter is redriven, and then come after it, or purged. With
-    /// [`Ordering::Partition`] all later messages of the partition wait. Until then it counts against
-    /// the group's `window`. Not for messages without a key, nor for those that only came too late.
+    /// [`Ordering::Partition`] all later messages of the partition wait. Until then it counts
+    /// against the group's `window`. Not for messages without a key, nor for those that only came
+    /// too late.
     HoldKey,
 }
 

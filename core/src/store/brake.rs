@@ -1,5 +1,5 @@
-//! The brake: a group of which more messages die within a time than it allows is paused, durably, as
-//! by [`Group::pause`], so that a broken dependency does not flood the dead letters.
+//! The brake: a group of which more messages die within a time than it allows is paused, durably,
+//! as by [`Group::pause`], so that a broken dependency does not flood the dead letters.
 //!
 //! Nothing is counted for it: the letters are in the dead-letter topic, each with its time. After
 //! every move whoever moved counts those of the group, from where the time begins, or behind where

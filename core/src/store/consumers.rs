@@ -29,8 +29,8 @@ pub struct ConsumerStats {
     pub failed_share: f64,
     /// That part of all other consumers of the group together; 0 where there are none.
     pub others_failed_share: f64,
-    /// Whether it fails what others manage: 5 messages or more failed in its hands, and its share is
-    /// more than twice that of the others and a twentieth. Never where there are no others.
+    /// Whether it fails what others manage: 5 messages or more failed in its hands, and its share
+    /// is more than twice that of the others and a twentieth. Never where there are no others.
     pub stands_out: bool,
 }
 

@@ -262,8 +262,9 @@ fn settle(
     })
 }
 
-/// Offsets of this group's messages whose letters are in the dead-letter topic from an offset on: in
-/// the partition that they came from, or, for a lane, of the letters that they were redriven from.
+/// Offsets of this group's messages whose letters are in the dead-letter topic from an offset on:
+/// in the partition that they came from, or, for a lane, of the letters that they were redriven
+/// from.
 fn already_there(
     target: &TopicInner,
     from: u64,

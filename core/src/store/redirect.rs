@@ -15,8 +15,8 @@ pub(super) fn leave_topic(group: &GroupInner, partition: u32) -> Result<()> {
     look_from(group, partition, 0)
 }
 
-/// With the mover's lock held: what is in the dead-letter topic is settled, or holds its key, as its
-/// letter says.
+/// With the mover's lock held: what is in the dead-letter topic is settled, or holds its key, as
+/// its letter says.
 pub(super) fn finish_moves(group: &GroupInner, partition: u32) -> Result<()> {
     let words = &group.block.partitions[partition as usize];
     if words.load(at::MOVED, Ordering::Acquire) == 0

@@ -24,6 +24,7 @@ from libqueue.cli.common import (
 TOPIC = typer.Argument(help="The topic.", metavar="TOPIC")
 GROUP = typer.Argument(help="The group.", metavar="GROUP")
 OFFSET = typer.Argument(help="The message's offset.", metavar="OFFSET", min=0)
+CHOICES = ("ordering", "on_expired", "on_dead_letter", "dead_letter_topic")
 PARTITION = typer.Option(help="The message's partition.", min=0)
 
 
@@ -54,7 +55,7 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
                 found[key] = (int(messages), float(seconds)) if slash else None
                 if not slash and messages not in ("0", "none"):
                     raise ValueError
-            elif key in ("ordering", "on_expired", "on_dead_letter", "dead_letter_topic") and equals:
+            elif key in CHOICES and equals:
                 found[key] = None if (key, value) == ("dead_letter_topic", "") else value
             else:
                 raise typer.BadParameter(
