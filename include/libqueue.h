@@ -491,7 +491,8 @@ typedef struct lq_group_options {
      */
     int64_t brake_messages;
     /**
-     * With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at 0.
+     * With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at
+     * 0.
      */
     int64_t brake_within_ms;
     /**
@@ -580,15 +581,15 @@ typedef struct lq_dead_letter_entry {
 
 /**
  * Which dead letters to redrive, and how. Begin with LQ_REDRIVE_OPTIONS_INIT, which redrives all
- * that are there when the call begins, as fast as it can. A letter has to be what all of the fields
- * from limit to failed_until_ns ask for.
+ * that are there when the call begins, as fast as it can. A letter has to be what all of the
+ * fields from limit to failed_until_ns ask for.
  */
 typedef struct lq_redrive_options {
     /** sizeof(lq_redrive_options). */
     size_t size;
     /**
-     * The ids of the letters, as lq_group_dead_letters shows them, read during the call only. NULL:
-     * all.
+     * The ids of the letters, as lq_group_dead_letters shows them, read during the call only.
+     * NULL: all.
      */
     const lq_message_id *ids;
     /** How many ids. */
@@ -695,8 +696,9 @@ typedef struct lq_consumer_stats {
     /** That part of all other consumers of the group together; 0 where there are none. */
     double others_failed_share;
     /**
-     * 1 where it fails what others manage: 5 messages or more failed in its hands, and its share is
-     * more than twice that of the others and a twentieth. Else 0, also where there are no others.
+     * 1 where it fails what others manage: 5 messages or more failed in its hands, and its share
+     * is more than twice that of the others and a twentieth. Else 0, also where there are no
+     * others.
      */
     int32_t stands_out;
 } lq_consumer_stats;
@@ -1395,8 +1397,8 @@ lq_status lq_dead_letters_free(lq_dead_letters *list);
  * fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
  * header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
  * attempts go on. It is no dead letter from here on; where it fails for the last time again it
- * becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes by
- * the id of its dead letter.
+ * becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes
+ * by the id of its dead letter.
  *
  * group: the group.
  * options: which, and how; NULL for all, as fast as it can.
@@ -1422,8 +1424,8 @@ lq_status lq_group_redrive(lq_group *group,
  * letters of the group any more. What was redriven is left alone. Durable before the call returns.
  *
  * group: the group.
- * ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that are
- * there when the call begins: what comes meanwhile stays.
+ * ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that
+ * are there when the call begins: what comes meanwhile stays.
  * n: how many ids.
  * results: gets n codes, each LQ_OK or LQ_NOT_FOUND, where the call returns one of these two; else
  * left as it is. NULL if they are of no interest.

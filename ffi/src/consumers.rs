@@ -31,8 +31,9 @@ pub struct lq_consumer_stats {
     pub failed_share: f64,
     /// That part of all other consumers of the group together; 0 where there are none.
     pub others_failed_share: f64,
-    /// 1 where it fails what others manage: 5 messages or more failed in its hands, and its share is
-    /// more than twice that of the others and a twentieth. Else 0, also where there are no others.
+    /// 1 where it fails what others manage: 5 messages or more failed in its hands, and its share
+    /// is more than twice that of the others and a twentieth. Else 0, also where there are no
+    /// others.
     pub stands_out: i32,
 }
 

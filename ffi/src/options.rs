@@ -146,7 +146,8 @@ pub struct lq_group_options {
     /// Pauses the group when more than so many of its messages die within brake_within_ms, 1 to
     /// 10000. 0: no brake, the default. -1: left out.
     pub brake_messages: i64,
-    /// With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at 0.
+    /// With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at
+    /// 0.
     pub brake_within_ms: i64,
     /// What becomes of a key whose message became a dead letter: one of LQ_ON_DEAD_LETTER_. 0: left
     /// out.

@@ -109,8 +109,8 @@ impl Group {
     }
 
     /// Settles a message, whoever has it; one that was redriven by the id of its dead letter, which
-    /// goes for `delay` and `dead_letter` as well. It counts as acknowledged, its key goes on, and the
-    /// receipt of its consumer is stale (P9). One that the group has not come to yet takes all
+    /// goes for `delay` and `dead_letter` as well. It counts as acknowledged, its key goes on, and
+    /// the receipt of its consumer is stale (P9). One that the group has not come to yet takes all
     /// before it into the window, where they wait to be handed out.
     ///
     /// [`ErrorKind::StaleReceipt`] where it is settled already, [`ErrorKind::Busy`] on its way to
@@ -185,8 +185,8 @@ impl Group {
 }
 
 impl GroupInner {
-    /// Whose window a message stands in: the group's, or that of its lane, where the id is that of a
-    /// dead letter.
+    /// Whose window a message stands in: the group's, or that of its lane, where the id is that of
+    /// a dead letter.
     fn holder_of(self: &Arc<Self>, id: MessageId) -> Result<Arc<GroupInner>> {
         self.topic.store.check_send()?;
         if id.topic_id == self.topic.uid {

@@ -31,8 +31,8 @@ impl Group {
     /// `ordering` than [`Ordering::None`], while messages are taken in and not settled: they wait
     /// by the order that was (P11). [`ErrorKind::InvalidArgument`] also for a `dead_letter_topic`
     /// that leads back to this topic. [`ErrorKind::Busy`] for another `on_dead_letter` or
-    /// `dead_letter_topic` while any dead letter holds its key. After another error either configuration is in force, in all
-    /// processes the same.
+    /// `dead_letter_topic` while any dead letter holds its key. After another error either
+    /// configuration is in force, in all processes the same.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};

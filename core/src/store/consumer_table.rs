@@ -36,7 +36,8 @@ impl Control {
 
     /// Enters a consumer of this member into the table. Its slot goes into leases; when the member
     /// dies, whoever finds that walks the table and returns the leases (P10). Slots are given one
-    /// after the other, and not the same one again soon: who had it is still to be told of (`held`).
+    /// after the other, and not the same one again soon: who had it is still to be told of
+    /// (`held`).
     pub(crate) fn register_consumer(
         &self,
         group: &Block,

@@ -119,8 +119,8 @@ pub(super) fn failures_of(record: &Record) -> u32 {
 }
 
 /// Of a letter whose message holds its key: in which hand-out it died. The letter is dead exactly
-/// while the message's entry says that it holds its key since that hand-out; else it is what is left
-/// of one that was redriven or purged.
+/// while the message's entry says that it holds its key since that hand-out; else it is what is
+/// left of one that was redriven or purged.
 pub(super) fn held_attempts(record: &Record) -> Option<u32> {
     let held = record.headers().any(|(name, _)| name == HELD);
     held.then(|| text(record, "lq-attempts").parse().unwrap_or(0))
@@ -138,8 +138,9 @@ impl GroupInner {
         }
     }
 
-    /// Hands a message out again that holds its key, before all that waits for it, with its failures
-    /// from 0; durable before it returns. False where it does not hold it since this hand-out.
+    /// Hands a message out again that holds its key, before all that waits for it, with its
+    /// failures from 0; durable before it returns. False where it does not hold it since this
+    /// hand-out.
     pub(super) fn redrive_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
         self.end_holding(partition, |window| window.redrive_held(offset, attempts))
     }

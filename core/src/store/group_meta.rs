@@ -25,8 +25,8 @@ pub(crate) struct GroupMeta {
     pub(crate) paused_by: PausedBy,
     /// Since when, in ns since the epoch; else 0.
     pub(crate) paused_at_ns: i64,
-    /// Where the dead-letter topic ended when the group was made, resumed, or given that topic last:
-    /// the brake counts from there on.
+    /// Where the dead-letter topic ended when the group was made, resumed, or given that topic
+    /// last: the brake counts from there on.
     pub(crate) brake_from: u64,
     /// Of a redrive lane: topic and name of the group that it is of.
     pub(crate) lane_of: Option<(String, String)>,

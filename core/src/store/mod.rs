@@ -52,6 +52,7 @@ mod stats;
 #[allow(clippy::module_inception)]
 mod store;
 mod story;
+mod take_letters;
 mod tended_group;
 #[cfg(test)]
 mod tests;

@@ -12,19 +12,17 @@ use std::time::{Duration, Instant};
 
 use super::dead_letter::{DeadLetterEntry, held_attempts};
 use super::group::{Group, GroupInner};
-use super::lane;
 use super::message::MessageId;
 use super::source::letter_of;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::MOVER_LOCK;
 use crate::format::murmur2;
-use crate::group::{Counter, Dead, Window};
-use crate::log::{Cursor, Step};
+use crate::group::{Counter, Dead};
 use crate::shm::OwnerLock;
 
 /// Letters that are looked at, taken in, or redriven with one lock.
-const SOME: usize = 256;
+pub(super) const SOME: usize = 256;
 /// The beat at which a redrive that waits for its rate asks whether to go on.
 const BEAT: Duration = Duration::from_millis(50);
 
@@ -83,7 +81,7 @@ struct Chosen {
 
 /// What a call came to.
 #[derive(Default)]
-struct Done {
+pub(super) struct Done {
     count: u64,
     /// Places in the call's ids of those that are no dead letter of the group now.
     refused: Vec<usize>,
@@ -92,20 +90,23 @@ struct Done {
 }
 
 impl Group {
-    /// Hands dead letters of this group out again, to its consumers and to nobody else (P13), before
-    /// what is fresh; how many. Each is the message that it was, with its own id, key, headers,
-    /// payload and time, and `lq-cycles` beside; its failures begin at 0, its attempts go on. It is
-    /// no dead letter from here on, and becomes another one, with `lq-cycles` one higher, where it
-    /// fails for the last time again. In the order of their keys redriven messages wait for each
-    /// other; the key itself went on when the message died. Durable before the call returns.
+    /// Hands dead letters of this group out again, to its consumers and to nobody else (P13),
+    /// before what is fresh; how many. Each is the message that it was, with its own id, key,
+    /// headers, payload and time, and `lq-cycles` beside; its failures begin at 0, its attempts go
+    /// on. It is no dead letter from here on, and becomes another one, with `lq-cycles` one higher,
+    /// where it fails for the last time again. In the order of their keys redriven messages wait
+    /// for each other; the key itself went on when the message died. Durable before the call
+    /// returns.
     ///
     /// Ids that are no dead letter of the group now, as after an earlier redrive, are named by
-    /// [`Error::refused_places`] of an error of kind [`ErrorKind::NotFound`]; the others are redriven
-    /// all the same. A damaged letter is an error once, and redriven never (P3). [`ErrorKind::Full`]
-    /// where the oldest letter that is dead or open is more than 1,048,576 before the others.
+    /// [`Error::refused_places`] of an error of kind [`ErrorKind::NotFound`]; the others are
+    /// redriven all the same. A damaged letter is an error once, and redriven never (P3).
+    /// [`ErrorKind::Full`] where the oldest letter that is dead or open is more than 1,048,576
+    /// before the others.
     ///
     /// ```
-    /// # use libqueue::{ConsumerOptions, Message, RedriveOptions, Store, StoreOptions, TopicOptions};
+    /// # use libqueue::{ConsumerOptions, Message, RedriveOptions, Store, StoreOptions};
+    /// # use libqueue::TopicOptions;
     /// # use std::time::Duration;
     /// # let folder = tempfile::TempDir::new().unwrap();
     /// # let store = Store::open(folder.path(), StoreOptions::default())?;
@@ -145,9 +146,9 @@ impl Group {
     }
 
     /// Gives up on dead letters for good; how many. They stay in their topic, for who reads that,
-    /// and are none of this group's any more. `ids` as [`Group::dead_letters`] shows them; `None` for
-    /// all that are there when the call begins. What was redriven is left alone. Durable before the
-    /// call returns; errors as [`Group::redrive`].
+    /// and are none of this group's any more. `ids` as [`Group::dead_letters`] shows them; `None`
+    /// for all that are there when the call begins. What was redriven is left alone. Durable before
+    /// the call returns; errors as [`Group::redrive`].
     pub fn purge_dead_letters(&self, ids: Option<&[MessageId]>) -> Result<u64> {
         let group = &*self.inner;
         group.topic.store.check_send()?;
@@ -163,8 +164,8 @@ impl Group {
         done.told(group, "purged")
     }
 
-    /// The lane, its topic, and where that ends now, on disk; nothing where there are no letters, or
-    /// none is asked for.
+    /// The lane, its topic, and where that ends now, on disk; nothing where there are no letters,
+    /// or none is asked for.
     #[allow(clippy::type_complexity)]
     fn letters(
         &self,
@@ -196,7 +197,7 @@ impl Group {
 }
 
 impl Done {
-    fn met(&mut self, damage: Error) {
+    pub(super) fn met(&mut self, damage: Error) {
         self.damage.get_or_insert(damage);
     }
 
@@ -221,13 +222,6 @@ impl Done {
             None => Ok(self.count),
         }
     }
-}
-
-/// What is next in a topic of letters.
-enum Next {
-    Mine(Dead),
-    /// Nothing for the lane, up to this offset.
-    Other(u64),
 }
 
 impl GroupInner {
@@ -262,91 +256,6 @@ impl GroupInner {
         }
         dead.retain(|one| wanted.contains(&one.offset));
         Ok(dead)
-    }
-
-    /// Takes the letters below `end` into the window. Who dies in the middle leaves some that are
-    /// not taken in, which is as good.
-    fn take_in_letters(&self, end: u64, done: &mut Done) -> Result<()> {
-        loop {
-            let from = self.with_window(0, |window| window.cursor())?;
-            if from.offset >= end {
-                return Ok(());
-            }
-            let mut damage = Vec::new();
-            let steps = self.next_letters(from, end, &mut damage)?;
-            if steps.is_empty() {
-                return Ok(());
-            }
-            let mut moved = false;
-            let room = self.with_window(0, |window| {
-                // Somebody else took them in meanwhile.
-                moved = window.cursor() == from;
-                !moved || take_in(window, &steps, damage.len())
-            })?;
-            if moved {
-                damage.into_iter().for_each(|error| done.met(error));
-            }
-            if !room && !self.grow(0)? {
-                return Err(self.too_many_letters());
-            }
-        }
-    }
-
-    /// Outside of any lock: some of what is there from a place on, each with where the next one is.
-    fn next_letters(
-        &self,
-        from: Cursor,
-        end: u64,
-        damage: &mut Vec<Error>,
-    ) -> Result<Vec<(Next, Cursor)>> {
-        let log = &self.topic.partitions[0];
-        let (mut cursor, mut steps) = (from, Vec::new());
-        while steps.len() < SOME && cursor.offset < end {
-            match log.look(&mut cursor)? {
-                Step::Record {
-                    offset,
-                    position,
-                    next,
-                    ..
-                } => {
-                    let mine = match log.record(offset, position) {
-                        Ok(record) => letter_of(self, &record).is_some(),
-                        Err(error) if error.kind() == ErrorKind::Damaged => {
-                            damage.push(error);
-                            false
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    let step = match mine {
-                        true => Next::Mine(Dead { offset, position }),
-                        false => Next::Other(next.offset),
-                    };
-                    steps.push((step, next));
-                    cursor = next;
-                }
-                Step::Damaged => {
-                    let (next, error) = log.skip_damage(&cursor)?;
-                    damage.push(error);
-                    steps.push((Next::Other(next.offset), next));
-                    cursor = next;
-                }
-                Step::End | Step::NotMapped => break,
-            }
-        }
-        Ok(steps)
-    }
-
-    #[cold]
-    fn too_many_letters(&self) -> Error {
-        let (topic, name) = self.source();
-        let message = format!(
-            "the oldest dead letter of group {name:?} of topic {topic:?}, or the oldest message that \
-             was redriven and is not settled, is more than {} before the last one in topic {:?}; \
-             redrive, settle or purge the oldest first, by their ids",
-            lane::WINDOW,
-            self.topic.name
-        );
-        Error::new(ErrorKind::Full, message)
     }
 
     /// Reads letters, and leaves those out that are not wanted. Damaged ones are settled.
@@ -500,20 +409,4 @@ impl GroupInner {
 fn goes_on(options: &mut RedriveOptions<'_>, count: u64, of: u64) -> bool {
     let progress = options.progress.as_mut();
     progress.is_none_or(|progress| progress(count, of))
-}
-
-/// With the window's lock held: takes in what was found; false where there is no room for more.
-fn take_in(window: &mut Window, steps: &[(Next, Cursor)], damaged: usize) -> bool {
-    for (step, next) in steps {
-        let room = match step {
-            Next::Mine(dead) => window.settle_gap(dead.offset) && window.admit_dead(*dead),
-            Next::Other(to) => window.settle_gap(*to),
-        };
-        if !room {
-            return false;
-        }
-        window.set_cursor(*next);
-    }
-    (0..damaged).for_each(|_| window.count_damage());
-    true
 }

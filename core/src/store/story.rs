@@ -1,8 +1,8 @@
 //! Why a message failed for the last time, in words.
 //!
 //! Who has it fail says why, and remembers that until the letter is written. Where another process
-//! writes it, as after one that died, the message's entry says in which way it failed, and the table
-//! of consumers who had it: a slot is not given away again soon (P10, P12).
+//! writes it, as after one that died, the message's entry says in which way it failed, and the
+//! table of consumers who had it: a slot is not given away again soon (P10, P12).
 
 use super::consumer_table::ConsumerEntry;
 use super::group::{GroupInner, Reason};

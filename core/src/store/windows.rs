@@ -145,10 +145,10 @@ impl GroupInner {
     }
 
     /// The first use of the group in this life of the store: all leases are void, and what their
-    /// holders had started is charged. A batch may come from several partitions, and from the redrive
-    /// lane, so each step is done in all of them before the next one (P10, `group/gone.rs`). One at a
-    /// time; one that dies in between leaves the rest to the next. Damage is told of for the
-    /// partition that is asked for, and keeps no other from being used.
+    /// holders had started is charged. A batch may come from several partitions, and from the
+    /// redrive lane, so each step is done in all of them before the next one (P10,
+    /// `group/gone.rs`). One at a time; one that dies in between leaves the rest to the next.
+    /// Damage is told of for the partition that is asked for, and keeps no other from being used.
     #[cold]
     pub(super) fn begin_life(&self, wanted: u32) -> Result<()> {
         let env = &*self.topic.store.env;

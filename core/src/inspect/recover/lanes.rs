@@ -1,8 +1,8 @@
 //! Redrive lanes: what became of the dead letters of their groups.
 //!
-//! A lane whose window is whole is copied with it. Of any other nothing is believed: it is left out,
-//! and all letters of the group are dead letters again, as they are before the first redrive. None
-//! is handed out unasked, and none is lost (P12).
+//! A lane whose window is whole is copied with it. Of any other nothing is believed: it is left
+//! out, and all letters of the group are dead letters again, as they are before the first redrive.
+//! None is handed out unasked, and none is lost (P12).
 
 use std::collections::BTreeSet;
 

@@ -35,7 +35,8 @@ const PHASES: [Phase; 7] = [
 ];
 
 /// Message 0 is redriven and dies again, message 1 is purged; disks that are left at each event. To
-/// make a lane is to lay out a window: where that is left out, deaths after each store are looked at.
+/// make a lane is to lay out a window: where that is left out, deaths after each store are looked
+/// at.
 fn images(lane_is_there: bool) -> Vec<(Phase, Event, Twin)> {
     let twin = Twin::new();
     let scene = Scene::on(&twin);
