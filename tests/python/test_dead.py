@@ -89,7 +89,7 @@ def test_p10_a_consumer_that_fails_what_others_manage_stands_out(
     ):
         topic.send_many([b"x"] * 10)
         for delivery in bad.receive(5, timeout=WAIT):
-            delivery.nack("no")
+            delivery.nack()
         for delivery in good.receive(5, timeout=WAIT):
             delivery.ack()
         first, second = topic.group("g").consumers()
