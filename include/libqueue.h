@@ -197,11 +197,20 @@
 /**
  * Each message is settled before it is handed out, as durably as the topic's durability says: none
  * comes twice, and what a consumer was about to be handed when it died is lost. There are no
- * leases and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out,
- * and lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing,
- * and lq_nack counts a failure.
+ * leases and no failures: lease_ms, max_lease_ms, max_attempts, the backoff, the brake and
+ * LQ_ON_DEAD_LETTER_HOLD_KEY are to be left out, and lq_release, lq_extend and lq_dead_letter
+ * return LQ_INVALID_ARGUMENT; lq_ack does nothing, and lq_nack counts a failure.
  */
 #define LQ_DELIVERY_AT_MOST_ONCE 2
+
+/** What is stored; for a new group LQ_ON_DEAD_LETTER_CONTINUE. */
+#define LQ_ON_DEAD_LETTER_DEFAULT 0
+
+/** Later messages of a dead letter's key go on. */
+#define LQ_ON_DEAD_LETTER_CONTINUE 1
+
+/** They wait until the dead letter is redriven, and then come after it, or purged. */
+#define LQ_ON_DEAD_LETTER_HOLD_KEY 2
 
 /** What is stored; for a new group LQ_DEAD_LETTERS_OWN. */
 #define LQ_DEAD_LETTERS_DEFAULT 0
@@ -214,6 +223,15 @@
 
 /** Messages that failed too often are counted and dropped. */
 #define LQ_DEAD_LETTERS_DROP 3
+
+/** A value of paused_by: the group is not paused. */
+#define LQ_PAUSED_BY_NOBODY 0
+
+/** A value of paused_by: somebody paused the group. */
+#define LQ_PAUSED_BY_USER 1
+
+/** A value of paused_by: too many of its messages died, and its brake paused the group. */
+#define LQ_PAUSED_BY_BRAKE 2
 
 /** The default place to start: LQ_START_EARLIEST. */
 #define LQ_START_DEFAULT 0
@@ -255,6 +273,9 @@
 
 /** It is done. */
 #define LQ_STATE_SETTLED 7
+
+/** It is a dead letter that holds its key. */
+#define LQ_STATE_HOLDING 8
 
 /**
  * The messages of one lq_receive or lq_reader_receive, at least one.
@@ -494,6 +515,21 @@ typedef struct lq_group_options {
     const char *filter;
     /** When messages are settled: one of LQ_DELIVERY_; fixed once the group exists. 0: left out. */
     int32_t delivery;
+    /**
+     * Pauses the group when more than so many of its messages die within brake_within_ms, 1 to
+     * 10000. 0: no brake, the default. -1: left out.
+     */
+    int64_t brake_messages;
+    /**
+     * With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at
+     * 0.
+     */
+    int64_t brake_within_ms;
+    /**
+     * What becomes of a key whose message became a dead letter: one of LQ_ON_DEAD_LETTER_. 0: left
+     * out.
+     */
+    int32_t on_dead_letter;
 } lq_group_options;
 
 /**
@@ -685,6 +721,16 @@ typedef struct lq_consumer_stats {
     uint64_t acked;
     /** Those that failed in its hands: nacks, leases that ran out, messages that it gave up. */
     uint64_t failed;
+    /** The part of failed in delivered, 0 to 1. */
+    double failed_share;
+    /** That part of all other consumers of the group together; 0 where there are none. */
+    double others_failed_share;
+    /**
+     * 1 where it fails what others manage: 5 messages or more failed in its hands, and its share
+     * is more than twice that of the others and a twentieth. Else 0, also where there are no
+     * others.
+     */
+    int32_t stands_out;
 } lq_consumer_stats;
 
 /**
@@ -808,10 +854,16 @@ typedef struct lq_group_stats {
     uint64_t paused;
     /** Messages that the group's filter left out. */
     uint64_t filtered;
+    /** Why that is: one of LQ_PAUSED_BY_. */
+    uint64_t paused_by;
+    /** Since when it is paused, in nanoseconds since the Unix epoch; else 0. */
+    int64_t paused_at_ns;
     /** Dead letters that were redriven. */
     uint64_t redriven;
     /** Dead letters that were purged. */
     uint64_t purged;
+    /** Dead letters that hold their keys. They are not settled, and count as lag. */
+    uint64_t holding;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -2037,7 +2089,8 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
     {sizeof(lq_group_options), LQ_ORDERING_DEFAULT, 0, 0, -1, -1, 0.0, LQ_DEAD_LETTERS_DEFAULT,    \
-     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, NULL, LQ_DELIVERY_DEFAULT}
+     LQ_START_DEFAULT, 0, NULL, 0, LQ_ON_EXPIRED_DEFAULT, 0, NULL, LQ_DELIVERY_DEFAULT, -1, 0,     \
+     LQ_ON_DEAD_LETTER_DEFAULT}
 
 /** The stored configuration of the group, or the defaults, and the default name. */
 #define LQ_CONSUMER_OPTIONS_INIT {sizeof(lq_consumer_options), NULL, NULL, 0, 0}
@@ -2063,7 +2116,8 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
-    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,            \
+     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

@@ -46,12 +46,13 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions, OnExpired,
-    Ordering, ReaderOptions, Start, StoreOptions, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions,
+    OnDeadLetter, OnExpired, Ordering, ReaderOptions, Start, StoreOptions, TopicConfig,
+    TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    LetterFilter, Message, MessageId, MessageState, PartitionStats, Peeked, ReadMessage, Reader,
-    Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, Store, StoreStats, Topic,
-    TopicStats,
+    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage,
+    Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, Store, StoreStats,
+    Topic, TopicStats,
 };

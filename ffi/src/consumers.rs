@@ -27,6 +27,14 @@ pub struct lq_consumer_stats {
     pub acked: u64,
     /// Those that failed in its hands: nacks, leases that ran out, messages that it gave up.
     pub failed: u64,
+    /// The part of failed in delivered, 0 to 1.
+    pub failed_share: f64,
+    /// That part of all other consumers of the group together; 0 where there are none.
+    pub others_failed_share: f64,
+    /// 1 where it fails what others manage: 5 messages or more failed in its hands, and its share
+    /// is more than twice that of the others and a twentieth. Else 0, also where there are no
+    /// others.
+    pub stands_out: i32,
 }
 
 /// A list of consumers. Threads: any, several at once; none while or after it is freed.
@@ -57,6 +65,9 @@ fn list(found: Vec<ConsumerStats>) -> Result<*mut lq_consumers> {
             delivered: one.delivered,
             acked: one.acked,
             failed: one.failed,
+            failed_share: one.failed_share,
+            others_failed_share: one.others_failed_share,
+            stands_out: i32::from(one.stands_out),
         });
     LISTS.open(List {
         entries: entries.collect(),

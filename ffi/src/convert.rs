@@ -3,10 +3,11 @@
 use std::ffi::CStr;
 use std::time::Duration;
 
+use libqueue::options::BRAKE_MESSAGES_MAX;
 use libqueue::{
-    Backoff, ConsumerOptions, DeadLetter, DeliveryMode, Durability, Error, ErrorKind, Filter,
-    GroupConfig, GroupOptions, OnExpired, Ordering, ReaderOptions, ReceiveOptions, Result, Start,
-    StoreOptions, TopicConfig, TopicOptions,
+    Backoff, Brake, ConsumerOptions, DeadLetter, DeliveryMode, Durability, Error, ErrorKind,
+    Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering, ReaderOptions,
+    ReceiveOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 
 use crate::args::{at_least_one, invalid, name, slice, timeout};
@@ -215,7 +216,34 @@ pub(crate) unsafe fn group_options_on(
             LQ_DELIVERY_AT_MOST_ONCE => Some(DeliveryMode::AtMostOnce),
             other => return Err(unknown("delivery", other, "LQ_DELIVERY_")),
         },
+        brake: brake(&given)?,
+        on_dead_letter: match given.on_dead_letter {
+            LQ_ON_DEAD_LETTER_DEFAULT => None,
+            LQ_ON_DEAD_LETTER_CONTINUE => Some(OnDeadLetter::Continue),
+            LQ_ON_DEAD_LETTER_HOLD_KEY => Some(OnDeadLetter::HoldKey),
+            other => return Err(unknown("on_dead_letter", other, "LQ_ON_DEAD_LETTER_")),
+        },
     })
+}
+
+fn brake(given: &lq_group_options) -> Result<Option<Brake>> {
+    let (messages, within) = (given.brake_messages, given.brake_within_ms);
+    if messages <= 0 && within != 0 {
+        return Err(invalid(format!(
+            "brake_within_ms is {within}, and brake_messages {messages}; expected 0 where there is \
+             no brake"
+        )));
+    }
+    if messages == -1 {
+        return Ok(None);
+    }
+    let messages = u32::try_from(messages).map_err(|_| {
+        invalid(format!(
+            "brake_messages is {messages}; expected 0 to {BRAKE_MESSAGES_MAX}, or -1"
+        ))
+    })?;
+    let within = millis("brake_within_ms", within, 0)?.unwrap_or_default();
+    Ok(Some(Brake { messages, within }))
 }
 
 /// # Safety
@@ -330,6 +358,12 @@ fn from_leasing_group(config: &GroupConfig) -> lq_group_options {
         },
         max_lease_ms: config.max_lease.map_or(0, to_millis),
         delivery: LQ_DELIVERY_AT_LEAST_ONCE,
+        on_dead_letter: match config.on_dead_letter {
+            OnDeadLetter::Continue => LQ_ON_DEAD_LETTER_CONTINUE,
+            OnDeadLetter::HoldKey => LQ_ON_DEAD_LETTER_HOLD_KEY,
+        },
+        brake_messages: config.brake.map_or(0, |brake| i64::from(brake.messages)),
+        brake_within_ms: config.brake.map_or(0, |brake| to_millis(brake.within)),
         ..lq_group_options::INIT
     }
 }

@@ -41,10 +41,16 @@ pub const LQ_DELIVERY_DEFAULT: i32 = 0;
 pub const LQ_DELIVERY_AT_LEAST_ONCE: i32 = 1;
 /// Each message is settled before it is handed out, as durably as the topic's durability says: none
 /// comes twice, and what a consumer was about to be handed when it died is lost. There are no
-/// leases and no failures: lease_ms, max_lease_ms, max_attempts and the backoff are to be left out,
-/// and lq_release, lq_extend and lq_dead_letter return LQ_INVALID_ARGUMENT; lq_ack does nothing,
-/// and lq_nack counts a failure.
+/// leases and no failures: lease_ms, max_lease_ms, max_attempts, the backoff, the brake and
+/// LQ_ON_DEAD_LETTER_HOLD_KEY are to be left out, and lq_release, lq_extend and lq_dead_letter
+/// return LQ_INVALID_ARGUMENT; lq_ack does nothing, and lq_nack counts a failure.
 pub const LQ_DELIVERY_AT_MOST_ONCE: i32 = 2;
+/// What is stored; for a new group LQ_ON_DEAD_LETTER_CONTINUE.
+pub const LQ_ON_DEAD_LETTER_DEFAULT: i32 = 0;
+/// Later messages of a dead letter's key go on.
+pub const LQ_ON_DEAD_LETTER_CONTINUE: i32 = 1;
+/// They wait until the dead letter is redriven, and then come after it, or purged.
+pub const LQ_ON_DEAD_LETTER_HOLD_KEY: i32 = 2;
 
 /// What is stored; for a new group LQ_DEAD_LETTERS_OWN.
 pub const LQ_DEAD_LETTERS_DEFAULT: i32 = 0;
@@ -54,6 +60,13 @@ pub const LQ_DEAD_LETTERS_OWN: i32 = 1;
 pub const LQ_DEAD_LETTERS_TOPIC: i32 = 2;
 /// Messages that failed too often are counted and dropped.
 pub const LQ_DEAD_LETTERS_DROP: i32 = 3;
+
+/// A value of paused_by: the group is not paused.
+pub const LQ_PAUSED_BY_NOBODY: u64 = 0;
+/// A value of paused_by: somebody paused the group.
+pub const LQ_PAUSED_BY_USER: u64 = 1;
+/// A value of paused_by: too many of its messages died, and its brake paused the group.
+pub const LQ_PAUSED_BY_BRAKE: u64 = 2;
 
 /// The default place to start: LQ_START_EARLIEST.
 pub const LQ_START_DEFAULT: i32 = 0;
@@ -150,6 +163,15 @@ pub struct lq_group_options {
     pub filter: *const c_char,
     /// When messages are settled: one of LQ_DELIVERY_; fixed once the group exists. 0: left out.
     pub delivery: i32,
+    /// Pauses the group when more than so many of its messages die within brake_within_ms, 1 to
+    /// 10000. 0: no brake, the default. -1: left out.
+    pub brake_messages: i64,
+    /// With brake_messages of 1 or more: that time in milliseconds, 1 or more. Else to be left at
+    /// 0.
+    pub brake_within_ms: i64,
+    /// What becomes of a key whose message became a dead letter: one of LQ_ON_DEAD_LETTER_. 0: left
+    /// out.
+    pub on_dead_letter: i32,
 }
 
 /// How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults.
@@ -257,6 +279,9 @@ unsafe impl Measured for lq_group_options {
         max_lease_ms: 0,
         filter: null(),
         delivery: LQ_DELIVERY_DEFAULT,
+        brake_messages: -1,
+        brake_within_ms: 0,
+        on_dead_letter: LQ_ON_DEAD_LETTER_DEFAULT,
     };
 }
 

@@ -26,6 +26,8 @@ pub const LQ_STATE_HELD: i32 = 5;
 pub const LQ_STATE_DYING: i32 = 6;
 /// It is done.
 pub const LQ_STATE_SETTLED: i32 = 7;
+/// It is a dead letter that holds its key.
+pub const LQ_STATE_HOLDING: i32 = 8;
 
 /// A message, and where it stands in a group. It belongs to its lq_peeked, and so does all that it
 /// points to.
@@ -74,6 +76,7 @@ fn state(found: &MessageState) -> (i32, i64) {
         MessageState::Held => (LQ_STATE_HELD, 0),
         MessageState::Dying => (LQ_STATE_DYING, 0),
         MessageState::Settled => (LQ_STATE_SETTLED, 0),
+        MessageState::Holding => (LQ_STATE_HOLDING, 0),
         _ => (LQ_STATE_FRESH, 0),
     }
 }

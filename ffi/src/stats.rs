@@ -1,11 +1,12 @@
 //! Statistics. Names are the same in every language.
 
-use libqueue::{GroupStats, PartitionStats, StoreStats, TopicStats};
+use libqueue::{GroupStats, PartitionStats, PausedBy, StoreStats, TopicStats};
 
 use crate::args::invalid;
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::measured::{Measured, Room};
+use crate::options::{LQ_PAUSED_BY_BRAKE, LQ_PAUSED_BY_NOBODY, LQ_PAUSED_BY_USER};
 use crate::panic::call;
 use crate::store::{STORES, lq_store};
 use crate::topic::{TOPICS, lq_topic};
@@ -100,10 +101,16 @@ pub struct lq_group_stats {
     pub paused: u64,
     /// Messages that the group's filter left out.
     pub filtered: u64,
+    /// Why that is: one of LQ_PAUSED_BY_.
+    pub paused_by: u64,
+    /// Since when it is paused, in nanoseconds since the Unix epoch; else 0.
+    pub paused_at_ns: i64,
     /// Dead letters that were redriven.
     pub redriven: u64,
     /// Dead letters that were purged.
     pub purged: u64,
+    /// Dead letters that hold their keys. They are not settled, and count as lag.
+    pub holding: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -165,8 +172,11 @@ unsafe impl Measured for lq_group_stats {
         timed_out: 0,
         paused: 0,
         filtered: 0,
+        paused_by: LQ_PAUSED_BY_NOBODY,
+        paused_at_ns: 0,
         redriven: 0,
         purged: 0,
+        holding: 0,
     };
 }
 
@@ -228,8 +238,15 @@ impl From<&GroupStats> for lq_group_stats {
             timed_out: stats.timed_out,
             paused: u64::from(stats.paused),
             filtered: stats.filtered,
+            paused_by: match stats.paused_by {
+                PausedBy::User => LQ_PAUSED_BY_USER,
+                PausedBy::Brake => LQ_PAUSED_BY_BRAKE,
+                _ => LQ_PAUSED_BY_NOBODY,
+            },
+            paused_at_ns: stats.paused_at_ns,
             redriven: stats.redriven,
             purged: stats.purged,
+            holding: stats.holding,
         }
     }
 }

@@ -198,6 +198,7 @@ impl Group {
     /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
     /// `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
     /// Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
+    /// `brake=None` takes the brake off.
     ///
     ///     topic.group("billing").configure(lease=120.0, max_attempts=10)
     #[pyo3(signature = (**changes))]
@@ -209,12 +210,18 @@ impl Group {
     /// Stop handing out, in all processes, until `resume`: durably, also when everyone leaves.
     ///
     /// Receive calls wait as at an empty topic. What is out can be settled; leases and delays go on
-    /// running. `stats()["paused"]` tells of it. Pausing twice is fine.
+    /// running. `stats()` tells of it: `paused`, `paused_by` (`"user"`, or `"brake"` where too many
+    /// messages died) and `paused_at`. Pausing twice is fine.
     fn pause(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.pause()).or_raise(py)
     }
 
     /// Hand out again, durably, and wake those who wait. Resuming twice is fine.
+    ///
+    /// What died before counts for the brake no more.
+    ///
+    ///     if group.stats()["paused_by"] == "brake":
+    ///         group.resume()
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.resume()).or_raise(py)
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnExpired, Ordering,
-    Start, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnDeadLetter,
+    OnExpired, Ordering, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -114,11 +114,15 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "window" => options.window = Some(named_whole("window", &value)?),
             "filter" => options.filter = Some(filter::of(&value)?),
             "delivery" => options.delivery = Some(delivery(py, &value.extract::<String>()?)?),
+            "on_dead_letter" => {
+                options.on_dead_letter = Some(on_dead_letter(py, &value.extract::<String>()?)?);
+            }
+            "brake" => options.brake = Some(brake(py, &value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a group; expected ordering, lease, max_lease, \
-                     max_attempts, backoff, dead_letter_topic, on_expired, start, window, filter \
-                     or delivery"
+                     max_attempts, backoff, dead_letter_topic, on_expired, start, window, filter, \
+                     delivery, brake or on_dead_letter"
                 )));
             }
         }
@@ -153,6 +157,28 @@ fn delivery(py: Python<'_>, name: &str) -> PyResult<DeliveryMode> {
     DeliveryMode::of_name(name).ok_or_else(|| {
         let expected = "expected \"at_least_once\" or \"at_most_once\"";
         invalid(py, format!("delivery is {name:?}; {expected}"))
+    })
+}
+
+fn on_dead_letter(py: Python<'_>, name: &str) -> PyResult<OnDeadLetter> {
+    match name {
+        "continue" => Ok(OnDeadLetter::Continue),
+        "hold_key" => Ok(OnDeadLetter::HoldKey),
+        _ => Err(invalid(
+            py,
+            format!("on_dead_letter is {name:?}; expected \"continue\" or \"hold_key\""),
+        )),
+    }
+}
+
+/// `(messages, seconds)`; `None` and 0 messages stand for no brake.
+fn brake(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Brake> {
+    let Some((messages, within)) = value.extract::<Option<(Bound<'_, PyAny>, f64)>>()? else {
+        return Ok(Brake::NONE);
+    };
+    Ok(Brake {
+        messages: named_whole("brake (messages)", &messages)?,
+        within: seconds(py, "brake (within)", within)?,
     })
 }
 
@@ -222,5 +248,13 @@ pub(crate) fn group_dict<'py>(
     dict.set_item("on_expired", on_expired)?;
     dict.set_item("window", config.window)?;
     dict.set_item("filter", filter::shown(py, config.filter.as_ref())?)?;
+    let brake = config.brake;
+    let brake = brake.map(|brake| (brake.messages, brake.within.as_secs_f64()));
+    dict.set_item("brake", brake)?;
+    let on_dead_letter = match config.on_dead_letter {
+        OnDeadLetter::Continue => "continue",
+        OnDeadLetter::HoldKey => "hold_key",
+    };
+    dict.set_item("on_dead_letter", on_dead_letter)?;
     Ok(dict)
 }

@@ -36,6 +36,7 @@ impl Peeked {
             MessageState::Held => ("held", None),
             MessageState::Dying => ("dying", None),
             MessageState::Settled => ("settled", None),
+            MessageState::Holding => ("holding", None),
             _ => ("fresh", None),
         };
         Ok(Self {
@@ -76,6 +77,12 @@ pub(crate) struct ConsumerStats {
     acked: u64,
     /// Those that failed in its hands: nacks, leases that ran out, messages that it gave up.
     failed: u64,
+    /// The part of `failed` in `delivered`, 0 to 1.
+    failed_share: f64,
+    /// That part of all other consumers of the group together; 0 where there are none.
+    others_failed_share: f64,
+    /// Whether it fails what others manage.
+    stands_out: bool,
 }
 
 impl ConsumerStats {
@@ -87,6 +94,9 @@ impl ConsumerStats {
             delivered: found.delivered,
             acked: found.acked,
             failed: found.failed,
+            failed_share: found.failed_share,
+            others_failed_share: found.others_failed_share,
+            stands_out: found.stands_out,
         }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("delayed", stats.delayed),
         ("held", stats.held),
         ("ready", stats.ready),
+        ("holding", stats.holding),
         ("dead_lettered", stats.dead_lettered),
         ("timed_out", stats.timed_out),
         ("expired", stats.expired),
@@ -61,5 +62,8 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
     }
     dict.set_item("paused", stats.paused)?;
     dict.set_item("filtered", stats.filtered)?;
+    dict.set_item("paused_by", stats.paused_by.name())?;
+    let at = stats.paused.then(|| stats.paused_at_ns as f64 / 1e9);
+    dict.set_item("paused_at", at)?;
     Ok(dict)
 }

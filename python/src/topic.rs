@@ -123,8 +123,11 @@ impl Topic {
     /// and `None` drops; `on_expired` says whether what nobody was handed in time is settled
     /// (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
     /// (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
-    /// message. An existing group keeps its stored configuration: an argument that contradicts it
-    /// raises `ConfigMismatch`.
+    /// message; `brake`, as in `(100, 60.0)`, pauses the group when more than so many of its
+    /// messages die within so many seconds (None: it has none); `on_dead_letter` says whether later
+    /// messages of a dead letter's key go on (`"continue"`) or wait until it is redriven, and then
+    /// comes first, or purged (`"hold_key"`). An existing group keeps its stored configuration: an
+    /// argument that contradicts it raises `ConfigMismatch`.
     ///
     /// `filter` says which messages the group takes: a mapping of `key` (equal to a text or bytes;
     /// True for any key, False for none), `key_prefix`, `headers` (a mapping of names, each to what
@@ -138,9 +141,9 @@ impl Topic {
     ///
     /// With `delivery="at_most_once"` each message is settled before it is handed out, as durably
     /// as the topic's durability says: none comes twice, and what a consumer was about to be handed
-    /// when it died is lost. Then there is no `lease`, `max_lease`, `max_attempts` or `backoff`;
-    /// `ack` does nothing, `nack` counts a failure, and `release`, `extend` and `dead_letter` raise
-    /// `InvalidArgument`. The mode of a group never changes.
+    /// when it died is lost. Then there is no `lease`, `max_lease`, `max_attempts`, `backoff`,
+    /// `brake` or `hold_key`; `ack` does nothing, `nack` counts a failure, and `release`, `extend`
+    /// and `dead_letter` raise `InvalidArgument`. The mode of a group never changes.
     ///
     ///     with topic.consumer("alarms", delivery="at_most_once") as consumer:
     ///         for delivery in consumer:

@@ -88,6 +88,7 @@ static void looking(lq_message_id id)
     CHECK(lq_consumers_len(list) == 1);
     const lq_consumer_stats *one = lq_consumers_get(list, 0);
     CHECK(strcmp(one->name, "worker") == 0 && one->process > 0);
+    CHECK(one->failed_share == 1.0 && one->others_failed_share == 0.0 && one->stands_out == 0);
     CHECK(one->delivered == 1 && one->failed == 1 && one->acked == 0 && one->leased == 0);
     CHECK(lq_consumers_get(list, 1) == NULL);
     OK(lq_consumers_free(list));

@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 
 strict=(-Wall -Wextra -Werror -pedantic "-I$top/include")
 link=("-L$release" -lqueue "-Wl,-rpath,$release" -pthread)
-programs_c=(life bad_input settle attributes once look manage redrive threads events filter)
+programs_c=(life bad_input settle attributes once look manage dead redrive threads events filter)
 programs_cpp=(plain wrap)
 
 # compile OUT SOURCE FLAGS...
@@ -104,7 +104,7 @@ under_valgrind() {
   local program
   leaky
   must_fail valgrind "${command[@]}"
-  for program in life bad_input settle attributes manage threads; do
+  for program in life bad_input settle attributes manage dead threads; do
     run_one valgrind "$work/plain/$program" "${command[@]}"
   done
 }

@@ -45,6 +45,9 @@ pub mod header {
     pub const BALLAST_GIVEN_UP: usize = 10;
     /// Lock of the one for whom it is given up, or who lays it in.
     pub const BALLAST_LOCK: usize = 11;
+    /// The consumer slot at which to look for a free one: behind the one that was given last, so
+    /// that a slot says for long who had it.
+    pub const NEXT_CONSUMER: usize = 12;
     /// All locks of the header.
     pub const LOCKS: [usize; 4] = [REGISTRY_LOCK, CREATE_LOCK, DEATH_LOCK, BALLAST_LOCK];
     /// Words of the header.
@@ -89,6 +92,10 @@ pub mod consumer {
     pub const ACKED: usize = 17;
     /// Those of them that failed in its hands: nacks, expired leases, given up, its death.
     pub const FAILED: usize = 18;
+    /// Process id of its member, as its own namespace numbers it.
+    pub const PROCESS: usize = 19;
+    /// Since when it has the slot, in ms of the boot clock; 0 while it is entered.
+    pub const SINCE: usize = 20;
 }
 
 /// Where blocks begin.

@@ -78,7 +78,7 @@ pub mod header {
 
 /// Words of an entry. Those from `STATE` to `PLACE` are truth, the rest is derived.
 pub mod entry {
-    /// Tag 32, failures 16, unused 4, priority 4, state 8: published last.
+    /// Tag 32, failures 16, how often redriven 4, priority 4, state 8: published last.
     pub const STATE: usize = 0;
     /// Tag 32, attempts 31, started 1.
     pub const HAND_OUT: usize = 1;
@@ -118,6 +118,28 @@ pub mod state {
     pub const SCHEDULED: u64 = 7;
     /// In a redrive lane: a dead letter, which nobody is handed and which hangs in nothing.
     pub const DEAD: u64 = 8;
+    /// A dead letter that holds its key.
+    pub const HOLDING: u64 = 9;
+}
+
+/// Why a message is dying: bits 63-60 of its LEASE.
+pub mod cause {
+    /// An earlier build did not write it.
+    pub const UNKNOWN: u64 = 0;
+    /// Its consumer said so.
+    pub const NACK: u64 = 1;
+    /// Somebody gave it up.
+    pub const GIVEN_UP: u64 = 2;
+    /// Its lease ran out.
+    pub const LEASE_ENDED: u64 = 3;
+    /// Its consumer's process died.
+    pub const DIED: u64 = 4;
+    /// All processes of the store ended.
+    pub const ALL_ENDED: u64 = 5;
+    /// The host was started anew.
+    pub const HOST_RESTARTED: u64 = 6;
+    /// It was too late to be handed out.
+    pub const TOO_LATE: u64 = 7;
 }
 
 /// Where the parts of a window with this limit begin.

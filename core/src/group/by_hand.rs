@@ -1,5 +1,6 @@
 //! Looking at one message, and settling or delaying it, without a receipt.
 
+use super::cause::Cause;
 use super::entry::NOBODY;
 use super::policy::Now;
 use super::window::{Counter, Window};
@@ -35,6 +36,8 @@ pub enum ByHand {
     Dying,
     /// It waits for an earlier message of its key.
     Held,
+    /// It is a dead letter that holds its key.
+    Holding,
     /// It is a dead letter, and was not redriven.
     Dead,
 }
@@ -77,6 +80,7 @@ impl Window {
             state::FRESH => Err(ByHand::Fresh),
             state::SETTLED => Err(ByHand::Settled),
             state::DYING => Err(ByHand::Dying),
+            state::HOLDING => Err(ByHand::Holding),
             state::DEAD => Err(ByHand::Dead),
             _ => Ok(self.index(offset)),
         }
@@ -95,8 +99,13 @@ impl Window {
         }
     }
 
-    /// The message is done, whoever has it.
+    /// The message is done, whoever has it. One that holds its key as a dead letter is as if it
+    /// were purged: its letter may be damaged, so that there is no other way.
     pub fn settle_by_hand(&self, offset: u64) -> ByHand {
+        let attempts = self.seen(offset).attempts;
+        if self.purge_held(offset, attempts) {
+            return ByHand::Done;
+        }
         let index = match self.open_entry(offset) {
             Ok(index) => index,
             Err(why) => return why,
@@ -154,7 +163,8 @@ impl Window {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         self.count(Counter::Failed, 1);
-        self.die(index, self.entries.failures(index) + 1, now_ms);
+        let failures = self.entries.failures(index) + 1;
+        self.die(index, failures, now_ms, Cause::GivenUp);
         ByHand::Done
     }
 }
@@ -251,7 +261,7 @@ mod tests {
             window.take_ready(1_000, 3, 2).is_none(),
             "1 is first of its key"
         );
-        window.settle_dead(&[1]);
+        window.settle_dead(&policy(true), &[1]);
         assert_eq!(window.take_ready(1_000, 3, 2).expect("2").offset, 2);
         assert_eq!(window.counter(Counter::DeadLettered), 1);
     }
@@ -324,7 +334,7 @@ mod tests {
         assert_eq!(window.give_up_by_hand(0, 10, 77), ByHand::Done);
         assert_eq!(window.counter(Counter::Scheduled), 0);
         assert_eq!(window.entries.first_failed_ms(0), 77);
-        window.settle_dead(&[0]);
+        window.settle_dead(&policy(true), &[0]);
         let took = window.take_ready(1_000, 3, 2).expect("1");
         assert_eq!((took.offset, window.ack(1, 1)), (1, Settled::Done));
         assert_eq!(window.floor(), 2);

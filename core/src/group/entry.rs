@@ -17,6 +17,7 @@ const LOW16: u64 = 0xFFFF;
 const LOW32: u64 = 0xFFFF_FFFF;
 /// Of the state's word.
 const PRIORITY: u64 = 0xF00;
+const CYCLES: u64 = 0xF000;
 const MS_MAX: u64 = (1 << 48) - 1;
 
 /// The entries of a window, by index.
@@ -94,7 +95,7 @@ impl Entries {
 
     /// Publishes state and failures as one word.
     pub(super) fn set_failed(&self, index: u32, failures: u32, state: u64) {
-        let kept = self.get(index, at::STATE) & (LOW32 << 32 | PRIORITY);
+        let kept = self.get(index, at::STATE) & (LOW32 << 32 | CYCLES | PRIORITY);
         let failures = u64::from(failures).min(LOW16);
         self.publish(index, kept | failures << 16 | state);
     }
@@ -103,6 +104,18 @@ impl Entries {
     #[inline]
     pub(super) fn priority(&self, index: u32) -> usize {
         ((self.get(index, at::STATE) & PRIORITY) >> 8) as usize
+    }
+
+    /// How often it was redriven, as far as fifteen.
+    pub(super) fn cycles(&self, index: u32) -> u32 {
+        ((self.get(index, at::STATE) & CYCLES) >> 12) as u32
+    }
+
+    /// Publishes as one word a state, no failures, and that it was redriven once more.
+    pub(super) fn set_redriven(&self, index: u32, state: u64) {
+        let kept = self.get(index, at::STATE) & (LOW32 << 32 | PRIORITY);
+        let cycles = u64::from(self.cycles(index) + 1).min(CYCLES >> 12);
+        self.publish(index, kept | cycles << 12 | state);
     }
 
     /// Fills the entry for a message that was never looked at; `word` is its state and priority.

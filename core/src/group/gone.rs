@@ -10,8 +10,10 @@
 
 use std::collections::HashSet;
 
+use super::cause::Cause;
 use super::gather::GATHERED;
 use super::policy::Policy;
+use super::rebuild::Life;
 use super::take::Returned;
 use super::window::{Counter, Window};
 use crate::format::window::state;
@@ -74,21 +76,36 @@ impl Window {
         policy: &Policy,
         of: impl Fn(u16) -> bool,
         died: bool,
-        (now_ms, wall_ms): (u64, u64),
+        times: (u64, u64),
+    ) -> Returned {
+        self.return_charged(policy, of, died.then_some(Cause::Died), times)
+    }
+
+    /// As `return_leases`, where what is charged failed for this cause.
+    fn return_charged(
+        &self,
+        policy: &Policy,
+        of: impl Fn(u16) -> bool,
+        died: Option<Cause>,
+        times: (u64, u64),
     ) -> Returned {
         // A living call settles what it gave, or takes it back.
-        let left = |index| !died && self.is_given(index);
+        let left = |index| died.is_none() && self.is_given(index);
         let leases = self.leases(|index| of(self.entries.consumer(index)) && !left(index));
         let mut dying = Vec::new();
         for index in &leases {
             // Nobody was told of what was only gathered.
-            let charged = died && self.entries.batch(*index) != GATHERED;
+            let charged = died.filter(|_| self.entries.batch(*index) != GATHERED);
             self.unhook(*index);
             if self.once {
                 self.end_without_consumer(*index);
-            } else if !charged {
+                continue;
+            }
+            let Some(cause) = charged else {
                 self.make_ready(*index);
-            } else if self.fail(policy, *index, None, now_ms, wall_ms) {
+                continue;
+            };
+            if self.fail(policy, *index, None, times, cause) {
                 dying.push((self.offset_at(*index), self.entries.consumer(*index)));
             }
         }
@@ -100,9 +117,13 @@ impl Window {
 
     /// In a new life: all leases come back, as those of the dead. The slots in them are those of
     /// consumers that are gone with their life, and others may have them by now.
-    pub fn return_void_leases(&mut self, policy: &Policy, times: (u64, u64)) {
+    pub fn return_void_leases(&mut self, policy: &Policy, life: Life, times: (u64, u64)) {
         let table = self.tally.detach();
-        self.return_leases(policy, |_| true, true, times);
+        let cause = match life {
+            Life::NewBoot => Cause::HostRestarted,
+            Life::New | Life::Same => Cause::AllEnded,
+        };
+        self.return_charged(policy, |_| true, Some(cause), times);
         self.tally.attach(table);
     }
 

@@ -30,6 +30,11 @@ impl Keys {
         at.checked_sub(1)
     }
 
+    /// Whether the message is the first of its key's chain.
+    pub(super) fn is_first(&self, entries: &Entries, index: u32) -> bool {
+        self.first(entries, entries.key_hash(index)) == Some(index)
+    }
+
     /// Appends the message to its key's chain. Whether it is the first of it.
     pub(super) fn join(&self, entries: &Entries, index: u32, hash: u64) -> bool {
         if let Some(first) = self.first(entries, hash) {

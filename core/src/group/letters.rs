@@ -74,13 +74,16 @@ impl Window {
         true
     }
 
-    /// The letter is done, and counted by what it was done by. False if it is not dead.
-    pub fn end_dead(&self, offset: u64, by: Counter) -> bool {
+    /// The letter is done, and counted by what it was done by, if by anything. False if it is not
+    /// dead.
+    pub fn end_dead(&self, offset: u64, by: impl Into<Option<Counter>>) -> bool {
         let Some(index) = self.find_dead(offset) else {
             return false;
         };
         self.entries.set_state(index, state::SETTLED);
-        self.count(by, 1);
+        if let Some(by) = by.into() {
+            self.count(by, 1);
+        }
         if offset == self.floor() {
             self.raise_floor();
         }

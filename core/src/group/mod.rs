@@ -7,11 +7,13 @@
 mod admit;
 mod bitmap;
 mod by_hand;
+mod cause;
 mod clean;
 mod entry;
 mod gather;
 mod gone;
 mod grow;
+mod hold;
 mod keys;
 mod letters;
 mod make;
@@ -38,6 +40,7 @@ mod window;
 
 pub use admit::{Admit, Fresh};
 pub use by_hand::ByHand;
+pub use cause::Cause;
 pub use gather::GATHERED;
 pub use gone::Batches;
 pub use letters::Dead;

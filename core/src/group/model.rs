@@ -36,6 +36,7 @@ pub enum State {
     Delayed(u64),
     Leased { due: u64, consumer: u16 },
     Dying,
+    Holding,
     Settled,
 }
 
@@ -49,6 +50,8 @@ pub struct Message {
     pub state: State,
     pub attempts: u32,
     pub failures: u32,
+    /// Why it failed last, or never could be handed out.
+    pub cause: Cause,
     /// The last hand-out, also after it was settled: consumer, batch, whether it was started.
     pub held: (u16, u16, bool),
 }
@@ -101,6 +104,7 @@ impl Model {
             state,
             attempts: 0,
             failures: 0,
+            cause: Cause::TooLate,
             held: (u16::MAX, 0, false),
         };
         self.messages.insert(fresh.offset, message);
@@ -116,6 +120,7 @@ impl Model {
             state: State::Settled,
             attempts: 0,
             failures: 0,
+            cause: Cause::TooLate,
             held: (u16::MAX, 0, false),
         };
         self.messages.insert(offset, message);
@@ -149,7 +154,7 @@ impl Model {
         leased && message.attempts == attempt && !message.held.2
     }
 
-    pub fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64) {
+    pub fn fail(&mut self, offset: u64, delay: Option<u64>, now: u64, cause: Cause) {
         if self.once {
             let message = self.of(offset);
             message.state = match message.held.2 {
@@ -160,6 +165,7 @@ impl Model {
         }
         let policy = self.policy;
         let message = self.of(offset);
+        message.cause = cause;
         message.failures += 1;
         message.state = if message.failures >= policy.max_attempts {
             State::Dying
@@ -171,6 +177,7 @@ impl Model {
 
     /// What was handed out, or waits, is too late.
     pub fn expire(&mut self, offset: u64) {
+        self.of(offset).cause = Cause::TooLate;
         self.of(offset).state = match self.policy.expired_die {
             true => State::Dying,
             false => State::Settled,
@@ -186,7 +193,7 @@ impl Model {
                     self.of(offset).state = State::Waiting;
                 }
                 State::Leased { due, .. } if due <= now.boot_ms => {
-                    self.fail(offset, None, now.boot_ms);
+                    self.fail(offset, None, now.boot_ms, Cause::LeaseEnded);
                 }
                 State::Scheduled(at) if at <= now.wall_ms => scheduled.push((at, offset)),
                 _ => {}
@@ -203,7 +210,11 @@ impl Model {
 
     pub fn good(&self, offset: u64, attempt: u32) -> bool {
         self.messages.get(&offset).is_some_and(|message| {
-            message.attempts == attempt && !matches!(message.state, State::Settled | State::Dying)
+            message.attempts == attempt
+                && !matches!(
+                    message.state,
+                    State::Settled | State::Dying | State::Holding
+                )
         })
     }
 
@@ -225,7 +236,7 @@ impl Model {
             }
             let (_, batch, one) = message.held;
             if once || one || !started.contains(&batch) {
-                self.fail(offset, None, now);
+                self.fail(offset, None, now, Cause::Died);
             } else {
                 message.state = State::Waiting;
             }

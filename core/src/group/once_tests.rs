@@ -348,7 +348,7 @@ fn p7_a_power_loss_brings_nothing_back_that_was_given_and_on_disk_however_the_ri
         let mut window = opened(&image);
         window.check_span().expect("whole");
         window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
-        window.return_void_leases(&policy, NOW);
+        window.return_void_leases(&policy, Life::NewBoot, NOW);
         let unseen = end.saturating_sub(window.next());
         admit(&mut window, &policy, unseen);
         let again = rest(&window);

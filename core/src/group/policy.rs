@@ -1,7 +1,7 @@
 //! What a group does with time and failures.
 
 use crate::clock::Clock;
-use crate::options::{Backoff, GroupConfig, OnExpired, Ordering};
+use crate::options::{Backoff, GroupConfig, OnDeadLetter, OnExpired, Ordering};
 
 /// A moment, by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Policy {
     pub expired_die: bool,
     /// How long a message is handed out for, in ms.
     pub lease_ms: u64,
+    /// Whether a dead letter holds its key.
+    pub hold_key: bool,
     /// Nothing is handed out.
     pub paused: bool,
     /// Which filter is in force, as whoever knows the filters numbers them; 0 for none.
@@ -69,6 +71,7 @@ impl Policy {
             chains,
             expired_die: config.on_expired == OnExpired::DeadLetter,
             lease_ms: config.lease.as_millis() as u64,
+            hold_key: config.on_dead_letter == OnDeadLetter::HoldKey,
             paused: false,
             filter: 0,
         }

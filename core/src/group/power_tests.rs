@@ -72,7 +72,7 @@ fn p12_what_was_dying_on_disk_never_comes_back_however_often_the_ring_goes_round
                             window.syncer().sync().expect("sync");
                             let dying = window.dying(|_, _| true);
                             let dying: Vec<u64> = dying.iter().map(|one| one.offset).collect();
-                            window.settle_dead(&dying);
+                            window.settle_dead(&policy, &dying);
                             dead.extend(dying);
                         }
                     } else if dice.next(20) > 0 {
@@ -112,7 +112,7 @@ fn p12_what_was_dying_on_disk_stays_so_when_the_ring_is_doubled_and_that_is_lost
             }
         }
         window.syncer().sync().expect("sync");
-        window.settle_dead(&dead);
+        window.settle_dead(&policy, &dead);
         admit(&mut window, &policy, 300);
         grow(&mut window, true);
         let window = after_loss(&twin, &policy, seed);
@@ -293,17 +293,70 @@ fn p11_p12_what_is_dying_behind_one_that_a_power_loss_took_back_is_never_ready()
         window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
         window.return_leases(&policy, |_| true, true, (0, 1));
         if dies_first {
-            window.settle_dead(&[1]);
+            window.settle_dead(&policy, &[1]);
         }
         assert_eq!(take(&mut window), Some(0), "the first of its key");
         assert_eq!(take(&mut window), None);
         window.ack(0, 2);
         if !dies_first {
             assert_eq!(take(&mut window), None, "1 is dying, 2 behind it");
-            window.settle_dead(&[1]);
+            window.settle_dead(&policy, &[1]);
         }
         assert_eq!(take(&mut window), Some(2));
         window.ack(2, 1);
         assert_eq!((window.floor(), window.counter(Counter::Held)), (3, 0));
+    }
+}
+
+/// As above, where dead letters hold their keys: what comes back of an earlier one goes first, and
+/// the dead one still holds what is behind it (P11, P12).
+#[test]
+fn p11_p12_what_holds_its_key_does_so_after_a_power_loss_behind_one_that_came_back() {
+    for redriven in [false, true] {
+        let mut policy = super::model::policy(true);
+        policy.hold_key = true;
+        let twin = Twin::new();
+        let mut window = begin(&twin, &policy);
+        for offset in 0..3 {
+            let admitted = window.admit(&policy, &fresh(offset, Some(7)), BEGIN);
+            window.set_cursor(Cursor::at_offset(offset + 1));
+            if let Admit::Ready(index) = admitted {
+                window.make_ready(index);
+            }
+        }
+        let take = |window: &mut Window| window.take_ready(10, 0, 0).map(|taken| taken.offset);
+        assert_eq!(take(&mut window), Some(0));
+        window.ack(0, 1);
+        assert_eq!(take(&mut window), Some(1));
+        window.give_up(1, 1, 1, 1);
+        window.settle_dead(&policy, &[1]);
+        assert_eq!(take(&mut window), None, "1 holds its key");
+        assert_eq!((window.floor(), window.counter(Counter::Holding)), (1, 1));
+        // On disk: that 1 holds its key, and of 0 what stood there before it was settled.
+        window.head.set(header::FLOOR, 0);
+        window.entries.set_state(0, state::READY);
+        window.rebuild(Life::NewBoot, BEGIN, &mut |_, _| true);
+        window.return_leases(&policy, |_| true, true, (0, 1));
+        assert_eq!(window.counter(Counter::Holding), 1);
+        if redriven {
+            assert!(window.redrive_held(1, 1));
+        }
+        assert_eq!(take(&mut window), Some(0), "the first of its key");
+        assert_eq!(take(&mut window), None);
+        window.ack(0, 2);
+        if redriven {
+            assert_eq!(take(&mut window), Some(1), "redriven, it is the next");
+            assert_eq!(window.entries.cycles(1), 1);
+            assert_eq!(take(&mut window), None);
+            window.ack(1, 2);
+        } else {
+            assert_eq!(take(&mut window), None, "1 holds its key, 2 is behind it");
+            assert!(window.purge_held(1, 1));
+        }
+        assert!(!window.purge_held(1, 1) && !window.redrive_held(1, 1));
+        assert_eq!(take(&mut window), Some(2));
+        window.ack(2, 1);
+        assert_eq!((window.floor(), window.counter(Counter::Held)), (3, 0));
+        assert_eq!(window.counter(Counter::Holding), 0);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::entry::NOBODY;
 use super::policy::Now;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
@@ -87,6 +88,9 @@ impl Window {
                 } else if entries.state(index) == state::DELAYED {
                     // The boot clock began anew: the wait is over. Whose it was is still asked for.
                     entries.set_lease(index, 0, entries.consumer(index));
+                } else if entries.state(index) == state::DYING {
+                    // Others have the slots of that start of the host, and its times.
+                    entries.set_dying(index, 0, entries.cause(index), NOBODY);
                 } else if entries.state(index) == state::HELD {
                     // They follow in the order of their offsets: their places may be old.
                     entries.set_turn(index, 0);
@@ -181,6 +185,7 @@ impl Window {
                 self.count(Counter::Delayed, 1);
             }
             state::DYING => self.push_dying(index),
+            state::HOLDING => self.count(Counter::Holding, 1),
             _ if first => self.make_ready(index),
             _ => {
                 entries.set_state(index, state::HELD);

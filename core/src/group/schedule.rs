@@ -4,6 +4,7 @@
 //! by how far the two are apart then; where the wall clock is set, all are put in anew. One that
 //! comes early, since the wall clock was set back meanwhile, waits on.
 
+use super::cause::Cause;
 use super::policy::{Now, Policy};
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
@@ -74,7 +75,8 @@ impl Window {
     pub(super) fn expire_one(&self, policy: &Policy, index: u32, now: Now) {
         self.count(Counter::Expired, 1);
         if policy.expired_die {
-            self.die(index, self.entries.failures(index), now.boot_ms);
+            let failures = self.entries.failures(index);
+            self.die(index, failures, now.boot_ms, Cause::TooLate);
         } else {
             self.entries.set_state(index, state::SETTLED);
         }

@@ -1,5 +1,6 @@
 //! Settling: what ends a hand-out.
 
+use super::cause::Cause;
 use super::entry::NOBODY;
 use super::policy::{Now, Policy};
 use super::tally::Tallied;
@@ -70,8 +71,9 @@ impl Window {
         let mut freed = false;
         if self.entries.key_hash(index) != 0
             && let Some(next) = self.keys.leave(&self.entries, index)
-            // Never handed out again (P12), it still goes before those behind it.
-            && self.entries.state(next) != state::DYING
+            // Never handed out again (P12), or not before it is redriven (P11), it still goes
+            // before those behind it.
+            && !matches!(self.entries.state(next), state::DYING | state::HOLDING)
         {
             self.count(Counter::Held, -1);
             self.make_ready(next);
@@ -121,7 +123,7 @@ impl Window {
             self.entries.set_state(index, state::DELAYED);
             self.count(Counter::Delayed, 1);
             self.wheel.insert(&self.entries, index, due);
-        } else if self.fail(policy, index, delay_ms, now_ms, wall_ms) {
+        } else if self.fail(policy, index, delay_ms, (now_ms, wall_ms), Cause::Nack) {
             return Settled::Dying;
         }
         Settled::Done
@@ -163,7 +165,12 @@ impl Window {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
         self.count(Counter::Failed, 1);
-        self.die(index, self.entries.failures(index) + 1, now_ms);
+        self.die(
+            index,
+            self.entries.failures(index) + 1,
+            now_ms,
+            Cause::GivenUp,
+        );
         Settled::Dying
     }
 
@@ -185,7 +192,8 @@ impl Window {
             self.unhook(index);
             self.count(Counter::Expired, 1);
             if policy.expired_die {
-                self.die(index, self.entries.failures(index), now.boot_ms);
+                let failures = self.entries.failures(index);
+                self.die(index, failures, now.boot_ms, Cause::TooLate);
             } else {
                 self.finish(index);
             }
@@ -207,13 +215,21 @@ impl Window {
     }
 
     /// These messages are in the dead letters, durably: here they are done (P12).
-    pub fn settle_dead(&self, offsets: &[u64]) {
+    /// Where dead letters hold their keys such a one does from here on: that is one word, and hangs
+    /// in nothing but its key's chain, where it stays the first.
+    pub fn settle_dead(&self, policy: &Policy, offsets: &[u64]) {
         let moved: std::collections::HashSet<u64> = offsets.iter().copied().collect();
         self.drop_dying(&|index| moved.contains(&self.offset_at(index)));
         for offset in moved {
             if self.is_dying(offset) {
+                let index = self.index(offset);
                 self.count(Counter::DeadLettered, 1);
-                self.finish(self.index(offset));
+                if policy.hold_key && self.may_hold(index) {
+                    self.entries.set_state(index, state::HOLDING);
+                    self.count(Counter::Holding, 1);
+                } else {
+                    self.finish(index);
+                }
             }
         }
     }

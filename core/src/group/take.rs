@@ -1,5 +1,6 @@
 //! Handing out.
 
+use super::cause::Cause;
 use super::policy::{Now, Policy};
 use super::tally::Tallied;
 use super::window::{Counter, Window};
@@ -31,6 +32,14 @@ pub struct Dying {
     pub first_failed_ms: u64,
     /// Slot of the last consumer.
     pub consumer: u16,
+    /// Since when it is dying, in ms of the boot clock.
+    pub since_ms: u64,
+    /// Why.
+    pub cause: Cause,
+    /// How often it was redriven, as far as fifteen.
+    pub cycles: u32,
+    /// Whether it holds its key where dead letters do.
+    pub may_hold: bool,
 }
 
 /// What the passing of time, or a death, did to leases.
@@ -115,7 +124,8 @@ impl Window {
                         continue;
                     }
                     self.count(Counter::TimedOut, 1);
-                    if self.fail(policy, *index, None, now.boot_ms, now.wall_ms) {
+                    let times = (now.boot_ms, now.wall_ms);
+                    if self.fail(policy, *index, None, times, Cause::LeaseEnded) {
                         dying.push((self.offset_at(*index), self.entries.consumer(*index)));
                     }
                 }
@@ -148,8 +158,8 @@ impl Window {
         policy: &Policy,
         index: u32,
         delay_ms: Option<u64>,
-        now_ms: u64,
-        wall_ms: u64,
+        (now_ms, wall_ms): (u64, u64),
+        cause: Cause,
     ) -> bool {
         self.count(Counter::Failed, 1);
         self.tally
@@ -159,7 +169,7 @@ impl Window {
         }
         let failures = self.entries.failures(index) + 1;
         if failures >= policy.max_attempts {
-            self.die(index, failures, now_ms);
+            self.die(index, failures, now_ms, cause);
             return true;
         }
         let wait = delay_ms.unwrap_or_else(|| policy.wait_ms(failures, self.offset_at(index)));
@@ -171,10 +181,10 @@ impl Window {
         false
     }
 
-    /// From here on the message is never handed out again. Since when is kept with it.
-    pub(super) fn die(&self, index: u32, failures: u32, now_ms: u64) {
+    /// From here on the message is never handed out again. Since when and why is kept with it.
+    pub(super) fn die(&self, index: u32, failures: u32, now_ms: u64, cause: Cause) {
         self.entries
-            .set_lease(index, now_ms, self.entries.consumer(index));
+            .set_dying(index, now_ms, cause, self.entries.consumer(index));
         self.entries.set_failed(index, failures, state::DYING);
         self.push_dying(index);
     }
@@ -196,8 +206,9 @@ impl Window {
             at = self.entries.timer_next(index);
             Some(index)
         };
-        std::iter::from_fn(each)
-            .filter(move |index| wanted(self.offset_at(*index), self.entries.due_ms(*index)))
+        std::iter::from_fn(each).filter(move |index| {
+            wanted(self.offset_at(*index), self.entries.dying_since_ms(*index))
+        })
     }
 
     /// Whether there are any that are wanted (see `dying`).
@@ -215,6 +226,10 @@ impl Window {
             failures: self.entries.failures(index),
             first_failed_ms: self.entries.first_failed_ms(index),
             consumer: self.entries.consumer(index),
+            since_ms: self.entries.dying_since_ms(index),
+            cause: self.entries.cause(index),
+            cycles: self.entries.cycles(index),
+            may_hold: self.may_hold(index),
         };
         let mut found: Vec<Dying> = self.list_dying(wanted).map(dying).collect();
         found.sort_unstable_by_key(|dead| dead.offset);

@@ -72,12 +72,17 @@ fn history(seed: u64, policy: Policy, steps: u32) {
             }
             87..90 => {
                 let dying: Vec<u64> = window.dying(|_, _| true).iter().map(|d| d.offset).collect();
-                window.settle_dead(&dying);
+                window.settle_dead(&policy, &dying);
                 for offset in dying {
                     let message = model.of(offset);
                     assert_eq!(message.state, State::Dying, "{place}");
-                    message.state = State::Settled;
+                    let holds = policy.hold_key && message.chain != 0;
+                    message.state = match holds && message.cause != Cause::TooLate {
+                        true => State::Holding,
+                        false => State::Settled,
+                    };
                 }
+                end_holding(&window, &mut model, &mut dice, &place);
             }
             90..93 => {
                 drop(window);
@@ -101,6 +106,30 @@ fn history(seed: u64, policy: Policy, steps: u32) {
         window.expire(&policy, now);
         model.tick(now);
         check(&window, &model, &place);
+    }
+}
+
+/// Redrives or purges some of those that hold their keys; P11 and P12 hold.
+fn end_holding(window: &Window, model: &mut Model, dice: &mut Dice, place: &str) {
+    let all = model.messages.iter();
+    let holding = all.filter(|(_, message)| message.state == State::Holding);
+    let holding: Vec<(u64, u32)> = holding.map(|(at, one)| (*at, one.attempts)).collect();
+    for (offset, attempts) in holding {
+        // The letter of an earlier hand-out.
+        assert!(!window.redrive_held(offset, attempts - 1), "{place}");
+        assert!(!window.purge_held(offset, attempts + 1), "{place}");
+        match dice.next(4) {
+            0 => {
+                assert!(window.redrive_held(offset, attempts), "{place}");
+                let message = model.of(offset);
+                (message.state, message.failures) = (State::Waiting, 0);
+            }
+            1 => {
+                assert!(window.purge_held(offset, attempts), "{place}");
+                model.of(offset).state = State::Settled;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -178,7 +207,7 @@ fn settle(
         2 => {
             let delay = (dice.next(2) == 0).then(|| dice.next(50));
             if good && leased {
-                model.fail(offset, delay, now);
+                model.fail(offset, delay, now, Cause::Nack);
             } else if good && let Some(delay) = delay {
                 model.of(offset).state = State::Delayed(now + delay);
             }
@@ -194,6 +223,7 @@ fn settle(
             if good {
                 let message = model.of(offset);
                 message.failures += 1;
+                message.cause = Cause::GivenUp;
                 message.state = State::Dying;
             }
             window.give_up(offset, attempt, 1, 1)
@@ -243,6 +273,17 @@ fn check(window: &Window, model: &Model, place: &str) {
         model.filtered,
         "{place}: filtered"
     );
+    assert_eq!(
+        window.counter(Counter::Holding),
+        count(|s| *s == State::Holding),
+        "{place}"
+    );
+    for dead in window.dying(|_, _| true) {
+        assert_eq!(
+            dead.cause, model.messages[&dead.offset].cause,
+            "{place}: {dead:?}"
+        );
+    }
     let ready = model.deliverable().len() as u64;
     assert_eq!(window.counter(Counter::Ready), ready, "{place}: ready");
     let open = model
@@ -264,7 +305,10 @@ fn histories(operations: u64) {
     let mut kinds = Vec::new();
     for ordering in [Ordering::None, Ordering::Key, Ordering::Partition] {
         for on_expired in [OnExpired::Drop, OnExpired::DeadLetter] {
-            kinds.push(policy_of(ordering, on_expired));
+            let mut policy = policy_of(ordering, on_expired);
+            kinds.push(policy);
+            policy.hold_key = ordering != Ordering::None;
+            kinds.push(policy);
         }
     }
     let (next, threads) = (AtomicU64::new(1), std::thread::available_parallelism());

@@ -58,17 +58,20 @@ pub enum Counter {
     Redriven,
     /// In a redrive lane: dead letters that were purged.
     Purged,
+    /// Dead letters that hold their keys.
+    Holding,
 }
 
 impl Counter {
     /// Those that follow from the entries' states, and are counted anew where these are looked at.
-    pub const DERIVED: [Self; 6] = [
+    pub const DERIVED: [Self; 7] = [
         Self::Leased,
         Self::Delayed,
         Self::Held,
         Self::Ready,
         Self::Dying,
         Self::Scheduled,
+        Self::Holding,
     ];
 }
 

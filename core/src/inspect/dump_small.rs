@@ -201,6 +201,7 @@ fn window_entry(
         state::DYING => "on its way to the dead letters",
         state::SETTLED => "settled",
         state::SCHEDULED => "waits for its time",
+        state::HOLDING => "a dead letter that holds its key",
         state::DEAD => "a dead letter, not redriven",
         _ => "DAMAGED state",
     };

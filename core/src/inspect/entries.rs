@@ -26,12 +26,13 @@ type Entry = [u64; ENTRY_WORDS];
 const LOW32: u64 = 0xFFFF_FFFF;
 
 /// States that are counted, with their counters and names.
-const COUNTED: [(u64, Counter, &str); 6] = [
+const COUNTED: [(u64, Counter, &str); 7] = [
     (state::READY, Counter::Ready, "ready"),
     (state::DELAYED, Counter::Delayed, "delayed"),
     (state::LEASED, Counter::Leased, "leased"),
     (state::HELD, Counter::Held, "held"),
     (state::DYING, Counter::Dying, "dying"),
+    (state::HOLDING, Counter::Holding, "holding their keys"),
     (
         state::SCHEDULED,
         Counter::Scheduled,
@@ -59,7 +60,7 @@ struct Walk<'a, 'b> {
     one_age: bool,
     log: Option<Messages<'b>>,
     /// Entries in each state.
-    counts: [u64; state::DEAD as usize + 1],
+    counts: [u64; state::HOLDING as usize + 1],
     /// The first offset that no entry speaks of.
     silent: Option<(u64, u64)>,
 }
@@ -122,15 +123,15 @@ impl Walk<'_, '_> {
             return Ok(None);
         }
         let (state, failures, attempts) = (word & 0xFF, word >> 16 & 0xFFFF, hand_out >> 1);
-        if state > state::DEAD {
-            return Ok(Some(format!("has state {state}, expected 0 to 8")));
+        if state > state::HOLDING {
+            return Ok(Some(format!("has state {state}, expected 0 to 9")));
         }
         if state == state::DEAD && self.log.as_ref().is_some_and(|log| !log.log.lane) {
             return Ok(Some(
                 "is a dead letter, in a group that is no redrive lane".into(),
             ));
         }
-        let priority = word >> 8 & 0xFF;
+        let priority = word >> 8 & 0xF;
         if priority > u64::from(PRIORITY_MAX) {
             return Ok(Some(format!("has priority {priority}, expected 0 to 9")));
         }
@@ -139,6 +140,9 @@ impl Walk<'_, '_> {
             let told = hand_out >> 32;
             let what = format!("has state {state} and speaks of offset {told} when handed out");
             return Ok((!self.may_be_next_round(tag, told)).then_some(what));
+        }
+        if state == state::HOLDING && (failures == 0 || entry[at::KEY_HASH] == 0) {
+            return Ok(Some("holds its key without a failure, or a key".into()));
         }
         if state == state::DYING && failures == 0 && !self.may_expire() {
             return Ok(Some("is dying without a failure".into()));
@@ -149,9 +153,10 @@ impl Walk<'_, '_> {
             return Ok(Some(what));
         }
         match (&mut self.log, state) {
-            (Some(log), state::READY..=state::DYING | state::SCHEDULED | state::DEAD) => {
-                log.look(offset, entry)
-            }
+            (
+                Some(log),
+                state::READY..=state::DYING | state::SCHEDULED | state::DEAD | state::HOLDING,
+            ) => log.look(offset, entry),
             _ => Ok(None),
         }
     }

@@ -82,6 +82,10 @@ impl<'a> Letters<'a> {
         let Some((of, group)) = told("lq-source-topic").zip(told("lq-group")) else {
             return Ok(());
         };
+        // Dead exactly while its message holds its key: no state of that contradicts it.
+        if told("lq-held").is_some() {
+            return Ok(());
+        }
         let number = |name| told(name)?.parse::<u64>().ok();
         let place = number("lq-source-partition").zip(number("lq-source-offset"));
         let Some((partition, offset)) = place else {

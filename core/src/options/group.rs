@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Filter, MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time,
+    Brake, Filter, MAX_ATTEMPTS_MAX, Start, WINDOW_MAX, WINDOW_MIN, agree, check_range, check_time,
     invalid, mismatch,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -94,6 +94,19 @@ pub enum DeadLetter {
     Drop,
 }
 
+/// What becomes of a key whose message became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnDeadLetter {
+    /// Later messages of the key go on (the default).
+    #[default]
+    Continue,
+    /// They wait until the dead letter is redriven, and then come after it, or purged. With
+    /// [`Ordering::Partition`] all later messages of the partition wait. Until then it counts
+    /// against the group's `window`. Not for messages without a key, nor for those that only came
+    /// too late.
+    HoldKey,
+}
+
 /// Configuration of a group, as given when it is opened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupOptions {
@@ -120,8 +133,13 @@ pub struct GroupOptions {
     /// The empty filter takes all, and takes a stored one off. Default: all.
     pub filter: Option<Filter>,
     /// Default: [`DeliveryMode::AtLeastOnce`]. With [`DeliveryMode::AtMostOnce`] there is no
-    /// `lease`, `max_lease`, `max_attempts` or `backoff` to be given.
+    /// `lease`, `max_lease`, `max_attempts`, `backoff` or `brake` to be given, and no key is held.
     pub delivery: Option<DeliveryMode>,
+    /// Pauses the group when too many of its messages die. Default: [`Brake::NONE`].
+    pub brake: Option<Brake>,
+    /// What becomes of a key whose message became a dead letter. Default:
+    /// [`OnDeadLetter::Continue`].
+    pub on_dead_letter: Option<OnDeadLetter>,
 }
 
 impl GroupOptions {
@@ -156,6 +174,7 @@ impl GroupOptions {
                 )));
             }
         }
+        self.brake.map_or(Ok(()), Brake::check)?;
         match self.delivery {
             Some(DeliveryMode::AtMostOnce) => self.check_has_no_leases(),
             _ => Ok(()),
@@ -169,6 +188,11 @@ impl GroupOptions {
             ("max_lease", self.max_lease.is_some()),
             ("max_attempts", self.max_attempts.is_some()),
             ("backoff", self.backoff.is_some()),
+            ("brake", self.brake.and_then(Brake::stored).is_some()),
+            (
+                "on_dead_letter",
+                self.on_dead_letter == Some(OnDeadLetter::HoldKey),
+            ),
         ];
         let given = given.iter().filter(|(_, given)| *given);
         let names: Vec<&str> = given.map(|(name, _)| *name).collect();
@@ -207,6 +231,10 @@ pub struct GroupConfig {
     /// When a message is settled. With [`DeliveryMode::AtMostOnce`] the lease is how long a receive
     /// call may take to hand on what it gathered, and `max_attempts` and `backoff` mean nothing.
     pub delivery: DeliveryMode,
+    /// Pauses the group when too many of its messages die.
+    pub brake: Option<Brake>,
+    /// What becomes of a key whose message became a dead letter.
+    pub on_dead_letter: OnDeadLetter,
 }
 
 impl GroupConfig {
@@ -224,6 +252,8 @@ impl GroupConfig {
             window: options.window.unwrap_or(65_536),
             filter: options.filter.clone().filter(|filter| !filter.is_empty()),
             delivery: options.delivery.unwrap_or_default(),
+            brake: options.brake.and_then(Brake::stored),
+            on_dead_letter: options.on_dead_letter.unwrap_or_default(),
         }
     }
 
@@ -273,6 +303,9 @@ impl GroupConfig {
         agree(&at, "backoff", options.backoff, self.backoff)?;
         agree(&at, "window", options.window, self.window)?;
         agree(&at, "on_expired", options.on_expired, self.on_expired)?;
+        agree(&at, "brake", options.brake.map(Brake::stored), self.brake)?;
+        let wanted = options.on_dead_letter;
+        agree(&at, "on_dead_letter", wanted, self.on_dead_letter)?;
         let wanted = options.dead_letter_topic.clone();
         agree(
             &at,

@@ -8,15 +8,17 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 
 mod base64;
+mod brake;
 mod filter;
 #[cfg(test)]
 mod filter_tests;
 mod group;
 mod json;
 
+pub use brake::{BRAKE_MESSAGES_MAX, Brake};
 pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
 pub use group::{
-    Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnExpired, Ordering,
+    Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };
 
 /// Most partitions of a topic.

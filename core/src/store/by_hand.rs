@@ -32,6 +32,8 @@ pub enum MessageState {
     Dying,
     /// It is done.
     Settled,
+    /// It is a dead letter that holds its key.
+    Holding,
 }
 
 /// A message, and where it stands in a group.
@@ -94,6 +96,7 @@ impl Group {
                 state::HELD => MessageState::Held,
                 state::DYING => MessageState::Dying,
                 state::SETTLED => MessageState::Settled,
+                state::HOLDING => MessageState::Holding,
                 _ => MessageState::Fresh,
             },
             attempts: seen.attempts,
@@ -230,6 +233,10 @@ impl GroupInner {
             ByHand::Held => (
                 ErrorKind::Busy,
                 "waits for an earlier message of its key; delay or settle that one",
+            ),
+            ByHand::Holding => (
+                ErrorKind::Busy,
+                "is a dead letter that holds its key; redrive or purge it",
             ),
             ByHand::Dead => (
                 ErrorKind::NotFound,

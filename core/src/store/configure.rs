@@ -1,4 +1,4 @@
-//! Changing a group while others are at work in it: its configuration, pausing, resuming.
+//! Changing a group while others are at work in it.
 //!
 //! One at a time. `group.meta` is replaced as a whole; `settings` says how all others follow, and
 //! what a death at any step leaves.
@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGING, GONE, HOLDING, MOVER_LOCK};
 use crate::format::control::header;
 use crate::format::names;
-use crate::options::{GroupConfig, GroupOptions, Ordering};
+use crate::group::Counter;
+use crate::options::{Brake, GroupConfig, GroupOptions, Ordering};
 use crate::shm::{Held, OwnerLock};
 use crate::storage::replace_file;
 
@@ -30,8 +31,10 @@ impl Group {
     /// [`ErrorKind::InvalidArgument`] for a `window` other than the stored one, which the layout of
     /// the group's files depends on, for another `delivery`, and for a `start`. [`ErrorKind::Busy`]
     /// for another `ordering` than [`Ordering::None`], while messages are taken in and not settled:
-    /// they wait by the order that was (P11). After another error either configuration is in force,
-    /// in all processes the same.
+    /// they wait by the order that was (P11). [`ErrorKind::InvalidArgument`] also for a
+    /// `dead_letter_topic` that leads back to this topic. [`ErrorKind::Busy`] for another
+    /// `on_dead_letter` or `dead_letter_topic` while any dead letter holds its key. After another
+    /// error either configuration is in force, in all processes the same.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};
@@ -56,13 +59,14 @@ impl Group {
         }
         let env = &*group.topic.store.env;
         group.topic.store.check_send()?;
-        let mover = match &changes.dead_letter_topic {
-            // Letters go to one topic or the other, never to both (P12).
-            Some(_) => {
+        let mover = match changes.dead_letter_topic.is_some() || changes.on_dead_letter.is_some() {
+            // Letters go to one topic or the other, never to both, and hold their keys as they say
+            // (P12).
+            true => {
                 let lock = group.block.head.word32(MOVER_LOCK);
                 Some(OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0)
             }
-            None => None,
+            false => None,
         };
         let mut moved = false;
         let changed = group.change(|group, meta| {
@@ -70,15 +74,28 @@ impl Group {
             check_window(meta, &wanted)?;
             check_delivery(meta, changes)?;
             check_max_lease(&wanted)?;
+            wanted.check()?;
+            if let Some(target) = &changes.dead_letter_topic {
+                group.topic.check_circle(&group.name, target)?;
+            }
             if wanted.ordering != meta.config.ordering && wanted.ordering != Ordering::None {
                 group.check_nothing_taken_in()?;
             }
+            if wanted.on_dead_letter != meta.config.on_dead_letter {
+                group.each_partition(|number| redirect::finish_moves(group, number))?;
+                group.check_nothing_holds()?;
+            }
             moved = meta.config.dead_letter_topic != wanted.dead_letter_topic;
             if moved {
+                group.check_nothing_holds()?;
                 group.check_lane_done()?;
                 group.each_partition(|number| redirect::leave_topic(group, number))?;
             }
             meta.config = wanted;
+            if moved {
+                // Offsets of the other topic say nothing here.
+                group.count_deaths_from_now(meta)?;
+            }
             Ok(())
         });
         if moved && changed.is_ok() {
@@ -86,33 +103,6 @@ impl Group {
         }
         drop(mover);
         changed
-    }
-
-    /// Stops handing out, in all processes, until [`Group::resume`]: durably, also when everyone
-    /// leaves. Once this has returned no message is handed out any more; receive calls wait as at
-    /// an empty topic. What is out can be settled; leases and delays go on running. Pausing twice
-    /// is fine.
-    pub fn pause(&self) -> Result<()> {
-        self.inner.change(|_, meta| {
-            meta.paused = true;
-            Ok(())
-        })
-    }
-
-    /// Hands out again, durably, and wakes those who wait. Resuming twice is fine.
-    pub fn resume(&self) -> Result<()> {
-        self.inner.change(|_, meta| {
-            meta.paused = false;
-            Ok(())
-        })?;
-        self.inner.wake(u32::MAX);
-        Ok(())
-    }
-
-    /// Whether the group is paused. [`ErrorKind::NotFound`] once it was deleted.
-    pub fn is_paused(&self) -> Result<bool> {
-        self.inner.topic.store.check_open()?;
-        Ok(self.inner.settings()?.paused)
     }
 }
 
@@ -140,7 +130,10 @@ impl GroupInner {
     }
 
     /// Changes `group.meta`, durably, and has all go by it.
-    fn change(&self, edit: impl FnOnce(&GroupInner, &mut GroupMeta) -> Result<()>) -> Result<()> {
+    pub(super) fn change(
+        &self,
+        edit: impl FnOnce(&GroupInner, &mut GroupMeta) -> Result<()>,
+    ) -> Result<()> {
         self.topic.store.check_send()?;
         let held = self.hold_create_lock()?;
         let word = self.word_to_change()?;
@@ -177,6 +170,24 @@ impl GroupInner {
     fn each_partition(&self, each: impl FnMut(u32) -> Result<()>) -> Result<()> {
         let count = self.windows.len() as u32;
         (0..count).try_for_each(each)
+    }
+
+    /// With the mover's lock held, while it is being changed: no message holds its key.
+    fn check_nothing_holds(&self) -> Result<()> {
+        let mut holding = 0;
+        self.each_partition(|number| {
+            holding += self.with_window(number, |window| window.counter(Counter::Holding))?;
+            Ok(())
+        })?;
+        if holding == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "group {:?} of topic {:?} has {holding} dead letters that hold their keys; redrive or \
+             purge them before on_dead_letter or dead_letter_topic is changed",
+            self.name, self.topic.name
+        );
+        Err(Error::new(ErrorKind::Busy, message))
     }
 
     /// While it is being changed: from here on nothing is handed out, and nothing waits in a window
@@ -220,6 +231,8 @@ fn merged(stored: &GroupConfig, changes: &GroupOptions) -> GroupConfig {
             Some(filter) => Some(filter.clone()).filter(|filter| !filter.is_empty()),
         },
         delivery: stored.delivery,
+        brake: changes.brake.map_or(stored.brake, Brake::stored),
+        on_dead_letter: changes.on_dead_letter.unwrap_or(stored.on_dead_letter),
     }
 }
 

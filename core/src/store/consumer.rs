@@ -64,7 +64,8 @@ impl Topic {
         if options.auto_extend {
             inner.check_has_leases("auto_extend")?;
         }
-        let slot = store.control.register_consumer(&inner.block, &name)?;
+        let now = store.env.clock.boot_ms();
+        let slot = (store.control).register_consumer(&inner.block, &name, now)?;
         let named = format!("consumer {name:?} of group {group:?}");
         let consumer = Consumer {
             leases: Leases::of(&inner, slot.0, options.auto_extend),

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::control::{Block, Control};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::consumer;
-use crate::shm::{Owner, Region};
+use crate::format::control::{consumer, header};
+use crate::shm::{Owner, Region, process_id};
 
 /// A registered consumer's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,18 @@ impl Control {
     }
 
     /// Enters a consumer of this member into the table. Its slot goes into leases; when the member
-    /// dies, whoever finds that walks the table and returns the leases (P10).
-    pub(crate) fn register_consumer(&self, group: &Block, name: &str) -> Result<ConsumerSlot> {
+    /// dies, whoever finds that walks the table and returns the leases (P10). Slots are given one
+    /// after the other, and not the same one again soon: who had it is still to be told of
+    /// (`held`).
+    pub(crate) fn register_consumer(
+        &self,
+        group: &Block,
+        name: &str,
+        now_ms: u64,
+    ) -> Result<ConsumerSlot> {
         let table = &self.shared.consumers;
-        for slot in 0..consumer::SLOTS {
+        let first = self.header().get(header::NEXT_CONSUMER) as usize % consumer::SLOTS;
+        for slot in (first..consumer::SLOTS).chain(0..first) {
             let word = slot * consumer::WORDS;
             let free = table.get(word + consumer::MEMBER) == 0;
             if free
@@ -46,12 +54,18 @@ impl Control {
                     .cas(word + consumer::MEMBER, 0, member_word(self.me))
                     .is_ok()
             {
+                // A hint, also where several store it at once, or one dies before.
+                self.header().set(header::NEXT_CONSUMER, slot as u64 + 1);
                 // Of who had the slot before.
                 table.store(word + consumer::GROUP, 0, Ordering::Release);
+                table.store(word + consumer::SINCE, 0, Ordering::Release);
                 for count in [consumer::DELIVERED, consumer::ACKED, consumer::FAILED] {
                     table.set(word + count, 0);
                 }
+                let process = u64::from(process_id());
+                table.set(word + consumer::PROCESS, process);
                 self.set_name(word + consumer::NAME, name);
+                table.store(word + consumer::SINCE, now_ms.max(1), Ordering::Release);
                 // Group last: a death before it leaves an entry without leases, which is freed.
                 table.store(word + consumer::GROUP, group.at(), Ordering::Release);
                 return Ok(ConsumerSlot(slot as u16));
@@ -64,6 +78,26 @@ impl Control {
                 consumer::SLOTS
             ),
         ))
+    }
+
+    /// Name and process of the consumer of a group that had this slot at a time of the boot clock,
+    /// also where it closed or died since; `None` where that is not known any more.
+    pub(crate) fn held(&self, slot: u16, group: &Block, at_ms: u64) -> Option<(String, u32)> {
+        let table = &self.shared.consumers;
+        let word = usize::from(slot) * consumer::WORDS;
+        if usize::from(slot) >= consumer::SLOTS {
+            return None;
+        }
+        let is_of = || {
+            let since = table.load(word + consumer::SINCE, Ordering::Acquire);
+            let of = table.load(word + consumer::GROUP, Ordering::Acquire);
+            (of == group.at() && since > 0 && since <= at_ms).then_some(since)
+        };
+        let since = is_of()?;
+        let process = table.load(word + consumer::PROCESS, Ordering::Acquire) as u32;
+        let name = self.consumer_name(ConsumerSlot(slot));
+        // Else another one took the slot meanwhile.
+        (is_of() == Some(since)).then_some((name, process))
     }
 
     fn set_name(&self, word: usize, name: &str) {

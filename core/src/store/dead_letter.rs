@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::delivery::ReadMessage;
 use super::group::{Group, GroupInner};
 use super::message::MessageId;
-use super::source::{letter_of, number, text};
+use super::source::{HELD, letter_of, number, text};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::window::state;
+use crate::group::Window;
 use crate::log::{Cursor, Record, Step};
 
 /// A dead letter of a group.
@@ -112,6 +113,57 @@ pub(super) fn walk(
     }
 }
 
+/// How many hand-outs of a dead letter's message failed.
+pub(super) fn failures_of(record: &Record) -> u32 {
+    text(record, "lq-failures").parse().unwrap_or(0)
+}
+
+/// Of a letter whose message holds its key: in which hand-out it died. The letter is dead exactly
+/// while the message's entry says that it holds its key since that hand-out; else it is what is
+/// left of one that was redriven or purged.
+pub(super) fn held_attempts(record: &Record) -> Option<u32> {
+    let held = record.headers().any(|(name, _)| name == HELD);
+    held.then(|| text(record, "lq-attempts").parse().unwrap_or(0))
+}
+
+impl GroupInner {
+    /// Whether a letter of this group is dead: as a rule yes.
+    pub(super) fn is_dead(&self, partition: u32, offset: u64, record: &Record) -> Result<bool> {
+        match held_attempts(record) {
+            Some(_) if partition as usize >= self.windows.len() => Ok(false),
+            Some(attempts) => {
+                self.with_window(partition, |window| window.is_holding(offset, attempts))
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// Hands a message out again that holds its key, before all that waits for it, with its
+    /// failures from 0; durable before it returns. False where it does not hold it since this
+    /// hand-out.
+    pub(super) fn redrive_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
+        self.end_holding(partition, |window| window.redrive_held(offset, attempts))
+    }
+
+    /// Settles a message that holds its key, which goes on; otherwise as `redrive_held`.
+    pub(super) fn purge_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
+        self.end_holding(partition, |window| window.purge_held(offset, attempts))
+    }
+
+    fn end_holding(&self, partition: u32, end: impl FnOnce(&Window) -> bool) -> Result<bool> {
+        if partition as usize >= self.windows.len() {
+            return Ok(false);
+        }
+        let ended = self.with_window(partition, |window| end(window).then(|| window.syncer()))?;
+        let Some(window) = ended else {
+            return Ok(false);
+        };
+        self.wake(u32::MAX);
+        window.sync()?;
+        Ok(true)
+    }
+}
+
 impl Group {
     /// Up to `most` dead letters of this group, oldest first; none where they are dropped, and none
     /// of those that were redriven or purged. A damaged one is told of once by each process (P3),
@@ -139,6 +191,14 @@ impl Group {
             let Some(letter) = DeadLetterEntry::of(group, &target, record) else {
                 return true;
             };
+            match group.is_dead(letter.source_partition, letter.source_offset, record) {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(error) => {
+                    failed = Err(error);
+                    return false;
+                }
+            }
             let state = match &lane {
                 Some(lane) => lane.with_window(0, |window| window.seen(offset).state),
                 None => Ok(state::FRESH),

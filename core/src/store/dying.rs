@@ -10,12 +10,13 @@
 //! A power loss may take the window back to what was last synced. It is therefore put on disk, with
 //! the messages dying in it, before the append.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::aside::{self, Failures};
-use super::dead_letter::walk;
+use super::dead_letter::{held_attempts, walk};
 use super::group::{GroupInner, Reason};
 use super::letter::append;
 use super::source::letter_of;
@@ -83,10 +84,12 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
     let (mut damage, mut failures) = (Ok(()), Failures::default());
     let moved = move_all(group, partition, &mut damage, &mut failures);
     drop(held);
+    let braked = group.brake();
     match moved {
         Ok(any) => {
             aside::of(group).forget(partition);
-            Ok(Moved::All(any, damage.and(failures.told(group, partition))))
+            let told = damage.and(failures.told(group, partition));
+            Ok(Moved::All(any, told.and(braked)))
         }
         Err(error) => {
             // Those that were set aside in it are told of when the others can be moved.
@@ -120,7 +123,9 @@ fn move_all(
             moved += match group.dead_letter_topic() {
                 Some(name) => move_to(group, partition, some, &name, (damage, failures))?,
                 None => {
-                    group.with_window(partition, |window| window.settle_dead(&offsets))?;
+                    group.with_policy(partition, |window, policy| {
+                        window.settle_dead(policy, &offsets);
+                    })?;
                     some.len()
                 }
             };
@@ -260,7 +265,12 @@ fn settle(
     let log = &target.partitions[0];
     let timeout = group.topic.store.env.lock_timeout;
     log.ensure_kept_since(voids, timeout)?;
-    group.with_window(partition, |window| window.settle_dead(done))
+    group.with_policy(partition, |window, policy| {
+        // What was redriven by a lane holds no key: that went on before.
+        let mut policy = *policy;
+        policy.hold_key &= !group.is_lane();
+        window.settle_dead(&policy, done);
+    })
 }
 
 /// Offsets of this group's messages whose letters are in the dead-letter topic from an offset on:
@@ -275,16 +285,26 @@ fn already_there(
     let mut found = Vec::new();
     let each = |_, record: &Record| {
         if let Some(source) = letter_of(group, record) {
-            found.extend(match group.is_lane() {
+            let of = match group.is_lane() {
                 true => source.redriven_from,
                 false => (source.partition == partition).then_some(source.offset),
-            });
+            };
+            found.extend(of.map(|offset| (offset, held_attempts(record))));
         }
         true
     };
     // A damaged letter may be appended once more, which loses nothing.
     walk(target, from, each, |_| true)?;
-    Ok(found)
+    // One that holds its key may have died before, been redriven, and died again.
+    let dying = group.with_window(partition, |window| window.dying(|_, _| true))?;
+    let attempts: HashMap<u64, u32> = dying.iter().map(|one| (one.offset, one.attempts)).collect();
+    let mut there = Vec::new();
+    for (offset, held) in found {
+        if held.is_none() || held == attempts.get(&offset).copied() {
+            there.push(offset);
+        }
+    }
+    Ok(there)
 }
 
 #[cfg(test)]

@@ -104,8 +104,7 @@ impl GroupInner {
                 dying.push((group.clone(), number));
             }
             for (offset, _) in returned.dying {
-                let error = format!("the process of consumer {:?} died", gone.name);
-                group.remember_reason(number, offset, (error, gone.name.clone()));
+                group.remember_death(number, offset, gone);
             }
         });
         moves.append(&mut dying);

@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::Block;
 use super::Handle;
+use super::circles::target_of;
 use super::lane::{KnownLane, LaneOf};
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{Topic, TopicInner};
 use crate::error::Result;
 use crate::format::control::block as words;
 use crate::format::names;
-use crate::options::{DeadLetter, GroupConfig, GroupOptions};
+use crate::options::{GroupConfig, GroupOptions};
 use crate::shm::{EventCount, Guarded};
 
 /// Why a message failed, and whose hands it was in.
@@ -110,11 +110,8 @@ impl GroupInner {
         if self.is_lane() {
             return Some(self.topic.name.clone());
         }
-        match &self.known_settings().config.dead_letter_topic {
-            DeadLetter::Default => Some(names::dead_letter_topic(&self.topic.name, &self.name)),
-            DeadLetter::Topic(name) => Some(name.clone()),
-            DeadLetter::Drop => None,
-        }
+        let target = &self.known_settings().config.dead_letter_topic;
+        target_of(&self.topic.name, &self.name, target)
     }
 
     /// Name of a consumer of this group; empty if it is gone.
@@ -122,21 +119,6 @@ impl GroupInner {
         let consumers = self.topic.store.control.consumers_of_group(self.front());
         let mut named = consumers.into_iter().filter(|known| known.slot.0 == slot);
         named.next().map(|known| known.name).unwrap_or_default()
-    }
-
-    /// Leases that ran out for the last time.
-    pub(super) fn remember_late(&self, partition: u32, offset: u64) {
-        let reason = "it expired before anybody was handed it".to_owned();
-        self.remember_reason(partition, offset, (reason, String::new()));
-    }
-
-    /// Of leases that ran out for the last time.
-    pub(super) fn remember_expired(&self, partition: u32, lease: Duration, dying: &[(u64, u16)]) {
-        for (offset, consumer) in dying {
-            let error = format!("the lease of {lease:?} ran out");
-            let reason = (error, self.consumer_name(*consumer));
-            self.remember_reason(partition, *offset, reason);
-        }
     }
 
     pub(super) fn remember_reason(&self, partition: u32, offset: u64, reason: Reason) {

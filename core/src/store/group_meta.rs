@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::StoreInner;
+use super::brake::PausedBy;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
 use crate::format::meta;
 use crate::options::{
-    Backoff, DeadLetter, DeliveryMode, Filter, GroupConfig, GroupOptions, OnExpired, Ordering,
+    Backoff, Brake, DeadLetter, DeliveryMode, Filter, GroupConfig, GroupOptions, OnDeadLetter,
+    OnExpired, Ordering,
 };
 
 /// What `group.meta` holds.
@@ -20,8 +22,13 @@ pub(crate) struct GroupMeta {
     pub(crate) config: GroupConfig,
     /// For each partition the offset at which the group began.
     pub(crate) starts: Vec<u64>,
-    /// Whether nothing is handed out until somebody resumes it.
-    pub(crate) paused: bool,
+    /// Why nothing is handed out until somebody resumes it.
+    pub(crate) paused_by: PausedBy,
+    /// Since when, in ns since the epoch; else 0.
+    pub(crate) paused_at_ns: i64,
+    /// Where the dead-letter topic ended when the group was made, resumed, or given that topic
+    /// last: the brake counts from there on.
+    pub(crate) brake_from: u64,
     /// Of a redrive lane: topic and name of the group that it is of.
     pub(crate) lane_of: Option<(String, String)>,
 }
@@ -46,6 +53,7 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
         OnExpired::DeadLetter => "dead_letter",
     };
     let starts: Vec<String> = meta.starts.iter().map(u64::to_string).collect();
+    let is_paused = meta.paused_by != PausedBy::Nobody;
     let mut fields = vec![
         ("id", format!("{:016x}", meta.id)),
         ("ordering", ordering.to_owned()),
@@ -58,8 +66,20 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
         ("on_expired", on_expired.to_owned()),
         ("window", config.window.to_string()),
         ("starts", starts.join(" ")),
-        ("paused", if meta.paused { "yes" } else { "no" }.to_owned()),
+        ("paused", if is_paused { "yes" } else { "no" }.to_owned()),
+        ("brake_from", meta.brake_from.to_string()),
     ];
+    if config.on_dead_letter == OnDeadLetter::HoldKey {
+        fields.push(("on_dead_letter", "hold_key".to_owned()));
+    }
+    if is_paused {
+        fields.push(("paused_by", meta.paused_by.name().to_owned()));
+        fields.push(("paused_at", meta.paused_at_ns.to_string()));
+    }
+    if let Some(brake) = config.brake {
+        fields.push(("brake_messages", brake.messages.to_string()));
+        fields.push(("brake_within_us", micros(brake.within)));
+    }
     if let Some(max) = config.max_lease {
         fields.push(("max_lease_us", micros(max)));
     }
@@ -98,6 +118,8 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         filter: config.filter.clone(),
         // Of a stored lease nobody knows whether it was given.
         delivery: None,
+        brake: config.brake,
+        on_dead_letter: Some(config.on_dead_letter),
     };
     options.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
@@ -117,6 +139,21 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         Some("yes") => true,
         Some(_) => return Err(bad("paused")),
     };
+    let paused_by = match (paused, fields.get("paused_by").map(String::as_str)) {
+        (false, _) => PausedBy::Nobody,
+        // An earlier build did not write it, and had no brake.
+        (true, None | Some("user")) => PausedBy::User,
+        (true, Some("brake")) => PausedBy::Brake,
+        (true, Some(_)) => return Err(bad("paused_by")),
+    };
+    let paused_at_ns = match fields.get("paused_at").filter(|_| paused) {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| bad("paused_at"))?,
+    };
+    let brake_from = match fields.get("brake_from") {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| bad("brake_from"))?,
+    };
     let lane_of = match fields.get("lane_of") {
         Some(text) => match text.split_once(' ') {
             Some((topic, group)) => Some((topic.to_owned(), group.to_owned())),
@@ -128,7 +165,9 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         id: uid.ok_or_else(|| bad("id"))?,
         config,
         starts,
-        paused,
+        paused_by,
+        paused_at_ns,
+        brake_from,
         lane_of,
     })
 }
@@ -192,5 +231,17 @@ fn parse_config(
             Some(_) => return Err("filter"),
         },
         delivery,
+        brake: match fields.contains_key("brake_messages") {
+            true => Some(Brake {
+                messages: number(fields, "brake_messages")?,
+                within: time("brake_within_us")?,
+            }),
+            false => None,
+        },
+        on_dead_letter: match fields.get("on_dead_letter").map(String::as_str) {
+            None | Some("continue") => OnDeadLetter::Continue,
+            Some("hold_key") => OnDeadLetter::HoldKey,
+            Some(_) => return Err("on_dead_letter"),
+        },
     })
 }

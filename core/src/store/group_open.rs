@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::brake::PausedBy;
+use super::circles::target_of;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta, write_meta};
 use super::lane::LaneOf;
@@ -42,6 +44,7 @@ impl TopicInner {
         let env = &*self.store.env;
         let config = GroupConfig::from_options(options);
         check_max_lease(&config)?;
+        config.check()?;
         self.check_dead_letters(name, &config.dead_letter_topic)?;
         let dead_from = self.end_of_dead_letters(name, &config.dead_letter_topic)?;
         let lock = self.store.control.header().word32(header::CREATE_LOCK);
@@ -50,6 +53,7 @@ impl TopicInner {
         if self.has_group(name)? {
             return Ok(());
         }
+        self.check_circle(name, &config.dead_letter_topic)?;
         let start = options.start.unwrap_or_default();
         if matches!(start, Start::Offset(_)) && self.partitions.len() > 1 {
             let message = "start is an offset, and the topic has several partitions; expected \
@@ -73,7 +77,9 @@ impl TopicInner {
             id: unique_id(),
             config,
             starts,
-            paused: false,
+            paused_by: PausedBy::Nobody,
+            paused_at_ns: 0,
+            brake_from: dead_from,
             lane_of: None,
         };
         self.make_group(name, &meta, |folder| {
@@ -130,10 +136,8 @@ impl TopicInner {
     /// Where the dead letters end that are there already, as those of a group of the same name that
     /// was deleted: none of them is of a message of the new one.
     fn end_of_dead_letters(&self, group: &str, target: &DeadLetter) -> Result<u64> {
-        let name = match target {
-            DeadLetter::Default => names::dead_letter_topic(&self.name, group),
-            DeadLetter::Topic(name) => name.clone(),
-            DeadLetter::Drop => return Ok(0),
+        let Some(name) = target_of(&self.name, group, target) else {
+            return Ok(0);
         };
         match self.store.topic_inner(&name) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),

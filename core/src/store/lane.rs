@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering as Memory;
 
 use super::Block;
+use super::brake::PausedBy;
 use super::delete::mark;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta};
@@ -185,7 +186,9 @@ impl GroupInner {
                 id: unique_id(),
                 config,
                 starts: vec![log.earliest_offset()?],
-                paused: false,
+                paused_by: PausedBy::Nobody,
+                paused_at_ns: 0,
+                brake_from: 0,
                 lane_of: Some((self.topic.name.clone(), self.name.clone())),
             };
             // No letter that is there is of a message that was redriven.

@@ -4,13 +4,14 @@
 use super::aside::Failures;
 use super::dying::locked_reasons;
 use super::group::GroupInner;
-use super::source::{CYCLES, OWN, REDRIVEN_FROM, SENT, Source, letter_of};
+use super::source::{CYCLES, HELD, OWN, REDRIVEN_FROM, SENT, Source, letter_of};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
 use crate::group::Dying;
 use crate::log::{Draft, Record, Room};
+use crate::options::OnDeadLetter;
 
 /// Says how many of the message's own headers were left out.
 const DROPPED: &str = "lq-headers-dropped";
@@ -30,10 +31,7 @@ fn headers_of(
     let known = locked_reasons(group)
         .get(&(partition, dead.offset))
         .cloned();
-    let (mut error, consumer) = known.unwrap_or_else(|| {
-        let unknown = "unknown: the process that knew the reason ended";
-        (unknown.to_owned(), group.consumer_name(dead.consumer))
-    });
+    let (mut error, consumer) = known.unwrap_or_else(|| group.reason_of(dead));
     let short = (0..=ERROR_BYTES)
         .rev()
         .find(|at| error.is_char_boundary(*at));
@@ -49,10 +47,13 @@ fn headers_of(
         partition,
         offset: dead.offset,
         timestamp_ns: Some(record.timestamp_ns),
-        cycles: 0,
+        cycles: dead.cycles,
         redriven_from: None,
     });
     let cycles = source.cycles.saturating_add(u32::from(before.is_some()));
+    let held = OnDeadLetter::HoldKey;
+    let holds =
+        dead.may_hold && !group.is_lane() && group.settings()?.config.on_dead_letter == held;
     let mut own: Vec<(&str, String)> = vec![
         ("lq-source-topic", source.topic.to_owned()),
         ("lq-source-partition", source.partition.to_string()),
@@ -69,6 +70,9 @@ fn headers_of(
     own.extend(source.timestamp_ns.map(|at| (SENT, at.to_string())));
     if group.is_lane() {
         own.push((REDRIVEN_FROM, dead.offset.to_string()));
+    }
+    if holds {
+        own.push((HELD, "1".to_owned()));
     }
     let mut dropped = 0;
     // A dead letter that dies again tells of its last death.

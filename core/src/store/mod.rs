@@ -4,8 +4,10 @@ mod advance;
 mod aside;
 mod ballast;
 mod bell;
+mod brake;
 mod bridge;
 mod by_hand;
+mod circles;
 mod cleanup;
 mod configure;
 mod consumer;
@@ -52,6 +54,7 @@ mod source;
 mod stats;
 #[allow(clippy::module_inception)]
 mod store;
+mod story;
 mod tended_group;
 #[cfg(test)]
 mod tests;
@@ -61,6 +64,7 @@ mod untold;
 mod watch;
 mod windows;
 
+pub use brake::PausedBy;
 pub use by_hand::{MessageState, Peeked};
 pub use consumer::{Consumer, ConsumerOptions};
 pub use consumers::ConsumerStats;

@@ -121,7 +121,7 @@ impl Consumer {
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.again |= late?;
-            group.remember_expired(number, looked.lease, &looked.expired);
+            group.remember_expired(number, &looked.expired);
             for offset in filled.dying {
                 group.remember_late(number, offset);
             }

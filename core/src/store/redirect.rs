@@ -11,6 +11,13 @@ use crate::format::control::group_partition as at;
 /// settled, on disk, and nobody looks for it any more. Whoever looks, in whichever topic, begins at
 /// the start, until `enter_topic` says better.
 pub(super) fn leave_topic(group: &GroupInner, partition: u32) -> Result<()> {
+    finish_moves(group, partition)?;
+    look_from(group, partition, 0)
+}
+
+/// With the mover's lock held: what is in the dead-letter topic is settled, or holds its key, as
+/// its letter says.
+pub(super) fn finish_moves(group: &GroupInner, partition: u32) -> Result<()> {
     let words = &group.block.partitions[partition as usize];
     if words.load(at::MOVED, Ordering::Acquire) == 0
         && let Some(name) = group.dead_letter_topic()
@@ -20,7 +27,7 @@ pub(super) fn leave_topic(group: &GroupInner, partition: u32) -> Result<()> {
             opened => finish(group, partition, &*opened?)?,
         }
     }
-    look_from(group, partition, 0)
+    Ok(())
 }
 
 /// With the mover's lock held, once the letters go to the topic that is in force now: none of those

@@ -10,9 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dead_letter::DeadLetterEntry;
+use super::dead_letter::{DeadLetterEntry, held_attempts};
 use super::group::{Group, GroupInner};
 use super::message::MessageId;
+use super::source::letter_of;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::MOVER_LOCK;
@@ -74,6 +75,8 @@ struct Chosen {
     offset: u64,
     attempts: u32,
     key: Option<u64>,
+    /// Of one whose message holds its key: partition and offset of that.
+    held: Option<(u32, u64)>,
 }
 
 /// What a call came to.
@@ -153,7 +156,7 @@ impl Group {
         if let Some((lane, _, end)) = self.letters(ids)? {
             let ended = lane
                 .choose(end, ids, &mut done)
-                .and_then(|dead| lane.purge_all(&dead, &mut done));
+                .and_then(|dead| group.purge_all(&lane, &dead, &mut done));
             lane.sync_window(0).and(ended)?;
         } else {
             done.refused = (0..ids.map_or(0, <[_]>::len)).collect();
@@ -285,19 +288,47 @@ impl GroupInner {
                 offset: one.offset,
                 attempts: letter.attempts,
                 key: record.key().map(murmur2::key_hash),
+                held: held_attempts(&record)
+                    .map(|_| (letter.source_partition, letter.source_offset)),
             });
         }
         Ok(chosen)
     }
 
-    fn purge_all(&self, dead: &[Dead], done: &mut Done) -> Result<()> {
+    /// By the group: gives these up in its lane, and settles the messages that hold their keys.
+    fn purge_all(&self, lane: &GroupInner, dead: &[Dead], done: &mut Done) -> Result<()> {
         for some in dead.chunks(SOME) {
-            done.count += self.with_window(0, |window| {
+            let mut free = Vec::new();
+            for one in some {
+                let Some((partition, offset, attempts)) = lane.held_message(one)? else {
+                    free.push(*one);
+                    continue;
+                };
+                // As in a redrive: the message first.
+                let purged = self.purge_held(partition, offset, attempts)?;
+                let by = purged.then_some(Counter::Purged);
+                lane.with_window(0, |window| window.end_dead(one.offset, by))?;
+                done.count += u64::from(purged);
+            }
+            done.count += lane.with_window(0, |window| {
                 let purged = |one: &&Dead| window.end_dead(one.offset, Counter::Purged);
-                some.iter().filter(purged).count() as u64
+                free.iter().filter(purged).count() as u64
             })?;
         }
         Ok(())
+    }
+
+    /// By the lane: partition, offset and attempts of the message that holds its key for as long as
+    /// this letter is dead; of a damaged letter that is not known.
+    fn held_message(&self, letter: &Dead) -> Result<Option<(u32, u64, u32)>> {
+        let log = &self.topic.partitions[0];
+        let record = match log.record(letter.offset, letter.position) {
+            Err(error) if error.kind() == ErrorKind::Damaged => return Ok(None),
+            found => found?,
+        };
+        let source = letter_of(self, &record);
+        let held = held_attempts(&record).zip(source);
+        Ok(held.map(|(attempts, source)| (source.partition, source.offset, attempts)))
     }
 
     /// By the group: has its lane hand these out, as fast as is wanted.
@@ -347,10 +378,22 @@ impl GroupInner {
         if self.dead_letter_topic().as_deref() != Some(&target.name) {
             return Err(self.letters_moved(target));
         }
-        let redriven = lane.with_policy(0, |window, policy| {
+        let mut redriven = lane.with_policy(0, |window, policy| {
             let each = |one: &&Chosen| window.redrive(policy, one.offset, one.attempts, one.key);
-            some.iter().filter(each).count() as u64
+            let free = some.iter().filter(|one| one.held.is_none());
+            free.filter(each).count() as u64
         })?;
+        for one in some {
+            let Some((partition, offset)) = one.held else {
+                continue;
+            };
+            // The message first: a death in between leaves a letter that is dead in the lane, and
+            // that nobody is shown, since its message holds no key.
+            let again = self.redrive_held(partition, offset, one.attempts)?;
+            let by = again.then_some(Counter::Redriven);
+            lane.with_window(0, |window| window.end_dead(one.offset, by))?;
+            redriven += u64::from(again);
+        }
         drop(held);
         if redriven > 0 {
             self.wake(u32::try_from(redriven).unwrap_or(u32::MAX));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Store;
-use super::dead_letter::walk;
+use super::dead_letter::{held_attempts, walk};
 use super::group_meta::GroupMeta;
 use super::open::{create_as, new_id};
 use super::source::source_of;
@@ -60,7 +60,10 @@ impl Restorer {
             opened => opened?,
         };
         let each = |_, record: &Record| {
-            let source = source_of(record).filter(|of| (of.topic, of.group) == (topic, group));
+            // Of one that holds its key the window tells.
+            let source = source_of(record)
+                .filter(|of| (of.topic, of.group) == (topic, group))
+                .filter(|_| held_attempts(record).is_none());
             found.extend(source.map(|of| (of.partition, of.offset)));
             true
         };

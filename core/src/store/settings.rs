@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::brake::PausedBy;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +38,9 @@ pub(super) struct Settings {
     /// The word with which it is in force.
     pub(super) version: u64,
     pub(super) config: GroupConfig,
-    pub(super) paused: bool,
+    pub(super) paused_by: PausedBy,
+    pub(super) paused_at_ns: i64,
+    pub(super) brake_from: u64,
     /// The number of the filter, which no other one has in this process; 0 without one.
     pub(super) filter: u64,
     /// The last number that was given.
@@ -51,7 +54,9 @@ impl Settings {
         Arc::new(Self {
             version: NEVER,
             config: meta.config,
-            paused: meta.paused,
+            paused_by: meta.paused_by,
+            paused_at_ns: meta.paused_at_ns,
+            brake_from: meta.brake_from,
             filter,
             numbered: filter,
         })
@@ -67,7 +72,9 @@ impl Settings {
         Arc::new(Self {
             version,
             config: meta.config,
-            paused: meta.paused,
+            paused_by: meta.paused_by,
+            paused_at_ns: meta.paused_at_ns,
+            brake_from: meta.brake_from,
             filter: match (some, same) {
                 (false, _) => 0,
                 (true, true) => self.filter,
@@ -108,7 +115,7 @@ impl GuardedWindow {
             return false;
         }
         self.policy = Policy::of(&settings.config);
-        self.policy.paused = settings.paused || word & HOLDING != 0;
+        self.policy.paused = settings.paused_by != PausedBy::Nobody || word & HOLDING != 0;
         self.policy.filter = settings.filter;
         self.version = settings.version;
         true

@@ -184,7 +184,9 @@ impl Consumer {
             group.remember_reason(partition, *offset, reason);
         }
         dying::move_dying(group, partition, dying::PATIENCE).map_err(|error| {
-            error.context("settled, and still to be moved to the dead letters, by the next call")
+            error.context(
+                "settled; what is still to be done for its dead letters is left to the next call",
+            )
         })
     }
 }

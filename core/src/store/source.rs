@@ -11,8 +11,10 @@ pub(super) const CYCLES: &str = "lq-cycles";
 pub(super) const SENT: &str = "lq-source-timestamp";
 /// Names the letter that the message was redriven from, by its offset in the same topic.
 pub(super) const REDRIVEN_FROM: &str = "lq-redriven-from";
+/// Says of a letter that it is dead for as long as its message holds its key.
+pub(super) const HELD: &str = "lq-held";
 /// The headers that a letter is given; of the same name it keeps none of the message's own.
-pub(super) const OWN: [&str; 13] = [
+pub(super) const OWN: [&str; 14] = [
     "lq-source-topic",
     "lq-source-partition",
     "lq-source-offset",
@@ -26,6 +28,7 @@ pub(super) const OWN: [&str; 13] = [
     "lq-last-failed",
     CYCLES,
     REDRIVEN_FROM,
+    HELD,
 ];
 
 /// Where a dead letter came from.

@@ -1,5 +1,6 @@
 //! Statistics. Names are the same in every language.
 
+use super::brake::PausedBy;
 use super::group::Group;
 use super::topic::Topic;
 use crate::error::Result;
@@ -75,6 +76,12 @@ pub struct GroupStats {
     pub paused: bool,
     /// Messages that the group's filter left out.
     pub filtered: u64,
+    /// Why that is.
+    pub paused_by: PausedBy,
+    /// Since when it is paused, in ns since the Unix epoch; else 0.
+    pub paused_at_ns: i64,
+    /// Dead letters that hold their keys. They are not settled, and count as lag.
+    pub holding: u64,
     /// Dead letters that were redriven.
     pub redriven: u64,
     /// Dead letters that were purged.
@@ -111,8 +118,11 @@ impl Group {
     pub fn stats(&self) -> Result<GroupStats> {
         let group = &*self.inner;
         group.topic.store.check_open()?;
+        let settings = group.settings()?;
         let mut stats = GroupStats {
-            paused: group.settings()?.paused,
+            paused: settings.paused_by != PausedBy::Nobody,
+            paused_by: settings.paused_by,
+            paused_at_ns: settings.paused_at_ns,
             ..GroupStats::default()
         };
         let mut oldest: Option<i64> = None;
@@ -170,6 +180,7 @@ fn add_counters(stats: &mut GroupStats, window: &Window) {
     stats.failed += window.counter(Counter::Failed);
     stats.redelivered += window.counter(Counter::Redelivered);
     stats.filtered += window.counter(Counter::Filtered);
+    stats.holding += window.counter(Counter::Holding);
     stats.redriven += window.counter(Counter::Redriven);
     stats.purged += window.counter(Counter::Purged);
 }

@@ -143,7 +143,7 @@ impl GroupInner {
         let (clock, number) = (&self.topic.store.env.clock, partition.number());
         let (now, print) = (Now::by(&**clock), look.print);
         let (mut expired, mut need) = (Vec::new(), Need::Nothing);
-        let (dying, lease_ms) = self.with_policy_within(number, PATIENCE, |window, policy| {
+        let dying = self.with_policy_within(number, PATIENCE, |window, policy| {
             expired = window.expire(policy, now).dying;
             let sent = partition.next_offset();
             let fresh = |window: &Window| {
@@ -162,9 +162,9 @@ impl GroupInner {
             for word in [sent, window.next(), window.floor(), ready] {
                 look.print = (look.print ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             }
-            (window.counter(Counter::Dying) > 0, policy.lease_ms)
+            window.counter(Counter::Dying) > 0
         })?;
-        self.remember_expired(number, Duration::from_millis(lease_ms), &expired);
+        self.remember_expired(number, &expired);
         if dying {
             match dying::move_passing(self, number) {
                 // What waited behind them may be ready now.

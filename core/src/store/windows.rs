@@ -164,8 +164,13 @@ impl GroupInner {
             left.extend(numbers.map(|number| (group, number)));
         }
         let (mut fetched, mut started) = (Batches::new(), Batches::new());
+        // One that goes on after somebody else finds windows that know this start of the host.
+        let mut life = Life::New;
         self.in_each(&mut left, wanted, |(group, number), window, _| {
-            group.revive(number, window)
+            if group.revive(number, window)? == Life::NewBoot {
+                life = Life::NewBoot;
+            }
+            Ok(())
         })?;
         self.in_each(&mut left, wanted, |_, window, _| {
             fetched.extend(window.fetched_batches(|_| true));
@@ -181,7 +186,7 @@ impl GroupInner {
         })?;
         self.in_each(&mut left, wanted, |(group, number), window, policy| {
             let times = (env.clock.boot_ms(), env.clock.wall_ms());
-            window.return_void_leases(policy, times);
+            window.return_void_leases(policy, life, times);
             // Last: a death before has the next one do it again.
             let region = &group.block.partitions[number as usize];
             region.store(at::REBUILT, 1, Memory::Release);
@@ -216,7 +221,7 @@ impl GroupInner {
     }
 
     /// The window, derived anew; its leases are still to be returned.
-    fn revive(&self, partition: u32, window: &mut Window) -> Result<()> {
+    fn revive(&self, partition: u32, window: &mut Window) -> Result<Life> {
         let boot = self.topic.store.env.storage.boot_id();
         let life = if window.boot() == boot {
             Life::New
@@ -227,7 +232,7 @@ impl GroupInner {
         window.open_clean()?;
         self.rebuild(partition, window, life)?;
         window.set_boot(boot);
-        Ok(())
+        Ok(life)
     }
 
     pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {

@@ -36,7 +36,7 @@ _Durability = Literal["process", "sync", "interval"]
 _Delivery = Literal["at_least_once", "at_most_once"]
 _Start = Literal["earliest", "latest"] | int | datetime
 _Filter = Mapping[str, Any] | str
-_State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled"]
+_State = Literal["fresh", "ready", "delayed", "leased", "held", "dying", "settled", "holding"]
 
 class _GroupOptions(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -50,6 +50,8 @@ class _GroupOptions(TypedDict, total=False):
     window: int
     filter: _Filter
     delivery: _Delivery
+    brake: tuple[int, float] | None
+    on_dead_letter: Literal["continue", "hold_key"]
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -62,6 +64,8 @@ class _GroupChanges(TypedDict, total=False):
     window: int
     filter: _Filter
     delivery: _Delivery
+    brake: tuple[int, float] | None
+    on_dead_letter: Literal["continue", "hold_key"]
 
 class _StoreStats(TypedDict):
     topics: int
@@ -89,6 +93,7 @@ class _GroupStats(TypedDict):
     delayed: int
     held: int
     ready: int
+    holding: int
     dead_lettered: int
     timed_out: int
     expired: int
@@ -101,6 +106,8 @@ class _GroupStats(TypedDict):
     consumers: int
     paused: bool
     filtered: int
+    paused_by: Literal["", "user", "brake"]
+    paused_at: float | None
     redriven: int
     purged: int
 
@@ -155,6 +162,8 @@ class _GroupConfig(_LeaseConfig):
     on_expired: Literal["drop", "dead_letter"]
     window: int
     filter: dict[str, Any]
+    brake: tuple[int, float] | None
+    on_dead_letter: Literal["continue", "hold_key"]
 
 def open(
     path: str | os.PathLike[str],
@@ -367,8 +376,11 @@ class Topic:
         and `None` drops; `on_expired` says whether what nobody was handed in time is settled
         (`"drop"`) or becomes a dead letter (`"dead_letter"`); `start` is where a new group begins
         (`"earliest"`); `window` (65,536) is how far it may run ahead of its oldest unsettled
-        message. An existing group keeps its stored configuration: an argument that contradicts it
-        raises `ConfigMismatch`.
+        message; `brake`, as in `(100, 60.0)`, pauses the group when more than so many of its
+        messages die within so many seconds (None: it has none); `on_dead_letter` says whether later
+        messages of a dead letter's key go on (`"continue"`) or wait until it is redriven, and then
+        comes first, or purged (`"hold_key"`). An existing group keeps its stored configuration: an
+        argument that contradicts it raises `ConfigMismatch`.
 
         `filter` says which messages the group takes: a mapping of `key` (equal to a text or bytes;
         True for any key, False for none), `key_prefix`, `headers` (a mapping of names, each to what
@@ -382,9 +394,9 @@ class Topic:
 
         With `delivery="at_most_once"` each message is settled before it is handed out, as durably
         as the topic's durability says: none comes twice, and what a consumer was about to be handed
-        when it died is lost. Then there is no `lease`, `max_lease`, `max_attempts` or `backoff`;
-        `ack` does nothing, `nack` counts a failure, and `release`, `extend` and `dead_letter` raise
-        `InvalidArgument`. The mode of a group never changes.
+        when it died is lost. Then there is no `lease`, `max_lease`, `max_attempts`, `backoff`,
+        `brake` or `hold_key`; `ack` does nothing, `nack` counts a failure, and `release`, `extend`
+        and `dead_letter` raise `InvalidArgument`. The mode of a group never changes.
 
             with topic.consumer("alarms", delivery="at_most_once") as consumer:
                 for delivery in consumer:
@@ -836,6 +848,7 @@ class Group:
         `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
         `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
         Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
+        `brake=None` takes the brake off.
 
             topic.group("billing").configure(lease=120.0, max_attempts=10)
         """
@@ -843,10 +856,17 @@ class Group:
         """Stop handing out, in all processes, until `resume`: durably, also when everyone leaves.
 
         Receive calls wait as at an empty topic. What is out can be settled; leases and delays go on
-        running. `stats()["paused"]` tells of it. Pausing twice is fine.
+        running. `stats()` tells of it: `paused`, `paused_by` (`"user"`, or `"brake"` where too many
+        messages died) and `paused_at`. Pausing twice is fine.
         """
     def resume(self) -> None:
-        """Hand out again, durably, and wake those who wait. Resuming twice is fine."""
+        """Hand out again, durably, and wake those who wait. Resuming twice is fine.
+
+        What died before counts for the brake no more.
+
+            if group.stats()["paused_by"] == "brake":
+                group.resume()
+        """
     def delete(self) -> None:
         """Delete the group, durably, with its position and all that it counted.
 
@@ -976,3 +996,16 @@ class ConsumerStats:
     @property
     def failed(self) -> int:
         """Those that failed in its hands: nacks, leases that ran out, messages that it gave up."""
+    @property
+    def failed_share(self) -> float:
+        """The part of `failed` in `delivered`, 0 to 1."""
+    @property
+    def others_failed_share(self) -> float:
+        """That part of all other consumers of the group together; 0 where there are none."""
+    @property
+    def stands_out(self) -> bool:
+        """Whether it fails what others manage.
+
+        5 messages or more failed in its hands, and its share is more than twice that of the others
+        and a twentieth. Never where there are no others.
+        """

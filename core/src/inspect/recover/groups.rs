@@ -16,7 +16,7 @@ use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
 use crate::inspect::verify::is_deleted;
 use crate::inspect::{ranges, window};
 use crate::options::{DeadLetter, GroupConfig, GroupOptions, WINDOW_MAX, WINDOW_MIN};
-use crate::store::{GroupMeta, Topic};
+use crate::store::{GroupMeta, PausedBy, Topic};
 
 const LOW32: u64 = 0xFFFF_FFFF;
 
@@ -65,7 +65,9 @@ impl Copy<'_> {
                     id: id.unwrap_or(0),
                     config,
                     starts: vec![0; logs.len()],
-                    paused: false,
+                    paused_by: PausedBy::Nobody,
+                    paused_at_ns: 0,
+                    brake_from: 0,
                     lane_of: None,
                 };
                 (id, meta)

@@ -143,7 +143,12 @@ fn p3_p6_of_a_window_that_was_in_use_when_all_died_each_entry_and_the_counters_a
         ),
         (vec![(entry, state(5))], "dying without a failure", true),
         (vec![(entry, state(8))], "no redrive lane", true),
-        (vec![(entry, state(9))], "has state 9", true),
+        (
+            vec![(entry, state(9))],
+            "holds its key without a failure",
+            true,
+        ),
+        (vec![(entry, state(10))], "has state 10", true),
         (vec![(entry, state(3 | 10 << 8))], "has priority 10", true),
         (
             vec![(entry + 8, FIRST << 33 | 2)],

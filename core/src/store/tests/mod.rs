@@ -2,6 +2,7 @@
 //! with a role.
 
 mod attributes;
+mod brake;
 mod clock;
 mod damage;
 mod deaths;
@@ -9,6 +10,7 @@ mod forks;
 mod gaps;
 mod gates;
 mod group_changes;
+mod holds;
 mod legacy;
 mod moves;
 mod once;
@@ -19,6 +21,7 @@ mod redrives;
 mod returns;
 mod roles;
 mod wakes;
+mod who_died;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

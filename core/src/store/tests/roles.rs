@@ -59,7 +59,7 @@ fn consumer(place: &Path) {
     let group = store.control.group_block(7, 8, 1).expect("block");
     let slot = store
         .control
-        .register_consumer(&group, "worker-1")
+        .register_consumer(&group, "worker-1", 1)
         .expect("register");
     say(&format!("{} {}", slot.0, group.at()));
     wait_for_go();

@@ -24,6 +24,7 @@ from libqueue.cli.common import (
 TOPIC = typer.Argument(help="The topic.", metavar="TOPIC")
 GROUP = typer.Argument(help="The group.", metavar="GROUP")
 OFFSET = typer.Argument(help="The message's offset.", metavar="OFFSET", min=0)
+CHOICES = ("ordering", "on_expired", "on_dead_letter", "dead_letter_topic")
 PARTITION = typer.Option(help="The message's partition.", min=0)
 
 
@@ -51,14 +52,20 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
                 found[key] = (first, longest, factor)
             elif key == "filter" and equals:
                 found[key] = value or "{}"
-            elif key in ("ordering", "on_expired", "dead_letter_topic", "delivery") and equals:
+            elif key == "brake" and equals:
+                messages, slash, seconds = value.partition("/")
+                found[key] = (int(messages), float(seconds)) if slash else None
+                if not slash and messages not in ("0", "none"):
+                    raise ValueError
+            elif key in CHOICES and equals:
                 found[key] = None if (key, value) == ("dead_letter_topic", "") else value
             else:
                 raise typer.BadParameter(
                     f"{setting!r}; expected lease=SECONDS, max_lease=SECONDS, max_attempts=N, "
                     "ordering=key|partition|none, backoff=FIRST,LONGEST,FACTOR, "
                     "dead_letter_topic=NAME (empty drops), on_expired=drop|dead_letter, "
-                    "filter=JSON (empty takes all)"
+                    "filter=JSON (empty takes all), "
+                    "brake=MESSAGES/SECONDS (none takes it off), on_dead_letter=continue|hold_key"
                 )
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
@@ -140,15 +147,29 @@ def consumers(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """List the consumers of a group: what each has, was handed, managed and failed."""
+    """List the consumers of a group: what each has, was handed, managed and failed.
+
+    One stands out that fails what others manage: 5 messages or more, and a share more than twice
+    that of the others and a twentieth.
+    """
     columns = ("name", "process", "leased", "delivered", "acked", "failed")
+    more = ("failed_share", "others_failed_share", "stands_out")
     with opened_group(context, store, topic, group) as found:
-        rows = [[getattr(one, column) for column in columns] for one in found.consumers()]
+        all_of_it = found.consumers()
     if as_json:
-        for row in rows:
-            print_json(dict(zip(columns, row, strict=True)))
-    else:
-        print_table(columns, rows)
+        for one in all_of_it:
+            print_json({column: getattr(one, column) for column in (*columns, *more)})
+        return
+    rows = [
+        [
+            *(getattr(one, column) for column in columns),
+            f"{one.failed_share:.0%}",
+            f"{one.others_failed_share:.0%}",
+            "fails what others manage" if one.stands_out else "",
+        ]
+        for one in all_of_it
+    ]
+    print_table((*columns, "share", "others", "stands out"), rows)
 
 
 def peek(

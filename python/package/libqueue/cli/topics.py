@@ -26,6 +26,7 @@ GROUP_NUMBERS = (
     "delayed",
     "held",
     "ready",
+    "holding",
     "delivered",
     "redelivered",
     "acked",
@@ -38,6 +39,8 @@ GROUP_NUMBERS = (
     "consumers",
     "paused",
     "filtered",
+    "paused_by",
+    "paused_at",
     "redriven",
     "purged",
 )
