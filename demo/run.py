@@ -3,9 +3,10 @@
 run.py --input FILE --bin FOLDER [--chaos SEED] [--keep]
 
 Starts a C sender, four Python workers of one group, and one C process of a second group; kills a
-worker with SIGKILL in the middle and starts another in its place. At the end everything is
-compared with a plain pass over the file; any difference makes it exit with 1. With --chaos it kills
-any of the processes, again and again, at moments drawn from the seed.
+worker with SIGKILL in the middle and starts another in its place. Then it mends what made flights
+dead letters, and redrives them. At the end everything is compared with a plain pass over the file;
+any difference makes it exit with 1. With --chaos it kills any of the processes, again and again, at
+moments drawn from the seed.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,8 @@ MISSING = ("", "NA")
 WORKERS = 4
 DEADLINE_SECONDS = 300.0
 console = Console()
+# The command of a worker, by the names of its output and of the file that ends it.
+Worker = Callable[[str, str], list[str]]
 
 
 @dataclass
@@ -131,15 +135,55 @@ def watch(store: libqueue.Store, family: Family, plain: Plain, chaos: random.Ran
         time.sleep(0.1)
 
 
+@dataclass
+class Redriven:
+    """What became of the dead letters once the cause was mended."""
+
+    count: int
+    rows: list[int]
+    left: int
+    seen_by_others: int
+
+
+def redrive(
+    store: libqueue.Store, family: Family, command: Worker, chaos: random.Random | None
+) -> Redriven:
+    """The dead letters come again, to a worker that can take them."""
+    topic = store.topic(TOPIC)
+    group, name = topic.group(GROUP), "mended worker"
+    family.start(name, [*command("mended.csv", "stop-mended"), "mended"])
+    count = group.redrive()
+    began = time.monotonic()
+    if chaos is not None:
+        family.kill(name)
+    while group.stats()["lag_messages"] > 0:
+        family.look()
+        if time.monotonic() - began > DEADLINE_SECONDS:
+            raise SystemExit(f"{group.stats()['lag_messages']} redriven flights are still open")
+        time.sleep(0.05)
+    family.look()
+    folder = store.path.parent
+    (folder / "stop-mended").touch()
+    family.running[name].wait(timeout=60)
+    rows = sorted({int(line[1]) for line in lines_of(folder / "mended.csv")})
+    others = topic.group(AUDIT).stats()["lag_messages"]
+    return Redriven(count, rows, len(group.dead_letters(10)), others)
+
+
+def lines_of(output: Path) -> list[list[str]]:
+    """The whole lines of a worker.
+
+    One that was killed while it wrote left a torn line, and had not acknowledged it.
+    """
+    lines = [line.split(",") for line in output.read_text().splitlines()]
+    return [fields[:-1] for fields in lines if len(fields) == 6 and fields[-1] == "."]
+
+
 def gather(folder: Path) -> tuple[Plain, int]:
     """What the workers wrote, each row once, in the order of time; and how many came again."""
     lines = []
     for output in folder.glob("worker-*.csv"):
-        for line in output.read_text().splitlines():
-            fields = line.split(",")
-            # A worker that was killed while it wrote left a torn line, and had not acknowledged it.
-            if len(fields) == 6 and fields[-1] == ".":
-                lines.append(fields[:-1])
+        lines += lines_of(output)
     lines.sort(key=lambda line: int(line[0]))
     done, seen = Plain(), set()
     for _, row, carrier, tail, delay in lines:
@@ -171,6 +215,16 @@ def compare(plain: Plain, done: Plain, dead: list[int], seen: bytes) -> list[tup
         ("dead letters", sorted(dead) == sorted(plain.refused), f"{len(dead):,}"),
         ("second group saw all", seen == b"\x01" * plain.rows, f"{sum(seen):,} of {plain.rows:,}"),
         ("flights processed", done.rows + len(dead) == plain.rows, f"{done.rows:,}"),
+    ]
+
+
+def compare_redriven(plain: Plain, redriven: Redriven) -> list[tuple[str, bool, str]]:
+    refused, rows = sorted(plain.refused), redriven.rows
+    return [
+        ("redriven once mended", redriven.count == len(refused), f"{redriven.count:,}"),
+        ("redriven ones processed", rows == refused, f"{len(rows):,} of {len(refused):,}"),
+        ("dead letters left", redriven.left == 0, f"{redriven.left:,}"),
+        ("second group undisturbed", redriven.seen_by_others == 0, ""),
     ]
 
 
@@ -207,12 +261,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(family: Family, args: argparse.Namespace, plain: Plain, folder: Path) -> None:
+def start(family: Family, args: argparse.Namespace, command: Worker, folder: Path) -> None:
     store, stop = str(folder / "store"), str(folder / "stop")
-    worker = [sys.executable, str(Path(__file__).with_name("worker.py")), store, TOPIC]
     for number in range(1, WORKERS + 1):
-        output = str(folder / f"worker-{number}.csv")
-        family.start(f"worker {number}", [*worker, output, stop, plain.columns])
+        family.start(f"worker {number}", command(f"worker-{number}.csv", "stop"))
     seen = str(folder / "seen")
     family.start("counter", [str(args.bin / "count_flights"), store, TOPIC, seen, stop])
     family.start("sender", [str(args.bin / "send_flights"), store, TOPIC, str(args.input)])
@@ -223,12 +275,18 @@ def run(args: argparse.Namespace, folder: Path) -> int:
     (folder / "seen").write_bytes(bytes(plain.rows))
     family, lags = Family(), []
     chaos = None if args.chaos is None else random.Random(args.chaos)
+    program = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+
+    def command(output: str, stop: str) -> list[str]:
+        places = [str(folder / name) for name in ("store", output, stop)]
+        return [*program, places[0], TOPIC, *places[1:], plain.columns]
+
     try:
         with libqueue.open(folder / "store") as store:
             store.topic(TOPIC, partitions=4)
             for event, passed, lag, audit_lag in watch(store, family, plain, chaos):
                 if event == "ready":
-                    start(family, args, plain, folder)
+                    start(family, args, command, folder)
                 else:
                     lags.append((passed, lag, audit_lag))
             (folder / "stop").touch()
@@ -236,6 +294,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
                 child.wait(timeout=60)
             done, again = gather(folder)
             checks = compare(plain, done, dead_rows(store), (folder / "seen").read_bytes())
+            checks += compare_redriven(plain, redrive(store, family, command, chaos))
     finally:
         family.end()
     show(done, checks, lags, family.killed, again)

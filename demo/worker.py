@@ -1,9 +1,9 @@
-"""One worker of the group "delays": STORE TOPIC OUTPUT STOP COLUMNS.
+"""One worker of the group "delays": STORE TOPIC OUTPUT STOP COLUMNS [mended].
 
 Takes flights and appends what it did with each to OUTPUT before it acknowledges, one write a
 batch: the time, the row, the carrier, the plane, the arrival delay, and a mark that the line is
 whole. A flight without an arrival time is refused, and becomes a dead letter after the group's
-attempts.
+attempts; a mended worker knows that such a flight was cancelled, and takes it.
 """
 
 import os
@@ -21,6 +21,7 @@ GROUP_CONFIG = {"max_attempts": 5, "backoff": (0.005, 0.02, 2.0)}
 
 def main() -> None:
     path, topic_name, output, stop, columns = sys.argv[1:6]
+    mended = sys.argv[6:] == ["mended"]
     place = {name: number for number, name in enumerate(columns.split(","))}
     carrier, tail = place["carrier"], place["tailnum"]
     arrived, delay = place["arr_time"], place["arr_delay"]
@@ -37,7 +38,7 @@ def main() -> None:
                 for delivery in batch:
                     row, _, line = delivery.payload.decode().partition("\t")
                     fields = line.split(",")
-                    if fields[arrived] in MISSING:
+                    if fields[arrived] in MISSING and not mended:
                         refused.append(delivery)
                         continue
                     late = "" if fields[delay] in MISSING else fields[delay]
