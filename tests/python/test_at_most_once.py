@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import libqueue
 import pytest
 
-ONCE = "at_most_once"
+ONCE: Final = "at_most_once"
 
 
 @pytest.fixture
@@ -22,7 +23,14 @@ def topic(tmp_path: Path) -> libqueue.Topic:
 
 @pytest.mark.parametrize(
     "contradicting",
-    [{"lease": 1.0}, {"max_lease": 60.0}, {"max_attempts": 3}, {"backoff": (1.0, 2.0, 2.0)}],
+    [
+        {"lease": 1.0},
+        {"max_lease": 60.0},
+        {"max_attempts": 3},
+        {"backoff": (1.0, 2.0, 2.0)},
+        {"brake": (3, 60.0)},
+        {"on_dead_letter": "hold_key"},
+    ],
     ids=lambda given: next(iter(given)),
 )
 def test_p7_what_is_about_leases_and_failures_contradicts_it(
@@ -50,7 +58,7 @@ def test_p7_the_mode_is_stored_and_never_changes(topic: libqueue.Topic) -> None:
         topic.consumer("g", delivery="exactly_once")  # type: ignore[arg-type]
     for wrong in ({"consumer_lease": 1.0}, {"auto_extend": True}):
         with pytest.raises(libqueue.InvalidArgument, match=r"lease|auto_extend"):
-            topic.consumer("g", **wrong)  # type: ignore[arg-type]
+            topic.consumer("g", **wrong)
     with topic.consumer("g") as consumer, pytest.raises(libqueue.InvalidArgument, match="lease"):
         consumer.receive(1, 0, lease=1.0)
 

@@ -126,4 +126,4 @@ def test_p11_a_dead_letter_holds_its_key_until_it_is_redriven_and_then_comes_fir
                 assert delivery.payload == expected
                 delivery.ack()
         run(path, "config", "t/g", "on_dead_letter=continue")
-        assert group.config["on_dead_letter"] == "continue"
+        assert topic.group("g").config["on_dead_letter"] == "continue"
