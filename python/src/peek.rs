@@ -82,6 +82,9 @@ pub(crate) struct ConsumerStats {
     /// That part of all other consumers of the group together; 0 where there are none.
     others_failed_share: f64,
     /// Whether it fails what others manage.
+    ///
+    /// 5 messages or more failed in its hands, and its share is more than twice that of the others
+    /// and a twentieth. Never where there are no others.
     stands_out: bool,
 }
 
