@@ -15,6 +15,8 @@ pub struct Taken {
     pub position: u64,
     /// The number of this hand-out, from 1.
     pub attempt: u32,
+    /// Whether it held its key as a dead letter, and was redriven.
+    pub redriven: bool,
 }
 
 /// A message on its way to the dead letters.
@@ -81,6 +83,7 @@ impl Window {
             offset: self.offset_at(index),
             position,
             attempt,
+            redriven: self.entries.cycles(index) > 0,
         }
     }
 

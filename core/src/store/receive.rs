@@ -184,7 +184,8 @@ impl Consumer {
             let near = near.filter(|last| last.topic_id == topic.uid && last.partition == number);
             let near = near.map(|last| &last.record);
             match partition.record_near(near, one.offset, one.position) {
-                Ok(record) if self.is_late(&record) => {
+                // Whoever redrives a message wants it handed out, as one that a lane hands out is.
+                Ok(record) if !one.redriven && self.is_late(&record) => {
                     self.settle_late(group, number, one)?;
                     late = true;
                 }

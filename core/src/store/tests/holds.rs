@@ -192,6 +192,27 @@ fn p11_p12_what_has_no_key_or_only_came_too_late_holds_nothing() {
 }
 
 #[test]
+fn p12_a_message_that_is_redriven_after_its_ttl_is_handed_out_whether_or_not_it_held_its_key() {
+    for key in [Some(&b"k"[..]), None] {
+        let scene = Scene::new(Order::Key);
+        let mut message = Message::new(b"0").ttl(Duration::from_millis(50));
+        message.key = key;
+        scene.topic.send(&message).expect("send");
+        assert_eq!(scene.dies(), 0);
+        scene.clock.advance_ms(1_000);
+        for cycle in 1..3 {
+            let redriven = scene.group().redrive(RedriveOptions::default());
+            assert_eq!(redriven.expect("redrive"), 1);
+            assert_eq!(scene.dies(), 0, "{key:?}, lost in cycle {cycle}");
+        }
+        let redriven = scene.group().redrive(RedriveOptions::default());
+        assert_eq!(redriven.expect("redrive"), 1);
+        assert_eq!(scene.manage(), [0]);
+        assert_eq!(scene.group().stats().expect("stats").expired, 0);
+    }
+}
+
+#[test]
 fn p12_a_held_key_stays_held_through_new_lives_and_a_power_loss() {
     let scene = Scene::new(Order::Key);
     scene.send(Some(b"k"), &[b"0", b"1"]);
