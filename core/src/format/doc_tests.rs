@@ -48,6 +48,7 @@ fn in_code() -> BTreeMap<String, u64> {
         extension::PRIORITY,
         extension::DELIVER_AT,
         extension::EXPIRES_AT,
+        extension::LETTER,
         extension::PRIORITY_MAX,
         index::SALT,
         index::COUNT,

@@ -14,6 +14,8 @@ pub const PRIORITY: u8 = 1;
 pub const DELIVER_AT: u8 = 2;
 /// Tag: `i64`, ms since the Unix epoch from which on it is handed out no more.
 pub const EXPIRES_AT: u8 = 3;
+/// Tag, without a value: a group's move to the dead letters wrote it, and nobody sent it.
+pub const LETTER: u8 = 4;
 /// The highest priority.
 pub const PRIORITY_MAX: u8 = 9;
 
@@ -95,6 +97,35 @@ impl Attributes {
     }
 }
 
+/// The extension of a dead letter, which says nothing of its delivery.
+#[must_use]
+pub fn of_letter() -> Vec<u8> {
+    let mut bytes = vec![0; CRC_BYTES];
+    bytes.extend_from_slice(&[LETTER, 0]);
+    let crc = crc32(&bytes[CRC_BYTES..]);
+    bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Whether an extension is that of a dead letter. What is sent can have any headers, and never
+/// this, so that nobody's message is taken for a letter (P12, P18).
+#[must_use]
+pub fn is_letter(bytes: &[u8]) -> bool {
+    let Some((crc, mut rest)) = bytes.split_first_chunk::<CRC_BYTES>() else {
+        return false;
+    };
+    if u32::from_le_bytes(*crc) != crc32(rest) {
+        return false;
+    }
+    while let Some(([tag, length], behind)) = rest.split_first_chunk::<2>() {
+        if *tag == LETTER {
+            return true;
+        }
+        rest = behind.get(usize::from(*length)..).unwrap_or_default();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +165,37 @@ mod tests {
             for cut in 1..bytes.len() {
                 assert_eq!(Attributes::decode(&bytes[..cut]), None, "{one:?}, {cut}");
             }
+        }
+    }
+
+    #[test]
+    fn p12_p18_a_letter_is_told_apart_from_all_that_can_be_sent_and_says_nothing_else() {
+        let letter = of_letter();
+        assert!(is_letter(&letter));
+        assert_eq!(Attributes::decode(&letter), Some(Attributes::default()));
+        for one in samples() {
+            assert!(!is_letter(&one.encode()), "{one:?}");
+        }
+        for bit in 0..letter.len() * 8 {
+            let mut damaged = letter.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(!is_letter(&damaged), "bit {bit}");
+        }
+        for cut in 0..letter.len() {
+            assert!(!is_letter(&letter[..cut]), "{cut}");
+        }
+        // Behind what says more, and beside a length that is none.
+        let mut more = Attributes {
+            priority: 7,
+            ..Attributes::default()
+        };
+        more.deliver_at_ms = Some(i64::from(LETTER));
+        for (tail, is_one) in [(&[LETTER, 0][..], true), (&[9, 200, LETTER, 0], false)] {
+            let mut bytes = more.encode();
+            bytes.extend_from_slice(tail);
+            let crc = crc32(&bytes[CRC_BYTES..]);
+            bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(is_letter(&bytes), is_one, "{tail:?}");
         }
     }
 

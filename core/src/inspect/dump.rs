@@ -10,7 +10,7 @@ use super::opened;
 use super::plan::name_of;
 use super::records::{Bounds, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::extension::Attributes;
+use crate::format::extension::{Attributes, is_letter};
 use crate::format::headers::Headers;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::{control, index, names, reserve, segment, window};
@@ -233,7 +233,9 @@ fn message(bytes: &mut Bytes, position: u64, header: &Header) -> Result<String> 
         "no key".to_owned()
     };
     let extension = bytes.get(position + HEADER as u64, header.extension_len.into())?;
-    let attributes = match Attributes::decode(extension.unwrap_or_default()) {
+    let extension = extension.unwrap_or_default();
+    let attributes = match Attributes::decode(extension) {
+        Some(_) if is_letter(extension) => ", dead letter".to_owned(),
         Some(says) => attributes(&says),
         None => ", DAMAGED extension".to_owned(),
     };

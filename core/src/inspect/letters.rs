@@ -14,6 +14,7 @@ use super::plan::{GroupPlan, TopicPlan};
 use super::verify::Run;
 use super::{Damage, ranges, window};
 use crate::error::{ErrorKind, Result};
+use crate::format::extension;
 use crate::format::headers::Headers;
 use crate::format::record::{HEADER, Header};
 use crate::format::window::{CLOSED, ENTRY, entry as at, header, state};
@@ -68,10 +69,16 @@ impl<'a> Letters<'a> {
         header: &Header,
     ) -> Result<()> {
         let (key, headers) = (u64::from(header.key_len), u64::from(header.headers_len));
-        if headers == 0 || key + headers > MOST {
+        let length = u64::from(header.extension_len);
+        if headers == 0 || length == 0 || key + headers > MOST {
             return Ok(());
         }
-        let from = position + HEADER as u64 + u64::from(header.extension_len) + key;
+        // One that was sent is none, whatever its headers say.
+        let from = position + HEADER as u64;
+        if !(bytes.get(from, length)?).is_some_and(extension::is_letter) {
+            return Ok(());
+        }
+        let from = from + length + key;
         let Some(block) = bytes.get(from, headers)? else {
             return Ok(());
         };

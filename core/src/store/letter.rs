@@ -8,7 +8,7 @@ use super::source::{CYCLES, HELD, OWN, REDRIVEN_FROM, SENT, Source, letter_of};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::body_crc;
-use crate::format::{headers, murmur2};
+use crate::format::{extension, headers, murmur2};
 use crate::group::Dying;
 use crate::log::{Draft, Record, Room};
 use crate::options::OnDeadLetter;
@@ -170,13 +170,14 @@ fn append_one(
 ) -> Result<()> {
     let block = headers_of(group, partition, dead, record)?;
     let (key, payload) = (record.key(), record.payload());
+    let extension = extension::of_letter();
     let draft = Draft {
-        extension: b"",
+        extension: &extension,
         key,
         headers: &block,
         payload,
         timestamp_ns: None,
-        body_crc: body_crc([b"", key.unwrap_or_default(), &block, payload]),
+        body_crc: body_crc([&extension, key.unwrap_or_default(), &block, payload]),
         key_hash: key.map_or(0, murmur2::key_hash),
     };
     let store = &group.topic.store;

@@ -2,7 +2,7 @@
 
 use super::group::GroupInner;
 use crate::error::Result;
-use crate::format::headers;
+use crate::format::{extension, headers};
 use crate::log::Record;
 
 /// Says how often the message came back dead from a redrive.
@@ -59,8 +59,12 @@ pub(super) fn number<T: std::str::FromStr>(record: &Record, name: &str) -> Optio
     text(record, name).parse().ok()
 }
 
-/// Where a record came from that is a dead letter.
+/// Where a record came from that is a dead letter. One that was sent is none, whatever its headers
+/// say: it would settle messages that nobody moved (P12, P18).
 pub(super) fn source_of(record: &Record) -> Option<Source<'_>> {
+    if !extension::is_letter(record.extension()) {
+        return None;
+    }
     Some(Source {
         topic: text(record, "lq-source-topic"),
         group: text(record, "lq-group"),

@@ -193,3 +193,27 @@ fn p12_a_dead_letter_whose_message_is_open_in_a_closed_store_is_told_of() {
         );
     }
 }
+
+#[test]
+fn p12_p18_a_letter_that_somebody_sent_is_no_damage_whatever_it_says() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), StoreOptions::default()).expect("open");
+    let orders = super::topic(&store, "orders");
+    orders
+        .create_group("g", &Default::default())
+        .expect("group");
+    orders.send(&Message::new(b"open")).expect("send");
+    let headers: &[(&str, &[u8])] = &[
+        ("lq-source-topic", b"orders"),
+        ("lq-group", b"g"),
+        ("lq-source-partition", b"0"),
+        ("lq-source-offset", b"0"),
+    ];
+    let letters = super::topic(&store, "orders.g.dlq");
+    letters
+        .send(&Message::new(b"forged").headers(headers))
+        .expect("send");
+    drop((orders, letters));
+    store.close().expect("close");
+    assert_eq!(quietly(folder.path()).damage, []);
+}

@@ -6,6 +6,7 @@ mod brake;
 mod clock;
 mod damage;
 mod deaths;
+mod forged;
 mod forks;
 mod gaps;
 mod gates;
