@@ -30,6 +30,7 @@ impl Consumer {
     pub(super) fn take(&self, receiving: &mut Receiving) -> Result<Option<u64>> {
         let (wanted, gathered) = (&receiving.wanted, &mut receiving.gathered);
         let mut due: Option<u64> = None;
+        gathered.sifting = false;
         // What was redriven comes before what is fresh.
         let lane = self.group.lane().unwrap_or_else(|error| {
             self.keep_pending(error);
@@ -137,8 +138,12 @@ impl Consumer {
                 Need::Nothing => false,
                 Need::More => true,
                 Need::Map(cursor) => self.map(partition, cursor)?,
-                // What was found does not wait for all that the filter leaves out behind it.
-                Need::Sieve(_) if !gathered.found.is_empty() && sieves >= MOST => false,
+                // What was found, and other partitions, do not wait for all that the filter leaves
+                // out, nor does who asks until when he waits.
+                Need::Sieve(_) if sieves >= MOST => {
+                    gathered.sifting = true;
+                    false
+                }
                 Need::Sieve(cursor) => {
                     sieves += 1;
                     let wanted = if look_ahead { usize::MAX } else { chunk };

@@ -25,6 +25,7 @@ const FIRST_CHUNK: usize = 8;
 pub struct Receiving {
     pub(super) wanted: Wanted,
     pub(super) gathered: Gathered,
+    began: Instant,
     deadline: Option<Instant>,
     leased_ms: u64,
 }
@@ -49,6 +50,8 @@ pub(super) struct Gathered {
     bytes: u64,
     /// The next message would not fit.
     full: bool,
+    /// The last round stopped among messages that the group's filter leaves out.
+    pub(super) sifting: bool,
 }
 
 impl Gathered {
@@ -141,6 +144,9 @@ impl Consumer {
     /// Up to `max` messages, waiting for the first at most `timeout` (`None`: for ever; zero: not
     /// at all). Empty after the timeout. Each is leased from now on. Each damaged message is
     /// settled, and raised once, by the next call if this one returns others (P3).
+    ///
+    /// What a group's filter leaves out is passed over for as long as that may take until the
+    /// timeout, and for 50 ms where it is shorter: the next call goes on from there.
     pub fn receive(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Delivery>> {
         self.receive_with(&ReceiveOptions {
             max_messages: max,
@@ -174,6 +180,7 @@ impl Consumer {
                 batch: if gathers { GATHERED } else { self.next_batch() },
             },
             gathered: Gathered::default(),
+            began: Instant::now(),
             deadline: options
                 .timeout
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -245,14 +252,18 @@ impl Consumer {
                 continue;
             }
             let now = Instant::now();
+            let sifting = receiving.gathered.sifting;
             if receiving.deadline.is_some_and(|deadline| now >= deadline) {
+                if sifting && now < receiving.began + BEAT {
+                    continue;
+                }
                 return self.hand_on(receiving).map(Some);
             }
             self.keep_leased(receiving)?;
             if until.is_some_and(|until| now >= until) {
                 return Ok(None);
             }
-            if self.spin() {
+            if sifting || self.spin() {
                 continue;
             }
             let group_event = self.group.block.head.word32(words::EVENT);
@@ -262,6 +273,9 @@ impl Consumer {
             let due = self.take(receiving)?;
             if let Some(batch) = self.complete(receiving)? {
                 return Ok(Some(batch));
+            }
+            if receiving.gathered.sifting {
+                continue;
             }
             let ends = [receiving.deadline, until].into_iter().flatten().min();
             let left = ends.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use common::worker::{self, Worker};
 use common::{NOW, WAIT, number, open, receipts, topic};
 use libqueue::{
-    Consumer, ConsumerOptions, Filter, GroupOptions, GroupStats, Message, Topic, inspect,
+    Consumer, ConsumerOptions, Filter, GroupOptions, GroupStats, Message, ReceiveOptions, Topic,
+    inspect,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
@@ -157,7 +158,7 @@ fn p6_a_million_messages_are_passed_over_by_one_receive_without_a_lease() {
     let worker = consumer(&topic, with(TAKE));
     send_others(&topic, 1_000_000);
     send(&topic, 7, true, None);
-    let batch = worker.receive(10, NOW).unwrap();
+    let batch = worker.receive(10, WAIT).unwrap();
     assert_eq!(batch.len(), 1, "one receive");
     assert_eq!((batch[0].offset(), batch[0].attempt()), (1_000_000, 1));
     let told = stats(&topic);
@@ -173,6 +174,41 @@ fn p6_a_million_messages_are_passed_over_by_one_receive_without_a_lease() {
         (stats(&topic).filtered, stats(&topic).lag_messages),
         (1_005_000, 0)
     );
+}
+
+#[test]
+fn a_backlog_that_is_left_out_keeps_no_other_partition_and_no_event_loop_waiting() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 2);
+    let worker = consumer(&topic, with(TAKE));
+    let message = |takes: &'static [(&str, &[u8])], partition| Message {
+        partition: Some(partition),
+        ..Message::new(b"0").headers(takes)
+    };
+    let others = vec![message(&[], 0); 1_000];
+    for _ in 0..200 {
+        topic.send_many(&others).unwrap();
+    }
+    // A step of a receive that an event loop drives.
+    let options = ReceiveOptions {
+        timeout: WAIT,
+        ..ReceiveOptions::default()
+    };
+    let mut receiving = worker.receiving(&options).unwrap();
+    let step = worker.gather(&mut receiving, NOW).unwrap();
+    assert!(step.is_none());
+    assert!(stats(&topic).filtered < 100_000, "went on to the end");
+    drop(receiving);
+    topic.send(&message(&[("take", b"")], 1)).unwrap();
+    for _ in 0..2 {
+        // Each begins with another partition.
+        let got = worker.receive(1, WAIT).unwrap();
+        assert_eq!(got[0].partition(), 1);
+        assert!(stats(&topic).filtered < 200_000, "waited for the other one");
+        worker.release(&receipts(&got)).unwrap();
+    }
+    assert!(worker.receive(1, NOW).unwrap().len() == 1);
 }
 
 #[test]
