@@ -8,7 +8,7 @@ use super::StoreInner;
 use super::brake::PausedBy;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
-use crate::format::meta;
+use crate::format::{meta, names};
 use crate::options::{
     Backoff, Brake, DeadLetter, DeliveryMode, Filter, GroupConfig, GroupOptions, OnDeadLetter,
     OnExpired, Ordering,
@@ -122,6 +122,8 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         on_dead_letter: Some(config.on_dead_letter),
     };
     options.check().map_err(|e| e.message().to_owned())?;
+    // One that contradicts itself, as one that holds keys for letters that it drops, nobody made.
+    config.check().map_err(|e| e.message().to_owned())?;
     let uid = fields
         .get("id")
         .and_then(|id| u64::from_str_radix(id, 16).ok());
@@ -156,8 +158,13 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
     };
     let lane_of = match fields.get("lane_of") {
         Some(text) => match text.split_once(' ') {
-            Some((topic, group)) => Some((topic.to_owned(), group.to_owned())),
-            None => return Err(bad("lane_of")),
+            // They name folders (P18).
+            Some((topic, group))
+                if names::check("topic", topic).is_ok() && names::check_group(group).is_ok() =>
+            {
+                Some((topic.to_owned(), group.to_owned()))
+            }
+            _ => return Err(bad("lane_of")),
         },
         None => None,
     };
@@ -195,8 +202,8 @@ fn parse_config(
         Some("default") => DeadLetter::Default,
         Some("drop") => DeadLetter::Drop,
         Some(other) => match other.strip_prefix("topic ") {
-            Some(name) => DeadLetter::Topic(name.to_owned()),
-            None => return Err("dead_letter_topic"),
+            Some(name) if names::check("topic", name).is_ok() => DeadLetter::Topic(name.to_owned()),
+            _ => return Err("dead_letter_topic"),
         },
         None => return Err("dead_letter_topic"),
     };
@@ -244,4 +251,45 @@ fn parse_config(
             Some(_) => return Err("on_dead_letter"),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p18_names_that_lead_elsewhere_and_what_contradicts_itself_are_damage() {
+        let meta = GroupMeta {
+            id: 7,
+            config: GroupConfig::from_options(&GroupOptions::default()),
+            starts: vec![0],
+            paused_by: PausedBy::Nobody,
+            paused_at_ns: 0,
+            brake_from: 0,
+            lane_of: Some(("t".into(), "g".into())),
+        };
+        let fields = |meta: &GroupMeta| {
+            meta::decode("group", write_meta(meta).as_bytes()).expect("what was written")
+        };
+        let good = fields(&meta);
+        assert_eq!(parse(&good), Ok(meta));
+        for (key, value) in [
+            ("lane_of", "t"),
+            ("lane_of", "../.. g"),
+            ("lane_of", "t .."),
+            ("lane_of", "t lq.redrive.0000000000000007"),
+            ("lane_of", "t g/../../x"),
+            ("dead_letter_topic", "topic ../x"),
+            ("dead_letter_topic", "topic "),
+        ] {
+            let mut bad = good.clone();
+            bad.insert(key.to_owned(), value.to_owned());
+            let what = parse(&bad).expect_err(value);
+            assert!(what.contains(key), "{what}");
+        }
+        let mut bad = good;
+        bad.insert("dead_letter_topic".into(), "drop".into());
+        bad.insert("on_dead_letter".into(), "hold_key".into());
+        parse(&bad).expect_err("keys that nobody could let go");
+    }
 }
