@@ -27,6 +27,9 @@ DISK_NS = 10_000_000
 BEFORE_NS = 100_000_000
 """How long before the stepper came a moment is looked at for comparison."""
 
+BRAKED_NS = 5_000_000_000
+"""A keeper resumes a group behind its brake sooner."""
+
 Call = tuple[int, int, Life, str]
 """Begin, end, whose, what."""
 
@@ -44,7 +47,8 @@ class Figures:
     redeliveries: list[tuple[float, str]] = field(default_factory=list)
     """For each message that a consumer held when it was killed, and whose it was."""
     kept_waiting: int = 0
-    """Messages whose redelivery says nothing: nobody else of the group was free to ask."""
+    """Messages whose redelivery says nothing: nobody else of the group was free to ask, the group was
+    paused, the message died, or its call waited for others."""
 
     def add(self, other: Figures) -> None:
         """Takes those of another round in."""
@@ -166,7 +170,8 @@ def redeliveries(story: Story, pauses: Pauses, found: Figures) -> None:
         if life.role == "consumer":
             groups[life.topic, life.group].append(life)
     deaths = {event.name: event.time for event in story.events if event.what == "kill"}
-    for lives in groups.values():
+    halts = halts_of(story)
+    for group, lives in groups.items():
         hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
         for life in lives:
             for one in life.hand_outs:
@@ -179,12 +184,39 @@ def redeliveries(story: Story, pauses: Pauses, found: Figures) -> None:
                 if not later or death is None:
                     continue
                 following = min(later, key=lambda one: one.ended)
-                if not any(is_free(pauses, other, death, following.ended) for other in others):
+                free = any(is_free(pauses, other, death, following.ended) for other in others)
+                if not free or following.gathered or any(
+                    began < following.ended and death < ended
+                    for began, ended in halts[group] + halts[group, held.place]
+                ):  # fmt: skip
                     found.kept_waiting += 1
                     continue
                 asked = (following.began - death) / 1e6
                 text = f"from {life.name} to {following.life}, which asked at {asked:.1f} ms"
                 found.redeliveries.append(((following.ended - death) / 1e6, text))
+
+
+def halts_of(story: Story) -> dict[object, list[tuple[int, int]]]:
+    """When a group handed out nothing, or, with its place, not this message: it was dead."""
+    halts: dict[object, list[tuple[int, int]]] = defaultdict(list)
+    pauses: list[tuple[int, str, Group]] = []
+    for life in story.lives:
+        pauses += [(time, what, (life.topic, group)) for time, what, group in life.marks]
+        for group, raises in life.raises.items():
+            for one in raises:
+                # Since when it was dead is not known.
+                halts[(life.topic, group), one.place].append((0, one.done or one.will))
+    began: dict[Group, int] = {}
+    for time, what, of in sorted(pauses):
+        if what == "pauses":
+            began.setdefault(of, time)
+        elif what == "resumes" and of in began:
+            halts[of].append((began.pop(of), time))
+        elif what == "brakes":
+            halts[of].append((time - BRAKED_NS, time + BRAKED_NS))
+    for of, time in began.items():
+        halts[of].append((time, 1 << 62))
+    return halts
 
 
 def is_free(pauses: Pauses, life: Life, begin: int, end: int) -> bool:

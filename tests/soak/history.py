@@ -5,23 +5,32 @@ forked), of lines whose fields are separated by spaces. Times are nanoseconds of
 
     B time role topic group space pid                        it began
     T time                                                   its alarm may end it from then on
-    W time number key size sum                               it will send this message
+    W time number key size sum delay ttl priority kind wall  it will send this message
     S time number partition offset                           that was sent
-    G began ended partition offset attempt deadline sender number sum whole   it was handed this
+    G began ended partition offset attempt deadline sender number sum whole
+      gathered lease cycle wall                              it was handed this
     V time how partition offset attempt extension-ms         it will settle: a n r d x
     D time how partition offset attempt outcome              it has: 0 good, 1 stale, 2 untold
     L began ended                                            a long receive without a timeout
+    K time group what letter partition offset attempts failures cycles sender number whole
+                                                             it will redrive (R) or purge (P) this
+    k time group what letter outcome                         it has: 0 good, 1 refused
+    M time what group                                        it did, or is, what `what` names
     C time                                                   it will close its consumer
     c time                                                   it left
 
-What was not followed by its second line may or may not have happened.
+What was not followed by its second line may or may not have happened. `delay`, `ttl` and `lease`
+are in ms, 0 where there is none; `kind` is a header, `wall` the wall clock's time at the end of the
+line's own; `gathered` says that the call waited for more than one message; `cycle` is one more than
+the header `lq-cycles`, 0 where there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -44,6 +53,12 @@ class Send:
     sum: int
     done: int | None = None
     place: Place | None = None
+    delay_ms: int = 0
+    ttl_ms: int = 0
+    priority: int = 0
+    kind: str = "-"
+    wall: int = 0
+    """Of the wall clock, when it was to be sent."""
 
 
 @dataclass
@@ -60,6 +75,14 @@ class HandOut:
     number: int
     sum: int
     whole: bool
+    gathered: bool = False
+    """Its call waited for more than one message."""
+    lease_ms: int = 0
+    """The call's own lease."""
+    cycle: int = 0
+    """How often it had been redriven out of the dead-letter topic, as its header says."""
+    wall: int = 0
+    """Of the wall clock, when it was there."""
 
 
 @dataclass
@@ -72,6 +95,26 @@ class Settle:
     place: Place
     attempt: int
     extension_ms: int
+    done: int | None = None
+    outcome: int = 2
+
+
+@dataclass
+class Raise:
+    """A dead letter that its keeper redrives (R) or purges (P)."""
+
+    life: str
+    how: str
+    will: int
+    letter: int
+    """Its offset in the dead-letter topic."""
+    place: Place
+    attempts: int
+    failures: int
+    cycles: int
+    sender: str
+    number: int
+    whole: bool
     done: int | None = None
     outcome: int = 2
 
@@ -93,6 +136,10 @@ class Life:
     hand_outs: list[HandOut] = field(default_factory=list)
     settles: list[Settle] = field(default_factory=list)
     polls: list[tuple[int, int]] = field(default_factory=list)
+    raises: dict[str, list[Raise]] = field(default_factory=dict)
+    """By group."""
+    marks: list[tuple[int, str, str]] = field(default_factory=list)
+    """When, what, group."""
 
 
 @dataclass
@@ -119,6 +166,29 @@ class Logged:
     whole: bool
     attempts: int = 0
     failures: int = 0
+    cycles: int = 0
+    letter: int = 0
+    """Of a dead letter: its offset in the dead-letter topic."""
+
+
+def takes_all(_send: Send) -> bool:
+    """The filter of a group that has none."""
+    return True
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a group promises."""
+
+    ordering: str = "key"
+    leases_ms: tuple[int, int] = (0, 1 << 40)
+    """The shortest and the longest that it ever has."""
+    holds: bool = False
+    """Its dead letters hold their keys."""
+    once: bool = False
+    """It hands out at most once."""
+    takes: Callable[[Send], bool] = takes_all
+    """Its filter."""
 
 
 @dataclass
@@ -129,10 +199,11 @@ class Story:
     events: list[Event]
     logs: dict[str, list[Logged]]
     dead: dict[Group, list[Logged]]
-    ordered: set[Group]
-    """Groups that keep the order of a key."""
+    terms: dict[Group, Terms]
     max_attempts: int
     lag: dict[Group, int] = field(default_factory=dict)
+    stats: dict[Group, Mapping[str, Any]] = field(default_factory=dict)
+    """What groups say of themselves at the end."""
 
     def deaths(self) -> dict[str, int]:
         """From when on each life that was killed may have been dead."""
@@ -169,18 +240,22 @@ def read_life(path: Path) -> Life:
     open_calls: dict[tuple[str, Place, int], Settle] = {}
     for kind, *fields in whole_lines(path):
         if kind == "W":
-            will, number, key, _size, total = fields
-            life.sends[int(number)] = Send(life.name, int(number), int(will), key, int(total, 16))
+            send = Send(life.name, int(fields[1]), int(fields[0]), fields[2], int(fields[4], 16))
+            send.delay_ms, send.ttl_ms, send.priority = map(int, fields[5:8])
+            send.kind, send.wall = fields[8], int(fields[9])
+            life.sends[send.number] = send
         elif kind == "S":
             send = life.sends[int(fields[1])]
             send.done, send.place = int(fields[0]), (int(fields[2]), int(fields[3]))
         elif kind == "G":
             began, ended, partition, offset, attempt, deadline = map(int, fields[:6])
-            sender, number, total, whole = fields[6:]
+            sender, number, total, whole = fields[6:10]
+            gathered, lease, cycle, wall = map(int, fields[10:])
             life.hand_outs.append(
                 HandOut(
                     life.name, began, ended, (partition, offset), attempt, deadline,
-                    sender, int(number), int(total, 16), whole == "1",
+                    sender, int(number), int(total, 16), whole == "1", gathered == 1, lease, cycle,
+                    wall,
                 )
             )  # fmt: skip
         elif kind in "VD":
@@ -206,6 +281,20 @@ def read_life_line(life: Life, kind: str, fields: list[str]) -> None:
         life.role, life.topic, life.group, life.space = fields[1:5]
     elif kind == "T":
         life.alarm = time
+    elif kind == "K":
+        letter, partition, offset, attempts, failures, cycles = map(int, fields[3:9])
+        life.raises.setdefault(fields[1], []).append(
+            Raise(
+                life.name, fields[2], time, letter, (partition, offset), attempts, failures, cycles,
+                fields[9], int(fields[10]), fields[11] == "1",
+            )
+        )  # fmt: skip
+    elif kind == "k":
+        for call in life.raises[fields[1]]:
+            if (call.how, call.letter, call.done) == (fields[2], int(fields[3]), None):
+                call.done, call.outcome = time, int(fields[4])
+    elif kind == "M":
+        life.marks.append((time, fields[1], fields[2]))
     elif kind == "L":
         life.polls.append((time, int(fields[1])))
     elif kind == "C":

@@ -1,15 +1,19 @@
 /*
- * A producer of the soak: FOLDER TOPIC GROUP NAME SPACE SEED (GROUP is not used)
+ * A producer of the soak: FOLDER TOPIC GROUP NAME SPACE SEED (GROUP is its pace: `-` or `calm`)
  *
  * Sends until it is told to end, writes what it will send before and what it got after each call.
+ * Some messages have a delay, a time to live, a priority, or a header that filters go by.
  */
 #include "work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define KEYS 40
 #define CHILD_ROUNDS 30
+#define PAUSE_US 16000
+#define CALM_US 60000
 
 struct batch {
     lq_message messages[BATCH_MOST];
@@ -25,6 +29,27 @@ static size_t size_of_next(struct worker *me)
         return (size_t)(33000 + draw(me, draw(me, 8) == 0 ? 1000000 : 100000));
     }
     return (size_t)draw(me, draw(me, 4) == 0 ? 2000 : 200);
+}
+
+/* Delay, time to live, priority and kind; says them as a line of history does. */
+static void draw_attributes(struct worker *me, lq_message *message, struct lines *lines)
+{
+    static const lq_header kinds[2] = {
+        {{(const uint8_t *)"kind", 4}, {(const uint8_t *)"sale", 4}},
+        {{(const uint8_t *)"kind", 4}, {(const uint8_t *)"test", 4}},
+    };
+    const char *kind = "-";
+    uint64_t which = draw(me, 4);
+    if (which < 2) {
+        message->headers = &kinds[which];
+        message->headers_len = 1;
+        kind = which == 0 ? "sale" : "test";
+    }
+    message->delay_ms = draw(me, 12) == 0 ? 1 + (int64_t)draw(me, 1200) : 0;
+    message->ttl_ms = draw(me, 10) == 0 ? 20 + (int64_t)draw(me, 3000) : 0;
+    message->priority = draw(me, 5) == 0 ? 1 + (int32_t)draw(me, 9) : 0;
+    say(lines, " %lld %lld %ld %s %lld\n", (long long)message->delay_ms,
+        (long long)message->ttl_ms, (long)message->priority, kind, (long long)wall_ns());
 }
 
 static void send_some(struct worker *me, struct batch *batch, uint64_t *number)
@@ -44,8 +69,9 @@ static void send_some(struct worker *me, struct batch *batch, uint64_t *number)
             snprintf(batch->keys[i], sizeof batch->keys[i], "k%u", (unsigned)draw(me, KEYS));
             message->key = lq_bytes_of(batch->keys[i]);
         }
-        say(&lines, "W %llu %llu %s %zu %08lx\n", (unsigned long long)boot_ns(),
+        say(&lines, "W %llu %llu %s %zu %08lx", (unsigned long long)boot_ns(),
             (unsigned long long)(first + i), batch->keys[i], size, (unsigned long)sum);
+        draw_attributes(me, message, &lines);
     }
     put(me, &lines);
     if (lq_send(me->topic, batch->messages, count, batch->ids) != LQ_OK) {
@@ -72,6 +98,7 @@ int main(int argc, char **argv)
             return 1;
         }
     }
+    uint64_t pause_us = strcmp(me.group_name, "calm") == 0 ? CALM_US : PAUSE_US;
     uint64_t number = 0, left = UINT64_MAX;
     while (left-- > 0 && !should_end(&me, "stop-producers")) {
         if (forked(&me)) {
@@ -79,7 +106,7 @@ int main(int argc, char **argv)
             left = CHILD_ROUNDS;
         }
         send_some(&me, &batch, &number);
-        rest_us(draw(&me, 16000));
+        rest_us(draw(&me, pause_us));
     }
     end(&me);
     for (size_t i = 0; i < BATCH_MOST; i++) {

@@ -19,74 +19,23 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import libqueue
 import machine
-from checker import Finding, check
+from checker import check
 from crowd import Crowd, Failed, Member, Space
-from figures import (
-    REDELIVERY_AIM_MS,
-    STALL_AIM_MS,
-    Figures,
-    figures,
-    overdue,
-    percentile,
-)
+from evidence import Finding
+from figures import figures, overdue
 from history import Group, Logged, Story, read_lives
+from plan import CONSUMERS, GROUPS, KEEPERS, MAX_ATTEMPTS, MEMBERS, PRODUCERS, TOPICS, lay_out
+from total import IN_SPACE, Total, count_deeds, count_events, fell_short, report
 from work import read_payload
 
 ROUND_SECONDS = 30.0
 DRAIN_SECONDS = 40.0
-MAX_ATTEMPTS = 4
 SHOWN = 20
-SLOWEST = 3
-TOPICS: dict[str, tuple[int, Literal["process", "interval", "sync"]]] = {
-    "fast": (4, "process"),
-    "ticked": (2, "interval"),
-    "synced": (1, "sync"),
-}
-"""Partitions and durability."""
-GROUPS: dict[Group, tuple[Literal["key", "none"], float]] = {
-    ("fast", "keyed"): ("key", 1.0),
-    ("fast", "loose"): ("none", 5.0),
-    ("ticked", "keyed"): ("key", 0.4),
-    ("synced", "loose"): ("none", 0.4),
-}
-"""Ordering and lease in seconds."""
 SPACES = ["a", "b"]
-IN_SPACE = "members at work in PID namespace "
-FEWEST_SECONDS = 30.0
-"""A soak of this length must have come to all that the machine lets it."""
-PRODUCERS = ["producer", "producer.py"]
-MEMBERS = [
-    ("producer", "fast", ""), ("producer.py", "fast", ""), ("producer", "fast", "a"),
-    ("producer", "ticked", "b"), ("producer.py", "ticked", ""),
-    ("producer", "synced", ""), ("producer.py", "synced", "a"),
-    ("consumer", "fast/keyed", ""), ("consumer.py", "fast/keyed", ""),
-    ("consumer", "fast/keyed", "b"),
-    ("consumer", "fast/loose", ""), ("consumer.py", "fast/loose", "a"),
-    ("consumer", "fast/loose", ""),
-    ("consumer.py", "ticked/keyed", ""), ("consumer", "ticked/keyed", "a"),
-    ("consumer", "synced/loose", "b"), ("consumer.py", "synced/loose", ""),
-]  # fmt: skip
-"""Program, topic and group, PID namespace."""
-
-
-@dataclass
-class Total:
-    """What all rounds came to."""
-
-    seconds: float = 0.0
-    counts: dict[str, int] = field(default_factory=dict)
-    figures: Figures = field(default_factory=Figures)
-    lacks: dict[str, str] = field(default_factory=dict)
-    """What the machine does not let the soak do, and why."""
-
-    def count(self, what: str, more: int) -> None:
-        self.counts[what] = self.counts.get(what, 0) + more
 
 
 class Round:
@@ -99,22 +48,11 @@ class Round:
         self.findings: list[Finding] = []
         (folder / "history").mkdir()
         with libqueue.open(self.store) as store:
-            for name, (partitions, durability) in TOPICS.items():
-                topic = store.topic(name, partitions=partitions, durability=durability)
-                for (of, group), (ordering, lease) in GROUPS.items():
-                    if of == name:
-                        topic.create_group(
-                            group,
-                            ordering=ordering,
-                            lease=lease,
-                            max_attempts=MAX_ATTEMPTS,
-                            backoff=(0.001, 0.005, 2.0),
-                        )
+            lay_out(store)
         self.crowd = Crowd(folder, programs, spaces, seed)
         for number, (program, where, space) in enumerate(MEMBERS):
             topic_name, _, group = where.partition("/")
-            letter = program[0]
-            member = Member(f"{letter}{number}", program, topic_name, group)
+            member = Member(f"{program[0]}{number}", program, topic_name, group)
             member.space = space if space in spaces else ""
             self.crowd.members.append(member)
 
@@ -163,19 +101,18 @@ class Round:
                 crowd.term(member)
 
     def drain(self) -> None:
-        """Producers end, consumers go on until nothing is left, then all leave."""
+        """Producers end, the others go on until nothing is left, then all leave."""
         self.crowd.end_tracing()
         (self.folder / "stop-producers").touch()
-        self.crowd.stop_starting |= set(PRODUCERS)
         self.leave(PRODUCERS)
         with libqueue.open(self.store, create=False) as store:
-            until = time.monotonic() + DRAIN_SECONDS
-            while any(lags(store).values()) and time.monotonic() < until:
-                self.crowd.look()
-                time.sleep(0.02)
+            self.until_settled(store)
+            (self.folder / "stop-keepers").touch()
+            self.leave(KEEPERS)
+            # What they had redriven last.
+            self.until_settled(store)
         (self.folder / "stop-consumers").touch()
-        self.crowd.stop_starting |= {"consumer", "consumer.py"}
-        self.leave(["consumer", "consumer.py"])
+        self.leave(CONSUMERS)
         until = time.monotonic() + DRAIN_SECONDS
         while left := self.crowd.descendants():
             self.crowd.look()
@@ -183,7 +120,14 @@ class Round:
                 raise Failed(f"children {left} do not end")
             time.sleep(0.01)
 
+    def until_settled(self, store: libqueue.Store) -> None:
+        until = time.monotonic() + DRAIN_SECONDS
+        while any(lags(store).values()) and time.monotonic() < until:
+            self.crowd.look()
+            time.sleep(0.02)
+
     def leave(self, programs: list[str]) -> None:
+        self.crowd.stop_starting |= set(programs)
         until = time.monotonic() + DRAIN_SECONDS
         members = [member for member in self.crowd.members if member.program in programs]
         while any(member.process is not None for member in members):
@@ -201,9 +145,9 @@ class Round:
             self.findings.append(Finding("damaged", text))
 
     def story(self) -> Story:
-        ordered = {group for group, (ordering, _) in GROUPS.items() if ordering == "key"}
         lives = read_lives(self.folder / "history")
-        story = Story(lives, self.crowd.events, {}, {}, ordered, MAX_ATTEMPTS)
+        terms = {group: plan.terms() for group, plan in GROUPS.items()}
+        story = Story(lives, self.crowd.events, {}, {}, terms, MAX_ATTEMPTS)
         with libqueue.open(self.store, create=False) as store:
             for name in TOPICS:
                 with store.topic(name).reader() as reader:
@@ -212,6 +156,7 @@ class Round:
                 story.dead[name, group] = [
                     letter_of(letter) for letter in store.topic(name).group(group).dead_letters()
                 ]
+                story.stats[name, group] = store.topic(name).group(group).stats()
             story.lag = lags(store)
         return story
 
@@ -219,23 +164,11 @@ class Round:
         """Checks the round and takes its figures."""
         story = self.story()
         self.findings += check(story)
-        events = story.events
-        locked = [event for event in events if event.lock]
         found = figures(story, {"synced"})
         total.figures.add(found)
         self.findings += [Finding("late", text) for text in overdue(found)]
-        total.count("kills", sum(event.what == "kill" for event in events))
-        total.count("kills inside a lock", sum(event.what == "kill" for event in locked))
-        total.count("stops", sum(event.what == "stop" for event in events))
-        total.count("stops inside a lock", sum(event.what == "stop" for event in locked))
-        total.count("forks", sum("f" in life.name.partition(".")[2] for life in story.lives))
-        total.count("clean ends", sum(event.what == "term" for event in events))
-        total.count("ends of a PID namespace", sum(event.what == "space" for event in events))
-        total.count("ends of all", sum(event.what == "all" for event in events))
-        total.count("messages", sum(len(log) for log in story.logs.values()))
-        total.count("deliveries", sum(len(life.hand_outs) for life in story.lives))
-        total.count("stale receipts", count_stale(story))
-        total.count("dead letters", sum(len(dead) for dead in story.dead.values()))
+        count_events(story, total)
+        count_deeds(story, total)
         total.count("locks the stepper missed", self.crowd.missed)
         names = {life.name.partition(".")[0] for life in story.lives}
         for space in self.crowd.spaces:
@@ -250,10 +183,6 @@ class Round:
         said = (self.folder / "errors").read_text(errors="replace").strip()
         if said:
             self.findings.append(Finding("failed", said[:4000]))
-
-
-def count_stale(story: Story) -> int:
-    return sum(settle.outcome == 1 for life in story.lives for settle in life.settles)
 
 
 def lags(store: libqueue.Store) -> dict[Group, int]:
@@ -274,6 +203,7 @@ def letter_of(letter: libqueue.DeadLetter) -> Logged:
     found = logged(letter.message)
     found.place = (letter.source_partition, letter.source_offset)
     found.attempts, found.failures = letter.attempts, letter.failures
+    found.cycles, found.letter = letter.cycles, letter.message.offset
     return found
 
 
@@ -285,18 +215,6 @@ def available_spaces(total: Total) -> list[str]:
         total.lacks["unshare"] = f"no PID namespaces, all processes share one: {error}"
         return []
     return SPACES
-
-
-def fell_short(total: Total, spaces: list[str]) -> list[str]:
-    """What did not happen, though the machine lets it: a soak that does nothing finds nothing."""
-    short = machine.errors(total.lacks)
-    if total.seconds < FEWEST_SECONDS:
-        return short
-    wanted = ["kills", "stops", "forks", "ends of all", "messages", "deliveries", "dead letters"]
-    wanted += [IN_SPACE + space for space in spaces]
-    if "ptrace" not in total.lacks:
-        wanted += ["kills inside a lock"]
-    return short + [f"no {what}" for what in wanted if not total.counts.get(what)]
 
 
 def soak(seconds: float, seed: int, programs: Path, keep: bool) -> int:
@@ -347,38 +265,6 @@ def one_round(
     if not this.findings:
         this.look_back(total)
     return this.findings
-
-
-def report(total: Total) -> None:
-    without = f", LEFT OUT: {', '.join(total.lacks)}" if total.lacks else ", nothing left out"
-    print(f"soak minutes: {total.seconds / 60:.1f}{without}")
-    for line in machine.left_out(total.lacks):
-        print(line)
-    for what, count in total.counts.items():
-        print(f"{what}: {count:,}")
-    found = total.figures
-    stalls, calm = [one[0] for one in found.stalls], found.calm_stalls
-    print(
-        f"longest stall of a live process when another was killed inside a lock "
-        f"(aim: {STALL_AIM_MS:.0f} ms): "
-        f"{max(stalls, default=0):.1f} ms (p50 {percentile(stalls, 50):.1f}, "
-        f"p99 {percentile(stalls, 99):.1f}, of {len(stalls)}); "
-        f"in calls that need no such lock: {max(found.other_stalls, default=0):.1f} ms; "
-        f"before the stepper came: {max(calm, default=0):.1f} ms "
-        f"(p50 {percentile(calm, 50):.1f}, p99 {percentile(calm, 99):.1f})"
-    )
-    for stall, text in sorted(found.stalls, reverse=True)[:SLOWEST]:
-        print(f"  {stall:.1f} ms: {text}")
-    again = [one[0] for one in found.redeliveries]
-    print(
-        f"from a consumer's death to the redelivery of what it held "
-        f"(aim: p99 {REDELIVERY_AIM_MS:.0f} ms): "
-        f"p50 {percentile(again, 50):.1f} ms, p99 {percentile(again, 99):.1f} ms, "
-        f"longest {max(again, default=0):.1f} ms, of {len(again):,} "
-        f"({found.kept_waiting:,} more while no other consumer of the group was free)"
-    )
-    for time_ms, text in sorted(found.redeliveries, reverse=True)[:SLOWEST]:
-        print(f"  {time_ms:.1f} ms: {text}")
 
 
 def seconds_of(text: str) -> float:

@@ -146,13 +146,13 @@ static void seize_all(struct victim *victim)
 }
 
 /* Whether lines of history that begin at this address come before a call that takes locks: before
- * a send (W) or a settle (V), or behind a settle (D), where a receive follows. */
+ * a send (W), a settle (V) or a redrive (K), or behind a settle (D), where a receive follows. */
 static bool comes_before_locks(pid_t pid, uint64_t address)
 {
     errno = 0;
     long word = ptrace(PTRACE_PEEKDATA, pid, (void *)(uintptr_t)address, NULL);
     char first = (char)(word & 0xFF);
-    return errno == 0 && (first == 'W' || first == 'V' || first == 'D');
+    return errno == 0 && (first == 'W' || first == 'V' || first == 'D' || first == 'K');
 }
 
 /* Lets the main thread run until it has written such lines. */

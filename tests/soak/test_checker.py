@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checker import OVERLOOKED_NS, SLACK_NS, check
+from checker import check
+from evidence import SLACK_NS
 from figures import figures, overdue
-from history import Event, HandOut, Life, Logged, Send, Settle, Story, read_life
+from history import Event, HandOut, Life, Logged, Send, Settle, Story, Terms, read_life
+from order import OVERLOOKED_NS
 
 MS = 1_000_000
 LEASE = 1000 * MS
@@ -63,7 +65,7 @@ class Small:
         self.story = Story(
             [self.producer, self.killed, self.other],
             [Event("kill", 500 * MS, "x.1", lock="append/0")],
-            {TOPIC: self.log}, {GROUP: [letter]}, {GROUP}, 2, {GROUP: 0},
+            {TOPIC: self.log}, {GROUP: [letter]}, {GROUP: Terms()}, 2, {GROUP: 0},
         )  # fmt: skip
 
     def kinds(self) -> set[str]:
@@ -359,7 +361,7 @@ def test_who_waits_for_the_disk_does_not_redeliver() -> None:
 def test_a_half_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "c.1.log"
     path.write_text(
-        "B 1 consumer t g - 77\nG 2 3 0 5 1 900 p.1 8 0000000a 1\nV 4 a 0 5 1 0\nD 5 a 0 5 1 0\nV 6"
+        "B 1 consumer t g - 77\nG 2 3 0 5 1 900 p.1 8 0000000a 1 0 0 0 7\nV 4 a 0 5 1 0\nD 5 a 0 5 1 0\nV 6"
     )
     life = read_life(path)
     assert (life.name, life.role, life.group) == ("c.1", "consumer", "g")

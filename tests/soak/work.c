@@ -93,6 +93,13 @@ void put(struct worker *me, struct lines *lines)
     lines->len = 0;
 }
 
+void mark(struct worker *me, const char *what)
+{
+    struct lines lines = {.len = 0};
+    say(&lines, "M %llu %s -\n", (unsigned long long)boot_ns(), what);
+    put(me, &lines);
+}
+
 void die(const struct worker *me, const char *doing)
 {
     fprintf(stderr, "%s: %s: %s: %s\n", me->name, doing, lq_status_name(lq_last_error_status()),

@@ -65,6 +65,9 @@ void say(struct lines *lines, const char *format, ...)
     ;
 void put(struct worker *me, struct lines *lines);
 
+/* Writes down that it did something, for the table. */
+void mark(struct worker *me, const char *what);
+
 /* Tells the driver what failed, and ends. */
 void die(const struct worker *me, const char *doing);
 

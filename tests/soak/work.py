@@ -68,6 +68,10 @@ class Worker:
         if os.write(self.history, text) != len(text):
             raise SystemExit(f"{self.name}: history: no room")
 
+    def mark(self, what: str, group: str = "-") -> None:
+        """Writes down that it did something, for the table."""
+        self.put(f"M {boot_ns()} {what} {group}\n")
+
     def should_end(self, stop: str) -> bool:
         over = Wanted.end or time.monotonic() > self.last
         return over or (self.folder / stop).exists()

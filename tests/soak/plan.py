@@ -1,0 +1,101 @@
+"""Who is at work in a round of the soak, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import libqueue
+from history import Group, Send, Terms, takes_all
+
+MAX_ATTEMPTS = 4
+BACKOFF = (0.001, 0.005, 2.0)
+TOPICS: dict[str, tuple[int, Literal["process", "interval", "sync"]]] = {
+    "fast": (4, "process"),
+    "ticked": (2, "interval"),
+    "synced": (1, "sync"),
+    "strict": (2, "process"),
+}
+"""Partitions and durability."""
+SOLD = {"any": [{"key_prefix": "k1"}, {"headers": {"kind": "sale"}}]}
+
+
+def is_sold(send: Send) -> bool:
+    """What SOLD takes."""
+    return send.kind == "sale" or send.key.startswith("k1")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One group."""
+
+    ordering: Literal["key", "partition", "none"]
+    leases: tuple[float, ...]
+    """In seconds: the first one, and those that it is given later."""
+    holds: bool = False
+    once: bool = False
+    sold: bool = False
+    """It takes only what SOLD says."""
+    brake: tuple[int, float] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """As `create_group` takes them."""
+        options: dict[str, Any] = {"ordering": self.ordering}
+        if self.once:
+            return options | {"delivery": "at_most_once"}
+        options |= {"lease": self.leases[0], "max_attempts": MAX_ATTEMPTS, "backoff": BACKOFF}
+        if self.sold:
+            options["filter"] = SOLD
+        if self.holds:
+            options["on_dead_letter"] = "hold_key"
+        if self.brake is not None:
+            options["brake"] = self.brake
+        return options
+
+    def terms(self) -> Terms:
+        """As the checker holds it to them."""
+        shortest, longest = (round(1000 * pick(self.leases)) for pick in (min, max))
+        takes = is_sold if self.sold else takes_all
+        return Terms(self.ordering, (shortest, longest), self.holds, self.once, takes)
+
+
+GROUPS: dict[Group, Plan] = {
+    ("fast", "keyed"): Plan("key", (1.0,)),
+    ("fast", "loose"): Plan("none", (5.0,)),
+    ("ticked", "keyed"): Plan("key", (0.4, 0.7)),
+    ("synced", "loose"): Plan("none", (0.4,)),
+    ("strict", "lined"): Plan("partition", (0.4, 0.6)),
+    ("strict", "held"): Plan("key", (0.5,), holds=True, brake=(25, 1.0)),
+    ("strict", "once"): Plan("key", (30.0,), once=True),
+    ("strict", "sold"): Plan("key", (0.8,), sold=True),
+}
+PRODUCERS = ["producer", "producer.py"]
+CONSUMERS = ["consumer", "consumer.py"]
+KEEPERS = ["keeper.py"]
+MEMBERS = [
+    ("producer", "fast", ""), ("producer.py", "fast", ""), ("producer", "fast", "a"),
+    ("producer", "ticked", "b"), ("producer.py", "ticked", ""),
+    ("producer", "synced", ""), ("producer.py", "synced", "a"),
+    ("producer", "strict/calm", ""), ("producer.py", "strict/calm", "b"),
+    ("consumer", "fast/keyed", ""), ("consumer.py", "fast/keyed", ""),
+    ("consumer", "fast/keyed", "b"),
+    ("consumer", "fast/loose", ""), ("consumer.py", "fast/loose", "a"),
+    ("consumer", "fast/loose", ""),
+    ("consumer.py", "ticked/keyed", ""), ("consumer", "ticked/keyed", "a"),
+    ("consumer", "synced/loose", "b"), ("consumer.py", "synced/loose", ""),
+    ("consumer", "strict/lined", ""), ("consumer.py", "strict/lined", "a"),
+    ("consumer", "strict/held", "b"), ("consumer.py", "strict/held", ""),
+    ("consumer", "strict/once", ""), ("consumer.py", "strict/once", "b"),
+    ("consumer", "strict/sold", "a"), ("consumer.py", "strict/sold", ""),
+    ("keeper.py", "strict", ""), ("keeper.py", "fast", "a"), ("keeper.py", "ticked", ""),
+]  # fmt: skip
+"""Program, topic and group (of a producer its pace), PID namespace."""
+
+
+def lay_out(store: libqueue.Store) -> None:
+    """Makes all topics and groups."""
+    for name, (partitions, durability) in TOPICS.items():
+        topic = store.topic(name, partitions=partitions, durability=durability)
+        for (of, group), plan in GROUPS.items():
+            if of == name:
+                topic.create_group(group, **plan.options())
