@@ -14,8 +14,8 @@ Kinds of findings:
     overlooked   ready for long, while later messages of its partition were handed out
     robbed       handed out again though its holder lived and had time
     receipts     a stale receipt settled something, or a good one was called stale
-    letters      dead letters that are wrong in number, of messages that were acknowledged or purged,
-                 or of other failures than there were
+    letters      dead letters that are wrong in number, of messages that were acknowledged or
+                 purged, or of other failures than there were
     redriven     handed out again though its letter was not redriven, or with the wrong cycle
 """
 

@@ -39,13 +39,19 @@ static unsigned long long big(uint64_t number)
     return (unsigned long long)number;
 }
 
+/* Whether its group hands out at most once: there are no leases then. */
+static bool once(const struct worker *me)
+{
+    return strcmp(me->group_name, "once") == 0;
+}
+
 /* a: ack, n: nack, r: release, d: dead letter, x: extend and ack. The same in consumer.py. What is
  * refused, until it is dead, is so again after one redrive or two, and then it is not. */
 static char how_to_settle(const struct worker *me, uint64_t number, uint32_t attempt)
 {
     bool quick = strcmp(me->group_name, "held") == 0;
     uint64_t refused = quick ? 29 : 53, given_up = quick ? 37 : 211;
-    if (strcmp(me->group_name, "once") == 0) {
+    if (once(me)) {
         return number % 7 == 0 ? 'n' : 'a';
     }
     if (number % refused == 0 && attempt <= (number % (2 * refused) == 0 ? 12u : 6u)) {
@@ -206,7 +212,7 @@ static lq_batch *receive(struct worker *me, lq_consumer *consumer, struct asked 
     if (!plain) {
         options.min_messages = wait > 0 ? 1 + (size_t)draw(me, options.max_messages) : 1;
         options.max_bytes = draw(me, 2) == 0 ? 1 + draw(me, 4000) : 0;
-        options.lease_ms = draw(me, 4) == 0 ? 300 + (int64_t)draw(me, 300) : 0;
+        options.lease_ms = draw(me, 4) == 0 && !once(me) ? 300 + (int64_t)draw(me, 300) : 0;
     }
     asked->gathers = options.min_messages > 1;
     asked->lease_ms = options.lease_ms;

@@ -124,7 +124,8 @@ def receive(
     if style == "descriptor":
         select.select([consumer], [], [], wait)
         wait, least = 0.0, 1
-    lease = me.chance.uniform(0.3, 0.6) if me.chance.randrange(8) == 0 else None
+    leases = me.group_name != "once" and me.chance.randrange(8) == 0
+    lease = me.chance.uniform(0.3, 0.6) if leases else None
     # In whole milliseconds, as histories have them.
     lease = None if lease is None else round(lease, 3)
     bytes_most = me.chance.randint(1, 4000) if me.chance.randrange(4) == 0 else None

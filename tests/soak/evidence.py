@@ -83,10 +83,10 @@ class Evidence:
         return send is None or self.terms.takes(send)
 
     def redrives(self, place: Place) -> list[Raise]:
-        return [one for one in self.raises[place] if one.how == "R"]
+        return [one for one in self.raises.get(place, ()) if one.how == "R"]
 
     def purges(self, place: Place) -> list[Raise]:
-        return [one for one in self.raises[place] if one.how == "P"]
+        return [one for one in self.raises.get(place, ()) if one.how == "P"]
 
     def redriven(self, place: Place, since: int, by: int) -> bool:
         """Whether it may have been redriven between."""
@@ -97,11 +97,10 @@ class Evidence:
 
     def letters_of(self, place: Place) -> list[tuple[int, int, int]]:
         """Attempts, failures and cycles of each dead letter of it that is known, in order."""
-        known = {(one.attempts, one.failures, one.cycles) for one in self.raises[place]}
-        known |= {
-            (one.attempts, one.failures, one.cycles) for one in self.letters_left.get(place, ())
-        }
-        return sorted(known)
+        raises, left = self.raises.get(place, ()), self.letters_left.get(place, ())
+        if not raises and not left:
+            return []
+        return sorted({(one.attempts, one.failures, one.cycles) for one in [*raises, *left]})
 
     def deadline(self, hand_out: HandOut) -> int:
         """When its lease may have ended at the earliest."""
@@ -152,7 +151,7 @@ class Evidence:
         """When all that is known to have been done with it was done, leases included."""
         times = [one.done or one.will for one in self.settles[place]]
         times += [one.will + one.extension_ms * MS for one in self.settles[place]]
-        times += [one.done or one.will for one in self.raises[place]]
+        times += [one.done or one.will for one in self.raises.get(place, ())]
         return max(times + [one.deadline for one in self.hand_outs[place]], default=1 << 63)
 
     def settled_from(self, place: Place) -> int:

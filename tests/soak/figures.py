@@ -47,8 +47,8 @@ class Figures:
     redeliveries: list[tuple[float, str]] = field(default_factory=list)
     """For each message that a consumer held when it was killed, and whose it was."""
     kept_waiting: int = 0
-    """Messages whose redelivery says nothing: nobody else of the group was free to ask, the group was
-    paused, the message died, or its call waited for others."""
+    """Messages whose redelivery says nothing: nobody else of the group was free to ask, the group
+    was paused, the message died, or its call waited for others."""
 
     def add(self, other: Figures) -> None:
         """Takes those of another round in."""

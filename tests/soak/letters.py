@@ -18,7 +18,7 @@ def check_letters(of: Evidence) -> None:
         for one in raises:
             check_claim(of, place, one.sender, one.number, one.whole)
     for one in of.refused:
-        if not any(other.letter == one.letter for other in of.raises[one.place]):
+        if not any(other.letter == one.letter for other in of.raises.get(one.place, ())):
             of.say("letters", one.place, f"{one.life} was refused a letter that nobody had")
     for place in set(of.raises) | seen | set(of.hand_outs):
         if place in of.log:
@@ -53,13 +53,14 @@ def check_raised(of: Evidence, place: Place) -> None:
             text = f"attempt {one.attempt} to {one.life}, though its dead letter was not redriven"
             of.say("redriven", place, text)
         # What holds its key is handed out from where it was sent, without a header of its own.
-        if one.cycle != (0 if of.terms.holds else cycle):
+        stays = of.terms.holds and place in of.log and of.log[place].key != "-"
+        if one.cycle != (0 if stays else cycle):
             text = f"attempt {one.attempt} to {one.life} says it is of cycle {one.cycle}"
             of.say("redriven", place, f"{text}, and is of {cycle}")
         if any(each.done is not None and each.done < one.began for each in of.purges(place)):
             of.say("redriven", place, f"attempt {one.attempt} to {one.life}, though it was purged")
     good: dict[int, str] = {}
-    for each in of.raises[place]:
+    for each in of.raises.get(place, ()):
         if each.outcome == 0 and each.letter in good:
             text = f"letter {each.letter}: {good[each.letter]} and {each.how} by {each.life}"
             of.say("letters", place, f"{text}, both good")

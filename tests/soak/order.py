@@ -1,6 +1,4 @@
-"""The order in which a group's messages were handed out: of a key or a partition, and of what is
-ready.
-"""
+"""The order in which a group hands out: of a key, of a partition, and of what is ready."""
 
 from __future__ import annotations
 

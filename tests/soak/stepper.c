@@ -34,6 +34,7 @@
 #define STEPS_SPARE 2000
 #define SECONDS_MOST 3
 #define WRITES_MOST 12
+#define SIGNALS_MOST 16
 
 struct victim {
     pid_t pid;
@@ -69,6 +70,21 @@ static uint64_t draw(struct victim *victim, uint64_t most)
     return (victim->chance * 0x2545F4914F6CDD1Du >> 32) % most;
 }
 
+/* Whether the trap of a step is still to be told of: one that ends in a system call comes behind a
+ * stop that was asked for meanwhile, and would end a process that nobody traces. */
+static bool has_trap_ahead(pid_t pid)
+{
+    struct ptrace_peeksiginfo_args all = {.off = 0, .flags = 0, .nr = SIGNALS_MOST};
+    siginfo_t signals[SIGNALS_MOST];
+    long count = ptrace(PTRACE_PEEKSIGINFO, pid, &all, signals);
+    for (long i = 0; i < count; i++) {
+        if (signals[i].si_signo == SIGTRAP) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Says it and ends. Who is still traced is let go: the main thread by hand, for the kernel would
  * leave it stepping; the others by the kernel. */
 static void finish(struct victim *victim, const char *line)
@@ -77,6 +93,9 @@ static void finish(struct victim *victim, const char *line)
     alarm(1);
     if (!victim->still) {
         ptrace(PTRACE_INTERRUPT, victim->pid, NULL, NULL);
+        waitpid(victim->pid, &status, __WALL);
+    }
+    if (has_trap_ahead(victim->pid) && ptrace(PTRACE_CONT, victim->pid, NULL, NULL) == 0) {
         waitpid(victim->pid, &status, __WALL);
     }
     ptrace(PTRACE_DETACH, victim->pid, NULL, NULL);
