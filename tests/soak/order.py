@@ -77,16 +77,16 @@ def check_overlooked(of: Evidence) -> None:
         send = of.send_of(place)
         urgent = 0 if send is None else send.priority
         begins[place[0]] += [(one.began, place[1], urgent) for one in hand_outs]
-    before: dict[tuple[int, str], Place] = {}
+    # Of each order, when all that stood before was over: a delayed one may have joined it too.
+    over: dict[tuple[int, str], int] = defaultdict(int)
     for place in sorted(of.log):
         hand_outs = of.first_cycle(place)
         if not hand_outs:
             continue
         ready, name, send = of.due(place), chain_of(of, place), of.send_of(place)
         if name is not None:
-            earlier = before.get(name)
-            before[name] = place
-            ready = max(ready, of.over_by(earlier)) if earlier is not None else ready
+            ready = max(ready, over[name])
+            over[name] = max(over[name], of.over_by(place))
             if of.is_delayed(place):
                 continue
         priority = 0 if send is None else send.priority

@@ -18,6 +18,8 @@ use crate::log::{Cursor, Partition, Place, Record};
 
 struct Looked {
     lease: Duration,
+    /// When the leases began.
+    wall_ns: i64,
     /// Those whose lease ran out for the last time.
     expired: Vec<(u64, u16)>,
     dying: bool,
@@ -76,7 +78,6 @@ impl Consumer {
         let (mut sieve, mut sieves) = (Sieve::default(), 0);
         loop {
             let clock = &group.topic.store.env.clock;
-            let wall_ns = clock.wall_ns();
             let mut filled = Filled::default();
             let (before, chunk) = (gathered.found.len(), gathered.chunk(wanted));
             let looked = group.with_policy(number, |window, policy| {
@@ -84,6 +85,9 @@ impl Consumer {
                     // Closing returns the leases under this lock: later ones nobody would.
                     return None;
                 }
+                // Under the lock: who waited for it takes what fell due meanwhile, and is told when
+                // the lease ends that begins now.
+                let wall_ns = clock.wall_ns();
                 let now = Now {
                     boot_ms: clock.boot_ms(),
                     wall_ms: (wall_ns / 1_000_000).max(0) as u64,
@@ -105,6 +109,7 @@ impl Consumer {
                 filled = fill(window, policy, partition, &ask);
                 Some(Looked {
                     lease,
+                    wall_ns,
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
@@ -115,7 +120,7 @@ impl Consumer {
                 return Ok(None);
             };
             gathered.lease = looked.lease;
-            let deadline_ns = wall_ns.saturating_add(looked.lease.as_nanos() as i64);
+            let deadline_ns = looked.wall_ns.saturating_add(looked.lease.as_nanos() as i64);
             let found = &mut gathered.found;
             let times = (looked.epoch, deadline_ns);
             let late = self.deliver((group, partition), &filled.taken, times, found);

@@ -3,7 +3,10 @@
 //! gone.
 
 use super::*;
+use std::sync::atomic::Ordering;
+
 use crate::clock::{Clock, ManualClock};
+use crate::format::control::group_partition;
 use crate::options::{Backoff, GroupOptions, ReaderOptions, Start};
 use crate::storage::Twin;
 use crate::store::{Consumer, ConsumerOptions, Group, Message, Topic};
@@ -228,4 +231,46 @@ fn p17_a_store_that_is_closed_and_opened_at_odd_times_goes_on() {
         drop((batch, consumer, topic));
         store.close().expect("close");
     }
+}
+
+/// Sees the waiters' bit of the lock of the first window, in a bounded time.
+fn wait_for_a_waiter(group: &Group) {
+    let lock = group.inner.block.partitions[0].word32(group_partition::LOCK);
+    let until = Instant::now() + BOUND;
+    while lock.load(Ordering::SeqCst) >> 31 == 0 {
+        assert!(Instant::now() < until, "nobody waits for the window");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn p9_p11_a_receive_that_waited_for_the_lock_goes_by_the_time_when_it_got_it() {
+    let timed = Timed::new();
+    // The window is in use, so that a receive waits for its lock and for nothing before.
+    assert_eq!(timed.receive(), []);
+    let message = Message {
+        deliver_at_ns: Some(BEGIN_NS + 2_000_000_000),
+        ..Message::new(b"x")
+    };
+    let due = timed.topic.send(&message).expect("send").offset;
+    assert_eq!(timed.receive(), [], "it is not due");
+    std::thread::scope(|scope| {
+        let receiving = timed
+            .group
+            .inner
+            .with_window(0, |_| {
+                let receiving = scope.spawn(|| timed.consumer.receive(9, NOW).expect("receive"));
+                wait_for_a_waiter(&timed.group);
+                timed.clock.advance_ms(5_000);
+                receiving
+            })
+            .expect("lock");
+        let batch = receiving.join().expect("receive");
+        let found: Vec<_> = batch
+            .iter()
+            .map(|one| (one.offset(), one.deadline_ns()))
+            .collect();
+        let ends = BEGIN_NS + (5_000 + LEASE_MS as i64) * 1_000_000;
+        assert_eq!(found, [(due, ends)], "due meanwhile, leased from now on");
+    });
 }
