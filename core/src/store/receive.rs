@@ -120,7 +120,8 @@ impl Consumer {
                 return Ok(None);
             };
             gathered.lease = looked.lease;
-            let deadline_ns = looked.wall_ns.saturating_add(looked.lease.as_nanos() as i64);
+            let lease_ns = looked.lease.as_nanos() as i64;
+            let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;
             let times = (looked.epoch, deadline_ns);
             let late = self.deliver((group, partition), &filled.taken, times, found);
