@@ -124,9 +124,16 @@ class GroupCheck(Evidence):
             since = before.began if before else 0
             since -= self.dying
             goings = bisect_right(self.goings, one.ended) - bisect_right(self.goings, since)
-            if missed > goings:
+            if missed > goings + self.lapses(since, one.ended):
                 self.say("lost", place, f"{missed} hand-outs before attempt {one.attempt} unseen")
             before = one
+
+    def lapses(self, since: int, by: int) -> int:
+        """How many were stopped between for so long that they may have lost what they had gathered.
+
+        They tell nobody of it when they go on: it is somebody else's then.
+        """
+        return sum(began <= by and ended >= since for began, ended in self.stops)
 
     def check_receipts(self, place: Place) -> None:
         settles = sorted(self.settles[place], key=lambda one: one.will)

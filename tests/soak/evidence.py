@@ -10,6 +10,8 @@ from history import Group, HandOut, Life, Logged, Place, Raise, Send, Settle, St
 SLACK_NS = 5_000_000
 """Deadlines are kept in whole milliseconds and written down in two clocks."""
 MS = 1_000_000
+LAPSE_NS = 250 * MS
+"""Whoever is stopped for so long may lose a lease: none is shorter."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,13 @@ class Evidence:
             life.name: gone for life in self.lives if (gone := _gone(life, self.deaths)) is not None
         }
         self.goings = sorted(self.gone.values())
+        names = {life.name for life in self.lives}
+        self.stops = [
+            (event.time, event.until)
+            for event in story.events
+            if event.what in ("stop", "trace") and event.name in names
+            if event.until - event.time >= LAPSE_NS
+        ]
         self.dying = story.longest_deaths()
         self.hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
         self.settles: dict[Place, list[Settle]] = defaultdict(list)

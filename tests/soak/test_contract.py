@@ -151,6 +151,23 @@ def test_a_gathered_one_may_come_late() -> None:
     assert check(kept.story) == []
 
 
+def test_one_that_was_stopped_may_have_gathered_what_it_tells_nobody_of() -> None:
+    kept = Kept()
+    kept.one.hand_outs[1:] = []
+    kept.one.settles[1:] = []
+    kept.keeper.raises.clear()
+    for number, at in ((2, 600), (3, 700), (4, 710), (7, 720)):
+        kept.move(number, at)
+    second = next(one for one in kept.two.hand_outs if one.number == 2)
+    second.attempt = 2
+    kept.two.settles[-4].attempt = 2
+    assert kept.kinds() == {"lost"}
+    kept.story.events.append(Event("stop", 120 * MS, "x.1", 580 * MS))
+    assert check(kept.story) == []
+    kept.story.events[0].until = 200 * MS
+    assert kept.kinds() == {"lost"}
+
+
 def test_a_pause_and_a_death_in_between_are_no_slow_redelivery() -> None:
     kept = Kept()
     kept.story.events.append(Event("kill", 125 * MS, "x.1"))
