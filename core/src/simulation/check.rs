@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::crash::{Crash, Sim, add};
 use super::faults::{FAULTS, says_where};
 use super::groups;
+use super::letters::Letters;
 use super::life::{Life, PLACE, consumer_options, open, topic_options};
 use super::model::{Log, Model, Sent, There, Topic as TopicModel, payload};
 use super::times::{self, Times};
@@ -35,6 +36,8 @@ pub struct Opened<'a> {
     pub contents: Vec<Vec<Contents>>,
     /// By topic and group: what was received while it might crash again.
     pub received: Vec<Vec<Vec<Delivery>>>,
+    /// By topic and group, with what became of them in this life.
+    pub letters: Vec<Vec<Letters>>,
 }
 
 pub fn told(doing: &str) -> impl Fn(Error) -> String + '_ {
@@ -63,7 +66,7 @@ pub fn image(
         opened.is_a_fixed_point(image, sim.draw(1 << 30) as u64)?;
     }
     opened.goes_on()?;
-    groups::drain(&mut opened)?;
+    groups::drain(&mut opened, sim)?;
     if twice {
         opened.second_loss(sim, image)?;
     }
@@ -164,6 +167,9 @@ impl<'a> Opened<'a> {
             life,
             contents: Vec::new(),
             received: Vec::new(),
+            letters: (model.topics.iter())
+                .map(|topic| topic.groups.iter().map(|one| one.letters.clone()).collect())
+                .collect(),
         };
         for (number, topic) in model.topics.iter().enumerate() {
             opened.open_topic(number, topic)?;

@@ -131,6 +131,16 @@ impl Sim {
         lock(&self.failure).clone()
     }
 
+    /// What the living see is as it must be. What is still at work of one that died sees what the
+    /// living do meanwhile.
+    pub fn wants(&self, seen: Result<(), String>) {
+        if let Err(wrong) = seen
+            && !self.has_died()
+        {
+            lock(&self.failure).get_or_insert(wrong);
+        }
+    }
+
     pub fn draw(&self, below: usize) -> usize {
         lock(&self.chance).pick(below)
     }

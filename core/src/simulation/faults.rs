@@ -61,6 +61,9 @@ pub fn run(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), Strin
             history.sim.know(|model| model.fail());
         }
         heal(&mut history).map_err(|e| format!("{place}, the disk is well again: {e}"))?;
+        if let Some(failure) = history.sim.failure() {
+            return Err(format!("{place}: {failure}"));
+        }
     }
     looks_well(&history)?;
     add(&tally.histories);

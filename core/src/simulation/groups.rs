@@ -1,15 +1,16 @@
 //! What must be true of the groups after a crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::check::{Opened, RECEIVED, told};
-use super::crash::Crash;
+use super::crash::{Crash, Sim};
 use super::life::LEASE;
 use super::model::{At, Group, Topic as TopicModel, payload};
+use super::redrive::{Ended, is_redriven};
 use super::times;
 use crate::clock::Clock;
-use crate::options::{Durability, Ordering};
+use crate::options::Durability;
 use crate::{Consumer, Delivery, Topic};
 
 /// What a group handed out, in order.
@@ -17,26 +18,72 @@ use crate::{Consumer, Delivery, Topic};
 struct Handed {
     times: BTreeMap<At, u32>,
     attempts: BTreeMap<At, u32>,
+    /// Of each order the last one that had its place by its offset, and the last of all.
     last_of_key: BTreeMap<(u32, Vec<u8>), u64>,
+    last: BTreeMap<(u32, Vec<u8>), u64>,
+    /// Out of their letters.
+    redriven: BTreeSet<At>,
 }
 
-/// Has every group receive and acknowledge all that it has to, and looks at each message's end.
-pub fn drain(opened: &mut Opened<'_>) -> Result<(), String> {
+/// The dead letters of a group.
+#[derive(Default)]
+struct Dead {
+    times: BTreeMap<At, u32>,
+    /// The orders that they may hold.
+    held: BTreeSet<(u32, Vec<u8>)>,
+}
+
+fn count(of: &BTreeMap<At, u32>, at: At) -> u32 {
+    of.get(&at).copied().unwrap_or(0)
+}
+
+/// Has every group receive and acknowledge all that it has to, and looks at each message's end;
+/// then dead letters are redriven and purged.
+pub fn drain(opened: &mut Opened<'_>, sim: &Sim) -> Result<(), String> {
     for (number, topic) in opened.model.topics.iter().enumerate() {
         for (place, group) in topic.groups.iter().enumerate() {
             let received = std::mem::take(&mut opened.received[number][place]);
             let consumer = opened.life.consumers[number][place].take();
-            let (Some(consumer), Some(of)) = (&consumer, &opened.life.topics[number]) else {
+            let (Some(consumer), Some(of)) = (consumer, opened.life.topics[number].clone()) else {
                 continue;
             };
             let name = format!("topic {} group {}", topic.name, group.name);
-            let handed = receive_all(opened, (topic, group), consumer, received);
-            let handed = handed.map_err(|e| format!("{name}: {e}"))?;
-            check(opened, (number, topic, of), group, &handed)
-                .map_err(|e| format!("{name}: {e}"))?;
+            let places = (number, place);
+            let one = || {
+                let handed = receive_all(opened, (topic, group), &consumer, received)?;
+                let dead = check(opened, (number, topic, &of), group, &handed)?;
+                if !dead.times.is_empty() && (group.hold || sim.draw(3) == 0) {
+                    let ended = opened.end_letters(sim, places, &of)?;
+                    let group = Group {
+                        letters: opened.letters[number][place].clone(),
+                        ..group.clone()
+                    };
+                    let again = receive_all(opened, (topic, &group), &consumer, Vec::new())?;
+                    check_again(
+                        opened,
+                        (number, topic),
+                        &group,
+                        (&handed, &dead),
+                        (&ended, &again),
+                    )
+                    .map_err(|e| format!("dead letters were ended: {e}"))?;
+                }
+                all_is_ended(&of, group)
+            };
+            one().map_err(|e| format!("{name}: {e}"))?;
         }
     }
     Ok(())
+}
+
+fn all_is_ended(topic: &Topic, group: &Group) -> Result<(), String> {
+    let of = topic.group(group.name).map_err(told("looking at it"))?;
+    match of.stats().map_err(told("statistics"))?.lag_messages {
+        0 => Ok(()),
+        lag => Err(format!(
+            "P6: {lag} messages are neither handed out nor settled"
+        )),
+    }
 }
 
 fn receive_all(
@@ -48,6 +95,7 @@ fn receive_all(
     let mut handed = Handed::default();
     let (mut batch, mut empty) = (received, 0);
     while empty < 3 {
+        group.are_of_different_orders(&batch)?;
         for one in &batch {
             handed.note(topic, group, one)?;
         }
@@ -71,15 +119,20 @@ impl Handed {
         let at = (one.partition(), one.offset());
         *self.times.entry(at).or_default() += 1;
         self.attempts.insert(at, one.attempt());
-        let chain = match group.ordering {
-            Ordering::None => None,
-            Ordering::Key => one.key(),
-            Ordering::Partition => Some(&[][..]),
+        if is_redriven(one) {
+            self.redriven.insert(at);
+            return group.is_known(topic, one);
+        }
+        let Some(key) = group.chain_of(one.key()) else {
+            return Ok(());
         };
+        let chain = (at.0, key.to_vec());
+        let last = self.last.entry(chain.clone()).or_default();
+        *last = at.1.max(*last);
         // One that was sent with a delay has its place by when it fell due.
         let delayed = times::sent(topic, one).is_some_and(|sent| sent.times.due.is_some());
-        if let Some(key) = chain.filter(|_| !delayed) {
-            let last = self.last_of_key.insert((at.0, key.to_vec()), at.1);
+        if !delayed {
+            let last = self.last_of_key.insert(chain, at.1);
             if last.is_some_and(|last| last >= at.1) {
                 return Err(format!("P11: {at:?} comes after {last:?} of its key"));
             }
@@ -88,83 +141,118 @@ impl Handed {
     }
 }
 
-fn check(
+/// Whether it may have been settled, or died, for being late.
+fn is_late(model: &TopicModel, partition: u32, number: u64, now: u64) -> bool {
+    let sent = model.logs[partition as usize].known.get(&number);
+    let limit = sent.and_then(|sent| sent.times.late);
+    limit.is_some_and(|limit| limit <= now)
+}
+
+/// Looks at the letters: each is of a message that may have died so often, as it was sent, and what
+/// holds its key has let nothing pass.
+fn dead_letters(
     opened: &Opened<'_>,
-    (number, model, topic): (usize, &TopicModel, &Topic),
+    (model, topic): (&TopicModel, &Topic),
     group: &Group,
     handed: &Handed,
-) -> Result<(), String> {
+) -> Result<Dead, String> {
     let of = topic.group(group.name).map_err(told("looking at it"))?;
-    let now = opened.clock.wall_ms();
-    // Whether it may have been settled, or died, for being late.
-    let late = |partition: u32, number: u64| {
-        let sent = model.logs[partition as usize].known.get(&number);
-        let limit = sent.and_then(|sent| sent.times.late);
-        limit.is_some_and(|limit| limit <= now)
-    };
-    let mut letters: BTreeMap<At, u32> = BTreeMap::new();
+    let (now, mut dead) = (opened.clock.wall_ms(), Dead::default());
     for letter in of.dead_letters(usize::MAX).map_err(told("dead letters"))? {
         let at = (letter.source_partition, letter.source_offset);
-        *letters.entry(at).or_default() += 1;
+        *dead.times.entry(at).or_default() += 1;
         is_what_was_sent(model, at, letter.message.payload())?;
         let number = crate::format::u64_at(letter.message.payload(), 0);
-        let late = group.late_die && late(at.0, number);
+        let late = group.late_die && is_late(model, at.0, number, now);
         if !group.dead.contains(&at) && !late && !group.may_be_dead(at, opened.crashes) {
             return Err(format!(
                 "P12: {at:?} is a dead letter, and never failed so often"
             ));
         }
+        group.letters.check(at, letter.cycles)?;
+        let Some(sent) = model.logs[at.0 as usize].known.get(&number) else {
+            continue;
+        };
+        let Some(chain) = group.held_by(sent) else {
+            continue;
+        };
+        let chain = (at.0, chain);
+        let passed = handed.last.get(&chain).filter(|last| **last > at.1);
+        let surely = sent.times.due.is_none() && sent.times.late.is_none();
+        if let Some(passed) = passed.filter(|_| surely) {
+            return Err(format!(
+                "P11: {passed} of its key is handed out, and {at:?} is dead and holds it"
+            ));
+        }
+        dead.held.insert(chain);
     }
-    for (partition, contents) in opened.contents[number].iter().enumerate() {
-        for (offset, number) in contents {
-            let takes = group.takes(model.logs[partition].known.get(number));
-            let at = (partition as u32, *offset);
-            let count = |of: &BTreeMap<At, u32>| of.get(&at).copied().unwrap_or(0);
-            let ended = [count(&handed.times), count(&letters)];
-            if !takes && ended != [0, 0] {
+    Ok(dead)
+}
+
+/// What there is to say of the end of each message.
+fn places(opened: &Opened<'_>, number: usize, group: &Group) -> BTreeMap<At, Option<u64>> {
+    // Dead letters stay where a power loss took the message that they were made of, dead or
+    // redriven.
+    let dead = group.dead.iter().copied().chain(group.letters.all());
+    let mut all: BTreeMap<At, Option<u64>> = dead.map(|at| (at, None)).collect();
+    for (partition, contents) in (0..).zip(&opened.contents[number]) {
+        let there = contents.iter();
+        all.extend(there.map(|(offset, number)| ((partition, *offset), Some(*number))));
+    }
+    all
+}
+
+fn check(
+    opened: &Opened<'_>,
+    (number, model, topic): (usize, &TopicModel, &Topic),
+    group: &Group,
+    handed: &Handed,
+) -> Result<Dead, String> {
+    let now = opened.clock.wall_ms();
+    let dead = dead_letters(opened, (model, topic), group, handed)?;
+    let all = places(opened, number, group);
+    for (at, number) in &all {
+        let at = *at;
+        let sent = number.and_then(|number| model.logs[at.0 as usize].known.get(&number));
+        let ended = [count(&handed.times, at), count(&dead.times, at)];
+        if number.is_some() && !group.takes(sent) {
+            if ended != [0, 0] {
                 return Err(format!(
                     "{at:?} is handed out, and the filter leaves it out"
                 ));
             }
-            if takes {
-                let kept = model.durability != Durability::Process;
-                let gone = !group.late_die && late(at.0, *number);
-                is_ended(opened, (group, kept, gone), at, ended)?;
-            }
-            let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
-            if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
-                return Err(format!(
-                    "P6: {at:?} comes as attempt {is:?}, {was:?} was seen"
-                ));
-            }
+            continue;
+        }
+        let key = sent.and_then(|sent| sent.key).map(|key| vec![key]);
+        let chain = group.chain_of(key.as_deref()).map(<[u8]>::to_vec);
+        let end = End {
+            kept: model.durability != Durability::Process,
+            late: !group.late_die && number.is_some_and(|one| is_late(model, at.0, one, now)),
+            waits: chain.is_some_and(|chain| dead.held.contains(&(at.0, chain))),
+        };
+        is_ended(opened, group, &end, at, ended)?;
+        let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
+        if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
+            return Err(format!(
+                "P6: {at:?} comes as attempt {is:?}, {was:?} was seen"
+            ));
         }
     }
     for at in handed.times.keys() {
-        let known = &opened.contents[number][at.0 as usize];
-        if !known.iter().any(|(offset, _)| *offset == at.1) {
+        let known = handed.redriven.contains(at) || all.get(at).copied().flatten().is_some();
+        if !known {
             return Err(format!("P6: {at:?} is handed out and not in the log"));
         }
     }
-    // Dead letters stay where a power loss took the message that they were made of.
-    let gone = group.dead.iter().find(|at| letters.get(at) != Some(&1));
-    if let Some(at) = gone {
-        return Err(format!(
-            "P12: the dead letter of {at:?} is there {:?} times",
-            letters.get(at)
-        ));
-    }
     let missing = |at: &At| {
-        !group.acked.contains(at) && !handed.times.contains_key(at) && !letters.contains_key(at)
+        !group.acked.contains(at) && count(&handed.times, *at) + count(&dead.times, *at) == 0
     };
-    let all = (0..).zip(&opened.contents[number]);
-    let all = all.flat_map(|(partition, contents)| {
-        let there = contents
-            .iter()
-            .filter(move |(_, number)| !late(partition, *number));
-        there.map(move |(offset, _)| (partition, *offset))
-    });
+    let is_there = |at: &At, number: &Option<u64>| {
+        number.is_some_and(|number| !is_late(model, at.0, number, now))
+    };
     let gone = if group.once {
-        all.filter(missing).count()
+        let gone = all.iter().filter(|(at, number)| is_there(at, number));
+        gone.filter(|(at, _)| missing(at)).count()
     } else {
         0
     };
@@ -175,33 +263,90 @@ fn check(
             "P7: {gone} messages were never handed out, and {may_be} were being so"
         ));
     }
-    let lag = of.stats().map_err(told("statistics"))?.lag_messages;
-    if lag != 0 {
-        return Err(format!(
-            "P6: {lag} messages are neither handed out nor settled"
-        ));
+    Ok(dead)
+}
+
+/// P11, P12: what was redriven is handed out, once; what was purged is not, and what waited for
+/// either goes on.
+fn check_again(
+    opened: &Opened<'_>,
+    (number, model): (usize, &TopicModel),
+    group: &Group,
+    (before, dead): (&Handed, &Dead),
+    (ended, again): (&Ended, &Handed),
+) -> Result<(), String> {
+    let now = opened.clock.wall_ms();
+    for (at, number) in places(opened, number, group) {
+        let times = count(&again.times, at);
+        let sent = number.and_then(|number| model.logs[at.0 as usize].known.get(&number));
+        let late = number.is_some_and(|number| is_late(model, at.0, number, now));
+        let key = sent.and_then(|sent| sent.key).map(|key| vec![key]);
+        let chain = group.chain_of(key.as_deref()).map(<[u8]>::to_vec);
+        let waited = chain.is_some_and(|chain| dead.held.contains(&(at.0, chain)));
+        let least = if ended.purged.contains(&at) {
+            0
+        } else if ended.redriven.contains(&at) {
+            // What waits in the order of its messages may be too late by now.
+            u32::from(!(group.hold && late))
+        } else if waited && group.takes(sent) && count(&before.times, at) == 0 {
+            let end = End {
+                late,
+                ..End::default()
+            };
+            is_ended(opened, group, &end, at, [times, 0])?;
+            continue;
+        } else {
+            0
+        };
+        let most = u32::from(ended.redriven.contains(&at));
+        if !(least..=most).contains(&times) {
+            let purged = ended.purged.contains(&at);
+            return Err(format!(
+                "P12: {at:?} is handed out {times} times; redriven: {}, purged: {purged}",
+                most > 0
+            ));
+        }
     }
     Ok(())
+}
+
+/// What is known of how a message may have ended.
+#[derive(Default)]
+struct End {
+    /// Whether what its group settles before it hands it out is on disk by then.
+    kept: bool,
+    /// It may have been settled for being too late.
+    late: bool,
+    /// It waits for a dead letter that holds its key.
+    waits: bool,
 }
 
 /// P6, P12: each message was handed out once more, or is a dead letter, or was settled before, or,
 /// where it was late, settled for that.
 fn is_ended(
     opened: &Opened<'_>,
-    (group, durable, late): (&Group, bool, bool),
+    group: &Group,
+    end: &End,
     at: At,
     [times, letters]: [u32; 2],
 ) -> Result<(), String> {
     let ways = times + letters;
-    let acked = group.acked.contains(&at);
-    let wrong = if group.dead.contains(&at) {
+    let (acked, known) = (group.acked.contains(&at), &group.letters);
+    // What is handed out of its letter is never too late.
+    let lane = !group.hold && (group.dead.contains(&at) || known.cycles(at).1 > 0);
+    let late = end.late && !lane;
+    let wrong = if known.is_purged(at) {
+        ways != 0
+    } else if known.may_be_purged(at) {
+        times != 0 || letters > 1
+    } else if group.dead.contains(&at) && !known.may_be_redriven(at) {
         times != 0 || letters != 1
-    } else if acked && (opened.crash == Crash::Killed || group.once && durable) {
+    } else if acked && (opened.crash == Crash::Killed || group.once && end.kept) {
         ways != 0
     } else if group.once {
         // How many may be missing is for all of them together.
         ways > 1
-    } else if acked || late || group.may_be_settled(at) {
+    } else if acked || late || end.waits || group.may_be_settled(at) {
         ways > 1
     } else {
         ways != 1

@@ -1,24 +1,24 @@
 //! A random history: what a program does with a store, in one thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::crash::{Depth, Sim, Tally, add};
-use super::life::{LEASE, Life, consumer_options, open, topic_options};
+use super::life::{Life, consumer_options, open, topic_options};
 use super::model::{At, Sent, There, payload};
 use super::shapes::{Shape, topics};
-use super::times::{self, Times};
+use super::times::Times;
 use crate::clock::{Clock, ManualClock};
 use crate::options::Durability;
 use crate::storage::{Choices, Twin};
-use crate::{Error, ErrorKind, Message, Receipt};
+use crate::{Error, Message, Receipt};
 
 /// A delivery that is not settled yet.
-struct Lease {
-    topic: usize,
-    group: usize,
-    at: At,
-    receipt: Receipt,
+pub struct Lease {
+    pub topic: usize,
+    pub group: usize,
+    pub at: At,
+    pub receipt: Receipt,
 }
 
 /// A history under way.
@@ -31,7 +31,7 @@ pub struct History {
     /// Whether the disk never fails.
     pub sound: bool,
     pub life: Life,
-    leases: Vec<Lease>,
+    pub leases: Vec<Lease>,
     numbers: u64,
 }
 
@@ -93,7 +93,7 @@ impl History {
         })
     }
 
-    fn doing(&self, what: String) {
+    pub fn doing(&self, what: String) {
         self.sim.know(|model| model.doing = what);
     }
 
@@ -116,7 +116,8 @@ impl History {
         match self.chance.pick(100) {
             0..35 => self.send(topic)?,
             35..55 if groups > 0 => self.receive(topic, group)?,
-            55..85 if !self.leases.is_empty() => self.settle()?,
+            55..79 if !self.leases.is_empty() => self.settle()?,
+            79..85 if self.any_dead() => self.redrive_or_purge()?,
             85..89 => {
                 self.doing("syncing a topic".to_owned());
                 self.life.topics[topic].as_ref().expect("open").sync()?;
@@ -150,7 +151,7 @@ impl History {
         Ok(())
     }
 
-    fn open_consumer(&mut self, topic: usize, group: usize) -> Result<(), Error> {
+    pub fn open_consumer(&mut self, topic: usize, group: usize) -> Result<(), Error> {
         if self.life.consumers[topic][group].is_some() {
             return Ok(());
         }
@@ -171,7 +172,7 @@ impl History {
     }
 
     /// How many messages an operation is about, beside the few of a long history.
-    fn breadth(&mut self) -> usize {
+    pub fn breadth(&mut self) -> usize {
         match self.shape {
             Shape::Wide => 1 + self.chance.pick(120),
             Shape::Short | Shape::Long => 1,
@@ -254,7 +255,7 @@ impl History {
     }
 
     /// Some call may count failures and move what failed for the last time.
-    fn may_bury(&self, which: impl Fn(usize) -> bool) {
+    pub fn may_bury(&self, which: impl Fn(usize) -> bool) {
         self.sim.know(|model| {
             for (number, topic) in model.topics.iter_mut().enumerate() {
                 for group in topic.groups.iter_mut().filter(|_| which(number)) {
@@ -262,100 +263,6 @@ impl History {
                 }
             }
         });
-    }
-
-    fn receive(&mut self, topic: usize, group: usize) -> Result<(), Error> {
-        self.open_consumer(topic, group)?;
-        self.doing(format!("receiving from topic {topic}, group {group}"));
-        self.may_bury(|number| number == topic);
-        let most = (1 + self.chance.pick(6)) * self.breadth();
-        let once = self.sim.know(|model| {
-            let group = &mut model.topics[topic].groups[group];
-            group.giving = if group.once { most } else { 0 };
-            group.once
-        });
-        let consumer = self.life.consumers[topic][group].as_ref().expect("open");
-        let found = consumer.receive(most, Some(Duration::ZERO))?;
-        let now = self.clock.wall_ms();
-        // What is still at work of one that died sees what the living do meanwhile.
-        let dead = self.sim.has_died();
-        self.sim.know(|model| {
-            if !dead && let Err(wrong) = times::check_all(&model.topics[topic], &found, now) {
-                panic!("{wrong}");
-            }
-            let group = &mut model.topics[topic].groups[group];
-            group.giving = 0;
-            for one in &found {
-                let at = (one.partition(), one.offset());
-                group.attempts.insert(at, one.attempt());
-                if group.once {
-                    assert!(group.acked.insert(at), "P7: {at:?} is handed out twice");
-                }
-            }
-        });
-        if once {
-            let receipts: Vec<Receipt> = found.iter().map(|one| one.receipt()).collect();
-            return consumer.ack(&receipts);
-        }
-        self.leases.extend(found.iter().map(|one| Lease {
-            topic,
-            group,
-            at: (one.partition(), one.offset()),
-            receipt: one.receipt(),
-        }));
-        Ok(())
-    }
-
-    /// Settles some deliveries of one group in one way.
-    fn settle(&mut self) -> Result<(), Error> {
-        let first = self.chance.pick(self.leases.len());
-        let (topic, group) = (self.leases[first].topic, self.leases[first].group);
-        let most = (1 + self.chance.pick(4)) * self.breadth();
-        let mut some = Vec::new();
-        while let Some(place) = (self.leases.iter())
-            .position(|one| (one.topic, one.group) == (topic, group))
-            .filter(|_| some.len() < most)
-        {
-            some.push(self.leases.remove(place));
-        }
-        let way = self.chance.pick(10);
-        let ats: Vec<At> = some.iter().map(|one| one.at).collect();
-        self.sim.know(|model| {
-            model.doing = format!("settling {ats:?} of topic {topic}, group {group}, way {way}");
-            let group = &mut model.topics[topic].groups[group];
-            if way != 7 {
-                group.settling.extend(&ats);
-            }
-            if matches!(way, 5 | 6) {
-                ats.iter().for_each(|at| group.fail(*at));
-            }
-        });
-        let consumer = self.life.consumers[topic][group].as_ref().expect("open");
-        let receipts: Vec<Receipt> = some.iter().map(|one| one.receipt).collect();
-        let done = match way {
-            0..5 => consumer.ack(&receipts),
-            5 | 6 => consumer.nack(&receipts, None, Some("no use")),
-            7 => consumer.release(&receipts),
-            8 => consumer.extend(&receipts, LEASE * 2),
-            _ => consumer.dead_letter(&receipts, "given up"),
-        };
-        let stale: Vec<usize> = match done {
-            Err(e) if e.kind() == ErrorKind::StaleReceipt => e.stale_places().to_vec(),
-            done => done.map(|()| Vec::new())?,
-        };
-        let good = |(place, _): &(usize, &At)| !stale.contains(place);
-        self.sim.know(|model| {
-            let group = &mut model.topics[topic].groups[group];
-            if way < 5 {
-                let acked = ats.iter().enumerate().filter(good).map(|(_, at)| *at);
-                group.acked.extend(acked);
-            }
-            group.settling.clear();
-        });
-        if way == 8 {
-            self.leases.extend(some);
-        }
-        Ok(())
     }
 
     /// P2: what was sent with durability `interval` before the last interval ended is on disk; on a

@@ -18,14 +18,20 @@ impl History {
             for (place, consumer) in self.life.consumers[number].iter().enumerate() {
                 let Some(consumer) = consumer else { continue };
                 let letters = topic.group(consumer.group())?.dead_letters(usize::MAX)?;
-                self.sim.know(|model| {
+                let seen = self.sim.know(|model| {
                     let group = &mut model.topics[number].groups[place];
                     group.receiving = false;
-                    let letters = letters.iter();
-                    group.dead = letters
-                        .map(|one| (one.source_partition, one.source_offset))
-                        .collect();
+                    group.dead.clear();
+                    for one in &letters {
+                        let at = (one.source_partition, one.source_offset);
+                        group.letters.see(one)?;
+                        if !group.dead.insert(at) {
+                            return Err(format!("P12: {at:?} is a dead letter twice"));
+                        }
+                    }
+                    Ok(())
                 });
+                self.sim.wants(seen);
             }
         }
         self.sim.know(Model::settle_down);

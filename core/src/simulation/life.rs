@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::model::{Group, Topic as TopicModel};
 use crate::clock::ManualClock;
 use crate::options::{
-    Backoff, DeliveryMode, Filter, GroupOptions, OnExpired, StoreOptions, TopicOptions,
+    Backoff, DeadLetter, DeliveryMode, Filter, GroupOptions, OnDeadLetter, OnExpired, StoreOptions,
+    TopicOptions,
 };
 use crate::storage::Twin;
 use crate::store::World;
@@ -90,6 +91,9 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
         options.lease = Some(LEASE);
         options.max_attempts = Some(group.max_attempts);
         options.backoff = Some(backoff);
+        options.on_dead_letter = group.hold.then_some(OnDeadLetter::HoldKey);
+        let topic = |name: &str| DeadLetter::Topic(name.to_owned());
+        options.dead_letter_topic = group.letters_to.map(topic);
     }
     ConsumerOptions {
         group: options,

@@ -9,12 +9,15 @@
 
 mod check;
 mod crash;
+mod delivery;
 mod faults;
 mod groups;
 mod history;
 mod learn;
+mod letters;
 mod life;
 mod model;
+mod redrive;
 mod second;
 mod shapes;
 mod times;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::letters::Letters;
 use super::times::Times;
 use crate::options::{Durability, Ordering};
 
@@ -87,6 +88,12 @@ pub struct Group {
     pub giving: usize,
     /// How many may be gone with receives that did not return them.
     pub may_be_lost: usize,
+    /// Whether its dead letters hold their keys (P11).
+    pub hold: bool,
+    /// The topic of its dead letters, where it is one of their own choice.
+    pub letters_to: Option<&'static str>,
+    /// What became of them.
+    pub letters: Letters,
 }
 
 impl Group {
@@ -109,6 +116,9 @@ impl Group {
             once: false,
             giving: 0,
             may_be_lost: 0,
+            hold: false,
+            letters_to: None,
+            letters: Letters::default(),
         }
     }
 
@@ -128,6 +138,18 @@ impl Group {
     /// The same, handing out at most once.
     pub fn at_most_once(mut self) -> Self {
         self.once = true;
+        self
+    }
+
+    /// The same, with dead letters that hold their keys.
+    pub fn holding(mut self) -> Self {
+        self.hold = true;
+        self
+    }
+
+    /// The same, with dead letters in a topic of this name.
+    pub fn letters_to(mut self, topic: &'static str) -> Self {
+        self.letters_to = Some(topic);
         self
     }
 
@@ -151,6 +173,7 @@ impl Group {
         let handed_out = self.attempts.contains_key(&at) || self.receiving || crashes > 1;
         self.doubtful
             || self.may_be_settled(at)
+            || self.letters.may_be_redriven(at)
             || (handed_out && failures + crashes + u32::from(self.receiving) >= self.max_attempts)
     }
 }

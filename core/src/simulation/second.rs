@@ -36,7 +36,8 @@ impl Opened<'_> {
                     ..Log::default()
                 };
             }
-            for group in &mut known.groups {
+            for (group, letters) in known.groups.iter_mut().zip(&self.letters[number]) {
+                group.letters.clone_from(letters);
                 learn_group(topic, group, &self.contents[number])?;
             }
         }
@@ -83,6 +84,10 @@ fn learn_group(
     known.there = There::Yes;
     known.doubtful = true;
     known.once = group.once;
+    known.hold = group.hold;
+    known.letters_to = group.letters_to;
+    known.letters = std::mem::take(&mut group.letters);
+    letters.iter().try_for_each(|one| known.letters.see(one))?;
     known.dead = letters
         .iter()
         .map(|one| (one.source_partition, one.source_offset))
@@ -93,6 +98,10 @@ fn learn_group(
             .acked
             .extend(all.filter(|at| !known.dead.contains(at)));
     }
+    let ended = known.letters.all();
+    known
+        .acked
+        .extend(ended.filter(|at| !known.dead.contains(at)));
     *group = known;
     Ok(())
 }
@@ -104,7 +113,7 @@ pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<
     let life = Life::new(other.clone(), &model.topics);
     let mut opened = Opened::of(model, (Crash::Killed, 1), sim.clock.clone(), life)?;
     opened.goes_on()?;
-    groups::drain(&mut opened)?;
+    groups::drain(&mut opened, sim)?;
     opened.second_loss(sim, twin)
 }
 

@@ -35,16 +35,27 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
     };
     let some = Group::new("some", Ordering::Key, 2).filtered();
     let once = Group::new("once", Ordering::Key, 1).at_most_once();
+    let keep = Group::new("keep", Ordering::Key, 2).holding();
+    let stay = Group::new("stay", Ordering::Partition, 2).holding();
     match shape {
         Shape::Short => {
             let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [&[][..], &[any], &[key], &[line], &[some], &[once]];
-            let groups = groups[chance.pick(6)].to_vec();
+            let groups = [
+                &[][..],
+                &[any],
+                &[key],
+                &[line],
+                &[some],
+                &[once],
+                &[keep],
+                &[stay],
+            ];
+            let groups = groups[chance.pick(8)].to_vec();
             vec![topic("t", durability, 1, &groups)]
         }
         Shape::Wide => {
             let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
-            let other = [key, some, once][chance.pick(3)].clone();
+            let other = [key, some, once, keep][chance.pick(4)].clone();
             vec![topic("w", durability, 1, &[any, other])]
         }
         Shape::Long => vec![
@@ -52,10 +63,20 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
                 "p",
                 Durability::Process,
                 2,
-                &[any, key.clone(), once.clone()],
+                &[
+                    any.letters_to("letters"),
+                    key.clone(),
+                    once.clone(),
+                    keep.clone().letters_to("letters"),
+                ],
             ),
-            topic("s", Durability::Sync, 1, &[key, line.clone(), once]),
-            topic("i", every, 1, &[line, some]),
+            topic(
+                "s",
+                Durability::Sync,
+                1,
+                &[key, line.clone(), once, keep.clone()],
+            ),
+            topic("i", every, 1, &[line, some, stay]),
         ],
     }
 }
