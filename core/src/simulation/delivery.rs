@@ -64,7 +64,7 @@ impl History {
         {
             some.push(self.leases.remove(place));
         }
-        let way = self.chance.pick(10);
+        let way = self.shape.settles(self.chance.pick(10));
         let ats: Vec<At> = some.iter().map(|one| one.at).collect();
         self.sim.know(|model| {
             model.doing = format!("settling {ats:?} of topic {topic}, group {group}, way {way}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::{Opened, RECEIVED, told};
 use super::crash::{Crash, Sim};
-use super::life::LEASE;
+use super::life::{LEASE, WINDOW};
 use super::model::{At, Group, Topic as TopicModel, payload};
 use super::redrive::{Ended, is_redriven};
 use super::times;
@@ -31,6 +31,19 @@ struct Dead {
     times: BTreeMap<At, u32>,
     /// The orders that they may hold.
     held: BTreeSet<(u32, Vec<u8>)>,
+    /// The first of them in each partition.
+    first: BTreeMap<u32, u64>,
+}
+
+impl Dead {
+    /// Whether a message may have to wait for them: for its order, or for room in the window.
+    fn holds(&self, group: &Group, at: At, key: Option<u8>) -> bool {
+        let key = key.map(|key| vec![key]);
+        let chain = group.chain_of(key.as_deref()).map(<[u8]>::to_vec);
+        let first = self.first.get(&at.0);
+        chain.is_some_and(|chain| self.held.contains(&(at.0, chain)))
+            || first.is_some_and(|first| at.1 >= first + u64::from(WINDOW))
+    }
 }
 
 fn count(of: &BTreeMap<At, u32>, at: At) -> u32 {
@@ -185,6 +198,8 @@ fn dead_letters(
             ));
         }
         dead.held.insert(chain);
+        let first = dead.first.entry(at.0).or_insert(at.1);
+        *first = at.1.min(*first);
     }
     Ok(dead)
 }
@@ -223,12 +238,10 @@ fn check(
             }
             continue;
         }
-        let key = sent.and_then(|sent| sent.key).map(|key| vec![key]);
-        let chain = group.chain_of(key.as_deref()).map(<[u8]>::to_vec);
         let end = End {
             kept: model.durability != Durability::Process,
             late: !group.late_die && number.is_some_and(|one| is_late(model, at.0, one, now)),
-            waits: chain.is_some_and(|chain| dead.held.contains(&(at.0, chain))),
+            waits: dead.holds(group, at, sent.and_then(|sent| sent.key)),
         };
         is_ended(opened, group, &end, at, ended)?;
         let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
@@ -280,9 +293,7 @@ fn check_again(
         let times = count(&again.times, at);
         let sent = number.and_then(|number| model.logs[at.0 as usize].known.get(&number));
         let late = number.is_some_and(|number| is_late(model, at.0, number, now));
-        let key = sent.and_then(|sent| sent.key).map(|key| vec![key]);
-        let chain = group.chain_of(key.as_deref()).map(<[u8]>::to_vec);
-        let waited = chain.is_some_and(|chain| dead.held.contains(&(at.0, chain)));
+        let waited = dead.holds(group, at, sent.and_then(|sent| sent.key));
         let least = if ended.purged.contains(&at) {
             0
         } else if ended.redriven.contains(&at) {

@@ -27,7 +27,7 @@ pub struct History {
     pub twin: Twin,
     pub clock: Arc<ManualClock>,
     pub chance: Choices,
-    shape: Shape,
+    pub shape: Shape,
     /// Whether the disk never fails.
     pub sound: bool,
     pub life: Life,
@@ -54,6 +54,7 @@ pub fn run(
     let mut history = History::begin(seed, shape, sim, twin)?;
     let steps = match shape {
         Shape::Short => 4 + history.chance.pick(7),
+        Shape::Dead => 10 + history.chance.pick(15),
         Shape::Long | Shape::Wide => 30 + history.chance.pick(120),
     };
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {
@@ -113,7 +114,8 @@ impl History {
         }
         let groups = self.life.consumers[topic].len();
         let group = self.chance.pick(groups);
-        match self.chance.pick(100) {
+        let what = self.chance.pick(100);
+        match self.shape.turned(what) {
             0..35 => self.send(topic)?,
             35..55 if groups > 0 => self.receive(topic, group)?,
             55..79 if !self.leases.is_empty() => self.settle()?,
@@ -175,14 +177,14 @@ impl History {
     pub fn breadth(&mut self) -> usize {
         match self.shape {
             Shape::Wide => 1 + self.chance.pick(120),
-            Shape::Short | Shape::Long => 1,
+            Shape::Short | Shape::Dead | Shape::Long => 1,
         }
     }
 
     fn draw_message(&mut self) -> Sent {
         let sizes: &[usize] = match self.shape {
             Shape::Short => &[24, 40, 700],
-            Shape::Wide => &[24, 40],
+            Shape::Wide | Shape::Dead => &[24, 40],
             Shape::Long => &[24, 100, 100, 600, 5_000, 40_000, 200_000],
         };
         self.numbers += 1;

@@ -16,6 +16,8 @@ use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
 
 pub const PLACE: &str = "/store";
 pub const LEASE: Duration = Duration::from_secs(30);
+/// How far a group may run ahead of what is not settled.
+pub const WINDOW: u32 = 4096;
 /// When a history begins, on both clocks.
 const WALL_NS: i64 = 1_700_000_000_000_000_000;
 const BOOT_MS: u64 = 10_000_000;
@@ -77,7 +79,7 @@ pub fn consumer_options(group: &Group) -> ConsumerOptions {
     };
     let mut options = GroupOptions {
         ordering: Some(group.ordering),
-        window: Some(4096),
+        window: Some(WINDOW),
         on_expired: Some(match group.late_die {
             true => OnExpired::DeadLetter,
             false => OnExpired::Drop,

@@ -130,6 +130,11 @@ fn p2_p6_p11_p12_wide_histories_survive_crashes_while_windows_grow_and_go_round(
 }
 
 #[test]
+fn p11_p12_p13_histories_of_dead_letters_survive_crashes_while_they_are_redriven_and_purged() {
+    long(Shape::Dead, 1_000, short_seconds(), 20, 12, 3);
+}
+
+#[test]
 fn p1_p2_p10_p17_the_living_go_on_with_what_one_was_at_that_died_at_any_event() {
     run("survivors", 1, short_seconds(), second::run_until_a_death);
 }
@@ -146,10 +151,11 @@ fn soak() {
         return;
     };
     let first = number("LIBQUEUE_SIM_FIRST").unwrap_or(10_000);
-    let part = seconds / 5;
+    let part = seconds / 6;
     short(first, part, 512, 12);
     long(Shape::Long, first, part, 200, 8, 3);
     long(Shape::Wide, first, part, 1_000, 0, 3);
+    long(Shape::Dead, first, part, 10, 24, 4);
     run("survivors", first, part, second::run_until_a_death);
     run("failing disks", first, part, faults::run);
 }

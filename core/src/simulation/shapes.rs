@@ -15,6 +15,27 @@ pub enum Shape {
     Long,
     /// One topic, thousands of messages, windows that grow and go round.
     Wide,
+    /// One topic, a few small messages, most of which die, are redriven and purged.
+    Dead,
+}
+
+impl Shape {
+    /// What is done at a number below a hundred: with dead letters in a fifth of a history that is
+    /// about them.
+    pub fn turned(self, number: usize) -> usize {
+        match (self, number) {
+            (Self::Dead, 0..15) => 80,
+            _ => number,
+        }
+    }
+
+    /// How a delivery is settled, of ten ways.
+    pub fn settles(self, way: usize) -> usize {
+        match (self, way) {
+            (Self::Dead, 0..3) => 9,
+            _ => way,
+        }
+    }
 }
 
 /// The topics of a history, none of which is there yet.
@@ -40,22 +61,23 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
     match shape {
         Shape::Short => {
             let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
-            let groups = [
-                &[][..],
-                &[any],
-                &[key],
-                &[line],
-                &[some],
-                &[once],
-                &[keep],
-                &[stay],
-            ];
-            let groups = groups[chance.pick(8)].to_vec();
+            let groups = [&[][..], &[any], &[key], &[line], &[some], &[once]];
+            let groups = groups[chance.pick(6)].to_vec();
             vec![topic("t", durability, 1, &groups)]
+        }
+        Shape::Dead => {
+            let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
+            let two = [
+                any.letters_to("letters"),
+                keep.clone().letters_to("letters"),
+            ];
+            let groups = [&[key][..], &[line], &[keep], &[stay], &two];
+            let groups = groups[chance.pick(5)].to_vec();
+            vec![topic("d", durability, 1 + chance.pick(2), &groups)]
         }
         Shape::Wide => {
             let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
-            let other = [key, some, once, keep][chance.pick(4)].clone();
+            let other = [key, some, once][chance.pick(3)].clone();
             vec![topic("w", durability, 1, &[any, other])]
         }
         Shape::Long => vec![
