@@ -14,6 +14,7 @@ mod image;
 mod input;
 mod model;
 mod model_check;
+mod model_letters;
 mod opening;
 mod scratch;
 #[cfg(test)]

@@ -10,14 +10,14 @@ use super::tree::TOPIC;
 use crate::error::ErrorKind;
 use crate::inspect;
 use crate::options::{
-    Backoff, DeadLetter, DeliveryMode, Durability, Filter, GroupOptions, Ordering, ReaderOptions,
-    StoreOptions, TopicOptions,
+    Backoff, DeadLetter, DeliveryMode, Durability, Filter, GroupOptions, OnDeadLetter, Ordering,
+    ReaderOptions, StoreOptions, TopicOptions,
 };
 use crate::store::{Consumer, ConsumerOptions, Delivery, Message, MessageId, Store, Topic};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 /// Fewer than the smallest window holds, which would make a group wait for room.
-const MESSAGES: usize = 200;
+pub(super) const MESSAGES: usize = 200;
 const CONSUMERS: usize = 3;
 
 /// A consumer and what it was handed, settled or not.
@@ -27,17 +27,17 @@ struct Worker {
     held: Vec<Delivery>,
 }
 
-struct World {
+pub(super) struct World {
     scratch: Scratch,
     store: Store,
-    topic: Topic,
+    pub(super) topic: Topic,
     topic_options: TopicOptions,
-    groups: Vec<(GroupOptions, Model)>,
+    pub(super) groups: Vec<(GroupOptions, Model)>,
     workers: Vec<Worker>,
-    log: Log,
+    pub(super) log: Log,
 }
 
-fn name(group: usize) -> String {
+pub(super) fn name(group: usize) -> String {
     format!("g{group}")
 }
 
@@ -78,6 +78,7 @@ impl World {
                     Takes::NeitherKeyNorHeader,
                 ][usize::from(flags >> 5 & 3)];
                 let filter = Some(Filter::parse(takes.text()).expect("a filter"));
+                let holds = keyed && flags & 24 == 8;
                 let model = Model::new(keyed, max_attempts, takes);
                 // Settled before it is handed out (P7): then there are no leases and no failures.
                 if flags & 128 == 128 {
@@ -99,10 +100,11 @@ impl World {
                         factor: 1.0,
                     }),
                     dead_letter_topic: drop.then_some(DeadLetter::Drop),
+                    on_dead_letter: holds.then_some(OnDeadLetter::HoldKey),
                     filter,
                     ..GroupOptions::default()
                 };
-                (options, model)
+                (options, model.holding(holds))
             })
             .collect();
         let store = open(&scratch);
@@ -135,11 +137,13 @@ impl World {
                     delivery.start();
                 }
             }
-            _ => match input.byte() % 4 {
+            _ => match input.byte() % 8 {
                 0 => self.reopen(),
                 1 => self.read(),
                 2 => in_time("sync", || self.topic.sync()).expect("sync"),
-                _ => drop(in_time("look", || self.topic.stats()).expect("stats")),
+                3 => drop(in_time("look", || self.topic.stats()).expect("stats")),
+                4..=6 => self.redrive(input),
+                _ => self.purge(input),
             },
         }
     }
@@ -272,10 +276,10 @@ impl World {
         }
         // A call's receipts are settled partition by partition, each in the call's order; for one
         // message that is the call's order.
-        let stale: Vec<usize> = receipts
-            .iter()
-            .enumerate()
-            .filter(|(_, r)| !model.settle((r.id.partition, r.id.offset), r.attempt, how))
+        let places = deliveries.iter().map(|one| (one.partition(), one.offset()));
+        let used = places.zip(&receipts).enumerate();
+        let stale: Vec<usize> = used
+            .filter(|(_, (place, receipt))| !model.settle(*place, receipt, how))
             .map(|(at, _)| at)
             .collect();
         match done {
@@ -299,7 +303,9 @@ impl World {
             if found.is_empty() {
                 break;
             }
-            found.iter().for_each(|message| judge(&self.log, message));
+            found
+                .iter()
+                .for_each(|message| judge(&self.log, message, None));
             read += found.len();
         }
         assert_eq!(read, self.log.len(), "P1");
@@ -335,45 +341,39 @@ impl World {
                 .topic
                 .consumer(&name(number), &options)
                 .expect("consumer");
-            let (options, model) = &mut self.groups[number];
-            let began = Instant::now();
-            while let Some(open) = model.open(&self.log) {
-                assert!(began.elapsed() < Duration::from_secs(10), "lost: {open:?}");
-                let wait = Some(Duration::from_millis(50));
-                for one in consumer.receive(100, wait).expect("receive") {
-                    model.hand_out(&self.log, &one);
-                    consumer.ack(&[one.receipt()]).expect("ack");
-                    model.settle((one.partition(), one.offset()), one.attempt(), Settle::Ack);
-                }
-            }
-            assert!(consumer.receive(9, NOW).expect("receive").is_empty());
+            self.drain(number, &consumer);
             let group = self.topic.group(&name(number)).expect("group");
             let filtered = group.stats().expect("stats").filtered;
+            let model = &self.groups[number].1;
             assert_eq!(filtered, model.filtered(&self.log) as u64, "filtered");
-            let letters = group.dead_letters(2 * MESSAGES).expect("dead letters");
-            let mut found: Vec<_> = letters
-                .iter()
-                .map(|l| {
-                    (
-                        (l.source_partition, l.source_offset),
-                        l.attempts,
-                        l.failures,
-                    )
-                })
-                .collect();
-            found.sort_unstable();
-            let kept = options.dead_letter_topic.is_none();
-            let wanted = if kept { model.dead() } else { Vec::new() };
-            assert_eq!(found, wanted, "the dead letters of group {number}");
-            for letter in &letters {
-                let sent = &self.log[&(letter.source_partition, letter.source_offset)];
-                assert!(letter.message.payload() == sent.payload);
-                assert_eq!(letter.message.key(), sent.key.as_deref());
-            }
+            self.check_letters(number, &group);
+            self.redrive_all(number, &group);
+            self.drain(number, &consumer);
+            let stats = group.stats().expect("stats");
+            assert_eq!((stats.lag_messages, stats.holding), (0, 0), "P6");
         }
         self.read();
         self.reopen();
         self.read();
+    }
+}
+
+impl World {
+    /// All that waits is handed out, and acknowledged.
+    fn drain(&mut self, number: usize, consumer: &Consumer) {
+        let model = &mut self.groups[number].1;
+        let began = Instant::now();
+        while let Some(open) = model.open(&self.log) {
+            assert!(began.elapsed() < Duration::from_secs(10), "lost: {open:?}");
+            let wait = Some(Duration::from_millis(50));
+            for one in consumer.receive(100, wait).expect("receive") {
+                model.hand_out(&self.log, &one);
+                consumer.ack(&[one.receipt()]).expect("ack");
+                let place = (one.partition(), one.offset());
+                model.settle(place, &one.receipt(), Settle::Ack);
+            }
+        }
+        assert!(consumer.receive(9, NOW).expect("receive").is_empty());
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::{Delivery, ReadMessage};
+use crate::store::{Delivery, MessageId, ReadMessage, Receipt};
 
 /// Partition and offset.
 pub(super) type Place = (u32, u64);
@@ -35,6 +35,12 @@ pub(super) struct Entry {
     pub(super) failures: u32,
     /// It waits for a time that is now, or about now.
     delayed: bool,
+    /// How often it was redriven.
+    cycles: u32,
+    /// Since it was redriven last it is handed out of its letter, in this turn.
+    turn: Option<u64>,
+    /// What the receipt of its last hand-out names, if one is good.
+    named: Option<MessageId>,
 }
 
 /// What is done with a receipt.
@@ -87,13 +93,18 @@ pub(super) struct Model {
     pub(super) max_attempts: u32,
     /// Each message is settled before it is handed out (P7).
     once: bool,
+    /// Dead letters hold their keys (P11).
+    hold: bool,
+    /// How many were redriven.
+    turns: u64,
     entries: BTreeMap<Place, Entry>,
     /// The newest message without a key that was handed out for the first time, by partition.
     newest: BTreeMap<u32, u64>,
 }
 
-/// A message is byte for byte what was sent (P3).
-pub(super) fn judge(log: &Log, message: &ReadMessage) {
+/// A message is byte for byte what was sent (P3), and where it is handed out of its letter says how
+/// often it had been one before (P12).
+pub(super) fn judge(log: &Log, message: &ReadMessage, cycles: Option<u32>) {
     let place = (message.partition(), message.offset());
     let sent = log.get(&place).expect("a message that was sent");
     assert!(
@@ -103,7 +114,12 @@ pub(super) fn judge(log: &Log, message: &ReadMessage) {
     assert_eq!(sent.key.as_deref(), message.key(), "key at {place:?}");
     let headers: Vec<_> = message.headers().collect();
     let header = sent.header.as_deref().map(|value| ("h", value));
-    assert_eq!(headers, header.into_iter().collect::<Vec<_>>());
+    let cycles = cycles.map(|cycles| cycles.to_string());
+    let cycles = cycles.iter().map(|text| ("lq-cycles", text.as_bytes()));
+    assert_eq!(
+        headers,
+        header.into_iter().chain(cycles).collect::<Vec<_>>()
+    );
 }
 
 impl Model {
@@ -114,6 +130,8 @@ impl Model {
             keyed,
             max_attempts,
             once: false,
+            hold: false,
+            turns: 0,
             entries,
             newest,
         }
@@ -122,6 +140,12 @@ impl Model {
     /// The same, handing out at most once.
     pub(super) fn at_most_once(mut self) -> Self {
         self.once = true;
+        self
+    }
+
+    /// The same, with dead letters that hold their keys.
+    pub(super) fn holding(mut self, holds: bool) -> Self {
+        self.hold = holds;
         self
     }
 
@@ -136,6 +160,9 @@ impl Model {
             attempt: 0,
             failures: 0,
             delayed: false,
+            cycles: 0,
+            turn: None,
+            named: None,
         })
     }
 
@@ -147,16 +174,42 @@ impl Model {
         matches!(self.state(place), State::Waiting | State::Leased)
     }
 
-    /// An earlier message of its key that is not settled (P11).
+    fn turn(&self, place: &Place) -> Option<u64> {
+        self.entries.get(place)?.turn
+    }
+
+    /// Whether it is a dead letter that holds its key.
+    fn holds(&self, place: &Place) -> bool {
+        self.hold && self.state(place) == State::Dead
+    }
+
+    /// An earlier message of its key that is not settled, or is dead and holds it (P11). What is
+    /// handed out of letters has an order of its own, in which it was redriven.
     fn blocked_by(&self, log: &Log, place: Place) -> Option<Place> {
         let key = log.get(&place)?.key.as_ref().filter(|_| self.keyed)?;
+        let same = |other: &Place| log.get(other).and_then(|sent| sent.key.as_ref()) == Some(key);
+        if let Some(turn) = self.turn(&place) {
+            let earlier = |other: &Place| self.turn(other).is_some_and(|other| other < turn);
+            let mut all = self.entries.keys();
+            let found = all.find(|other| self.is_open(other) && same(other) && earlier(other));
+            return found.copied();
+        }
         let earlier = log.range((place.0, 0)..place);
-        let same = |(_, sent): &(&Place, &Sent)| sent.key.as_ref() == Some(key);
         earlier
-            .filter(same)
-            .filter(|(_, sent)| self.takes.takes(sent))
+            .filter(|(earlier, sent)| same(earlier) && self.takes.takes(sent))
             .map(|(earlier, _)| *earlier)
-            .find(|earlier| self.is_open(earlier))
+            .find(|earlier| {
+                self.is_open(earlier) && self.turn(earlier).is_none() || self.holds(earlier)
+            })
+    }
+
+    /// Whether it waits for a dead letter that holds its key.
+    fn is_held_back(&self, log: &Log, place: Place) -> bool {
+        let mut first = place;
+        while let Some(earlier) = self.blocked_by(log, first) {
+            first = earlier;
+        }
+        self.holds(&first)
     }
 
     /// Whether a receive must find something now.
@@ -169,9 +222,10 @@ impl Model {
         self.taken(log).find(|place| waits(&place))
     }
 
-    /// Whether anything is not settled yet.
+    /// Whether anything is not settled yet, and need not wait for a dead letter.
     pub(super) fn open(&self, log: &Log) -> Option<Place> {
-        self.taken(log).find(|place| self.is_open(place))
+        self.taken(log)
+            .find(|place| self.is_open(place) && !self.is_held_back(log, *place))
     }
 
     fn taken<'a>(&self, log: &'a Log) -> impl Iterator<Item = Place> + use<'a> {
@@ -188,8 +242,14 @@ impl Model {
 
     /// A message is handed out.
     pub(super) fn hand_out(&mut self, log: &Log, delivery: &Delivery) {
-        judge(log, delivery);
         let place = (delivery.partition(), delivery.offset());
+        let receipt = delivery.receipt();
+        let entry = self.entry(place);
+        let cycles = entry.turn.map(|_| entry.cycles - 1);
+        let of_letter = receipt.id != delivery.id();
+        assert_eq!(of_letter, cycles.is_some(), "out of a letter: {place:?}");
+        entry.named = Some(receipt.id);
+        judge(log, delivery, cycles);
         assert!(self.takes.takes(&log[&place]), "{place:?} is filtered");
         assert_eq!(self.state(&place), State::Waiting, "handed out: {place:?}");
         let blocked = self.blocked_by(log, place);
@@ -212,14 +272,15 @@ impl Model {
     }
 
     /// A receipt is used; whether it is good.
-    pub(super) fn settle(&mut self, place: Place, attempt: u32, how: Settle) -> bool {
+    pub(super) fn settle(&mut self, place: Place, receipt: &Receipt, how: Settle) -> bool {
+        let attempt = receipt.attempt;
         if self.once {
             return self.entry(place).attempt == attempt;
         }
         let most = self.max_attempts;
         let open = self.is_open(&place);
         let entry = self.entry(place);
-        if !open || entry.attempt != attempt {
+        if !open || entry.attempt != attempt || entry.named != Some(receipt.id) {
             return false;
         }
         let leased = entry.state == State::Leased;
@@ -247,7 +308,9 @@ impl Model {
     /// Whether a delivery is the last of its message.
     pub(super) fn is_last(&self, one: &Delivery) -> bool {
         let entry = self.entries.get(&(one.partition(), one.offset()));
-        entry.is_some_and(|entry| entry.attempt == one.attempt())
+        let last =
+            |entry: &Entry| entry.attempt == one.attempt() && entry.named == Some(one.receipt().id);
+        entry.is_some_and(last)
     }
 
     /// A consumer closes: what it holds comes back at once, uncounted (P10).
@@ -260,11 +323,38 @@ impl Model {
         }
     }
 
-    /// Those that must be in the dead letters: place, attempts, failures.
-    pub(super) fn dead(&self) -> Vec<(Place, u32, u32)> {
+    /// Dead letters are redriven, in this order (P12). Those that hold their keys stay where they
+    /// are in their order.
+    pub(super) fn redrive(&mut self, log: &Log, places: &[Place]) {
+        for place in places {
+            let held = self.holds(place) && log[place].key.is_some();
+            self.turns += 1;
+            let turn = (!held).then_some(self.turns);
+            let entry = self.entry(*place);
+            assert_eq!(entry.state, State::Dead, "redriven: {place:?}");
+            (entry.state, entry.delayed) = (State::Waiting, false);
+            (entry.failures, entry.turn) = (0, turn);
+            entry.cycles += 1;
+            if !held {
+                entry.named = None;
+            }
+        }
+    }
+
+    /// Dead letters are given up on.
+    pub(super) fn purge(&mut self, places: &[Place]) {
+        for place in places {
+            let entry = self.entry(*place);
+            assert_eq!(entry.state, State::Dead, "purged: {place:?}");
+            entry.state = State::Acked;
+        }
+    }
+
+    /// Those that must be in the dead letters: place, attempts, failures, cycles.
+    pub(super) fn dead(&self) -> Vec<(Place, u32, u32, u32)> {
         let dead = |(_, entry): &(&Place, &Entry)| entry.state == State::Dead;
         let all = self.entries.iter().filter(dead);
-        all.map(|(place, entry)| (*place, entry.attempt, entry.failures))
+        all.map(|(place, entry)| (*place, entry.attempt, entry.failures, entry.cycles))
             .collect()
     }
 }
