@@ -122,6 +122,9 @@ impl fmt::Debug for ReadMessage {
     }
 }
 
+/// The record that a message is in, and which of its hand-outs.
+pub(super) type HandOut = (MessageId, u32);
+
 /// A message handed to a consumer until its deadline; for good, where its group hands out at most
 /// once.
 #[derive(Clone)]
@@ -143,6 +146,11 @@ impl std::ops::Deref for Delivery {
 }
 
 impl Delivery {
+    #[inline]
+    pub(super) fn hand_out(&self) -> HandOut {
+        (self.message.place_id(), self.attempt)
+    }
+
     /// The number of this hand-out, from 1; counts released ones too, and those that ended before
     /// the message was returned to anybody.
     pub fn attempt(&self) -> u32 {

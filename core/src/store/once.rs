@@ -16,9 +16,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::consumer::Consumer;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, HandOut};
 use super::group::GroupInner;
-use super::message::{MessageId, Receipt};
+use super::message::Receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::group_partition as at;
 use crate::group::{Counter, Policy, Settled, Window};
@@ -49,7 +49,7 @@ impl Consumer {
                 }
             }
         }
-        found.retain(|one| handed.contains(&one.place_id()));
+        found.retain(|one| handed.remove(&one.hand_out()));
         for one in &mut found {
             one.deadline_ns = NEVER_NS;
         }
@@ -66,7 +66,7 @@ impl Consumer {
 
     /// Of messages of one window, the group's or its redrive lane's, those that are settled and
     /// this call's to hand over.
-    fn hand_over(&self, mine: &[&Delivery], lease: Duration) -> Result<Vec<MessageId>> {
+    fn hand_over(&self, mine: &[&Delivery], lease: Duration) -> Result<Vec<HandOut>> {
         let Some(first) = mine.first() else {
             return Ok(Vec::new());
         };
@@ -154,14 +154,14 @@ impl GroupInner {
         number: u32,
         mine: &[&Delivery],
         one: impl Fn(&Window, &Policy, &Delivery) -> Settled,
-    ) -> Result<Vec<MessageId>> {
+    ) -> Result<Vec<HandOut>> {
         let (mut done, log) = (Vec::new(), &self.topic.partitions[number as usize]);
         let ready = self.with_policy(number, |window, policy| {
             let epoch = self.mark(window.epoch());
             let full = window.is_full(window.cursor().offset);
             for delivery in mine.iter().filter(|delivery| delivery.epoch == epoch) {
                 if one(window, policy, delivery) == Settled::Done {
-                    done.push(delivery.place_id());
+                    done.push(delivery.hand_out());
                 }
             }
             let mut ready = window.counter(Counter::Ready);

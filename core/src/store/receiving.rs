@@ -348,14 +348,15 @@ impl Consumer {
             if self.is_closed() {
                 return;
             }
-            let place = delivery.place_id();
-            let hand_out = (place.offset, delivery.attempt);
-            if window.lease_anew(hand_out, due, self.slot, batch) == Settled::Done {
-                kept.insert(place);
+            let place = (delivery.place_id().offset, delivery.attempt);
+            if window.lease_anew(place, due, self.slot, batch) == Settled::Done {
+                kept.insert(delivery.hand_out());
             }
         })?;
         self.check()?;
-        found.retain(|delivery| kept.contains(&delivery.place_id()));
+        // A message whose lease ran out while it waited may be here twice: only its last hand-out
+        // is this call's (P9).
+        found.retain(|delivery| kept.remove(&delivery.hand_out()));
         for delivery in found {
             delivery.deadline_ns = deadline_ns;
         }

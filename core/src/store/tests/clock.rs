@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 
 use crate::clock::{Clock, ManualClock};
 use crate::format::control::group_partition;
-use crate::options::{Backoff, GroupOptions, ReaderOptions, Start};
+use crate::options::{Backoff, DeliveryMode, GroupOptions, ReaderOptions, Start};
 use crate::storage::Twin;
-use crate::store::{Consumer, ConsumerOptions, Group, Message, Topic};
+use crate::store::{Consumer, ConsumerOptions, Group, Message, ReceiveOptions, Topic};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const HOUR_NS: i64 = 3_600_000_000_000;
@@ -273,4 +273,57 @@ fn p9_p11_a_receive_that_waited_for_the_lock_goes_by_the_time_when_it_got_it() {
         let ends = BEGIN_NS + (5_000 + LEASE_MS as i64) * 1_000_000;
         assert_eq!(found, [(due, ends)], "due meanwhile, leased from now on");
     });
+}
+
+/// Gathers a message, is as if stopped until its lease is over, takes it again, and gets the others.
+fn gather_again(timed: &Timed, consumer: &Consumer, others: Option<&Consumer>) -> Vec<u64> {
+    let wanted = ReceiveOptions {
+        max_messages: 9,
+        min_messages: 3,
+        timeout: Some(BOUND),
+        ..ReceiveOptions::default()
+    };
+    let mut receiving = consumer.receiving(&wanted).expect("begin");
+    timed.send();
+    let found = consumer.gather(&mut receiving, NOW).expect("goes on");
+    assert!(found.is_none(), "{found:?}");
+    timed.clock.advance_ms(LEASE_MS);
+    // Somebody else ends the lease, where it comes back after a delay.
+    if let Some(other) = others {
+        assert!(other.receive(9, NOW).expect("receive").is_empty());
+    }
+    timed.clock.advance_ms(DELAY_MS);
+    let found = consumer.gather(&mut receiving, NOW).expect("goes on");
+    assert!(found.is_none(), "{found:?}");
+    timed.send();
+    timed.send();
+    let batch = consumer.gather(&mut receiving, NOW).expect("ends");
+    let mut offsets: Vec<u64> = batch
+        .expect("a batch")
+        .iter()
+        .map(|one| one.offset())
+        .collect();
+    offsets.sort_unstable();
+    offsets
+}
+
+#[test]
+fn p7_p9_what_lost_its_lease_while_it_was_gathered_is_in_the_batch_once() {
+    let timed = Timed::new();
+    let other = timed.topic.consumer("g", &Default::default());
+    let other = other.expect("another consumer");
+    assert_eq!(
+        gather_again(&timed, &timed.consumer, Some(&other)),
+        [0, 1, 2]
+    );
+    let timed = Timed::new();
+    let with = ConsumerOptions {
+        group: GroupOptions {
+            delivery: Some(DeliveryMode::AtMostOnce),
+            ..GroupOptions::default()
+        },
+        ..ConsumerOptions::default()
+    };
+    let once = timed.topic.consumer("once", &with).expect("consumer");
+    assert_eq!(gather_again(&timed, &once, None), [0, 1, 2]);
 }
