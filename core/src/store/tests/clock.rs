@@ -275,7 +275,8 @@ fn p9_p11_a_receive_that_waited_for_the_lock_goes_by_the_time_when_it_got_it() {
     });
 }
 
-/// Gathers a message, is as if stopped until its lease is over, takes it again, and gets the others.
+/// Gathers a message, is as if stopped until its lease is over, takes it again, and gets the
+/// others.
 fn gather_again(timed: &Timed, consumer: &Consumer, others: Option<&Consumer>) -> Vec<u64> {
     let wanted = ReceiveOptions {
         max_messages: 9,
