@@ -217,7 +217,7 @@ impl<'a> Opened<'a> {
                 let consumer = topic.consumer(group.name, &options).map_err(told(&doing))?;
                 let received = consumer.receive(RECEIVED, Some(Duration::ZERO));
                 all[place] = received.map_err(told(&doing))?;
-                times::check_all(model, &all[place], self.clock.wall_ms())?;
+                times::check_all(model, group, &all[place], self.clock.wall_ms())?;
                 self.life.consumers[number][place] = Some(consumer);
             }
         }

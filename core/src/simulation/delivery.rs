@@ -25,7 +25,7 @@ impl History {
         let now = self.clock.wall_ms();
         let seen = self.sim.know(|model| {
             let of = &model.topics[topic];
-            let mut seen = times::check_all(of, &found, now)
+            let mut seen = times::check_all(of, &of.groups[group], &found, now)
                 .and_then(|()| of.groups[group].hands_out(of, &found));
             let group = &mut model.topics[topic].groups[group];
             group.giving = 0;

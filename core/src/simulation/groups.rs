@@ -117,7 +117,7 @@ fn receive_all(
         batch = consumer
             .receive(60, Some(Duration::ZERO))
             .map_err(told("receiving"))?;
-        times::check_all(topic, &batch, opened.clock.wall_ms())?;
+        times::check_all(topic, group, &batch, opened.clock.wall_ms())?;
         if batch.is_empty() {
             // Retries fall due, and the dead are moved by whoever comes.
             empty += 1;

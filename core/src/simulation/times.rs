@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Sent, Topic};
+use super::model::{Group, Sent, Topic};
 use super::redrive::is_redriven;
 use crate::storage::Choices;
 use crate::{Delivery, Message};
@@ -64,16 +64,19 @@ pub fn sent<'a>(topic: &'a Topic, one: &Delivery) -> Option<&'a Sent> {
     topic.logs[one.partition() as usize].known.get(&number)
 }
 
-/// P6: nothing is handed out before its time, nor after it; a dead letter has none any more.
-pub fn check_all(topic: &Topic, found: &[Delivery], now: u64) -> Result<(), String> {
-    let wrong = |times: &Times| {
-        times.due.is_some_and(|due| due > now) || times.late.is_some_and(|late| late <= now)
+/// P6: nothing is handed out before its time, nor after it; a dead letter has none any more. Nor
+/// has one that held its key, which nobody is handed for the first time.
+pub fn check_all(topic: &Topic, group: &Group, found: &[Delivery], now: u64) -> Result<(), String> {
+    let wrong = |one: &Delivery, times: &Times| {
+        let may_be_late = group.hold && one.attempt() > 1;
+        times.due.is_some_and(|due| due > now)
+            || (!may_be_late && times.late.is_some_and(|late| late <= now))
     };
     let each = found
         .iter()
         .filter(|one| !is_redriven(one))
         .filter_map(|one| Some((one, sent(topic, one)?.times)));
-    match each.into_iter().find(|(_, times)| wrong(times)) {
+    match each.into_iter().find(|(one, times)| wrong(one, times)) {
         None => Ok(()),
         Some((one, times)) => {
             let at = (one.partition(), one.offset());
