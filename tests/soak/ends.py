@@ -94,7 +94,9 @@ def check_time(of: Evidence, place: Place, one: HandOut) -> None:
     early = send.wall + send.delay_ms * MS - (latest + to_wall)
     if send.delay_ms and early > SLACK_NS:
         of.say("early", place, f"to {one.life} {early / MS:.0f} ms before its time")
-    if send.ttl_ms and send.done is not None and one.cycle == 0:
+    # One that held its key and was redriven is handed out whenever that is.
+    redriven = one.cycle > 0 or of.redriven(place, 0, one.ended)
+    if send.ttl_ms and send.done is not None and not redriven:
         expiry = send.wall + (send.done - send.will) + send.ttl_ms * MS
         late = earliest + to_wall - expiry
         if late > SLACK_NS:
