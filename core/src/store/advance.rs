@@ -1,10 +1,11 @@
 //! Moving on the end of a group's window, behind which nobody has looked yet.
 
+use super::fill::{Met, Need, look_at_fresh};
 use super::group::GroupInner;
-use super::sieve::{Sieve, Verdict};
+use super::sieve::Sieve;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{Admit, Fresh, Now, Policy, Window};
-use crate::log::{Cursor, Partition, Place, Step};
+use crate::group::{Now, Policy, Window};
+use crate::log::{Cursor, Partition, Place};
 
 /// Messages that are taken in with one lock.
 const SOME: u32 = 1024;
@@ -15,15 +16,6 @@ pub(super) enum Moved {
     Now,
     ByAnother,
     NoRoom,
-}
-
-enum Need {
-    Nothing,
-    More,
-    Map(Cursor),
-    Damage(Cursor),
-    Room,
-    Sieve(Cursor),
 }
 
 impl GroupInner {
@@ -72,7 +64,7 @@ impl GroupInner {
         loop {
             let (now, mut dying) = (Now::by(&*self.topic.store.env.clock), Vec::new());
             let need = self.with_policy(number, |window, policy| {
-                take_in_some(window, (policy, now), log, offset, (&sieve, &mut dying))
+                take_in_some(window, (policy, now), (log, offset), &sieve, &mut dying)
             })?;
             for late in dying {
                 self.remember_late(number, late);
@@ -120,96 +112,35 @@ impl GroupInner {
     }
 }
 
+/// With the window's lock held: takes in some of the messages up to this one.
 fn take_in_some(
     window: &mut Window,
-    (policy, now): (&Policy, Now),
-    log: &Partition,
-    offset: u64,
-    (sieve, dying): (&Sieve, &mut Vec<u64>),
+    moment: (&Policy, Now),
+    (log, until): (&Partition, u64),
+    sieve: &Sieve,
+    dying: &mut Vec<u64>,
 ) -> Need {
-    let mut cursor = window.cursor();
-    let (mut need, mut count) = (Need::Nothing, 0);
-    if cursor.offset > offset {
-        return need;
+    if window.cursor().offset > until {
+        return Need::Nothing;
     }
-    log.scan(&mut cursor, |at, step| match step {
-        Step::Record {
-            offset: found,
-            position,
-            key_hash: key,
-            attributes,
-            next,
-            ..
-        } => {
-            if found > window.next() && !window.settle_gap(found) {
-                need = Need::Room;
-                return false;
-            }
-            if found > offset {
-                return false;
-            }
-            if policy.filter != 0 {
-                match sieve.verdict(policy, found) {
-                    Verdict::Takes => {}
-                    Verdict::Passes if window.pass(found) => {
-                        window.set_cursor(next);
-                        return found < offset;
-                    }
-                    Verdict::Passes => {
-                        need = Need::Room;
-                        return false;
-                    }
-                    Verdict::Unknown => {
-                        need = Need::Sieve(at);
-                        return false;
-                    }
-                }
-            }
-            let fresh = Fresh {
-                offset: found,
-                position,
-                key,
-                attributes,
-            };
-            match window.admit(policy, &fresh, now) {
-                Admit::Full => {
-                    need = Need::Room;
-                    return false;
-                }
-                Admit::Held | Admit::Scheduled => window.set_cursor(next),
-                Admit::Expired => {
-                    window.set_cursor(next);
-                    window.raise_floor();
-                    if policy.expired_die {
-                        dying.push(found);
-                    }
-                }
-                Admit::Ready(index) => {
-                    window.set_cursor(next);
-                    window.make_ready(index);
-                }
+    let (mut count, mut more) = (0, false);
+    let need = look_at_fresh(
+        window,
+        moment,
+        (log, until),
+        sieve,
+        |window, offset, met| {
+            match met {
+                Met::Passed => return offset < until,
+                Met::Waits => {}
+                Met::Expired if moment.0.expired_die => dying.push(offset),
+                Met::Expired => {}
+                Met::Ready(index) => window.make_ready(index),
             }
             count += 1;
-            if count >= SOME && found < offset {
-                need = Need::More;
-            }
-            found < offset && count < SOME
-        }
-        Step::End => false,
-        Step::NotMapped | Step::Damaged if !window.settle_gap(at.offset) => {
-            need = Need::Room;
-            false
-        }
-        Step::NotMapped => {
-            window.set_cursor(at);
-            need = Need::Map(at);
-            false
-        }
-        Step::Damaged => {
-            window.set_cursor(at);
-            need = Need::Damage(at);
-            false
-        }
-    });
-    need
+            more = count >= SOME && offset < until;
+            !more && offset < until
+        },
+    );
+    if more { Need::More } else { need }
 }

@@ -66,9 +66,8 @@ pub(super) fn fill(
             return filled;
         }
     }
-    let mut cursor = window.cursor();
-    if ask.fresh && cursor.offset < partition.next_offset() {
-        look_at_fresh(window, policy, partition, ask, &mut cursor, &mut filled);
+    if ask.fresh && window.cursor().offset < partition.next_offset() {
+        fill_fresh(window, policy, partition, ask, &mut filled);
     }
     if ask.look_ahead && matches!(filled.need, Need::Nothing) {
         take_ready(window, ask, &mut filled.taken);
@@ -87,17 +86,69 @@ fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Vec<Taken>) {
 }
 
 #[inline]
-fn look_at_fresh(
+fn fill_fresh(
     window: &mut Window,
     policy: &Policy,
     partition: &Partition,
     ask: &Ask<'_>,
-    cursor: &mut Cursor,
     filled: &mut Filled,
 ) {
-    let mut ahead = 0;
+    let (mut ahead, mut more) = (0, false);
+    let log = (partition, u64::MAX);
+    let need = look_at_fresh(
+        window,
+        (policy, ask.now),
+        log,
+        ask.sieve,
+        |window, offset, met| {
+            match met {
+                Met::Passed => return true,
+                Met::Waits => {}
+                Met::Expired => {
+                    filled.again = true;
+                    if policy.expired_die {
+                        filled.dying.push(offset);
+                    }
+                }
+                Met::Ready(index) if ask.look_ahead => window.make_ready(index),
+                Met::Ready(index) => {
+                    let one = window.lease(index, ask.due_ms, ask.slot, ask.batch);
+                    filled.taken.push(one);
+                }
+            }
+            ahead += 1;
+            more = ask.look_ahead && ahead >= AHEAD;
+            !more && filled.taken.len() < ask.wanted
+        },
+    );
+    filled.need = if more { Need::More } else { need };
+}
+
+/// What became of a message that nobody had seen.
+pub(super) enum Met {
+    /// It may be handed out: lease the entry, or give it to the ready ones.
+    Ready(u32),
+    /// It waits for others, or for its time.
+    Waits,
+    /// It was too late for it: it is done, or a dead letter.
+    Expired,
+    /// The group's filter leaves it out: it is settled.
+    Passed,
+}
+
+/// Takes in messages that nobody has seen, up to an offset, for as long as `each` goes on; what has
+/// to be done outside the lock before there can be more.
+#[inline]
+pub(super) fn look_at_fresh(
+    window: &mut Window,
+    (policy, now): (&Policy, Now),
+    (log, until): (&Partition, u64),
+    sieve: &Sieve,
+    mut each: impl FnMut(&mut Window, u64, Met) -> bool,
+) -> Need {
+    let (mut cursor, mut need) = (window.cursor(), Need::Nothing);
     let filtered = policy.filter != 0;
-    partition.scan(cursor, |at, step| match step {
+    log.scan(&mut cursor, |at, step| match step {
         Step::Record {
             offset,
             position,
@@ -107,24 +158,27 @@ fn look_at_fresh(
             ..
         } => {
             if filtered {
-                match ask.sieve.verdict(policy, offset) {
+                match sieve.verdict(policy, offset) {
                     Verdict::Takes => {}
                     Verdict::Passes if window.pass(offset) => {
                         window.set_cursor(next);
-                        return true;
+                        return each(window, offset, Met::Passed);
                     }
                     Verdict::Passes => {
-                        filled.need = Need::Room;
+                        need = Need::Room;
                         return false;
                     }
                     Verdict::Unknown => {
-                        filled.need = Need::Sieve(at);
+                        need = Need::Sieve(at);
                         return false;
                     }
                 }
             }
             if offset > window.next() && !window.settle_gap(offset) {
-                filled.need = Need::Room;
+                need = Need::Room;
+                return false;
+            }
+            if offset > until {
                 return false;
             }
             let fresh = Fresh {
@@ -133,52 +187,38 @@ fn look_at_fresh(
                 key,
                 attributes,
             };
-            match window.admit(policy, &fresh, ask.now) {
-                Admit::Full => {
-                    filled.need = Need::Room;
-                    return false;
-                }
-                Admit::Held | Admit::Scheduled => window.set_cursor(next),
-                Admit::Expired => {
-                    window.set_cursor(next);
-                    window.raise_floor();
-                    filled.again = true;
-                    if policy.expired_die {
-                        filled.dying.push(offset);
-                    }
-                }
-                Admit::Ready(index) => {
-                    window.set_cursor(next);
-                    if ask.look_ahead {
-                        window.make_ready(index);
-                    } else {
-                        let one = window.lease(index, ask.due_ms, ask.slot, ask.batch);
-                        filled.taken.push(one);
-                    }
-                }
-            }
-            ahead += 1;
-            if ask.look_ahead && ahead >= AHEAD {
-                filled.need = Need::More;
+            let admitted = window.admit(policy, &fresh, now);
+            if admitted == Admit::Full {
+                need = Need::Room;
                 return false;
             }
-            filled.taken.len() < ask.wanted
+            window.set_cursor(next);
+            let met = match admitted {
+                Admit::Ready(index) => Met::Ready(index),
+                Admit::Expired => {
+                    window.raise_floor();
+                    Met::Expired
+                }
+                _ => Met::Waits,
+            };
+            each(window, offset, met)
         }
         Step::End => false,
         // The end of a segment may be the end of a gap as well.
         Step::NotMapped | Step::Damaged if !window.settle_gap(at.offset) => {
-            filled.need = Need::Room;
+            need = Need::Room;
             false
         }
         Step::NotMapped => {
             window.set_cursor(at);
-            filled.need = Need::Map(at);
+            need = Need::Map(at);
             false
         }
         Step::Damaged => {
             window.set_cursor(at);
-            filled.need = Need::Damage(at);
+            need = Need::Damage(at);
             false
         }
     });
+    need
 }
