@@ -1,6 +1,5 @@
 //! A record that was found whole.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::segment::Segment;
@@ -16,60 +15,77 @@ pub struct Record {
     pub offset: u64,
     /// Nanoseconds since the Unix epoch.
     pub timestamp_ns: i64,
-    extension: Range<usize>,
-    key: Option<Range<usize>>,
-    headers: Range<usize>,
-    payload: Range<usize>,
+    /// Where its body begins: extension, key, headers, payload.
+    body: usize,
+    key_len: u32,
+    headers_len: u32,
+    payload_len: u32,
+    extension_len: u16,
+    has_key: bool,
 }
 
 impl Record {
     /// The record with this header at a position, all of which lies in the segment.
     #[inline]
     pub(super) fn new(segment: Arc<Segment>, position: u64, header: &Header) -> Self {
-        let begin = position as usize + HEADER;
-        let extension = begin..begin + usize::from(header.extension_len);
-        let key = extension.end..extension.end + header.key_len as usize;
-        let headers = key.end..key.end + header.headers_len as usize;
-        let payload = headers.end..headers.end + header.payload_len as usize;
         Self {
             segment,
             offset: header.offset,
             timestamp_ns: header.timestamp_ns,
-            extension,
-            key: (header.flags & HAS_KEY != 0).then_some(key),
-            headers,
-            payload,
+            body: position as usize + HEADER,
+            key_len: header.key_len,
+            headers_len: header.headers_len,
+            payload_len: header.payload_len,
+            extension_len: header.extension_len,
+            has_key: header.flags & HAS_KEY != 0,
         }
     }
 
     #[inline]
-    fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        self.segment
-            .map()
-            .bytes(range.start, range.len())
-            .unwrap_or_default()
+    fn bytes(&self, at: usize, len: u32) -> &[u8] {
+        let bytes = self.segment.map().bytes(at, len as usize);
+        bytes.unwrap_or_default()
+    }
+
+    #[inline]
+    fn key_at(&self) -> usize {
+        self.body + usize::from(self.extension_len)
+    }
+
+    #[inline]
+    fn headers_at(&self) -> usize {
+        self.key_at() + self.key_len as usize
+    }
+
+    #[inline]
+    fn payload_at(&self) -> usize {
+        self.headers_at() + self.headers_len as usize
     }
 
     /// The key, if it has one.
     #[inline]
     pub fn key(&self) -> Option<&[u8]> {
-        self.key.as_ref().map(|range| self.bytes(range))
+        self.has_key
+            .then(|| self.bytes(self.key_at(), self.key_len))
     }
 
     /// The encoded extension.
     pub fn extension(&self) -> &[u8] {
-        self.bytes(&self.extension)
+        self.bytes(self.body, u32::from(self.extension_len))
     }
 
     /// What the message says of its delivery.
     #[inline]
     pub fn attributes(&self) -> Attributes {
+        if self.extension_len == 0 {
+            return Attributes::default();
+        }
         Attributes::decode(self.extension()).unwrap_or_default()
     }
 
     /// The encoded headers block.
     pub fn headers_block(&self) -> &[u8] {
-        self.bytes(&self.headers)
+        self.bytes(self.headers_at(), self.headers_len)
     }
 
     /// Names and values of the headers.
@@ -79,18 +95,18 @@ impl Record {
 
     /// Bytes of the whole record in the log.
     pub fn length(&self) -> u64 {
-        let key = self.key.as_ref().map_or(0, Range::len);
-        (HEADER + self.extension.len() + key + self.headers.len() + self.payload.len()) as u64
+        let begin = self.body - HEADER;
+        (self.payload_at() + self.payload_len as usize - begin) as u64
     }
 
     /// File and position of the payload.
     pub fn place(&self) -> (&std::path::Path, u64) {
-        (self.segment.path(), self.payload.start as u64)
+        (self.segment.path(), self.payload_at() as u64)
     }
 
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        self.bytes(&self.payload)
+        self.bytes(self.payload_at(), self.payload_len)
     }
 }
