@@ -21,7 +21,7 @@ use super::group::GroupInner;
 use super::message::Receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::group_partition as at;
-use crate::group::{Counter, Policy, Settled, Window};
+use crate::group::{Policy, Settled, Window};
 use crate::options::Durability;
 use crate::shm::{Acquired, Held, OwnerLock};
 
@@ -164,12 +164,7 @@ impl GroupInner {
                     done.push(delivery.hand_out());
                 }
             }
-            let mut ready = window.counter(Counter::Ready);
-            if full && !self.is_lane() && !window.is_full(window.cursor().offset) {
-                // What was never looked at waited for room in the window.
-                ready += log.next_offset().saturating_sub(window.cursor().offset);
-            }
-            ready
+            self.may_come(window, log, full)
         })?;
         if ready > 0 {
             self.wake(u32::try_from(ready).unwrap_or(u32::MAX));

@@ -8,6 +8,7 @@ use super::group::GroupInner;
 use super::message::Receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Counter, Policy, Settled, Window};
+use crate::log::Partition;
 
 impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
@@ -214,15 +215,23 @@ fn settle_in<'a>(
                 Settled::Stale => stale.push(place),
             }
         }
-        let mut ready = window.counter(Counter::Ready);
-        if full && !group.is_lane() && !window.is_full(window.cursor().offset) {
-            // What was never looked at waited for room in the window.
-            ready += log.next_offset().saturating_sub(window.cursor().offset);
-        }
-        ready
+        group.may_come(window, log, full)
     })?;
     if ready > 0 {
         group.wake(u32::try_from(ready).unwrap_or(u32::MAX));
     }
     Ok(dying)
+}
+
+impl GroupInner {
+    /// How many messages may be handed out now that some were settled, where the window was full
+    /// before or was not.
+    pub(super) fn may_come(&self, window: &Window, log: &Partition, was_full: bool) -> u64 {
+        let (ready, next) = (window.counter(Counter::Ready), window.cursor().offset);
+        if !was_full || self.is_lane() || window.is_full(next) {
+            return ready;
+        }
+        // What was never looked at waited for room in the window.
+        ready.saturating_add(log.next_offset().saturating_sub(next))
+    }
 }
