@@ -12,6 +12,9 @@ use crate::format::window::state;
 use crate::group::Window;
 use crate::log::{Cursor, Record, Step};
 
+/// A message that holds its key: partition, offset, and the hand-out in which it died.
+pub(super) type HeldMessage = (u32, u64, u32);
+
 /// A dead letter of a group.
 #[derive(Clone, Debug)]
 pub struct DeadLetterEntry {
@@ -115,7 +118,7 @@ pub(super) fn walk(
 
 /// How many hand-outs of a dead letter's message failed.
 pub(super) fn failures_of(record: &Record) -> u32 {
-    text(record, "lq-failures").parse().unwrap_or(0)
+    number(record, "lq-failures").unwrap_or(0)
 }
 
 /// Of a letter whose message holds its key: in which hand-out it died. The letter is dead exactly
@@ -123,7 +126,7 @@ pub(super) fn failures_of(record: &Record) -> u32 {
 /// left of one that was redriven or purged.
 pub(super) fn held_attempts(record: &Record) -> Option<u32> {
     let held = record.headers().any(|(name, _)| name == HELD);
-    held.then(|| text(record, "lq-attempts").parse().unwrap_or(0))
+    held.then(|| number(record, "lq-attempts").unwrap_or(0))
 }
 
 impl GroupInner {
@@ -138,29 +141,34 @@ impl GroupInner {
         }
     }
 
-    /// Hands a message out again that holds its key, before all that waits for it, with its
-    /// failures from 0; durable before it returns. False where it does not hold it since this
-    /// hand-out.
-    pub(super) fn redrive_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
-        self.end_holding(partition, |window| window.redrive_held(offset, attempts))
-    }
-
-    /// Settles a message that holds its key, which goes on; otherwise as `redrive_held`.
-    pub(super) fn purge_held(&self, partition: u32, offset: u64, attempts: u32) -> Result<bool> {
-        self.end_holding(partition, |window| window.purge_held(offset, attempts))
-    }
-
-    fn end_holding(&self, partition: u32, end: impl FnOnce(&Window) -> bool) -> Result<bool> {
-        if partition as usize >= self.windows.len() {
-            return Ok(false);
+    /// Ends the holding of messages, as `end` does in their windows; which of them held their keys
+    /// since the hand-out that is named. On disk before it returns, with one sync for each window.
+    pub(super) fn end_holding(
+        &self,
+        held: &[HeldMessage],
+        end: fn(&Window, u64, u32) -> bool,
+    ) -> Result<Vec<bool>> {
+        let mut ended = vec![false; held.len()];
+        for number in 0..self.windows.len() as u32 {
+            if held.iter().all(|one| one.0 != number) {
+                continue;
+            }
+            let any = self.with_window(number, |window| {
+                let mut any = false;
+                for (place, (_, offset, attempts)) in held.iter().enumerate() {
+                    if held[place].0 == number {
+                        ended[place] = end(window, *offset, *attempts);
+                        any |= ended[place];
+                    }
+                }
+                any
+            })?;
+            if any {
+                self.wake(u32::MAX);
+                self.sync_window(number)?;
+            }
         }
-        let ended = self.with_window(partition, |window| end(window).then(|| window.syncer()))?;
-        let Some(window) = ended else {
-            return Ok(false);
-        };
-        self.wake(u32::MAX);
-        window.sync()?;
-        Ok(true)
+        Ok(ended)
     }
 }
 

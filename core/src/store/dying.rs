@@ -190,10 +190,7 @@ fn move_to(
         let still = |dead: &Dying| window.is_dying(dead.offset);
         dying.iter().copied().filter(still).collect()
     })?;
-    let window = group.with_window(partition, |window| window.syncer())?;
-    let one = group.hold_sync(partition)?;
-    window.sync()?;
-    drop(one);
+    group.sync_window(partition)?;
     // From here to the settling a death leaves some in the topic and still dying.
     words.store(at::MOVED, 0, Ordering::Release);
     let voids = target.partitions[0].voids();
@@ -213,9 +210,7 @@ fn move_to(
         .is_none_or(|behind| behind > LOOK_BACK)
     {
         // The settled entries are on disk before the place to look from is beyond their letters.
-        let one = group.hold_sync(partition)?;
-        window.sync()?;
-        drop(one);
+        group.sync_window(partition)?;
         group.with_window(partition, |window| window.set_dead_from(end))?;
     }
     let gone = dying.len() - still.len();

@@ -43,10 +43,6 @@ pub(super) fn enter_topic(group: &GroupInner, partition: u32) -> Result<()> {
 }
 
 fn look_from(group: &GroupInner, partition: u32, offset: u64) -> Result<()> {
-    let window = group.with_window(partition, |window| {
-        window.set_dead_from(offset);
-        window.syncer()
-    })?;
-    let _one = group.hold_sync(partition)?;
-    window.sync()
+    group.with_window(partition, |window| window.set_dead_from(offset))?;
+    group.sync_window(partition)
 }

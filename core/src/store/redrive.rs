@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dead_letter::{DeadLetterEntry, held_attempts};
+use super::dead_letter::{DeadLetterEntry, HeldMessage, held_attempts};
 use super::group::{Group, GroupInner};
 use super::message::MessageId;
 use super::source::letter_of;
@@ -18,7 +18,7 @@ use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::MOVER_LOCK;
 use crate::format::murmur2;
-use crate::group::{Counter, Dead};
+use crate::group::{Counter, Dead, Window};
 use crate::shm::OwnerLock;
 
 /// Letters that are looked at, taken in, or redriven with one lock.
@@ -75,8 +75,8 @@ struct Chosen {
     offset: u64,
     attempts: u32,
     key: Option<u64>,
-    /// Of one whose message holds its key: partition and offset of that.
-    held: Option<(u32, u64)>,
+    /// The message, where it holds its key.
+    held: Option<HeldMessage>,
 }
 
 /// What a call came to.
@@ -289,7 +289,7 @@ impl GroupInner {
                 attempts: letter.attempts,
                 key: record.key().map(murmur2::key_hash),
                 held: held_attempts(&record)
-                    .map(|_| (letter.source_partition, letter.source_offset)),
+                    .map(|died_in| (letter.source_partition, letter.source_offset, died_in)),
             });
         }
         Ok(chosen)
@@ -298,18 +298,14 @@ impl GroupInner {
     /// By the group: gives these up in its lane, and settles the messages that hold their keys.
     fn purge_all(&self, lane: &GroupInner, dead: &[Dead], done: &mut Done) -> Result<()> {
         for some in dead.chunks(SOME) {
-            let mut free = Vec::new();
+            let (mut free, mut held) = (Vec::new(), Vec::new());
             for one in some {
-                let Some((partition, offset, attempts)) = lane.held_message(one)? else {
-                    free.push(*one);
-                    continue;
-                };
-                // As in a redrive: the message first.
-                let purged = self.purge_held(partition, offset, attempts)?;
-                let by = purged.then_some(Counter::Purged);
-                lane.with_window(0, |window| window.end_dead(one.offset, by))?;
-                done.count += u64::from(purged);
+                match lane.held_message(one)? {
+                    None => free.push(*one),
+                    Some(message) => held.push((one.offset, message)),
+                }
             }
+            done.count += self.end_held(lane, &held, Window::purge_held, Counter::Purged)?;
             done.count += lane.with_window(0, |window| {
                 let purged = |one: &&Dead| window.end_dead(one.offset, Counter::Purged);
                 free.iter().filter(purged).count() as u64
@@ -318,9 +314,29 @@ impl GroupInner {
         Ok(())
     }
 
-    /// By the lane: partition, offset and attempts of the message that holds its key for as long as
-    /// this letter is dead; of a damaged letter that is not known.
-    fn held_message(&self, letter: &Dead) -> Result<Option<(u32, u64, u32)>> {
+    /// By the group: ends the holding of messages, and then their letters, which these name; how
+    /// many held their keys. A death in between leaves a letter that is dead in the lane, and that
+    /// nobody is shown, since its message holds no key.
+    fn end_held(
+        &self,
+        lane: &GroupInner,
+        letters: &[(u64, HeldMessage)],
+        end: fn(&Window, u64, u32) -> bool,
+        by: Counter,
+    ) -> Result<u64> {
+        let held: Vec<HeldMessage> = letters.iter().map(|(_, message)| *message).collect();
+        let ended = self.end_holding(&held, end)?;
+        lane.with_window(0, |window| {
+            for ((letter, _), ended) in letters.iter().zip(&ended) {
+                window.end_dead(*letter, ended.then_some(by));
+            }
+        })?;
+        Ok(ended.iter().filter(|ended| **ended).count() as u64)
+    }
+
+    /// By the lane: the message that holds its key for as long as this letter is dead; of a damaged
+    /// letter that is not known.
+    fn held_message(&self, letter: &Dead) -> Result<Option<HeldMessage>> {
         let log = &self.topic.partitions[0];
         let record = match log.record(letter.offset, letter.position) {
             Err(error) if error.kind() == ErrorKind::Damaged => return Ok(None),
@@ -374,7 +390,7 @@ impl GroupInner {
     fn redrive_some(&self, lane: &GroupInner, target: &TopicInner, some: &[Chosen]) -> Result<u64> {
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(MOVER_LOCK);
-        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (mover, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         if self.dead_letter_topic().as_deref() != Some(&target.name) {
             return Err(self.letters_moved(target));
         }
@@ -383,18 +399,10 @@ impl GroupInner {
             let free = some.iter().filter(|one| one.held.is_none());
             free.filter(each).count() as u64
         })?;
-        for one in some {
-            let Some((partition, offset)) = one.held else {
-                continue;
-            };
-            // The message first: a death in between leaves a letter that is dead in the lane, and
-            // that nobody is shown, since its message holds no key.
-            let again = self.redrive_held(partition, offset, one.attempts)?;
-            let by = again.then_some(Counter::Redriven);
-            lane.with_window(0, |window| window.end_dead(one.offset, by))?;
-            redriven += u64::from(again);
-        }
-        drop(held);
+        let held = some.iter().filter_map(|one| Some((one.offset, one.held?)));
+        let held: Vec<_> = held.collect();
+        redriven += self.end_held(lane, &held, Window::redrive_held, Counter::Redriven)?;
+        drop(mover);
         if redriven > 0 {
             self.wake(u32::try_from(redriven).unwrap_or(u32::MAX));
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::group::Window;
 use crate::options::{DeadLetter, GroupOptions, OnDeadLetter, OnExpired, Ordering as Order};
 use crate::storage::Twin;
 use crate::store::dying;
@@ -270,10 +271,15 @@ fn p12_what_a_mover_that_died_had_appended_holds_its_key_and_an_older_letter_doe
     inner.block.partitions[0].set(word, 0);
     dying::move_dying(inner, 0, BOUND).expect("move");
     assert_eq!((scene.dead(), scene.holding()), (vec![(0, 1)], 1));
-    assert!(!inner.redrive_held(0, 0, 1).expect("an old letter"));
-    assert!(!inner.purge_held(0, 0, 1).expect("an old letter"));
-    assert!(!inner.purge_held(9, 0, 2).expect("no such partition"));
-    assert!(inner.redrive_held(0, 0, 2).expect("redrive"));
+    let old = [(0, 0, 1), (9, 0, 2)];
+    for end in [Window::redrive_held, Window::purge_held] {
+        let ended = inner
+            .end_holding(&old, end)
+            .expect("an old letter, and no partition");
+        assert_eq!(ended, [false, false]);
+    }
+    let ended = inner.end_holding(&[old[0], (0, 0, 2)], Window::redrive_held);
+    assert_eq!(ended.expect("redrive"), [false, true]);
     assert_eq!(scene.manage(), [0]);
 }
 
