@@ -19,8 +19,7 @@ use crate::format::headers::Headers;
 use crate::format::record::{HEADER, Header};
 use crate::format::window::{CLOSED, ENTRY, entry as at, header, state};
 use crate::format::{names, u64_at};
-use crate::options::DeadLetter;
-use crate::store::GroupMeta;
+use crate::store::{GroupMeta, dead_letters_of};
 
 /// More than the key and the headers of a dead letter have.
 const MOST: u64 = 16 << 20;
@@ -128,12 +127,12 @@ impl<'a> Letters<'a> {
         logs: &Rc<HashMap<u32, Log>>,
     ) {
         let own = || (topic.name.clone(), group.name.clone());
-        let target = match &meta.config.dead_letter_topic {
-            _ if meta.lane_of.is_some() => topic.name.clone(),
-            DeadLetter::Default => names::dead_letter_topic(&topic.name, &group.name),
-            DeadLetter::Topic(target) => target.clone(),
-            DeadLetter::Drop => return,
+        let wanted = &meta.config.dead_letter_topic;
+        let target = match &meta.lane_of {
+            Some(_) => Some(topic.name.clone()),
+            None => dead_letters_of(&topic.name, &group.name, wanted),
         };
+        let Some(target) = target else { return };
         self.groups.push(Buried {
             from: meta.lane_of.clone().unwrap_or_else(own),
             lane: meta.lane_of.is_some(),

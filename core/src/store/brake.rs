@@ -14,10 +14,9 @@
 //! come: they count, so that the brake may come too early, once, but not too late. It does not come
 //! again for the same letters, since the place from which it counts is an offset and no time.
 
-use super::circles::target_of;
 use super::dead_letter::{failures_of, walk};
 use super::group::{Group, GroupInner};
-use super::group_meta::GroupMeta;
+use super::group_meta::{GroupMeta, dead_letters_of};
 use super::source::letter_of;
 use crate::error::{ErrorKind, Result};
 use crate::options::{Brake, Start};
@@ -126,7 +125,7 @@ impl GroupInner {
     /// a topic that is not there yet all that will be in it counts.
     pub(super) fn count_deaths_from_now(&self, meta: &mut GroupMeta) -> Result<()> {
         let target = &meta.config.dead_letter_topic;
-        let target = target_of(&self.topic.name, &self.name, target);
+        let target = dead_letters_of(&self.topic.name, &self.name, target);
         meta.brake_from = match target.map(|name| self.topic.store.topic_inner(&name)) {
             None => 0,
             Some(Err(error)) if error.kind() == ErrorKind::NotFound => 0,

@@ -3,20 +3,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::group_meta::read_meta;
+use super::group_meta::{dead_letters_of, read_meta};
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::options::DeadLetter;
-
-/// Where a group's dead letters go to; `None` where they are dropped.
-pub(super) fn target_of(topic: &str, group: &str, target: &DeadLetter) -> Option<String> {
-    match target {
-        DeadLetter::Default => Some(names::dead_letter_topic(topic, group)),
-        DeadLetter::Topic(name) => Some(name.clone()),
-        DeadLetter::Drop => None,
-    }
-}
 
 impl TopicInner {
     /// With the lock of those who create and configure held: refuses a dead-letter topic of a group
@@ -24,7 +15,7 @@ impl TopicInner {
     /// here. What each of them does is read anew, so of two who would close a circle together the
     /// second one is refused. One that is there already and leads elsewhere ends the walk.
     pub(super) fn check_circle(&self, group: &str, target: &DeadLetter) -> Result<()> {
-        let Some(first) = target_of(&self.name, group, target) else {
+        let Some(first) = dead_letters_of(&self.name, group, target) else {
             return Ok(());
         };
         let begin = format!("{}/{group}", self.name);
@@ -68,7 +59,7 @@ impl TopicInner {
             };
             // What dies in a redrive lane stays in its topic.
             if meta.lane_of.is_none()
-                && let Some(next) = target_of(topic, &name, &meta.config.dead_letter_topic)
+                && let Some(next) = dead_letters_of(topic, &name, &meta.config.dead_letter_topic)
             {
                 found.push((name, next));
             }

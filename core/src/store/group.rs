@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Block;
 use super::Handle;
-use super::circles::target_of;
+use super::group_meta::dead_letters_of;
 use super::lane::{KnownLane, LaneOf};
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{Topic, TopicInner};
@@ -111,7 +111,7 @@ impl GroupInner {
             return Some(self.topic.name.clone());
         }
         let target = &self.known_settings().config.dead_letter_topic;
-        target_of(&self.topic.name, &self.name, target)
+        dead_letters_of(&self.topic.name, &self.name, target)
     }
 
     /// Name of a consumer of this group; empty if it is gone.

@@ -33,6 +33,15 @@ pub(crate) struct GroupMeta {
     pub(crate) lane_of: Option<(String, String)>,
 }
 
+/// Where a group's dead letters go to; `None` where they are dropped.
+pub(crate) fn dead_letters_of(topic: &str, group: &str, target: &DeadLetter) -> Option<String> {
+    match target {
+        DeadLetter::Default => Some(names::dead_letter_topic(topic, group)),
+        DeadLetter::Topic(name) => Some(name.clone()),
+        DeadLetter::Drop => None,
+    }
+}
+
 /// The text of `group.meta`.
 pub(super) fn write_meta(meta: &GroupMeta) -> String {
     let config = &meta.config;

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::brake::PausedBy;
-use super::circles::target_of;
 use super::group::GroupInner;
-use super::group_meta::{GroupMeta, read_meta, write_meta};
+use super::group_meta::{GroupMeta, dead_letters_of, read_meta, write_meta};
 use super::lane::LaneOf;
 use super::open::folder_mode;
 use super::settings::{GuardedWindow, Settings};
@@ -136,7 +135,7 @@ impl TopicInner {
     /// Where the dead letters end that are there already, as those of a group of the same name that
     /// was deleted: none of them is of a message of the new one.
     fn end_of_dead_letters(&self, group: &str, target: &DeadLetter) -> Result<u64> {
-        let Some(name) = target_of(&self.name, group, target) else {
+        let Some(name) = dead_letters_of(&self.name, group, target) else {
             return Ok(0);
         };
         match self.store.topic_inner(&name) {

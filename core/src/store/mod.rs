@@ -85,7 +85,7 @@ pub use topic::Topic;
 pub(crate) use open::World;
 
 // What inspection reads and writes stores with.
-pub(crate) use group_meta::{GroupMeta, parse as parse_group_meta};
+pub(crate) use group_meta::{GroupMeta, dead_letters_of, parse as parse_group_meta};
 pub(crate) use restore::{Parts, Restorer};
 pub(crate) use topic_meta::parse as parse_topic_meta;
 

@@ -194,17 +194,21 @@ impl Consumer {
             let near = found.last().map(|last| &last.message);
             let near = near.filter(|last| last.topic_id == topic.uid && last.partition == number);
             let near = near.map(|last| &last.record);
-            match partition.record_near(near, one.offset, one.position) {
+            let record = partition.record_near(near, one.offset, one.position);
+            let read = record.and_then(|record| {
+                let origin = match group.is_lane() {
+                    true => Origin::of(group, &record)?,
+                    false => None,
+                };
+                Ok((record, origin))
+            });
+            match read {
                 // Whoever redrives a message wants it handed out, as one that a lane hands out is.
-                Ok(record) if !one.redriven && self.is_late(&record) => {
+                Ok((record, _)) if !one.redriven && self.is_late(&record) => {
                     self.settle_late(group, number, one)?;
                     late = true;
                 }
-                Ok(record) => {
-                    let origin = match group.is_lane() {
-                        true => Origin::of(group, &record)?,
-                        false => None,
-                    };
+                Ok((record, origin)) => {
                     let message = ReadMessage {
                         record,
                         topic_id: topic.uid,
@@ -231,7 +235,7 @@ impl Consumer {
                     // It may be readable another time; nobody was handed it, nor those behind it.
                     group.with_window(number, |window| {
                         for one in &taken[place..] {
-                            window.release(one.offset, one.attempt);
+                            window.take_back(one.offset, one.attempt);
                         }
                     })?;
                     self.keep_pending(error);

@@ -15,8 +15,8 @@ use crate::inspect::log::Log;
 use crate::inspect::plan::{GroupPlan, TopicPlan, name_of, named};
 use crate::inspect::verify::is_deleted;
 use crate::inspect::{ranges, window};
-use crate::options::{DeadLetter, GroupConfig, GroupOptions, WINDOW_MAX, WINDOW_MIN};
-use crate::store::{GroupMeta, PausedBy, Topic};
+use crate::options::{GroupConfig, GroupOptions, WINDOW_MAX, WINDOW_MIN};
+use crate::store::{GroupMeta, PausedBy, Topic, dead_letters_of};
 
 const LOW32: u64 = 0xFFFF_FFFF;
 
@@ -74,11 +74,8 @@ impl Copy<'_> {
             }
         };
         let (config, starts) = (&meta.config, &meta.starts);
-        let target = match &config.dead_letter_topic {
-            DeadLetter::Default => Some(names::dead_letter_topic(&of.name, &plan.name)),
-            DeadLetter::Topic(name) => Some(name.clone()),
-            DeadLetter::Drop => None,
-        };
+        let wanted = &config.dead_letter_topic;
+        let target = dead_letters_of(&of.name, &plan.name, wanted);
         let dead = match target {
             Some(target) => self.restorer.dead_letters(&target, &of.name, &plan.name)?,
             None => HashSet::new(),
