@@ -6,7 +6,7 @@ use super::{GroupConfig, OnDeadLetter, Ordering, check_range, check_time, invali
 use crate::error::Result;
 use crate::options::DeadLetter;
 
-/// Most messages of a brake: as many letters may be looked at after each death.
+/// Most messages of a brake: of as many each process remembers when they died.
 pub const BRAKE_MESSAGES_MAX: u32 = 10_000;
 
 /// Pauses a group when more than so many of its messages die within a time: a broken dependency is

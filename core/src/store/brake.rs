@@ -1,9 +1,10 @@
 //! The brake: a group of which more messages die within a time than it allows is paused, durably,
 //! as by [`Group::pause`], so that a broken dependency does not flood the dead letters.
 //!
-//! Nothing is counted for it: the letters are in the dead-letter topic, each with its time. After
+//! Nothing is shared for it: the letters are in the dead-letter topic, each with its time. After
 //! every move whoever moved counts those of the group, from where the time begins, or behind where
-//! the topic ended when somebody resumed the group last: what died before that counts no more.
+//! the topic ended when somebody resumed the group last: what died before that counts no more. It
+//! remembers what it has counted, for itself.
 //! One that dies between a move and the pause leaves it to the next mover.
 //!
 //! Locks: who configures takes MOVER_LOCK, then CREATE_LOCK; a mover that has to create the topic
@@ -14,11 +15,15 @@
 //! come: they count, so that the brake may come too early, once, but not too late. It does not come
 //! again for the same letters, since the place from which it counts is an offset and no time.
 
+use std::collections::VecDeque;
+
 use super::dead_letter::{failures_of, walk};
 use super::group::{Group, GroupInner};
 use super::group_meta::{GroupMeta, dead_letters_of};
+use super::inner::locked;
 use super::source::letter_of;
 use crate::error::{ErrorKind, Result};
+use crate::log::Cursor;
 use crate::options::{Brake, Start};
 
 /// Why nothing of a group is handed out.
@@ -44,6 +49,18 @@ impl PausedBy {
             Self::Brake => "brake",
         }
     }
+}
+
+/// What a process has counted of a group's deaths, so that a flood of them costs each a look at
+/// what came since the last one.
+pub(super) struct Deaths {
+    /// The dead-letter topic, the offset from which on they count, the brake, and how often what
+    /// was not on disk was taken back from the topic: of others nothing of this holds.
+    counted: (u64, u64, Brake, u64),
+    /// Where to go on.
+    next: Cursor,
+    /// When those died that count, as far as they are not too many.
+    times: VecDeque<i64>,
 }
 
 impl GroupInner {
@@ -92,7 +109,7 @@ impl GroupInner {
 
     /// How many messages died within the brake's time and behind an offset of the dead-letter
     /// topic; not all, once they are too many. Those that only came too late never failed, and do
-    /// not count.
+    /// not count. Each letter is looked at once by a process, for as long as it counts the same.
     fn died(&self, brake: Brake, from: u64) -> Result<u32> {
         let Some(target) = self.dead_letter_topic() else {
             return Ok(0);
@@ -104,20 +121,52 @@ impl GroupInner {
         let log = &target.partitions[0];
         let within = i64::try_from(brake.within.as_nanos()).unwrap_or(i64::MAX);
         let since = self.topic.store.env.clock.wall_ns().saturating_sub(within);
-        let begin = log.seek(Start::Time(since))?.offset;
-        // An offset that is still to come is what damage left.
-        let from = if from <= log.next_offset() { from } else { 0 };
-        let mut count = 0;
-        walk(
+        // Others who moved wait here: they would count the same.
+        let mut known = locked(&self.deaths);
+        let counted = (target.uid, from, brake, log.voids());
+        let deaths = match &mut *known {
+            Some(deaths) if deaths.counted == counted => deaths,
+            other => {
+                // An offset that is still to come is what damage left.
+                let from = if from <= log.next_offset() { from } else { 0 };
+                let begin = log.seek(Start::Time(since))?.offset;
+                other.insert(Deaths {
+                    counted,
+                    next: Cursor::at_offset(begin.max(from)),
+                    times: VecDeque::new(),
+                })
+            }
+        };
+        let (times, most) = (&mut deaths.times, brake.messages as usize);
+        let early = |times: &VecDeque<i64>| {
+            times.len() > most + 1 || times.front().is_some_and(|time| *time < since)
+        };
+        let walked = walk(
             &target,
-            begin.max(from),
+            deaths.next,
             |_, record| {
-                let ours = letter_of(self, record).is_some();
-                count += u32::from(ours && failures_of(record) > 0);
-                count <= brake.messages
+                if letter_of(self, record).is_some() && failures_of(record) > 0 {
+                    times.push_back(record.timestamp_ns);
+                }
+                while early(times) {
+                    times.pop_front();
+                }
+                times.len() <= most
             },
             |_| true,
-        )?;
+        );
+        while early(times) {
+            times.pop_front();
+        }
+        let count = times.len() as u32;
+        match walked {
+            Ok(next) => deaths.next = next,
+            Err(error) => {
+                // What was counted of it would be counted again.
+                *known = None;
+                return Err(error);
+            }
+        }
         Ok(count)
     }
 

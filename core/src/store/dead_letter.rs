@@ -77,15 +77,18 @@ impl DeadLetterEntry {
 }
 
 /// Calls `each` for the records of a dead-letter topic, and `damaged` for what is none any more,
-/// until one of them says that it is enough.
+/// until one of them says that it is enough; where to go on from there.
 pub(super) fn walk(
     target: &TopicInner,
-    from: u64,
+    from: Cursor,
     mut each: impl FnMut(u64, &Record) -> bool,
     mut damaged: impl FnMut(Error) -> bool,
-) -> Result<()> {
-    let log = &target.partitions[0];
-    let mut cursor = Cursor::at_offset(from.max(log.earliest_offset()?));
+) -> Result<Cursor> {
+    let (log, mut cursor) = (&target.partitions[0], from);
+    let earliest = log.earliest_offset()?;
+    if cursor.offset < earliest {
+        cursor = Cursor::at_offset(earliest);
+    }
     loop {
         match log.look(&mut cursor)? {
             Step::Record {
@@ -99,19 +102,19 @@ pub(super) fn walk(
                     Err(error) if error.kind() == ErrorKind::Damaged => damaged(error),
                     Err(error) => return Err(error),
                 };
-                if !more {
-                    return Ok(());
-                }
                 cursor = next;
+                if !more {
+                    return Ok(cursor);
+                }
             }
             Step::Damaged => {
                 let (next, error) = log.skip_damage(&cursor)?;
                 cursor = next;
                 if !damaged(error) {
-                    return Ok(());
+                    return Ok(cursor);
                 }
             }
-            Step::End | Step::NotMapped => return Ok(()),
+            Step::End | Step::NotMapped => return Ok(cursor),
         }
     }
 }
@@ -218,7 +221,7 @@ impl Group {
             }
             found.len() < most && failed.is_ok()
         };
-        walk(&target, from, each, |error| {
+        walk(&target, Cursor::at_offset(from), each, |error| {
             let mut told = super::inner::locked(&group.told);
             if told.insert(error.message().to_owned()) {
                 untold = Some(error);

@@ -24,7 +24,7 @@ use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::group::Dying;
-use crate::log::Record;
+use crate::log::{Cursor, Record};
 use crate::options::TopicOptions;
 use crate::shm::OwnerLock;
 
@@ -289,7 +289,7 @@ fn already_there(
         true
     };
     // A damaged letter may be appended once more, which loses nothing.
-    walk(target, from, each, |_| true)?;
+    walk(target, Cursor::at_offset(from), each, |_| true)?;
     // One that holds its key may have died before, been redriven, and died again.
     let dying = group.with_window(partition, |window| window.dying(|_, _| true))?;
     let attempts: HashMap<u64, u32> = dying.iter().map(|one| (one.offset, one.attempts)).collect();

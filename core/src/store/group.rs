@@ -35,6 +35,8 @@ pub(crate) struct GroupInner {
     pub(super) aside: Mutex<super::aside::Aside>,
     /// Damage among the dead letters that was told of.
     pub(super) told: Mutex<HashSet<String>>,
+    /// What its brake has counted.
+    pub(super) deaths: Mutex<Option<super::brake::Deaths>>,
     /// How many entries its windows are laid out for.
     pub(super) limit: u32,
     /// Of a redrive lane, the group that it is of.

@@ -264,6 +264,7 @@ impl TopicInner {
             reasons: Mutex::default(),
             aside: Mutex::default(),
             told: Mutex::default(),
+            deaths: Mutex::default(),
             limit,
             lane_of,
             lane: Mutex::default(),

@@ -67,7 +67,7 @@ impl Restorer {
             found.extend(source.map(|of| (of.partition, of.offset)));
             true
         };
-        walk(&target, 0, each, |_| true)?;
+        walk(&target, Cursor::at_offset(0), each, |_| true)?;
         Ok(found)
     }
 

@@ -321,3 +321,26 @@ fn p5_p12_a_pause_that_fails_is_told_costs_no_letter_and_is_made_up_for() {
     scene.die(1);
     assert_eq!(scene.paused_by(), PausedBy::Brake);
 }
+
+#[test]
+fn p12_what_dies_in_any_process_counts_once_and_slides_out_of_the_time_for_all() {
+    let one = Scene::new();
+    let other = Scene::open(one.twin.clone(), one.clock.clone());
+    let half = WITHIN_MS / 2 + 1;
+    one.die(2);
+    other.clock.advance_ms(half);
+    other.die(1);
+    // The first two are too long ago by now.
+    other.clock.advance_ms(half);
+    one.die(1);
+    other.die(1);
+    assert_eq!(one.paused_by(), PausedBy::Nobody, "three in the time");
+    other.die(1);
+    assert_eq!(one.paused_by(), PausedBy::Brake, "four");
+    one.group.resume().expect("resume");
+    one.die(2);
+    other.die(1);
+    assert_eq!(other.paused_by(), PausedBy::Nobody, "three since then");
+    one.die(1);
+    assert_eq!(other.paused_by(), PausedBy::Brake);
+}
