@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::options::{GroupOptions, OnExpired, Ordering, TopicOptions};
+use crate::options::{GroupOptions, OnExpired, Ordering};
 use crate::storage::Twin;
 use crate::store::{Consumer, ConsumerOptions, Message, Topic};
 
@@ -27,13 +27,7 @@ impl Scene {
 
     fn on(twin: Twin, boot_ms: u64, wall_ns: i64) -> Self {
         let clock = Arc::new(ManualClock::new(wall_ns, boot_ms));
-        let world = World {
-            storage: Arc::new(twin.clone()),
-            clock: clock.clone(),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+        let (store, topic) = open_by(&twin, &clock);
         Self {
             twin,
             clock,

@@ -39,13 +39,7 @@ struct Timed {
 impl Timed {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new(BEGIN_NS, 1_000_000));
-        let world = World {
-            storage: Arc::new(Twin::new()),
-            clock: clock.clone(),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &Default::default()).expect("topic");
+        let (store, topic) = open_by(&Twin::new(), &clock);
         let delay = Backoff {
             first: Duration::from_millis(DELAY_MS),
             longest: Duration::from_millis(DELAY_MS),
@@ -212,13 +206,7 @@ fn p17_a_store_that_is_closed_and_opened_at_odd_times_goes_on() {
     let mut last = i64::MIN;
     for (round, wall) in WALLS.into_iter().enumerate() {
         clock.set_wall_ns(wall);
-        let world = World {
-            storage: Arc::new(twin.clone()),
-            clock: clock.clone(),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &Default::default()).expect("topic");
+        let (store, topic) = open_by(&twin, &clock);
         topic.send(&Message::new(b"x")).expect("send");
         let consumer = topic.consumer("g", &Default::default()).expect("consumer");
         let batch = consumer.receive(9, NOW).expect("receive");

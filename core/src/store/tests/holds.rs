@@ -37,13 +37,7 @@ impl Scene {
     }
 
     fn on(twin: Twin, clock: Arc<ManualClock>, ordering: Order) -> Self {
-        let world = World {
-            storage: Arc::new(twin.clone()),
-            clock: clock.clone(),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &Default::default()).expect("topic");
+        let (store, topic) = open_by(&twin, &clock);
         let with = ConsumerOptions {
             group: holding(ordering),
             ..ConsumerOptions::default()

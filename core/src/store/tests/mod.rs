@@ -33,10 +33,11 @@ use std::time::{Duration, Instant};
 use super::inner::StoreInner;
 use super::open::{World, open};
 use super::store::Store;
-use crate::clock::SystemClock;
+use super::topic::Topic;
+use crate::clock::{ManualClock, SystemClock};
 use crate::error::{ErrorKind, Result};
 use crate::options::StoreOptions;
-use crate::storage::{Disk, Storage};
+use crate::storage::{Disk, Storage, Twin};
 
 const ROLE: &str = "LIBQUEUE_TEST_ROLE";
 const PLACE: &str = "LIBQUEUE_TEST_PLACE";
@@ -55,6 +56,19 @@ fn world() -> World {
         clock: Arc::new(SystemClock),
         housekeeping: true,
     }
+}
+
+/// A store on a twin of the disk, by a clock that the test sets and without a thread of its own, and
+/// a topic of it.
+fn open_by(twin: &Twin, clock: &Arc<ManualClock>) -> (Store, Topic) {
+    let world = World {
+        storage: Arc::new(twin.clone()),
+        clock: clock.clone(),
+        housekeeping: false,
+    };
+    let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    (store, topic)
 }
 
 /// Opens without the public handle.

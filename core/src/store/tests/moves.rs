@@ -22,13 +22,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (twin, clock) = (Twin::new(), Arc::new(ManualClock::new(0, 1_000_000)));
-        let world = World {
-            storage: Arc::new(twin.clone()),
-            clock: clock.clone(),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &Default::default()).expect("topic");
+        let (store, topic) = open_by(&twin, &clock);
         let worker = topic.consumer("g", &Default::default()).expect("consumer");
         Self {
             twin,

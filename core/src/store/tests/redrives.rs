@@ -25,13 +25,7 @@ impl Scene {
 
     pub(super) fn on(twin: &Twin) -> Self {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000_000_000, 1_000_000));
-        let world = World {
-            storage: Arc::new(twin.clone()),
-            clock: clock.clone(),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &Default::default()).expect("topic");
+        let (store, topic) = open_by(twin, &clock);
         let worker = topic.consumer("g", &Default::default()).expect("consumer");
         Self {
             clock,

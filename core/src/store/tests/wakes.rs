@@ -21,13 +21,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let world = World {
-            storage: Arc::new(Twin::new()),
-            clock: Arc::new(ManualClock::new(0, 1_000_000)),
-            housekeeping: false,
-        };
-        let store = Store::open_in(&world, Path::new("/store"), &options()).expect("open");
-        let topic = store.topic("t", &Default::default()).expect("topic");
+        let (store, topic) = open_by(&Twin::new(), &Arc::new(ManualClock::new(0, 1_000_000)));
         let with = ConsumerOptions::default();
         let consumer = topic.consumer("g", &with).expect("consumer");
         let other = topic.consumer("g", &with).expect("consumer");
