@@ -1061,6 +1061,23 @@ lq_status lq_topic_create(lq_store *store,
 lq_status lq_topic_open_existing(lq_store *store, const char *name, lq_topic **topic);
 
 /**
+ * Deletes a topic: its messages, its groups and their positions, durably, before the call returns.
+ * Whoever has it open in any process gets LQ_NOT_FOUND from the next call on, and so does who waits
+ * for messages; batches stay good. Topics that its groups' dead letters are in stay. The name is
+ * free for another topic.
+ *
+ * store: the store that it is in.
+ * name: its name.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND (there is none); LQ_BUSY (dead letters of another topic's group are
+ * in it that the group redrove or purged some of: delete that group first, or give it another
+ * dead_letter_topic); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY,
+ * LQ_DAMAGED, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_delete(lq_store *store, const char *name);
+
+/**
  * Closes a topic. Its groups, consumers and readers stay open.
  *
  * topic: the topic; NULL is fine.
@@ -1284,6 +1301,21 @@ lq_status lq_group_dead_letter_topic(lq_group *group, const char **name);
  * Threads: any, several at once.
  */
 lq_status lq_group_dead_letters(lq_group *group, size_t max, lq_dead_letters **list);
+
+/**
+ * Changes the configuration that is stored for a topic, durably, before the call returns. All
+ * processes go by it from their next call on. What was sent before keeps what it was sent with.
+ *
+ * topic: the topic.
+ * changes: begin with LQ_TOPIC_OPTIONS_INIT; what it leaves out stays. The number of partitions
+ * cannot be changed: keys find their order by it.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open topic, a number of the options, another number of
+ * partitions); LQ_NOT_FOUND (the topic was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED,
+ * LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_configure(lq_topic *topic, const lq_topic_options *changes);
 
 /**
  * Changes the configuration that is stored for a group, durably, before the call returns. All

@@ -652,6 +652,12 @@ public:
         return config;
     }
 
+    /** Changes the stored configuration, in all processes; what is left out stays. */
+    void configure(const lq_topic_options &changes)
+    {
+        detail::check(lq_topic_configure(get(), &changes));
+    }
+
     /** Sends one message. */
     lq_message_id send(const message &one)
     {

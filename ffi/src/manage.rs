@@ -6,12 +6,37 @@ use std::time::Duration;
 use libqueue::{MessageId, Result};
 
 use crate::args::{invalid, one, reason as reason_of};
-use crate::convert::group_options_on;
+use crate::convert::{group_options_on, topic_options};
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::message::lq_message_id;
-use crate::options::lq_group_options;
+use crate::options::{lq_group_options, lq_topic_options};
 use crate::panic::call;
+use crate::topic::{TOPICS, lq_topic};
+
+/// Changes the configuration that is stored for a topic, durably, before the call returns. All
+/// processes go by it from their next call on. What was sent before keeps what it was sent with.
+///
+/// topic: the topic.
+/// changes: begin with LQ_TOPIC_OPTIONS_INIT; what it leaves out stays. The number of partitions
+/// cannot be changed: keys find their order by it.
+///
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open topic, a number of the options, another number of
+/// partitions); LQ_NOT_FOUND (the topic was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED,
+/// LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// Threads: any, several at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lq_topic_configure(
+    topic: *mut lq_topic,
+    changes: *const lq_topic_options,
+) -> lq_status {
+    call(|| {
+        let topic = TOPICS.enter(topic)?;
+        // SAFETY: the caller keeps its options valid during the call.
+        let changes = unsafe { topic_options(changes) }?;
+        topic.topic.configure(&changes)
+    })
+}
 
 /// Changes the configuration that is stored for a group, durably, before the call returns. All
 /// processes go by it from their next call on. Leases that are out keep their time.

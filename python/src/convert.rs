@@ -57,7 +57,7 @@ macro_rules! whole_arguments {
 
 whole_arguments!(
     max_messages min_messages mode offset;
-    or_none partition partitions limit max_message_bytes max_bytes
+    or_none partition limit max_bytes
 );
 
 /// A partition that has to be named.

@@ -38,24 +38,35 @@ pub(crate) fn durability(
     }
 }
 
-/// The options of a topic.
-pub(crate) fn topic(
-    py: Python<'_>,
-    partitions: Option<u32>,
-    named: Option<&str>,
-    sync_interval: Option<f64>,
-    max_message_bytes: Option<u64>,
-) -> PyResult<TopicOptions> {
-    if named.is_none() && sync_interval.is_some() {
+/// The options of a topic from its keyword arguments; `None` leaves one out.
+pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<TopicOptions> {
+    let mut options = TopicOptions::default();
+    let (mut named, mut interval): (Option<String>, Option<f64>) = (None, None);
+    let given = given.into_iter().flat_map(|given| given.iter());
+    for (name, value) in given.filter(|(_, value)| !value.is_none()) {
+        let name = name.cast_into::<PyString>()?;
+        match name.to_str()? {
+            "partitions" => options.partitions = Some(named_whole("partitions", &value)?),
+            "durability" => named = value.extract()?,
+            "sync_interval" => interval = value.extract()?,
+            "max_message_bytes" => {
+                options.max_message_bytes = Some(named_whole("max_message_bytes", &value)?);
+            }
+            other => {
+                return Err(pyo3::exceptions::PyTypeError::new_err(format!(
+                    "unknown option {other:?} of a topic; expected partitions, durability, \
+                     sync_interval or max_message_bytes"
+                )));
+            }
+        }
+    }
+    if named.is_none() && interval.is_some() {
         let message = "sync_interval needs durability=\"interval\"";
         return Err(invalid(py, message.to_owned()));
     }
-    let durability = named.map(|name| durability(py, name, sync_interval));
-    Ok(TopicOptions {
-        partitions,
-        durability: durability.transpose()?,
-        max_message_bytes,
-    })
+    let durability = named.map(|name| durability(py, &name, interval));
+    options.durability = durability.transpose()?;
+    Ok(options)
 }
 
 /// Where to start: `"earliest"`, `"latest"`, an offset, or a time with a `timestamp` method.

@@ -71,19 +71,14 @@ impl Store {
     /// `max_message_bytes` limits key, headers and payload of a message (1 GiB by default). An
     /// existing topic keeps its stored configuration: an argument that contradicts it raises
     /// `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
-    #[pyo3(signature = (
-        name, *, partitions=None, durability=None, sync_interval=None, max_message_bytes=None
-    ))]
+    #[pyo3(signature = (name, **config))]
     fn topic(
         &self,
         py: Python<'_>,
         name: &str,
-        #[pyo3(from_py_with = convert::partitions)] partitions: Option<u32>,
-        durability: Option<&str>,
-        sync_interval: Option<f64>,
-        #[pyo3(from_py_with = convert::max_message_bytes)] max_message_bytes: Option<u64>,
+        config: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Topic> {
-        let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
+        let options = options::topic(py, config)?;
         let topic = py
             .detach(|| self.inner.topic(name, &options))
             .or_raise(py)?;
@@ -91,19 +86,14 @@ impl Store {
     }
 
     /// Create the topic; as `topic`, but raises `AlreadyExists` if there is one.
-    #[pyo3(signature = (
-        name, *, partitions=None, durability=None, sync_interval=None, max_message_bytes=None
-    ))]
+    #[pyo3(signature = (name, **config))]
     fn create_topic(
         &self,
         py: Python<'_>,
         name: &str,
-        #[pyo3(from_py_with = convert::partitions)] partitions: Option<u32>,
-        durability: Option<&str>,
-        sync_interval: Option<f64>,
-        #[pyo3(from_py_with = convert::max_message_bytes)] max_message_bytes: Option<u64>,
+        config: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Topic> {
-        let options = options::topic(py, partitions, durability, sync_interval, max_message_bytes)?;
+        let options = options::topic(py, config)?;
         let topic = py
             .detach(|| self.inner.create_topic(name, &options))
             .or_raise(py)?;
@@ -114,6 +104,18 @@ impl Store {
     fn open_topic(&self, py: Python<'_>, name: &str) -> PyResult<Topic> {
         let topic = py.detach(|| self.inner.open_topic(name)).or_raise(py)?;
         Ok(Topic::of(topic))
+    }
+
+    /// Delete a topic: its messages, its groups and their positions, durably.
+    ///
+    /// Whoever has it open in any process gets `NotFound` from the next call on, and so does who
+    /// waits for messages; deliveries and views stay good. Topics that its groups' dead letters are
+    /// in stay. Raises `NotFound` where there is none, and `Busy` where dead letters of another
+    /// topic's group are in it that the group redrove or purged some of.
+    ///
+    ///     store.delete_topic("trial")
+    fn delete_topic(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        py.detach(|| self.inner.delete_topic(name)).or_raise(py)
     }
 
     /// Return the names of the topics, sorted.

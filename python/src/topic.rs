@@ -237,6 +237,19 @@ impl Topic {
         stats::topic(py, &found)
     }
 
+    /// Change the stored configuration, durably; what is not named stays.
+    ///
+    /// Every process goes by it from its next call on; what was sent before keeps what it was sent
+    /// with. `partitions` cannot be changed: keys find their order by it. Raises `NotFound` where
+    /// the topic was deleted.
+    ///
+    ///     topic.configure(durability="sync", max_message_bytes=1 << 20)
+    #[pyo3(signature = (**changes))]
+    fn configure(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let changes = options::topic(py, changes)?;
+        py.detach(|| self.inner.configure(&changes)).or_raise(py)
+    }
+
     /// The stored configuration.
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -1,5 +1,5 @@
 /*
- * Managing a group: DIR. Configuring, pausing, its consumers, peeking, settling by id, deleting.
+ * Managing groups and topics: DIR. Configuring, pausing, consumers, peeking, settling by id, deleting.
  */
 #include "check.h"
 
@@ -138,6 +138,32 @@ static void deleting(void)
     INVALID(lq_group_delete(NULL));
 }
 
+static void topics(void)
+{
+    lq_topic_options changes = LQ_TOPIC_OPTIONS_INIT;
+    lq_topic_options stored = LQ_TOPIC_OPTIONS_INIT;
+    lq_message large = LQ_MESSAGE_INIT;
+    large.payload = lq_bytes_of("12345678");
+    changes.max_message_bytes = 7;
+    changes.durability = LQ_DURABILITY_SYNC;
+    OK(lq_topic_configure(topic, &changes));
+    OK(lq_topic_config(topic, &stored));
+    CHECK(stored.max_message_bytes == 7 && stored.durability == LQ_DURABILITY_SYNC);
+    GIVES(LQ_TOO_LARGE, lq_send(topic, &large, 1, NULL));
+    changes.partitions = 2;
+    INVALID(lq_topic_configure(topic, &changes));
+    TELLS("expected 1");
+    OK(lq_topic_configure(topic, NULL));
+    INVALID(lq_topic_configure(NULL, NULL));
+    OK(lq_topic_delete(store, "orders"));
+    GIVES(LQ_NOT_FOUND, lq_send(topic, &large, 1, NULL));
+    TELLS("was deleted");
+    GIVES(LQ_NOT_FOUND, lq_topic_delete(store, "orders"));
+    GIVES(LQ_INVALID_NAME, lq_topic_delete(store, "or/ders"));
+    INVALID(lq_topic_delete(store, NULL));
+    INVALID(lq_topic_delete(NULL, "orders"));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -154,6 +180,7 @@ int main(int argc, char **argv)
     looking(first);
     by_id(first, second);
     deleting();
+    topics();
     OK(lq_consumer_close(consumer));
     OK(lq_group_close(group));
     OK(lq_topic_close(topic));

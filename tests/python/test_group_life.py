@@ -209,4 +209,4 @@ def test_the_command_line_manages_groups(path: Path) -> None:
         assert b"delivered" in run(path, "consumers", "t", "g").stdout
     assert b"deleted" in run(path, "delete", "t/g").stdout
     run(path, "delete", "t/g", status=1)
-    run(path, "delete", "t", status=2)
+    assert b"--yes" in run(path, "delete", "t", status=2).stderr

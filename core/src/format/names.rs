@@ -19,6 +19,8 @@ pub const RECOVERING: &str = ".recovering";
 pub const TOPICS: &str = "topics";
 /// Configuration of a topic.
 pub const TOPIC_META: &str = "topic.meta";
+/// Beside the configuration of a topic: it was deleted, and its files are being removed.
+pub const TOPIC_DELETED: &str = "topic.deleted";
 /// In a topic's folder, empty: there may be messages with a priority.
 pub const PRIORITIES: &str = "priorities";
 /// Folder of a topic's groups.

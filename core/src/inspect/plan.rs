@@ -95,7 +95,9 @@ impl Plan {
         let topics = store.join(names::TOPICS);
         for name in folder_names(&topics)?.unwrap_or_default() {
             let folder = topics.join(&name);
-            if let Some(names) = folder_names(&folder)? {
+            if let Some(names) = folder_names(&folder)?
+                && !names.iter().any(|name| name == names::TOPIC_DELETED)
+            {
                 plan.topics.push(TopicPlan::of(name, folder, &names)?);
             }
         }

@@ -64,6 +64,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     run.store(path, &plan)?;
     let mut letters = Letters::default();
     for topic in &plan.topics {
+        let before = run.report.damage.len();
         let meta = run.topic_meta(topic)?;
         let partitions = meta.map(|(_, config)| u64::from(config.partitions));
         let mut logs = HashMap::new();
@@ -86,6 +87,10 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
             if let Some(meta) = &meta {
                 letters.group(topic, group, meta, &logs);
             }
+        }
+        if is_deleted_topic(topic)? {
+            // Files that were listed went while they were looked at.
+            run.report.damage.truncate(before);
         }
     }
     letters.check(&mut run)?;
@@ -405,6 +410,11 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the topic was deleted since it was listed.
+fn is_deleted_topic(topic: &TopicPlan) -> Result<bool> {
+    Ok(!Disk.exists(&topic.folder)? || Disk.exists(&topic.folder.join(names::TOPIC_DELETED))?)
 }
 
 /// Whether the group was deleted, also just now.

@@ -16,6 +16,7 @@ mod index;
 mod large;
 #[cfg(test)]
 mod power_tests;
+mod promise;
 mod read;
 mod record;
 mod recover;
@@ -31,8 +32,8 @@ mod skip;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -43,7 +44,6 @@ pub use segment::Segment;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::partition::{PROMISED_INTERVAL, PROMISED_SYNC};
 use crate::format::names;
 use crate::options::Durability;
 use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region};
@@ -152,7 +152,8 @@ pub struct Partition {
     folder: PathBuf,
     topic: u64,
     number: u32,
-    durability: Durability,
+    /// What it promises, as `promise::word_of` has it.
+    durability: AtomicU64,
     block: Block,
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
@@ -180,7 +181,7 @@ impl Partition {
             folder,
             topic,
             number,
-            durability,
+            durability: AtomicU64::new(0),
             block,
             local,
             segments,
@@ -188,11 +189,7 @@ impl Partition {
             ahead: Mutex::default(),
             on_publish,
         };
-        partition.block.add_promised(match durability {
-            Durability::Process => 0,
-            Durability::Interval(_) => PROMISED_INTERVAL,
-            Durability::Sync => PROMISED_SYNC,
-        });
+        partition.set_durability(durability);
         let held = partition.lock()?;
         drop(held);
         Ok(Arc::new(partition))
@@ -232,9 +229,9 @@ impl Partition {
         self.block.next_offset()
     }
 
-    /// What a power loss may cost once this process's appends have returned.
-    pub fn durability(&self) -> Durability {
-        self.durability
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The partition's number.

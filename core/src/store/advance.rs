@@ -59,7 +59,7 @@ impl GroupInner {
     /// Takes in all messages up to this one, without handing any out: they are ready, or wait for
     /// their keys. Under the lock of those who change a group, whose order they are taken in by.
     pub(super) fn take_in(&self, log: &Partition, offset: u64) -> Result<()> {
-        let _held = self.hold_create_lock()?;
+        let _held = self.topic.store.hold_create_lock()?;
         let (number, mut sieve) = (log.number(), Sieve::default());
         loop {
             let (now, mut dying) = (Now::by(&*self.topic.store.env.clock), Vec::new());

@@ -8,15 +8,14 @@ use std::path::PathBuf;
 use super::group::{Group, GroupInner};
 use super::group_meta::{GroupMeta, write_meta};
 use super::group_open::check_max_lease;
+use super::in_force::{InForce, raised};
 use super::redirect;
-use super::settings::raised;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block::{CHANGING, GONE, HOLDING, MOVER_LOCK};
-use crate::format::control::header;
+use crate::format::control::block::{CHANGING, HOLDING, MOVER_LOCK};
 use crate::format::names;
 use crate::group::Counter;
 use crate::options::{Brake, GroupConfig, GroupOptions, Ordering};
-use crate::shm::{Held, OwnerLock};
+use crate::shm::OwnerLock;
 use crate::storage::replace_file;
 
 impl Group {
@@ -107,35 +106,13 @@ impl Group {
 }
 
 impl GroupInner {
-    /// The lock of those who create, and change what was created.
-    pub(super) fn hold_create_lock(&self) -> Result<Held<'_>> {
-        let env = &*self.topic.store.env;
-        let lock = self.topic.store.control.header();
-        let lock = lock.word32(header::CREATE_LOCK);
-        let held = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0;
-        env.check_fence()?;
-        Ok(held)
-    }
-
-    /// With that lock held: what is in force, after one who died while he changed it.
-    pub(super) fn word_to_change(&self) -> Result<u64> {
-        let word = self.changed();
-        if word & CHANGING != 0 && word != GONE {
-            self.end_change(word)?;
-        }
-        match self.changed() {
-            GONE => Err(self.gone()),
-            word => Ok(word),
-        }
-    }
-
     /// Changes `group.meta`, durably, and has all go by it.
     pub(super) fn change(
         &self,
         edit: impl FnOnce(&GroupInner, &mut GroupMeta) -> Result<()>,
     ) -> Result<()> {
         self.topic.store.check_send()?;
-        let held = self.hold_create_lock()?;
+        let held = self.topic.store.hold_create_lock()?;
         let word = self.word_to_change()?;
         let before = self.read_meta()?;
         let mut meta = before.clone();

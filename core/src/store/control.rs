@@ -233,6 +233,11 @@ impl Control {
         self.find_or_append(TOPIC, topic, 0, partitions)
     }
 
+    /// The block of a topic that any process opened in this life of `control`.
+    pub(crate) fn opened_topic(&self, topic: u64) -> Result<Option<Block>> {
+        self.find(TOPIC, topic)
+    }
+
     /// The block of a group and its partitions, found by id, appended if there is none.
     pub(crate) fn group_block(&self, topic: u64, group: u64, partitions: u32) -> Result<Block> {
         self.find_or_append(GROUP, group, topic, partitions)

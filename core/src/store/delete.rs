@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use super::group::{Group, GroupInner};
 use super::group_meta::read_meta;
-use super::inner::locked;
-use super::settings::raised;
+use super::in_force::{InForce, raised};
 use super::topic::TopicInner;
 use crate::error::{Error, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE};
@@ -21,7 +20,7 @@ use crate::shm::OwnerLock;
 use crate::storage::{Access, Storage};
 
 /// How long who opens a topic waits for those who create or delete something.
-const GLANCE: Duration = Duration::from_millis(1);
+pub(super) const GLANCE: Duration = Duration::from_millis(1);
 
 impl Group {
     /// Deletes the group, durably, with its position and all that it counted; messages stay in the
@@ -47,23 +46,23 @@ impl Group {
         let group = &*self.inner;
         let (topic, store) = (&*group.topic, &*group.topic.store);
         store.check_send()?;
-        let held = group.hold_create_lock()?;
+        let held = store.hold_create_lock()?;
         let word = group.word_to_change()?;
         group.read_meta()?;
         let letters = group.dead_letter_topic();
         let (folder, storage) = (group.folder(), &*store.env.storage);
         group.set_changed(word | CHANGING);
-        if let Err(error) = mark(storage, &folder, store.env.mode) {
+        if let Err(error) = mark(storage, &folder, names::GROUP_DELETED, store.env.mode) {
             // One that might be found after a power loss would take the group with it, which others
             // go on with: it is one or the other, on disk, before anybody does.
-            if unmark(storage, &folder, store.env.mode).is_ok() {
+            if unmark(storage, &folder, names::GROUP_DELETED, store.env.mode).is_ok() {
                 group.set_changed(raised(word));
                 return Err(error);
             }
-            group.end();
+            group.end()?;
             return Err(half_done(group, &error));
         }
-        group.end();
+        group.end()?;
         let removed = topic.remove_files(&folder).and(group.delete_lane(letters));
         drop(held);
         removed.map_err(|error| half_done(group, &error))
@@ -71,13 +70,6 @@ impl Group {
 }
 
 impl GroupInner {
-    /// Tells all processes that the group is gone.
-    fn end(&self) {
-        self.set_changed(GONE);
-        self.wake(u32::MAX);
-        locked(&self.topic.store.tended).remove(&self.folder());
-    }
-
     /// Whether it was not deleted.
     pub(super) fn is_there(&self) -> Result<bool> {
         if self.changed() & CHANGING == 0 {
@@ -118,7 +110,7 @@ impl TopicInner {
         }
         // Nor need it be on disk that he was at it.
         let env = &*self.store.env;
-        mark(&*env.storage, folder, env.mode)?;
+        mark(&*env.storage, folder, names::GROUP_DELETED, env.mode)?;
         self.remove_files(folder)
     }
 
@@ -159,15 +151,16 @@ impl TopicInner {
     }
 }
 
-pub(super) fn mark(storage: &dyn Storage, folder: &Path, mode: u32) -> Result<()> {
-    let path = folder.join(names::GROUP_DELETED);
+/// Marks a group's or topic's folder as one that was deleted, on disk.
+pub(super) fn mark(storage: &dyn Storage, folder: &Path, name: &str, mode: u32) -> Result<()> {
+    let path = folder.join(name);
     storage.open(&path, Access::Create, mode)?.sync()?;
     storage.sync_dir(folder)
 }
 
 /// Takes the mark back, on disk, or leaves it.
-fn unmark(storage: &dyn Storage, folder: &Path, mode: u32) -> Result<()> {
-    let path = folder.join(names::GROUP_DELETED);
+pub(super) fn unmark(storage: &dyn Storage, folder: &Path, name: &str, mode: u32) -> Result<()> {
+    let path = folder.join(name);
     if storage.exists(&path)? {
         storage.unlink(&path)?;
     }

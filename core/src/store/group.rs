@@ -59,6 +59,7 @@ impl Topic {
         // A window is repaired and rebuilt by whoever looks at it.
         self.inner.store.check_writable("look at a group")?;
         names::check_group(name)?;
+        self.inner.follow()?;
         let inner = self.inner.group_inner(name)?;
         Ok(self.group_handle(inner))
     }
@@ -81,6 +82,7 @@ impl Topic {
     pub fn groups(&self) -> Result<Vec<String>> {
         let inner = &self.inner;
         inner.store.check_open()?;
+        inner.follow()?;
         let folder = inner.folder.join(names::GROUPS);
         let mut found = Vec::new();
         for name in inner.store.env.storage.list(&folder)? {

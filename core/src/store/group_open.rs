@@ -11,11 +11,11 @@ use super::open::folder_mode;
 use super::settings::{GuardedWindow, Settings};
 use super::topic::{TopicInner, unique_id};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::{group_partition as at, header};
+use crate::format::control::group_partition as at;
 use crate::format::names;
 use crate::group::Window;
 use crate::options::{DeadLetter, GroupConfig, GroupOptions, Start};
-use crate::shm::{Guarded, OwnerLock};
+use crate::shm::Guarded;
 use crate::storage::replace_file;
 
 impl TopicInner {
@@ -26,6 +26,7 @@ impl TopicInner {
         options: &GroupOptions,
     ) -> Result<Arc<GroupInner>> {
         self.store.check_send()?;
+        self.follow()?;
         options.check()?;
         names::check_group(name)?;
         if !self.has_group(name)? {
@@ -40,14 +41,12 @@ impl TopicInner {
     /// time, `group.meta` last: one that dies leaves a folder without it, which the next one
     /// fills.
     fn create_group(&self, name: &str, options: &GroupOptions) -> Result<()> {
-        let env = &*self.store.env;
         let config = GroupConfig::from_options(options);
         check_max_lease(&config)?;
         config.check()?;
         self.check_dead_letters(name, &config.dead_letter_topic)?;
         let dead_from = self.end_of_dead_letters(name, &config.dead_letter_topic)?;
-        let lock = self.store.control.header().word32(header::CREATE_LOCK);
-        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let _held = self.store.hold_create_lock()?;
         self.finish_deleting(&names::group_folder(&self.folder, name))?;
         if self.has_group(name)? {
             return Ok(());
@@ -169,7 +168,7 @@ impl TopicInner {
     /// were in use belong to a group whose `group.meta` is gone, and are left as they are.
     fn clear_unfinished(&self, folder: &Path) -> Result<()> {
         let storage = &*self.store.env.storage;
-        for number in 0..self.config.partitions {
+        for number in 0..self.count() {
             let path = folder.join(names::window(number));
             if !storage.exists(&path)? {
                 continue;
@@ -229,7 +228,6 @@ impl TopicInner {
     ) -> Result<GroupInner> {
         let folder = names::group_folder(&self.folder, name);
         let path = folder.join(names::GROUP_META);
-        let env = &*self.store.env;
         let meta = read_meta(&self.store, &path)?;
         let (uid, limit) = (meta.id, meta.config.window);
         let (partitions, once) = match &lane_of {
@@ -239,12 +237,13 @@ impl TopicInner {
         let count = partitions.len() as u32;
         let block = self.store.control.group_block(self.uid, uid, count)?;
         let groups = self.folder.join(names::GROUPS);
-        block.name_durably(&*env.storage, &[&folder, &groups])?;
+        let storage = &*self.store.env.storage;
+        block.name_durably(storage, &[&folder, &groups])?;
         let mut windows = Vec::new();
         for partition in partitions {
             let number = partition.number();
             let path = folder.join(names::window(number));
-            let opened = Window::open(&*env.storage, &path, (uid, number), limit)?;
+            let opened = Window::open(storage, &path, (uid, number), limit)?;
             let mut window = opened.ok_or_else(|| lost(&path))?;
             window.tally_in(self.store.control.consumer_table().clone());
             if once {

@@ -11,8 +11,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::inner::{StoreInner, locked};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block::{CHANGED, GONE};
 use crate::log::Partition;
 use crate::options::Durability;
+use crate::shm::Region;
 
 /// How often the thread looks around while nothing is leased.
 const IDLE: Duration = Duration::from_secs(1);
@@ -57,35 +59,54 @@ pub(crate) trait Tended: Send + Sync {
     }
 }
 
-struct TendedPartition(Arc<Partition>);
+struct TendedPartition {
+    partition: Arc<Partition>,
+    /// That of the topic's block.
+    head: Region,
+}
+
+impl TendedPartition {
+    /// Whether the topic was deleted: then the files are none any more, or another one's.
+    fn is_gone(&self) -> bool {
+        self.head.load(CHANGED, Ordering::Acquire) == GONE
+    }
+}
 
 impl Tended for TendedPartition {
     fn tend(&self) -> Result<Pace> {
+        if self.is_gone() {
+            return Ok(Pace::Idle);
+        }
         // Who filled half a segment may fill the other half before the idle beat.
-        let busy = self.0.prepare_ahead()?;
+        let busy = self.partition.prepare_ahead()?;
         Ok(if busy { Pace::Soon } else { Pace::Idle })
     }
 
     fn sync_interval(&self) -> Option<Duration> {
-        match self.0.durability() {
+        match self.partition.durability() {
+            _ if self.is_gone() => None,
             Durability::Interval(interval) => Some(interval),
             Durability::Process | Durability::Sync => None,
         }
     }
 
     fn sync(&self) -> Result<()> {
-        self.0.sync()
+        self.partition.sync()
     }
 
     fn leave(&self) -> Result<()> {
-        match self.0.durability() {
-            Durability::Interval(_) => self.0.sync_leaving(),
+        match self.partition.durability() {
+            _ if self.is_gone() => Ok(()),
+            Durability::Interval(_) => self.partition.sync_leaving(),
             Durability::Process | Durability::Sync => Ok(()),
         }
     }
 
     fn close_clean(&self) -> Result<()> {
-        self.0.close_clean()
+        match self.is_gone() {
+            true => Ok(()),
+            false => self.partition.close_clean(),
+        }
     }
 }
 
@@ -224,8 +245,9 @@ impl StoreInner {
     }
 
     /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.
-    pub(super) fn tend_partition(&self, folder: PathBuf, partition: Arc<Partition>) {
-        self.tend(folder, Arc::new(TendedPartition(partition)));
+    pub(super) fn tend_partition(&self, folder: PathBuf, partition: Arc<Partition>, head: &Region) {
+        let head = head.clone();
+        self.tend(folder, Arc::new(TendedPartition { partition, head }));
     }
 
     /// Has housekeeping look around now rather than at its next beat; never waits.

@@ -17,6 +17,7 @@ use super::brake::PausedBy;
 use super::delete::mark;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta};
+use super::in_force::InForce;
 use super::inner::locked;
 use super::topic::{TopicInner, unique_id};
 use crate::error::{Error, ErrorKind, Result};
@@ -168,7 +169,7 @@ impl GroupInner {
     /// no lane; who dies before the others are told of it leaves a window in which no letter was
     /// redriven.
     pub(super) fn make_lane(&self, target: &Arc<TopicInner>) -> Result<Arc<GroupInner>> {
-        let held = self.hold_create_lock()?;
+        let held = self.topic.store.hold_create_lock()?;
         self.read_meta()?;
         if self.dead_letter_topic().as_deref() != Some(&target.name) {
             return Err(self.letters_moved(target));
@@ -253,7 +254,7 @@ impl GroupInner {
 impl TopicInner {
     fn remove_lane(&self, name: &str) -> Result<()> {
         let (env, folder) = (&*self.store.env, names::group_folder(&self.folder, name));
-        mark(&*env.storage, &folder, env.mode)?;
+        mark(&*env.storage, &folder, names::GROUP_DELETED, env.mode)?;
         self.store.untend(&folder);
         self.remove_files(&folder)
     }

@@ -28,6 +28,7 @@ mod group;
 mod group_meta;
 mod group_open;
 mod housekeeping;
+mod in_force;
 mod inner;
 mod lane;
 mod leases;
@@ -59,7 +60,9 @@ mod tended_group;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod topic_delete;
 mod topic_meta;
+mod topic_settings;
 mod untold;
 mod watch;
 mod windows;

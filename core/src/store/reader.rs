@@ -86,6 +86,7 @@ impl Reader {
         let mut found = Vec::new();
         loop {
             self.topic.inner.store.check_open()?;
+            self.topic.inner.follow()?;
             if let Some(error) = self.pending.take() {
                 return Err(error);
             }

@@ -244,6 +244,7 @@ impl Consumer {
             // Its own leases at once; housekeeping cleans up the rest: this group does not wait for
             // what that has to wait for (P10, P13).
             store.notice_dead(PROBE_MS, &self.group);
+            self.group.topic.follow()?;
             let mut freed = false;
             for partition in &self.group.topic.partitions {
                 freed |= partition.tend_large()?;

@@ -10,14 +10,12 @@ use super::open::{create_as, new_id};
 use super::source::source_of;
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::header;
 use crate::format::extension::Attributes;
 use crate::format::record::body_crc;
 use crate::format::{murmur2, names};
 use crate::group::{Fresh, Truth, Window};
 use crate::log::{Cursor, Draft, Record, Step};
 use crate::options::{StoreOptions, TopicConfig};
-use crate::shm::OwnerLock;
 use crate::storage::Disk;
 
 /// A new store that is being filled. It is nobody else's before it is closed.
@@ -163,8 +161,7 @@ impl Topic {
             meta.id = unique_id();
         }
         names::check("group", name)?;
-        let lock = topic.store.control.header().word32(header::CREATE_LOCK);
-        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let held = topic.store.hold_create_lock()?;
         topic.make_group(name, &meta, |folder| {
             for (number, truth) in (0..).zip(windows) {
                 let path = folder.join(names::window(number));

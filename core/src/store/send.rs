@@ -22,6 +22,7 @@ impl Topic {
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
         let inner = &*self.inner;
         inner.store.check_send()?;
+        inner.follow()?;
         let (mut block, mut extension) = (Vec::new(), Vec::new());
         let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
@@ -34,6 +35,7 @@ impl Topic {
     pub fn try_send(&self, message: &Message<'_>) -> Result<Option<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;
+        inner.follow()?;
         if inner.durability() == Durability::Sync {
             return Ok(None);
         }
@@ -54,6 +56,7 @@ impl Topic {
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;
+        inner.follow()?;
         if messages.is_empty() {
             return Ok(Vec::new());
         }
@@ -97,7 +100,7 @@ impl TopicInner {
         }
         let key = message.key.unwrap_or_default();
         let bytes = (key.len() + block.len() + message.payload.len()) as u64;
-        if bytes > self.config.max_message_bytes {
+        if bytes > self.settings.max_message_bytes() {
             return Err(self.too_large(bytes));
         }
         Ok(Draft {
@@ -116,22 +119,23 @@ impl TopicInner {
         let message = format!(
             "a message of {bytes} bytes (key, headers and payload) for topic {:?}; expected at \
              most {}",
-            self.name, self.config.max_message_bytes
+            self.name,
+            self.settings.max_message_bytes()
         );
         Error::new(ErrorKind::TooLarge, message)
     }
 
     #[inline]
     fn next_turn(&self) -> u32 {
-        if self.config.partitions == 1 {
+        if self.count() == 1 {
             return 0;
         }
-        self.turn.fetch_add(1, Ordering::Relaxed) % self.config.partitions
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.count()
     }
 
     #[inline]
     fn choose(&self, message: &Message<'_>) -> Result<u32> {
-        if self.config.partitions == 1 && message.partition.is_none() {
+        if self.count() == 1 && message.partition.is_none() {
             return Ok(0);
         }
         let keyed = message.key.is_some() || message.partition.is_some();
@@ -141,7 +145,7 @@ impl TopicInner {
     fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
         match (message.partition, message.key) {
             (Some(number), _) => self.partition(number).map(|_| number),
-            (None, Some(key)) => Ok(murmur2::partition_of(key, self.config.partitions)),
+            (None, Some(key)) => Ok(murmur2::partition_of(key, self.count())),
             (None, None) => Ok(turn),
         }
     }

@@ -1,36 +1,22 @@
 //! A group's configuration as it is in force, in all processes.
 //!
-//! `group.meta` is the truth. A word of the group's block in `control` says which state of it is in
-//! force; it is raised with each change. Whoever holds a window's lock compares the word with the
-//! one that he went by last: one load, and only after a change a look at the file, without the
-//! lock.
-//!
-//! Who changes the file sets CHANGING before and raises the word after. In between others go by the
-//! file as it is and remember nothing of it. One that died in between leaves the bit, and the next
-//! one to see it raises the word: then either the old file or the new one is in force for all.
+//! `in_force` says how all processes follow a change. Here the word is compared by whoever holds a
+//! window's lock; the file is read without the lock.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
+use super::StoreInner;
 use super::brake::PausedBy;
 use super::group::GroupInner;
 use super::group_meta::{GroupMeta, read_meta};
+use super::in_force::{InForce, NEVER};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block::{CHANGE, CHANGED, CHANGING, GONE, HOLDING};
-use crate::format::control::header;
+use crate::format::control::block::{GONE, HOLDING};
 use crate::format::names;
 use crate::group::{Policy, Window};
 use crate::options::GroupConfig;
-use crate::shm::OwnerLock;
-
-/// No word in force is this one.
-const NEVER: u64 = GONE - 1;
-/// How often a file that changes while it is read is read again.
-const TRIES: usize = 1000;
-/// How long to wait for one who is about to change it, before he is taken for alive.
-const GLANCE: Duration = Duration::from_millis(1);
+use crate::shm::Region;
 
 /// What `group.meta` says, as far as this process needs it.
 #[derive(Debug)]
@@ -122,34 +108,14 @@ impl GuardedWindow {
     }
 }
 
-/// The word after the next change.
-pub(super) fn raised(word: u64) -> u64 {
-    let next = (word & !(CHANGING | HOLDING)).wrapping_add(CHANGE);
-    if next >= NEVER & !(CHANGING | HOLDING) {
-        0
-    } else {
-        next
-    }
-}
-
 impl GroupInner {
-    /// Which state of `group.meta` is in force.
-    #[inline]
-    pub(super) fn changed(&self) -> u64 {
-        self.front().head.load(CHANGED, Memory::Acquire)
-    }
-
-    pub(super) fn set_changed(&self, word: u64) {
-        self.front().head.store(CHANGED, word, Memory::Release);
-    }
-
     pub(super) fn folder(&self) -> PathBuf {
         names::group_folder(&self.topic.folder, &self.name)
     }
 
     /// What is in force now.
     pub(super) fn settings(&self) -> Result<Arc<Settings>> {
-        self.read_settings().map(|(_, settings)| settings)
+        self.in_force().map(|(_, settings)| settings)
     }
 
     /// As `settings`; where it cannot be read, as of a deleted group, what was known last.
@@ -157,100 +123,70 @@ impl GroupInner {
         let known = || locked(&self.settings).clone();
         self.settings().unwrap_or_else(|_| known())
     }
+}
 
-    /// What is in force with the word that is returned beside it: remembered, or read.
-    #[cold]
-    pub(super) fn read_settings(&self) -> Result<(u64, Arc<Settings>)> {
-        for _ in 0..TRIES {
-            let word = self.changed();
-            if word == GONE {
-                return Err(self.gone());
-            }
-            let known = locked(&self.settings).clone();
-            if known.version == word {
-                return Ok((word, known));
-            }
-            if word & CHANGING != 0 && self.finish_change(word)? {
-                continue;
-            }
-            let read = self.read_meta();
-            if self.changed() != word {
-                continue;
-            }
-            let meta = read?;
-            let steady = word & CHANGING == 0;
-            let mut known = locked(&self.settings);
-            *known = known.followed_by(meta, if steady { word } else { NEVER });
-            return Ok((word, known.clone()));
-        }
-        let message = format!(
-            "the configuration of group {:?} of topic {:?} changed {TRIES} times while it was \
-             read; call again",
-            self.name, self.topic.name
-        );
-        Err(Error::new(ErrorKind::Stuck, message))
+impl InForce for GroupInner {
+    type Meta = GroupMeta;
+    type Known = Arc<Settings>;
+
+    #[inline]
+    fn governed_by(&self) -> &Region {
+        &self.front().head
     }
 
-    /// The group's own `group.meta`; [`ErrorKind::NotFound`] where it is gone, or another group's.
-    /// A lane goes by that of its group.
-    pub(super) fn read_meta(&self) -> Result<GroupMeta> {
+    fn of_store(&self) -> &StoreInner {
+        &self.topic.store
+    }
+
+    /// A lane goes by the file of its group.
+    fn read_meta(&self) -> Result<GroupMeta> {
         let (folder, uid) = match &self.lane_of {
             Some(of) => (of.folder.clone(), of.uid),
             None => (self.folder(), self.uid),
         };
-        if self
-            .topic
-            .store
+        let store = &*self.topic.store;
+        if store
             .env
             .storage
             .exists(&folder.join(names::GROUP_DELETED))?
         {
             return Err(self.gone());
         }
-        match read_meta(&self.topic.store, &folder.join(names::GROUP_META)) {
+        match read_meta(store, &folder.join(names::GROUP_META)) {
             Ok(meta) if meta.id == uid => Ok(meta),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Err(self.gone()),
         }
     }
 
-    /// Where the one who was changing the group died: its file, old or new, is in force from here
-    /// on. False while he is alive and at it.
-    fn finish_change(&self, word: u64) -> Result<bool> {
-        let env = &*self.topic.store.env;
-        let lock = self
-            .topic
-            .store
-            .control
-            .header()
-            .word32(header::CREATE_LOCK);
-        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
-            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(false),
-            held => held?,
-        };
-        if self.changed() == word {
-            self.end_change(word)?;
-        }
-        drop(held);
-        Ok(true)
+    fn known_with(&self, word: u64) -> Option<Arc<Settings>> {
+        let known = locked(&self.settings);
+        (known.version == word).then(|| known.clone())
     }
 
-    /// With the lock of those who create held.
-    pub(super) fn end_change(&self, word: u64) -> Result<()> {
-        self.topic.store.env.check_fence()?;
-        match self.read_meta() {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.set_changed(GONE),
-            _ => self.set_changed(raised(word)),
-        }
+    fn remember(&self, meta: GroupMeta, word: u64) -> Arc<Settings> {
+        let mut known = locked(&self.settings);
+        *known = known.followed_by(meta, word);
+        known.clone()
+    }
+
+    fn end(&self) -> Result<()> {
+        self.set_changed(GONE);
+        self.wake(u32::MAX);
+        self.topic.store.untend(&self.folder());
         Ok(())
     }
 
-    #[cold]
-    pub(super) fn gone(&self) -> Error {
+    fn what(&self) -> String {
         let (topic, name) = self.source();
+        format!("group {name:?} of topic {topic:?}")
+    }
+
+    #[cold]
+    fn gone(&self) -> Error {
+        let what = self.what();
         let message = format!(
-            "group {name:?} of topic {topic:?} was deleted; consumer() or create_group() makes \
-             another one of the name"
+            "{what} was deleted; consumer() or create_group() makes another one of the name"
         );
         Error::new(ErrorKind::NotFound, message)
     }

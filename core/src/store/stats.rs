@@ -92,6 +92,7 @@ impl Topic {
     /// What the topic holds now.
     pub fn stats(&self) -> Result<TopicStats> {
         self.inner.store.check_open()?;
+        self.inner.follow()?;
         let mut stats = TopicStats::default();
         for partition in &self.inner.partitions {
             let (segments, bytes) = partition.disk_use()?;

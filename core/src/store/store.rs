@@ -120,9 +120,12 @@ impl Store {
         let mut topics = Vec::new();
         for name in storage.list(&inner.path.join(names::TOPICS))? {
             // A topic is one once its configuration stands; before, its creator may have died.
-            let meta = names::topic_folder(&inner.path, &name).join(names::TOPIC_META);
-            if storage.exists(&meta)? {
+            let folder = names::topic_folder(&inner.path, &name);
+            if inner.has_topic(&folder)? {
                 topics.push(name);
+            } else if !inner.is_read_only() {
+                // What fails is done by the next one.
+                let _ = inner.try_finish_topic_deletion(&folder);
             }
         }
         Ok(topics)

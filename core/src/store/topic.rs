@@ -11,13 +11,14 @@ use super::group::GroupInner;
 use super::message::MessageId;
 use super::open::folder_mode;
 use super::topic_meta;
+use super::topic_settings::TopicSettings;
 use super::{Handle, Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block as words;
 use crate::format::{meta, names};
 use crate::log::{OnPublish, Partition};
 use crate::options::{Durability, TopicConfig, TopicOptions};
-use crate::shm::{EventCount, OwnerLock};
+use crate::shm::{EventCount, Region};
 use crate::storage::{Access, replace_file};
 
 /// A topic as this process has it open; shared by all its handles.
@@ -25,7 +26,8 @@ pub(crate) struct TopicInner {
     pub(super) store: Arc<StoreInner>,
     pub(super) name: String,
     pub(super) uid: u64,
-    pub(super) config: TopicConfig,
+    /// What this process knows of `topic.meta`.
+    pub(super) settings: TopicSettings,
     pub(super) folder: PathBuf,
     pub(super) partitions: Vec<Arc<Partition>>,
     pub(super) block: Block,
@@ -49,12 +51,12 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 self.inner()?.create(name, options)?;
                 let topic = self.open_topic(name)?;
-                topic.inner.config.check_against(name, options)?;
+                topic.inner.known_config().check_against(name, options)?;
                 Ok(topic)
             }
             opened => {
                 let topic = opened?;
-                topic.inner.config.check_against(name, options)?;
+                topic.inner.known_config().check_against(name, options)?;
                 Ok(topic)
             }
         }
@@ -97,7 +99,7 @@ impl StoreInner {
         names::check("topic", name)?;
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);
-        if !self.env.storage.exists(&path)? {
+        if !self.has_topic(&folder)? {
             self.refuse_headless(&folder)?;
             let message = format!(
                 "there is no topic {name:?} in {}; create_topic() makes one",
@@ -128,14 +130,14 @@ impl StoreInner {
             let place = (uid, number);
             let partition =
                 Partition::open(env, folder.clone(), words, place, durability, publish)?;
-            self.tend_partition(folder, partition.clone());
+            self.tend_partition(folder, partition.clone(), &block.head);
             partitions.push(partition);
         }
         let inner = Arc::new(TopicInner {
             store: self.clone(),
             name: name.to_owned(),
             uid,
-            config,
+            settings: TopicSettings::unsettled(config),
             folder,
             partitions,
             block,
@@ -167,6 +169,7 @@ impl StoreInner {
                 .iter()
                 .any(|name| names::parse_segment(name).is_some())
                 && !storage.exists(&meta)?
+                && !storage.exists(&folder.join(names::TOPIC_DELETED))?
             {
                 return Err(damaged_meta(&meta, "it is missing beside messages"));
             }
@@ -185,13 +188,10 @@ impl StoreInner {
         self.check_send()?;
         names::check("topic", name)?;
         let (env, storage) = (&*self.env, &*self.env.storage);
-        let lock = self
-            .control
-            .header()
-            .word32(crate::format::control::header::CREATE_LOCK);
-        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let _held = self.hold_create_lock()?;
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);
+        self.finish_topic_deletion(&folder)?;
         if storage.exists(&path)? {
             return Ok(false);
         }
@@ -258,38 +258,45 @@ pub(super) fn read_meta(store: &StoreInner, path: &std::path::Path) -> Result<(u
 fn notifier(store: &Arc<StoreInner>, block: &Block, uid: u64) -> OnPublish {
     let (head, store) = (block.head.clone(), Arc::downgrade(store));
     Arc::new(move |count| {
-        if EventCount::has_sleepers(head.word32(words::GROUPS_EVENT)) {
-            wake_topic(&store, &head, uid, count);
+        if EventCount::has_sleepers(head.word32(words::GROUPS_EVENT))
+            && let Some(store) = store.upgrade()
+        {
+            store.wake_topic(&head, uid, count);
         }
     })
 }
 
-#[cold]
-fn wake_topic(store: &Weak<StoreInner>, head: &crate::shm::Region, uid: u64, count: u32) {
-    let flag = head.word32(words::GROUPS_EVENT);
-    // Nobody sleeps on the flag itself, so this clears it, unless someone announced since.
-    EventCount::notify(flag, 1);
-    let readers = head.word32(words::EVENT);
-    EventCount::notify(readers, u32::MAX);
-    let mut asleep = EventCount::has_sleepers(readers);
-    if let Some(store) = store.upgrade() {
-        for group in store.control.groups_of(uid).unwrap_or_default() {
+impl StoreInner {
+    /// Wakes readers, and as many consumers of each group, of the topic with this block.
+    #[cold]
+    pub(super) fn wake_topic(&self, head: &Region, uid: u64, count: u32) {
+        let flag = head.word32(words::GROUPS_EVENT);
+        // Nobody sleeps on the flag itself, so this clears it, unless someone announced since.
+        EventCount::notify(flag, 1);
+        let readers = head.word32(words::EVENT);
+        EventCount::notify(readers, u32::MAX);
+        let mut asleep = EventCount::has_sleepers(readers);
+        for group in self.control.groups_of(uid).unwrap_or_default() {
             let event = group.head.word32(words::EVENT);
             EventCount::notify(event, count);
             asleep |= EventCount::has_sleepers(event);
-            store.control.ring(&group.head);
+            self.control.ring(&group.head);
         }
-    }
-    if asleep {
-        EventCount::prepare(flag);
+        if asleep {
+            EventCount::prepare(flag);
+        }
     }
 }
 
 impl TopicInner {
     pub(super) fn durability(&self) -> Durability {
-        self.config
-            .durability
-            .unwrap_or(self.store.options.durability)
+        self.partitions[0].durability()
+    }
+
+    /// Number of partitions, which never changes.
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        self.partitions.len() as u32
     }
 
     pub(super) fn id(&self, partition: u32, offset: u64) -> MessageId {
@@ -334,16 +341,16 @@ impl Topic {
         self.inner.uid
     }
 
-    /// The stored configuration.
+    /// The stored configuration, whoever changed it last; of a deleted topic the last one known.
     #[must_use]
     pub fn config(&self) -> TopicConfig {
-        self.inner.config.clone()
+        (*self.inner.known_config()).clone()
     }
 
     /// Number of partitions.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        self.inner.config.partitions
+        self.inner.count()
     }
 
     /// For each partition the first offset that a power loss may take.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering as Memory;
 use std::time::Duration;
 
 use super::group::GroupInner;
+use super::in_force::InForce;
 use super::settings::GuardedWindow;
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
@@ -85,7 +86,7 @@ impl GroupInner {
             } else {
                 held.abandon();
             }
-            read = Some(self.read_settings()?);
+            read = Some(self.in_force()?);
         };
         let GuardedWindow { window, policy, .. } = self.windows[partition as usize].with(&mut held);
         if let Err(error) = self.make_ready(window, partition, how) {

@@ -53,6 +53,12 @@ class _GroupOptions(TypedDict, total=False):
     brake: tuple[int, float] | None
     on_dead_letter: Literal["continue", "hold_key"]
 
+class _TopicChanges(TypedDict, total=False):
+    partitions: int | None
+    durability: _Durability | None
+    sync_interval: float | None
+    max_message_bytes: int | None
+
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
     lease: float
@@ -245,15 +251,7 @@ class Store:
     @property
     def id(self) -> str:
         """The store's id, which stays the same wherever its folder is moved."""
-    def topic(
-        self,
-        name: str,
-        *,
-        partitions: int | None = None,
-        durability: _Durability | None = None,
-        sync_interval: float | None = None,
-        max_message_bytes: int | None = None,
-    ) -> Topic:
+    def topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
         """Open the topic, creating it where there is none.
 
         `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
@@ -261,18 +259,20 @@ class Store:
         existing topic keeps its stored configuration: an argument that contradicts it raises
         `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
         """
-    def create_topic(
-        self,
-        name: str,
-        *,
-        partitions: int | None = None,
-        durability: _Durability | None = None,
-        sync_interval: float | None = None,
-        max_message_bytes: int | None = None,
-    ) -> Topic:
+    def create_topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
         """Create the topic; as `topic`, but raises `AlreadyExists` if there is one."""
     def open_topic(self, name: str) -> Topic:
         """Open an existing topic; raises `NotFound` if there is none."""
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic: its messages, its groups and their positions, durably.
+
+        Whoever has it open in any process gets `NotFound` from the next call on, and so does who
+        waits for messages; deliveries and views stay good. Topics that its groups' dead letters are
+        in stay. Raises `NotFound` where there is none, and `Busy` where dead letters of another
+        topic's group are in it that the group redrove or purged some of.
+
+            store.delete_topic("trial")
+        """
     def topics(self) -> list[str]:
         """Return the names of the topics, sorted."""
     def stats(self) -> _StoreStats:
@@ -306,6 +306,15 @@ class Topic:
     @property
     def config(self) -> _TopicConfig:
         """The stored configuration."""
+    def configure(self, **changes: Unpack[_TopicChanges]) -> None:
+        """Change the stored configuration, durably; what is not named stays.
+
+        Every process goes by it from its next call on; what was sent before keeps what it was sent
+        with. `partitions` cannot be changed: keys find their order by it. Raises `NotFound` where
+        the topic was deleted.
+
+            topic.configure(durability="sync", max_message_bytes=1 << 20)
+        """
     def send(
         self,
         payload: Buffer,

@@ -9,11 +9,12 @@ use crate::format::control::header;
 use crate::options::GroupOptions;
 use crate::shm::OwnerLock;
 use crate::storage::{Event, Fault, Twin, Watcher};
+use crate::store::in_force::InForce;
 use crate::{ConsumerOptions, Group, Message, Topic};
 
 const STEPS: u32 = 60;
 
-fn prepared(folder: &Path) -> (Store, Topic, Group) {
+pub(super) fn prepared(folder: &Path) -> (Store, Topic, Group) {
     let store = Store::open(folder, options()).expect("open");
     let topic = store.topic("t", &Default::default()).expect("topic");
     for payload in [&b"0"[..], b"1", b"2"] {
@@ -25,7 +26,7 @@ fn prepared(folder: &Path) -> (Store, Topic, Group) {
 
 /// Runs `check` after a death at each step, in a store of its own each; until a process got through
 /// alive. How many died.
-fn at_each_step(what: &str, check: impl Fn(&Path, &Store, &Topic, &Group)) -> u32 {
+pub(super) fn at_each_step(what: &str, check: impl Fn(&Path, &Store, &Topic, &Group)) -> u32 {
     for step in 1..STEPS {
         let folder = tempfile::tempdir().expect("folder");
         let (store, topic, group) = prepared(folder.path());

@@ -21,6 +21,7 @@ mod redrive_lanes;
 mod redrives;
 mod returns;
 mod roles;
+mod topic_changes;
 mod wakes;
 mod who_died;
 

@@ -176,6 +176,12 @@ fn changes(place: &Path, how: &str) {
             let (worker, receipt) = out.as_ref().expect("one is out");
             worker.dead_letter(&[*receipt], "again")
         }
+        "configure topic" => topic.configure(&crate::TopicOptions {
+            max_message_bytes: Some(7),
+            durability: Some(crate::Durability::Sync),
+            ..Default::default()
+        }),
+        "delete topic" => store.delete_topic("t"),
         _ => group.delete(),
     }
     .expect(what);

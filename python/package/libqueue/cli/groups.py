@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,13 @@ from libqueue.cli.common import (
     JSON,
     STORE,
     console,
+    fail,
     folder,
     message_object,
     print_fields,
     print_json,
     print_table,
+    show_text,
 )
 
 TOPIC = typer.Argument(help="The topic.", metavar="TOPIC")
@@ -72,6 +75,28 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
     return found
 
 
+def topic_changes_of(settings: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` as keyword arguments of a topic's `configure`."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        try:
+            if key == "max_message_bytes" and equals:
+                found[key] = int(value)
+            elif key == "sync_interval" and equals:
+                found[key] = float(value)
+            elif key == "durability" and equals:
+                found[key] = value
+            else:
+                raise typer.BadParameter(
+                    f"{setting!r}; expected durability=process|sync|interval, "
+                    "sync_interval=SECONDS, max_message_bytes=N"
+                )
+        except ValueError:
+            raise typer.BadParameter(f"{setting!r}; expected a number behind {key}=") from None
+    return found
+
+
 def config(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="A topic or a group.", metavar="TOPIC[/GROUP]")],
@@ -79,11 +104,9 @@ def config(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Show a stored configuration; of a group with KEY=VALUE, change it, while it is in use."""
+    """Show a stored configuration; with KEY=VALUE, change it, while it is in use."""
     topic, slash, name = target.partition("/")
-    if settings and not slash:
-        raise typer.BadParameter("a topic's configuration is fixed; name a group as TOPIC/GROUP")
-    changes = changes_of(settings or [])
+    changes = (changes_of if slash else topic_changes_of)(settings or [])
     with libqueue.open(folder(context, store), create=False) as opened:
         found: dict[str, object] = {"topic": topic}
         if slash:
@@ -92,7 +115,10 @@ def config(
                 group.configure(**changes)
             found |= {"group": name, **group.config}
         else:
-            found |= opened.open_topic(topic).config
+            named = opened.open_topic(topic)
+            if changes:
+                named.configure(**changes)
+            found |= named.config
     if as_json:
         print_json(found)
     else:
@@ -101,17 +127,30 @@ def config(
 
 def delete(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="The group.", metavar="TOPIC/GROUP")],
+    target: Annotated[str, typer.Argument(help="A topic or a group.", metavar="TOPIC[/GROUP]")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Delete a group with its position; messages stay."""
+    """Delete a group with its position, or a topic with all its messages and groups."""
     topic, slash, name = target.partition("/")
-    if not slash:
-        raise typer.BadParameter(f"{target!r} names no group; expected TOPIC/GROUP")
-    with opened_group(context, store, topic, name) as group:
-        group.delete()
-    told(as_json, topic, name, "deleted")
+    with libqueue.open(folder(context, store), create=False) as opened:
+        of = opened.open_topic(topic)
+        if slash:
+            of.group(name).delete()
+        else:
+            if not yes:
+                if not sys.stdin.isatty():
+                    fail("delete asks before it deletes a topic; say --yes", status=2)
+                what = f"Delete topic {topic} with {of.stats()['messages']} messages for good?"
+                typer.confirm(what, abort=True, err=True)
+            opened.delete_topic(topic)
+    if slash:
+        told(as_json, topic, name, "deleted")
+    elif as_json:
+        print_json({"topic": topic, "done": "deleted"})
+    else:
+        show_text(f"topic {topic}: deleted")
 
 
 def pause(

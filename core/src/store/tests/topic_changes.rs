@@ -1,0 +1,199 @@
+//! Changing and deleting a topic while others are at work in it, and a death at every step of that.
+
+use std::sync::Mutex;
+
+use super::group_changes::{at_each_step, prepared};
+use super::*;
+use crate::format::control::block::{CHANGE, CHANGING};
+use crate::storage::Fault;
+use crate::store::in_force::InForce;
+use crate::{ConsumerOptions, Durability, Message, ReaderOptions, TopicOptions};
+
+fn largest(bytes: u64) -> TopicOptions {
+    TopicOptions {
+        max_message_bytes: Some(bytes),
+        ..TopicOptions::default()
+    }
+}
+
+#[test]
+fn p17_a_death_at_any_step_of_configuring_leaves_the_old_or_the_new_topic_in_force_for_all() {
+    let seen = Mutex::new((0, 0));
+    let died = at_each_step("configure topic", |path, _store, topic, _group| {
+        let sent = topic.send(&Message::new(b"12345678"));
+        let mut seen = seen.lock().expect("lock");
+        let before = match &sent {
+            Ok(_) => {
+                seen.0 += 1;
+                (1 << 30, None)
+            }
+            Err(error) => {
+                seen.1 += 1;
+                assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+                (7, Some(Durability::Sync))
+            }
+        };
+        let config = topic.config();
+        assert_eq!((config.max_message_bytes, config.durability), before);
+        // It can be changed by the next one.
+        topic.configure(&largest(9)).expect("configure");
+        let other = Store::open(path, options()).expect("open");
+        let config = other.open_topic("t").expect("topic").config();
+        assert_eq!((config.max_message_bytes, config.durability), (9, before.1));
+    });
+    let seen = seen.into_inner().expect("lock");
+    assert!(
+        died > 3 && seen.0 > 1 && seen.1 > 0,
+        "{died} deaths, {seen:?}"
+    );
+}
+
+#[test]
+fn p17_a_death_at_any_step_of_deleting_leaves_the_topic_or_none() {
+    let seen = Mutex::new((0, 0));
+    let died = at_each_step("delete topic", |path, store, topic, group| {
+        let mut seen = seen.lock().expect("lock");
+        let there = store.topics().expect("topics");
+        match topic.send(&Message::new(b"another")) {
+            Ok(_) => {
+                seen.0 += 1;
+                assert_eq!(there, ["t"]);
+                assert_eq!(group.stats().expect("stats").lag_messages, 4);
+                store.delete_topic("t").expect("deleted by the next one");
+            }
+            Err(error) => {
+                seen.1 += 1;
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                assert!(error.message().contains("deleted"), "{error}");
+                assert!(there.is_empty(), "{there:?}");
+            }
+        }
+        let left = snapshot(&path.join("topics"));
+        assert_eq!(left.len(), 1, "{left:?}");
+        for error in [group.stats().err(), topic.stats().err()] {
+            assert_eq!(error.expect("it is gone").kind(), ErrorKind::NotFound);
+        }
+        // Another one of the name begins anew, for those who knew the old one as well.
+        let again = store.topic("t", &TopicOptions::default()).expect("topic");
+        assert_eq!(again.send(&Message::new(b"first")).expect("send").offset, 0);
+        let worker = again
+            .consumer("g", &ConsumerOptions::default())
+            .expect("consumer");
+        let got = worker.receive(9, Some(BOUND)).expect("receive");
+        assert_eq!((got.len(), got[0].payload()), (1, &b"first"[..]));
+        assert!(topic.send(&Message::new(b"late")).is_err());
+        assert!(
+            crate::inspect::verify(path, &mut |_, _| Ok(()))
+                .expect("verify")
+                .is_intact()
+        );
+    });
+    let seen = seen.into_inner().expect("lock");
+    assert!(
+        died > 8 && seen.0 > 2 && seen.1 > 4,
+        "{died} deaths, {seen:?}"
+    );
+}
+
+#[test]
+fn p17_who_waits_in_a_topic_that_is_deleted_is_told() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, topic, _group) = prepared(folder.path());
+    let worker = topic
+        .consumer("g", &ConsumerOptions::default())
+        .expect("consumer");
+    let got = worker.receive(9, Some(BOUND)).expect("receive");
+    let mut reader = topic.reader(&ReaderOptions::default()).expect("reader");
+    assert_eq!(reader.receive(9, None).expect("read").len(), 3);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.receive(1, Some(BOUND)).map(|got| got.len()));
+        let reading = scope.spawn(|| reader.receive(1, Some(BOUND)).map(|got| got.len()));
+        let other = Store::open(folder.path(), options()).expect("open");
+        other.delete_topic("t").expect("delete");
+        for told in [waiting, reading] {
+            let error = told.join().expect("thread").expect_err("it is gone");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        }
+    });
+    // What was handed out can still be looked at.
+    assert_eq!(got[0].payload(), b"0");
+    let error = worker.ack(&[got[0].receipt()]).expect_err("it is gone");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    drop((got, worker, reader, topic, _group));
+    store.close().expect("nothing of it is left to do");
+}
+
+#[test]
+fn p2_what_is_sent_after_a_topic_was_made_sync_is_on_disk() {
+    let (twin, clock) = (Twin::new(), Arc::new(ManualClock::new(0, 1_000_000)));
+    let (store, topic) = open_by(&twin, &clock);
+    let other = store.open_topic("t").expect("topic");
+    topic.send(&Message::new(b"before")).expect("send");
+    let durability = Some(Durability::Sync);
+    topic
+        .configure(&TopicOptions {
+            durability,
+            ..TopicOptions::default()
+        })
+        .expect("configure");
+    let sent = other.send(&Message::new(b"after")).expect("send");
+    assert_eq!(other.durable_offsets(), [sent.offset + 1]);
+    assert_eq!(other.config().durability, durability);
+}
+
+#[test]
+fn p5_a_deletion_that_fails_leaves_the_topic_to_all_or_is_finished_by_the_next_one() {
+    let (twin, clock) = (Twin::new(), Arc::new(ManualClock::new(0, 1_000_000)));
+    let (store, topic) = open_by(&twin, &clock);
+    topic.send(&Message::new(b"kept")).expect("send");
+    twin.fail(Fault::Sync, 1);
+    let error = store.delete_topic("t").expect_err("the disk fails");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    twin.heal();
+    topic.send(&Message::new(b"too")).expect("it is there");
+    twin.fail(Fault::Name, 3);
+    let error = store
+        .delete_topic("t")
+        .expect_err("files cannot be removed");
+    assert!(error.message().contains("is deleted"), "{error}");
+    twin.heal();
+    assert!(topic.send(&Message::new(b"late")).is_err());
+    assert!(store.topics().expect("topics").is_empty());
+    let again = store.topic("t", &TopicOptions::default()).expect("topic");
+    assert_eq!(again.send(&Message::new(b"first")).expect("send").offset, 0);
+}
+
+#[test]
+fn p18_no_word_of_a_topic_keeps_a_send_from_ending() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (_store, topic, _group) = prepared(folder.path());
+    let words = (0..64).map(|bit| 1_u64 << bit);
+    for word in words.chain([u64::MAX - 1, u64::MAX - 4, 3, 7]) {
+        topic.inner.set_changed(word);
+        let _ = topic.send(&Message::new(b"x"));
+        topic.inner.set_changed(word);
+        let _ = topic.configure(&TopicOptions::default());
+    }
+    topic.inner.set_changed(CHANGE | CHANGING);
+    assert!(topic.send(&Message::new(b"x")).is_ok());
+    assert_eq!(topic.inner.changed(), 2 * CHANGE, "nobody is at it");
+}
+
+#[test]
+fn a_change_that_cannot_be_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, topic, _group) = prepared(folder.path());
+    let partitions = Some(2);
+    let error = topic
+        .configure(&TopicOptions {
+            partitions,
+            ..largest(5)
+        })
+        .expect_err("keys would lose their order");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.message().contains("expected 1"), "{error}");
+    assert_eq!(topic.config().max_message_bytes, 1 << 30);
+    assert!(topic.configure(&largest(0)).is_err());
+    let error = store.delete_topic("none").expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
