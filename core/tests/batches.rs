@@ -6,6 +6,7 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use common::{NOW, consumer, open, receipts, send_numbers, topic};
@@ -316,6 +317,50 @@ fn p9_started_deliveries_are_extended_up_to_the_max_lease_and_others_are_not() {
     assert!(began.elapsed() >= MS(2_500));
     let stale = one.ack(&[batch[0].receipt()]).unwrap_err();
     assert_eq!(stale.kind(), ErrorKind::StaleReceipt);
+}
+
+/// A drain that finds nothing out, while another thread is between its look at the consumer and its
+/// look at the messages.
+#[test]
+fn p10_what_drained_is_handed_nothing_by_a_call_that_was_under_way() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    send_numbers(&topic, 0..1);
+    for _ in 0..600 {
+        let worker = consumer(&topic, "g", Ordering::Key, 5);
+        let (drained, ready) = (AtomicBool::new(false), AtomicBool::new(false));
+        let late = std::thread::scope(|scope| {
+            let receives = scope.spawn(|| {
+                loop {
+                    ready.store(true, SeqCst);
+                    // Before the call: one that returns a message began when this was false.
+                    let late = drained.load(SeqCst);
+                    match worker.receive(1, NOW) {
+                        Ok(batch) if batch.is_empty() => {}
+                        Ok(batch) => {
+                            // Still there where the drain had found nothing out.
+                            let lost = drained.load(SeqCst);
+                            worker.release(&receipts(&batch)).unwrap();
+                            if late || lost {
+                                return true;
+                            }
+                        }
+                        Err(_) => return false,
+                    }
+                }
+            });
+            while !ready.load(SeqCst) {
+                std::hint::spin_loop();
+            }
+            if worker.drain(NOW).is_ok() {
+                drained.store(true, SeqCst);
+            }
+            receives.join().unwrap()
+        });
+        assert!(!late, "it was drained, and is handed a message");
+        worker.close().unwrap();
+    }
 }
 
 #[test]
