@@ -6,7 +6,7 @@ usage; of `verify` and `recover` 1 says that something is damaged or lost, 2 tha
 
 from __future__ import annotations
 
-from libqueue.cli import dlq, groups, inspect, messages, topics
+from libqueue.cli import dlq, groups, inspect, messages, top, topics
 from libqueue.cli.common import app, open_closed_streams
 
 __all__ = ["app", "main"]
@@ -18,6 +18,7 @@ for command in (
     topics.list_topics,
     topics.create,
     topics.stats,
+    top.top,
     groups.config,
     groups.delete,
     groups.pause,

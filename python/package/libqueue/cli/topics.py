@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 import libqueue
+from libqueue.cli import metrics
 from libqueue.cli.common import (
     JSON,
     STORE,
@@ -106,12 +107,21 @@ def stats(
     context: typer.Context,
     topic: Annotated[str | None, typer.Argument(help="Default: all topics.")] = None,
     as_json: Annotated[bool, JSON] = False,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="In the text format of Prometheus.")
+    ] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Show what the topics hold and where their groups stand."""
+    if as_json and prometheus:
+        raise typer.BadParameter("--json and --prometheus are two formats; ask for one")
     with libqueue.open(folder(context, store), create=False) as opened:
         names = opened.topics() if topic is None else [topic]
         found = [topic_object(opened.open_topic(name)) for name in names]
+        if prometheus:
+            for line in metrics.lines(opened.stats(), found):
+                print(line)
+            return
         if as_json:
             for one in found:
                 print_json(one)
