@@ -1530,6 +1530,9 @@ lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
  * as many as are sure to be handled.
  *
  * consumer: the consumer.
+ * Where the group has a filter, the call passes over what that leaves out until its timeout, and
+ * for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
+ *
  * max: how many at most; 1 or more.
  * timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
  * for as long as it takes.
@@ -1551,6 +1554,9 @@ lq_status lq_receive(lq_consumer *consumer,
  * As lq_receive, with all that can be asked for.
  *
  * consumer: the consumer.
+ * Where the group has a filter, the call passes over what that leaves out until its timeout, and
+ * for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
+ *
  * options: NULL takes one message, for as long as it takes.
  * batch: gets the messages, at least one.
  *
