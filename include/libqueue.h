@@ -1431,8 +1431,9 @@ lq_status lq_dead_letters_free(lq_dead_letters *list);
 /**
  * Hands dead letters of a group out again, to its consumers and to nobody else, before what is
  * fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
- * header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
- * attempts go on. It is no dead letter from here on; where it fails for the last time again it
+ * header lq-cycles that says how often it came back dead before; one that held its key
+ * (LQ_ON_DEAD_LETTER_HOLD_KEY) has its own headers alone. Its failures begin at 0, its attempts go
+ * on. It is no dead letter from here on; where it fails for the last time again it
  * becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes
  * by the id of its dead letter.
  *
@@ -1529,10 +1530,10 @@ lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
  * it. Where the group hands out at most once each was settled before the call returns it: receive
  * as many as are sure to be handled.
  *
- * consumer: the consumer.
  * Where the group has a filter, the call passes over what that leaves out until its timeout, and
  * for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
  *
+ * consumer: the consumer.
  * max: how many at most; 1 or more.
  * timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
  * for as long as it takes.
@@ -1553,10 +1554,10 @@ lq_status lq_receive(lq_consumer *consumer,
 /**
  * As lq_receive, with all that can be asked for.
  *
- * consumer: the consumer.
  * Where the group has a filter, the call passes over what that leaves out until its timeout, and
  * for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
  *
+ * consumer: the consumer.
  * options: NULL takes one message, for as long as it takes.
  * batch: gets the messages, at least one.
  *

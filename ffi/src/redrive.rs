@@ -115,8 +115,9 @@ unsafe fn tell(done: &Result<u64>, n: usize, results: *mut lq_status) -> Result<
 
 /// Hands dead letters of a group out again, to its consumers and to nobody else, before what is
 /// fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
-/// header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
-/// attempts go on. It is no dead letter from here on; where it fails for the last time again it
+/// header lq-cycles that says how often it came back dead before; one that held its key
+/// (LQ_ON_DEAD_LETTER_HOLD_KEY) has its own headers alone. Its failures begin at 0, its attempts go
+/// on. It is no dead letter from here on; where it fails for the last time again it
 /// becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes
 /// by the id of its dead letter.
 ///

@@ -92,11 +92,12 @@ pub(super) struct Done {
 impl Group {
     /// Hands dead letters of this group out again, to its consumers and to nobody else (P13),
     /// before what is fresh; how many. Each is the message that it was, with its own id, key,
-    /// headers, payload and time, and `lq-cycles` beside; its failures begin at 0, its attempts go
-    /// on. It is no dead letter from here on, and becomes another one, with `lq-cycles` one higher,
-    /// where it fails for the last time again. In the order of their keys redriven messages wait
-    /// for each other; the key itself went on when the message died. Durable before the call
-    /// returns.
+    /// headers, payload and time, and `lq-cycles` beside its headers, unless it held its key
+    /// ([`crate::OnDeadLetter::HoldKey`]): that one has its own headers alone. Its failures begin
+    /// at 0, its attempts go on. It is no dead letter from here on, and becomes another one, with
+    /// `lq-cycles` one higher, where it fails for the last time again. In the order of their keys
+    /// redriven messages wait for each other; the key itself went on when the message died, where
+    /// it was not held. Durable before the call returns.
     ///
     /// Ids that are no dead letter of the group now, as after an earlier redrive, are named by
     /// [`Error::refused_places`] of an error of kind [`ErrorKind::NotFound`]; the others are

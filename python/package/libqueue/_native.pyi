@@ -826,7 +826,8 @@ class Group:
         At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in
         a second. `progress(done, of)` is called after some, and ends the call early where it
         returns False. Each is the message that it was, with its own id, key, headers, payload and
-        timestamp, and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+        timestamp, and a header `lq-cycles`, unless it held its key (`on_dead_letter="hold_key"`):
+        then it has its own headers alone. It comes before fresh ones, its failures begin at 0.
 
         Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
         others are redriven all the same.
