@@ -1332,8 +1332,9 @@ lq_status lq_group_resume(lq_group *group);
 
 /**
  * Deletes a group, durably, with its position and all that it counted. Messages stay in the topic,
- * dead letters in theirs. Its consumers and handles, in all processes, get LQ_NOT_FOUND at their
- * next call; a group made later under the name is another one. Close the handles all the same.
+ * dead letters in theirs, where no group lists or redrives them any more. Its consumers and
+ * handles, in all processes, get LQ_NOT_FOUND at their next call; a group made later under the
+ * name is another one. Close the handles all the same.
  *
  * group: the group; its handle stays open.
  *

@@ -70,8 +70,9 @@ pub unsafe extern "C" fn lq_group_resume(group: *mut lq_group) -> lq_status {
 }
 
 /// Deletes a group, durably, with its position and all that it counted. Messages stay in the topic,
-/// dead letters in theirs. Its consumers and handles, in all processes, get LQ_NOT_FOUND at their
-/// next call; a group made later under the name is another one. Close the handles all the same.
+/// dead letters in theirs, where no group lists or redrives them any more. Its consumers and
+/// handles, in all processes, get LQ_NOT_FOUND at their next call; a group made later under the
+/// name is another one. Close the handles all the same.
 ///
 /// group: the group; its handle stays open.
 ///

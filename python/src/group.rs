@@ -229,8 +229,9 @@ impl Group {
 
     /// Delete the group, durably, with its position and all that it counted.
     ///
-    /// Messages stay in the topic, dead letters in theirs. Its consumers, in all processes, raise
-    /// `NotFound` at their next call; a group made later under the name is another one.
+    /// Messages stay in the topic, dead letters in theirs, where no group lists or redrives them any
+    /// more. Its consumers, in all processes, raise `NotFound` at their next call; a group made later
+    /// under the name is another one.
     fn delete(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.delete()).or_raise(py)
     }

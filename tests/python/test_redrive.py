@@ -101,6 +101,19 @@ def test_limit_error_rate_and_progress(store: libqueue.Store) -> None:
             group.redrive(rate=wrong)
 
 
+def test_letters_of_a_deleted_group_are_none_of_the_next_one(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    bury(topic, b"0", b"1")
+    topic.group("g").delete()
+    group = topic.create_group("g")
+    assert (group.dead_letters(), group.redrive(), group.purge_dead_letters()) == ([], 0, 0)
+    with topic.consumer("g") as consumer:
+        first, *_ = consumer.receive(9, WAIT)
+        consumer.dead_letter(first, "again")
+    assert [dead.source_offset for dead in group.dead_letters()] == [0]
+    assert len(store.open_topic("t.g.dlq").reader().receive(9, 0)) == 3
+
+
 def test_a_redrive_wakes_who_receives(store: libqueue.Store) -> None:
     topic = store.topic("t")
     bury(topic, b"0")

@@ -874,8 +874,9 @@ class Group:
     def delete(self) -> None:
         """Delete the group, durably, with its position and all that it counted.
 
-        Messages stay in the topic, dead letters in theirs. Its consumers, in all processes, raise
-        `NotFound` at their next call; a group made later under the name is another one.
+        Messages stay in the topic, dead letters in theirs, where no group lists or redrives them any
+        more. Its consumers, in all processes, raise `NotFound` at their next call; a group made later
+        under the name is another one.
         """
     def settle(self, id: MessageId) -> None:
         """Settle a message by its id, whoever has it; the receipt of its consumer is stale.

@@ -13,6 +13,7 @@ mod gates;
 mod group_changes;
 mod holds;
 mod legacy;
+mod lives;
 mod moves;
 mod once;
 mod opening;
