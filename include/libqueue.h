@@ -1294,12 +1294,15 @@ lq_status lq_group_dead_letters(lq_group *group, size_t max, lq_dead_letters **l
  * nor the window be changed, which the layout of the group's files depends on. Another
  * ordering than LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
  * max_lease_ms holds for consumers that are opened from then on, another filter for messages that
- * the group has not looked at yet.
+ * the group has not looked at yet. Where dead letters go to another topic, or are dropped, from
+ * then on, none may be left in the former one, which would be out of sight: redrive and settle
+ * them, or purge them, before.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
- * window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, now);
- * LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK,
- * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, on_dead_letter or
+ * where dead letters go to, now: the message says what is to be done before); LQ_NOT_FOUND (the
+ * group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED,
+ * LQ_FENCED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_group_configure(lq_group *group, const lq_group_options *changes);

@@ -196,7 +196,9 @@ impl Group {
     /// Every process goes by it from its next call on; leases that are out keep their time.
     /// `window` and `delivery` cannot be changed: the layout of the group's files depends on
     /// the one, and what was handed out on the other. Another
-    /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
+    /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled. Another
+    /// `dead_letter_topic`, or None, raises `Busy` while dead letters are left in the former one, where
+    /// nobody would list them any more: redrive and settle them, or purge them, before.
     /// `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
     /// Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
     /// `brake=None` takes the brake off.

@@ -82,6 +82,22 @@ def test_a_group_is_configured_while_it_is_in_use(store: libqueue.Store) -> None
             group.configure(**wrong)
 
 
+def test_p12_dead_letters_are_not_left_where_nobody_lists_them(
+    path: Path, store: libqueue.Store
+) -> None:
+    topic, group = prepared(store, 2)
+    with topic.consumer("g") as consumer:
+        consumer.dead_letter(consumer.receive(2, WAIT), "no use")
+    for target in ("dead", None):
+        with pytest.raises(libqueue.Busy, match="has 2 dead letters .* redrive or purge them"):
+            group.configure(dead_letter_topic=target)
+    assert b"has 2 dead" in run(path, "config", "t/g", "dead_letter_topic=", status=1).stderr
+    assert len(group.dead_letters()) == 2
+    group.purge_dead_letters()
+    group.configure(dead_letter_topic=None)
+    assert group.config["dead_letter_topic"] is None
+
+
 def test_a_paused_group_hands_nothing_out_in_any_process(
     store: libqueue.Store, worker: Callable[[str], Callable[[str], str]]
 ) -> None:

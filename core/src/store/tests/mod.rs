@@ -17,6 +17,7 @@ mod lives;
 mod moves;
 mod once;
 mod opening;
+mod redirects;
 mod redrive_crashes;
 mod redrive_lanes;
 mod redrives;
