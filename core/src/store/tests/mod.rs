@@ -12,6 +12,7 @@ mod gaps;
 mod gates;
 mod group_changes;
 mod holds;
+mod left_over;
 mod legacy;
 mod lives;
 mod moves;
