@@ -187,7 +187,9 @@ pub unsafe extern "C" fn lq_group_redrive(
 }
 
 /// Gives up on dead letters for good. They stay in their topic, for who reads that, and are no dead
-/// letters of the group any more. What was redriven is left alone. Durable before the call returns.
+/// letters of the group any more. What was redriven is left alone. Where a letter is damaged its
+/// message goes on holding the key that it held: lq_group_settle ends that, by the message's id.
+/// Durable before the call returns.
 ///
 /// group: the group.
 /// ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that

@@ -141,9 +141,10 @@ impl Group {
     }
 
     /// Gives up on dead letters for good; how many. They stay in their topic, for who reads that,
-    /// and are none of this group's any more. `ids` as [`Group::dead_letters`] shows them; `None`
-    /// for all that are there when the call begins. What was redriven is left alone. Durable before
-    /// the call returns; errors as [`Group::redrive`].
+    /// and are none of this group's any more. Where a letter is damaged its message goes on holding
+    /// the key that it held: [`Group::settle`] ends that, by the message's id. `ids` as
+    /// [`Group::dead_letters`] shows them; `None` for all that are there when the call begins. What
+    /// was redriven is left alone. Durable before the call returns; errors as [`Group::redrive`].
     pub fn purge_dead_letters(&self, ids: Option<&[MessageId]>) -> Result<u64> {
         let group = &*self.inner;
         group.topic.store.check_send()?;
@@ -222,8 +223,8 @@ impl GroupInner {
     }
 
     /// By the group: reads letters of its lane, and leaves those out that are not wanted. Damaged
-    /// ones are settled, and so is what is left of those whose messages were settled while they held
-    /// their keys.
+    /// ones are settled, and so is what is left of those whose messages were settled while they
+    /// held their keys.
     fn read(
         &self,
         lane: &GroupInner,

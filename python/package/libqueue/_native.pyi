@@ -838,8 +838,9 @@ class Group:
         """Give up on dead letters for good; how many.
 
         `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
-        They stay in their topic, for who reads that. What was redriven is left alone. Raises as
-        `redrive`.
+        They stay in their topic, for who reads that. What was redriven is left alone. Where a letter
+        is damaged its message goes on holding the key that it held: `settle` ends that, by the
+        message's id. Raises as `redrive`.
 
             group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
         """
