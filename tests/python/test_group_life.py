@@ -89,7 +89,7 @@ def test_p12_dead_letters_are_not_left_where_nobody_lists_them(
     with topic.consumer("g") as consumer:
         consumer.dead_letter(consumer.receive(2, WAIT), "no use")
     for target in ("dead", None):
-        with pytest.raises(libqueue.Busy, match="has 2 dead letters .* redrive or purge them"):
+        with pytest.raises(libqueue.Busy, match="has 2 dead letters in topic"):
             group.configure(dead_letter_topic=target)
     assert b"has 2 dead" in run(path, "config", "t/g", "dead_letter_topic=", status=1).stderr
     assert len(group.dead_letters()) == 2
