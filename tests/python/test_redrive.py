@@ -123,7 +123,7 @@ def test_key_partition_and_time_choose(store: libqueue.Store) -> None:
         {"failed_since": last, "failed_until": last},
         {"ids": [first.message.id], "key": bytearray(b"b")},
     ):
-        assert group.redrive(**asked) == 0, asked  # type: ignore[arg-type]
+        assert group.redrive(**asked) == 0, asked
     # What a letter says of its time is met exactly, at both ends.
     assert group.redrive(key=b"b", failed_since=last, failed_until=moment) == 1
     assert first.last_failed is not None
@@ -134,7 +134,7 @@ def test_key_partition_and_time_choose(store: libqueue.Store) -> None:
     assert third.message.id not in left
     for wrong in ({"partition": -1}, {"failed_since": float("nan")}, {"failed_until": 1e300}):
         with pytest.raises(libqueue.InvalidArgument, match=next(iter(wrong))):
-            group.redrive(**wrong)  # type: ignore[arg-type]
+            group.redrive(**wrong)
     for strange in ({"key": "text"}, {"failed_since": "today"}):
         with pytest.raises(TypeError):
             group.redrive(**strange)  # type: ignore[arg-type]
