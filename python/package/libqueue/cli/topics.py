@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,11 +12,13 @@ from libqueue.cli.common import (
     JSON,
     STORE,
     console,
+    fail,
     folder,
     print_fields,
     print_json,
     print_table,
 )
+from libqueue.cli.settings import options_of
 
 GROUP_NUMBERS = (
     "lag_messages",
@@ -77,7 +79,13 @@ def list_topics(
 
 def create(
     context: typer.Context,
-    topic: Annotated[str, typer.Argument(help="The topic's name.")],
+    target: Annotated[
+        str, typer.Argument(help="The topic, or the group of a topic.", metavar="TOPIC[/GROUP]")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Of a group, as config takes them."),
+    ] = None,
     partitions: Annotated[int | None, typer.Option(help="1 to 1024; 1 by default.")] = None,
     durability: Annotated[
         Literal["process", "sync", "interval"] | None, typer.Option(help="Overrides the store's.")
@@ -87,7 +95,28 @@ def create(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Create a topic, and the store if there is none."""
+    """Create a topic, and the store if there is none; or a group of a topic.
+
+    A group also takes delivery=at_least_once|at_most_once, window=N and start=earliest, latest, an
+    offset or a time, which stay as they are.
+    """
+    topic, slash, group = target.partition("/")
+    options = {
+        "partitions": partitions,
+        "durability": durability,
+        "sync_interval": sync_interval,
+        "max_message_bytes": max_message_bytes,
+    }
+    given = [name for name, value in options.items() if value is not None]
+    if slash and given:
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} is a topic's; it is fixed by now")
+    if settings and not slash:
+        raise typer.BadParameter(
+            f"{settings[0]!r} is no option of a topic; name a group as TOPIC/GROUP"
+        )
+    if slash:
+        create_group(folder(context, store), (topic, group), options_of(settings or []), as_json)
+        return
     with libqueue.open(folder(context, store)) as opened:
         made = opened.create_topic(
             topic,
@@ -100,6 +129,22 @@ def create(
             print_json({"topic": topic, **made.config})
         else:
             console.print(f"created topic {topic} with {made.partitions} partitions")
+
+
+def create_group(
+    path: Path, named: tuple[str, str], options: dict[str, Any], as_json: bool
+) -> None:
+    """Create a group of an existing topic."""
+    topic, group = named
+    with libqueue.open(path, create=False) as opened:
+        found = opened.open_topic(topic)
+        if group in found.groups():
+            fail(f"group {group!r} of topic {topic!r} exists already; config shows and changes it")
+        made = found.create_group(group, **options)
+    if as_json:
+        print_json({"topic": topic, "group": group, **made.config})
+    else:
+        console.print(f"created group {group} of topic {topic}")
 
 
 def stats(
