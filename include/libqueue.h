@@ -1326,12 +1326,15 @@ lq_status lq_topic_configure(lq_topic *topic, const lq_topic_options *changes);
  * nor the window be changed, which the layout of the group's files depends on. Another
  * ordering than LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
  * max_lease_ms holds for consumers that are opened from then on, another filter for messages that
- * the group has not looked at yet.
+ * the group has not looked at yet. Where dead letters go to another topic, or are dropped, from
+ * then on, none may be left in the former one, which would be out of sight: redrive and settle
+ * them, or purge them, before.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
- * window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, now);
- * LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK,
- * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, on_dead_letter or
+ * where dead letters go to, now: the message says what is to be done before); LQ_NOT_FOUND (the
+ * group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED,
+ * LQ_FENCED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_group_configure(lq_group *group, const lq_group_options *changes);
@@ -1364,8 +1367,9 @@ lq_status lq_group_resume(lq_group *group);
 
 /**
  * Deletes a group, durably, with its position and all that it counted. Messages stay in the topic,
- * dead letters in theirs. Its consumers and handles, in all processes, get LQ_NOT_FOUND at their
- * next call; a group made later under the name is another one. Close the handles all the same.
+ * dead letters in theirs, where no group lists or redrives them any more. Its consumers and
+ * handles, in all processes, get LQ_NOT_FOUND at their next call; a group made later under the
+ * name is another one. Close the handles all the same.
  *
  * group: the group; its handle stays open.
  *
@@ -1463,8 +1467,9 @@ lq_status lq_dead_letters_free(lq_dead_letters *list);
 /**
  * Hands dead letters of a group out again, to its consumers and to nobody else, before what is
  * fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
- * header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
- * attempts go on. It is no dead letter from here on; where it fails for the last time again it
+ * header lq-cycles that says how often it came back dead before; one that held its key
+ * (LQ_ON_DEAD_LETTER_HOLD_KEY) has its own headers alone. Its failures begin at 0, its attempts go
+ * on. It is no dead letter from here on; where it fails for the last time again it
  * becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes
  * by the id of its dead letter.
  *
@@ -1489,7 +1494,9 @@ lq_status lq_group_redrive(lq_group *group,
 
 /**
  * Gives up on dead letters for good. They stay in their topic, for who reads that, and are no dead
- * letters of the group any more. What was redriven is left alone. Durable before the call returns.
+ * letters of the group any more. What was redriven is left alone. Where a letter is damaged its
+ * message goes on holding the key that it held: lq_group_settle ends that, by the message's id.
+ * Durable before the call returns.
  *
  * group: the group.
  * ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that
@@ -1561,6 +1568,9 @@ lq_status lq_consumer_name(lq_consumer *consumer, const char **name);
  * it. Where the group hands out at most once each was settled before the call returns it: receive
  * as many as are sure to be handled.
  *
+ * Where the group has a filter, the call passes over what that leaves out until its timeout, and
+ * for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
+ *
  * consumer: the consumer.
  * max: how many at most; 1 or more.
  * timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
@@ -1581,6 +1591,9 @@ lq_status lq_receive(lq_consumer *consumer,
 
 /**
  * As lq_receive, with all that can be asked for.
+ *
+ * Where the group has a filter, the call passes over what that leaves out until its timeout, and
+ * for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
  *
  * consumer: the consumer.
  * options: NULL takes one message, for as long as it takes.

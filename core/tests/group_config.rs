@@ -82,11 +82,16 @@ fn p12_dead_letters_go_to_the_topic_that_is_configured_and_to_no_other() {
         group.stats().unwrap().dead_lettered
     };
     assert_eq!(kill(0..2), 2);
-    group
-        .configure(&changes(DeadLetter::Topic("dead".into())))
-        .unwrap();
+    let elsewhere = changes(DeadLetter::Topic("dead".into()));
+    assert_eq!(
+        group.configure(&elsewhere).unwrap_err().kind(),
+        ErrorKind::Busy
+    );
+    assert_eq!(group.purge_dead_letters(None).unwrap(), 2);
+    group.configure(&elsewhere).unwrap();
     assert_eq!(group.dead_letter_topic().as_deref(), Some("dead"));
     assert_eq!(kill(2..4), 4);
+    assert_eq!(group.purge_dead_letters(None).unwrap(), 2);
     group.configure(&changes(DeadLetter::Drop)).unwrap();
     assert_eq!(kill(4..5), 5);
     group.configure(&changes(DeadLetter::Default)).unwrap();

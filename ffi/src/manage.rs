@@ -46,12 +46,15 @@ pub unsafe extern "C" fn lq_topic_configure(
 /// nor the window be changed, which the layout of the group's files depends on. Another
 /// ordering than LQ_ORDERING_NONE needs a group in which no message is taken in and not settled.
 /// max_lease_ms holds for consumers that are opened from then on, another filter for messages that
-/// the group has not looked at yet.
+/// the group has not looked at yet. Where dead letters go to another topic, or are dropped, from
+/// then on, none may be left in the former one, which would be out of sight: redrive and settle
+/// them, or purge them, before.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, a number of the options, a start, another
-/// window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, now);
-/// LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK,
-/// LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// window); LQ_INVALID_FILTER (the filter does not parse); LQ_BUSY (the ordering, on_dead_letter or
+/// where dead letters go to, now: the message says what is to be done before); LQ_NOT_FOUND (the
+/// group was deleted); LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED,
+/// LQ_FENCED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_group_configure(
@@ -95,8 +98,9 @@ pub unsafe extern "C" fn lq_group_resume(group: *mut lq_group) -> lq_status {
 }
 
 /// Deletes a group, durably, with its position and all that it counted. Messages stay in the topic,
-/// dead letters in theirs. Its consumers and handles, in all processes, get LQ_NOT_FOUND at their
-/// next call; a group made later under the name is another one. Close the handles all the same.
+/// dead letters in theirs, where no group lists or redrives them any more. Its consumers and
+/// handles, in all processes, get LQ_NOT_FOUND at their next call; a group made later under the
+/// name is another one. Close the handles all the same.
 ///
 /// group: the group; its handle stays open.
 ///

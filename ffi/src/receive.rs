@@ -32,6 +32,9 @@ fn receive(
 /// it. Where the group hands out at most once each was settled before the call returns it: receive
 /// as many as are sure to be handled.
 ///
+/// Where the group has a filter, the call passes over what that leaves out until its timeout, and
+/// for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
+///
 /// consumer: the consumer.
 /// max: how many at most; 1 or more.
 /// timeout_ms: how long to wait for the first, in milliseconds; 0 does not wait, LQ_FOREVER waits
@@ -64,6 +67,9 @@ pub unsafe extern "C" fn lq_receive(
 }
 
 /// As lq_receive, with all that can be asked for.
+///
+/// Where the group has a filter, the call passes over what that leaves out until its timeout, and
+/// for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
 ///
 /// consumer: the consumer.
 /// options: NULL takes one message, for as long as it takes.

@@ -115,8 +115,9 @@ unsafe fn tell(done: &Result<u64>, n: usize, results: *mut lq_status) -> Result<
 
 /// Hands dead letters of a group out again, to its consumers and to nobody else, before what is
 /// fresh. Each is the message that it was, with its own id, key, headers, payload and time, and a
-/// header lq-cycles that says how often it came back dead before. Its failures begin at 0, its
-/// attempts go on. It is no dead letter from here on; where it fails for the last time again it
+/// header lq-cycles that says how often it came back dead before; one that held its key
+/// (LQ_ON_DEAD_LETTER_HOLD_KEY) has its own headers alone. Its failures begin at 0, its attempts go
+/// on. It is no dead letter from here on; where it fails for the last time again it
 /// becomes another one. Durable before the call returns. By hand, as with lq_group_settle, it goes
 /// by the id of its dead letter.
 ///
@@ -186,7 +187,9 @@ pub unsafe extern "C" fn lq_group_redrive(
 }
 
 /// Gives up on dead letters for good. They stay in their topic, for who reads that, and are no dead
-/// letters of the group any more. What was redriven is left alone. Durable before the call returns.
+/// letters of the group any more. What was redriven is left alone. Where a letter is damaged its
+/// message goes on holding the key that it held: lq_group_settle ends that, by the message's id.
+/// Durable before the call returns.
 ///
 /// group: the group.
 /// ids: n ids, as lq_group_dead_letters shows them, read during the call only; NULL for all that

@@ -119,6 +119,9 @@ impl Consumer {
     /// With `min_messages` it waits for so many, at most for the timeout, which then must be given;
     /// then what there is is returned. `max_bytes` bounds the keys, headers and payloads together;
     /// the first message is returned whatever its size.
+    ///
+    /// Where the group has a filter, the call passes over what that leaves out until its timeout,
+    /// and for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
     #[pyo3(signature = (
         max_messages=1, timeout=None, *, min_messages=1, max_bytes=None, lease=None
     ))]

@@ -12,6 +12,7 @@ use crate::message::MessageId;
 use crate::options;
 use crate::peek::{ConsumerStats, Peeked};
 use crate::stats;
+use crate::wanted::Wanted;
 
 /// A group, to look at and to manage. Made by `Topic.group` and `Topic.create_group`.
 #[pyclass(frozen, module = "libqueue")]
@@ -118,16 +119,24 @@ impl Group {
     /// Hand dead letters of this group out again, to its consumers and to nobody else; how many.
     ///
     /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
-    /// At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in
+    /// At most `limit`, oldest first, whose error has `error_contains` in it, whose key is `key`,
+    /// that were in `partition`, that died at `failed_since` or later and before `failed_until`
+    /// (seconds since the epoch, or a datetime), each as far as it is given; and at most `rate` in
     /// a second. `progress(done, of)` is called after some, and ends the call early where it
     /// returns False. Each is the message that it was, with its own id, key, headers, payload and
-    /// timestamp, and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+    /// timestamp, and a header `lq-cycles`, unless it held its key (`on_dead_letter="hold_key"`):
+    /// then it has its own headers alone. It comes before fresh ones, its failures begin at 0.
     ///
     /// Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
     /// others are redriven all the same.
     ///
     ///     group.redrive(limit=100, error_contains="timeout", rate=10)
-    #[pyo3(signature = (ids=None, limit=None, *, rate=None, error_contains=None, progress=None))]
+    ///     group.redrive(key=b"order-1", failed_since=time.time() - 3600)
+    #[pyo3(signature = (
+        ids=None, limit=None, *, rate=None, error_contains=None, progress=None, key=None,
+        partition=None, failed_since=None, failed_until=None
+    ))]
+    #[allow(clippy::too_many_arguments)]
     fn redrive(
         &self,
         py: Python<'_>,
@@ -136,11 +145,15 @@ impl Group {
         rate: Option<f64>,
         error_contains: Option<&str>,
         progress: Option<Py<PyAny>>,
+        key: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
+        failed_since: Option<&Bound<'_, PyAny>>,
+        failed_until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         let known = ids.as_deref().map(ids_of);
-        let wanted = |one: &libqueue::DeadLetterEntry| {
-            error_contains.is_none_or(|part| one.error.contains(part))
-        };
+        let wanted = Wanted::of(error_contains, key, partition, (failed_since, failed_until))?;
+        let asked = wanted.asked();
+        let wanted = |one: &libqueue::DeadLetterEntry| asked.wants(one);
         let (mut raised, mut last) = (None, None);
         let mut told = |done, of| {
             // Signals are answered whether or not anybody wants to know how far it is.
@@ -179,8 +192,9 @@ impl Group {
     /// Give up on dead letters for good; how many.
     ///
     /// `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
-    /// They stay in their topic, for who reads that. What was redriven is left alone. Raises as
-    /// `redrive`.
+    /// They stay in their topic, for who reads that. What was redriven is left alone. Where a
+    /// letter is damaged its message goes on holding the key that it held: `settle` ends that, by
+    /// the message's id. Raises as `redrive`.
     ///
     ///     group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
     #[pyo3(signature = (ids=None))]
@@ -193,12 +207,13 @@ impl Group {
     /// Change the stored configuration, durably; what is not named stays.
     ///
     /// Every process goes by it from its next call on; leases that are out keep their time.
-    /// `window` and `delivery` cannot be changed: the layout of the group's files depends on
-    /// the one, and what was handed out on the other. Another
-    /// `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
-    /// `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
-    /// Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
-    /// `brake=None` takes the brake off.
+    /// `window` and `delivery` cannot be changed: the layout of the group's files depends on the
+    /// one, and what was handed out on the other. Another `ordering` than `"none"` raises `Busy`
+    /// while messages are taken in and not settled. Another `dead_letter_topic`, or None, raises
+    /// `Busy` while dead letters are left in the former one, where nobody would list them any more:
+    /// redrive and settle them, or purge them, before. `max_lease` holds for consumers that are
+    /// opened from then on, and None leaves it as it is. Another `filter` holds for messages that
+    /// the group has not looked at yet; `{}` takes it off. `brake=None` takes the brake off.
     ///
     ///     topic.group("billing").configure(lease=120.0, max_attempts=10)
     #[pyo3(signature = (**changes))]
@@ -228,8 +243,9 @@ impl Group {
 
     /// Delete the group, durably, with its position and all that it counted.
     ///
-    /// Messages stay in the topic, dead letters in theirs. Its consumers, in all processes, raise
-    /// `NotFound` at their next call; a group made later under the name is another one.
+    /// Messages stay in the topic, dead letters in theirs, where no group lists or redrives them
+    /// any more. Its consumers, in all processes, raise `NotFound` at their next call; a group made
+    /// later under the name is another one.
     fn delete(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.delete()).or_raise(py)
     }

@@ -19,6 +19,7 @@ mod send;
 mod stats;
 mod store;
 mod topic;
+mod wanted;
 
 use pyo3::prelude::*;
 

@@ -133,11 +133,17 @@ fn nanoseconds(py: Python<'_>, what: &str, seconds: f64) -> PyResult<i64> {
 
 /// A time as a number of seconds since the epoch, or as a datetime.
 fn moment(what: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    nanoseconds(value.py(), what, point(what, value)?)
+}
+
+/// As `moment`, in seconds.
+pub(crate) fn point(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     let at = match value.hasattr("timestamp")? {
         true => value.call_method0("timestamp")?,
         false => value.clone(),
     };
-    nanoseconds(value.py(), what, at.extract()?)
+    let at = at.extract()?;
+    nanoseconds(value.py(), what, at).map(|_| at)
 }
 
 /// Sends one. A small message goes without letting go of the interpreter, unless it would have to

@@ -83,6 +83,9 @@ static void braking(void)
     INVALID(lq_group_configure(group, &none));
     TELLS("take the brake off");
     none.brake_messages = 0;
+    GIVES(LQ_BUSY, lq_group_configure(group, &none));
+    TELLS("has 3 dead letters");
+    OK(lq_group_purge_dead_letters(group, NULL, 0, NULL, NULL));
     OK(lq_group_configure(group, &none));
     OK(lq_group_config(group, &stored));
     CHECK(stored.brake_messages == 0 && stored.brake_within_ms == 0);

@@ -155,6 +155,22 @@ static void purging(void)
     INVALID(lq_group_purge_dead_letters(group, NULL, 1, NULL, &count));
 }
 
+/* A group that is made again under the name of a deleted one has none of its letters. */
+static void made_again(void)
+{
+    uint64_t count = 9;
+    bury("5", "a", "hopeless");
+    CHECK(letters(0, NULL) == 1);
+    OK(lq_group_delete(group));
+    OK(lq_consumer_close(consumer));
+    OK(lq_group_close(group));
+    OK(lq_group_create(topic, "g", NULL, &group));
+    OK(lq_consumer_open(topic, "g", NULL, &consumer));
+    CHECK(letters(0, NULL) == 0);
+    OK(lq_group_redrive(group, NULL, NULL, &count));
+    CHECK(count == 0);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -166,6 +182,7 @@ int main(int argc, char **argv)
     redriving();
     choosing();
     purging();
+    made_again();
     OK(lq_consumer_close(consumer));
     OK(lq_group_close(group));
     OK(lq_topic_close(topic));

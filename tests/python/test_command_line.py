@@ -218,7 +218,7 @@ def test_bad_usage_is_2_and_failure_1(path: Path, tmp_path: Path) -> None:
     run(path, "send", status=2)
     run(path, "no-such-command", status=2)
     run(path, "send", "t", "--key", "(", given=b"x\n", status=2)
-    run(path, "create", "a/b", status=2)
+    run(path, "create", "a b", status=2)
     run(path, "tail", "t", "--from", "yesterday", status=2)
     assert b"no topic" in run(path, "tail", "t", status=1).stderr
     nowhere = run(path, "-s", tmp_path / "nowhere", "topics", status=1)

@@ -82,6 +82,22 @@ def test_a_group_is_configured_while_it_is_in_use(store: libqueue.Store) -> None
             group.configure(**wrong)
 
 
+def test_p12_dead_letters_are_not_left_where_nobody_lists_them(
+    path: Path, store: libqueue.Store
+) -> None:
+    topic, group = prepared(store, 2)
+    with topic.consumer("g") as consumer:
+        consumer.dead_letter(consumer.receive(2, WAIT), "no use")
+    for target in ("dead", None):
+        with pytest.raises(libqueue.Busy, match="has 2 dead letters in topic"):
+            group.configure(dead_letter_topic=target)
+    assert b"has 2 dead" in run(path, "config", "t/g", "dead_letter_topic=", status=1).stderr
+    assert len(group.dead_letters()) == 2
+    group.purge_dead_letters()
+    group.configure(dead_letter_topic=None)
+    assert group.config["dead_letter_topic"] is None
+
+
 def test_a_paused_group_hands_nothing_out_in_any_process(
     store: libqueue.Store, worker: Callable[[str], Callable[[str], str]]
 ) -> None:
@@ -176,6 +192,60 @@ def test_a_deleted_group_is_none_in_any_process(
             late()
     with topic.consumer("g") as consumer:
         assert len(consumer.receive(99, 0)) == 10
+
+
+def test_the_command_line_makes_groups_with_their_options(path: Path) -> None:
+    run(path, "send", "t", given=b"one\ntwo\n")
+    asked = ("ordering=none", "lease=60", "window=1024", "max_attempts=2", "start=1", "filter=")
+    (made,) = objects(run(path, "create", "t/g", *asked, "--json"))
+    assert (made["topic"], made["group"], made["ordering"]) == ("t", "g", "none")
+    assert (made["lease"], made["window"], made["max_attempts"]) == (60.0, 1024, 2)
+    assert run(path, "receive", "t", "-g", "g").stdout == b"two\n"
+    assert b"exists already" in run(path, "create", "t/g", status=1).stderr
+    assert b"created group once" in run(path, "create", "t/once", "delivery=at_most_once").stdout
+    (shown,) = objects(run(path, "config", "t/once", "--json"))
+    assert shown["delivery"] == "at_most_once"
+    for start, got in (
+        ("latest", b""),
+        ("earliest", b"one\ntwo\n"),
+        ("2001-02-03", b"one\ntwo\n"),
+        ("2999-01-31T12:00", b""),
+    ):
+        run(path, "create", "t/" + start.replace(":", "."), f"start={start}", "brake=5/60")
+        assert run(path, "receive", "t", "-g", start.replace(":", ".")).stdout == got
+    for wrong in (
+        ("t/x", "colour=red"),
+        ("t/x", "start=soon"),
+        ("t/x", "lease=1", "lease=2"),
+        ("t/x", "ordering=sideways"),
+        ("t/x", "--partitions", 2),
+        ("t/", "lease=1"),
+        ("new", "lease=1"),
+    ):
+        run(path, "create", *wrong, status=2)
+    for fixed in ("start=latest", "delivery=at_most_once"):
+        run(path, "config", "t/g", fixed, status=2)
+    run(path, "create", "missing/g", status=1)
+    with libqueue.open(path) as store:
+        assert "x" not in store.open_topic("t").groups()
+        assert store.topics() == ["t"]
+
+
+def test_the_command_line_gives_up_on_one_message(path: Path) -> None:
+    run(path, "send", "t", given=b"one\ntwo\nthree\n")
+    run(path, "create", "t/g")
+    said = run(path, "dead-letter", "t", "g", 1, "no such account").stdout
+    assert said == b"dead-lettered partition 0 offset 1 of group g of topic t\n"
+    (done,) = objects(run(path, "dead-letter", "t", "g", 2, "--json"))
+    assert (done["done"], done["offset"]) == ("dead-lettered", 2)
+    found = objects(run(path, "dlq", "list", "t", "g", "--json"))
+    assert [(one["source_offset"], one["error"]) for one in found] == [
+        (1, "no such account"),
+        (2, "given up by hand"),
+    ]
+    assert run(path, "receive", "t", "-g", "g").stdout == b"one\n"
+    assert b"settled already" in run(path, "dead-letter", "t", "g", 1, status=1).stderr
+    assert b"never sent" in run(path, "dead-letter", "t", "g", 9, status=1).stderr
 
 
 def test_the_command_line_manages_groups(path: Path) -> None:

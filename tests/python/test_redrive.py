@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import libqueue
@@ -99,6 +100,57 @@ def test_limit_error_rate_and_progress(store: libqueue.Store) -> None:
     for wrong in (0.0, -1.0, float("nan")):
         with pytest.raises(libqueue.InvalidArgument, match="rate"):
             group.redrive(rate=wrong)
+
+
+def test_key_partition_and_time_choose(store: libqueue.Store) -> None:
+    topic = store.topic("t", partitions=2)
+    with topic.consumer("g") as consumer:
+        for partition, key in ((0, b"a"), (1, b"b"), (1, b"a"), (0, None)):
+            topic.send(b"x", key=key, partition=partition)
+            consumer.dead_letter(consumer.receive(1, WAIT), "no use")
+    group = topic.group("g")
+    first, second, third, fourth = group.dead_letters()
+    last = second.last_failed
+    assert last is not None
+    moment = datetime.fromtimestamp(last + 3600, tz=timezone.utc)
+    for asked in (
+        {"key": b""},
+        {"key": b"c"},
+        {"partition": 2},
+        {"key": b"b", "partition": 0},
+        {"failed_since": moment},
+        {"failed_until": last - 3600},
+        {"failed_since": last, "failed_until": last},
+        {"ids": [first.message.id], "key": bytearray(b"b")},
+    ):
+        assert group.redrive(**asked) == 0, asked
+    # What a letter says of its time is met exactly, at both ends.
+    assert group.redrive(key=b"b", failed_since=last, failed_until=moment) == 1
+    assert first.last_failed is not None
+    assert group.redrive(partition=0, failed_until=first.last_failed) == 0
+    assert group.redrive(key=memoryview(b"a"), partition=1, limit=5) == 1
+    left = [dead.message.id for dead in group.dead_letters()]
+    assert left == [first.message.id, fourth.message.id]
+    assert third.message.id not in left
+    for wrong in ({"partition": -1}, {"failed_since": float("nan")}, {"failed_until": 1e300}):
+        with pytest.raises(libqueue.InvalidArgument, match=next(iter(wrong))):
+            group.redrive(**wrong)
+    for strange in ({"key": "text"}, {"failed_since": "today"}):
+        with pytest.raises(TypeError):
+            group.redrive(**strange)  # type: ignore[arg-type]
+
+
+def test_letters_of_a_deleted_group_are_none_of_the_next_one(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    bury(topic, b"0", b"1")
+    topic.group("g").delete()
+    group = topic.create_group("g")
+    assert (group.dead_letters(), group.redrive(), group.purge_dead_letters()) == ([], 0, 0)
+    with topic.consumer("g") as consumer:
+        first, *_ = consumer.receive(9, WAIT)
+        consumer.dead_letter(first, "again")
+    assert [dead.source_offset for dead in group.dead_letters()] == [0]
+    assert len(store.open_topic("t.g.dlq").reader().receive(9, 0)) == 3
 
 
 def test_a_redrive_wakes_who_receives(store: libqueue.Store) -> None:

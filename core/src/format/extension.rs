@@ -14,7 +14,7 @@ pub const PRIORITY: u8 = 1;
 pub const DELIVER_AT: u8 = 2;
 /// Tag: `i64`, ms since the Unix epoch from which on it is handed out no more.
 pub const EXPIRES_AT: u8 = 3;
-/// Tag, without a value: a group's move to the dead letters wrote it, and nobody sent it.
+/// Tag: `u64`, the id of the group whose move to the dead letters wrote it; nobody sent it.
 pub const LETTER: u8 = 4;
 /// The highest priority.
 pub const PRIORITY_MAX: u8 = 9;
@@ -97,33 +97,34 @@ impl Attributes {
     }
 }
 
-/// The extension of a dead letter, which says nothing of its delivery.
+/// The extension of a dead letter of the group with this id, which says nothing of its delivery.
 #[must_use]
-pub fn of_letter() -> Vec<u8> {
+pub fn of_letter(group: u64) -> Vec<u8> {
     let mut bytes = vec![0; CRC_BYTES];
-    bytes.extend_from_slice(&[LETTER, 0]);
+    bytes.extend_from_slice(&[LETTER, size_of::<u64>() as u8]);
+    bytes.extend_from_slice(&group.to_le_bytes());
     let crc = crc32(&bytes[CRC_BYTES..]);
     bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
-/// Whether an extension is that of a dead letter. What is sent can have any headers, and never
-/// this, so that nobody's message is taken for a letter (P12, P18).
+/// Of the extension of a dead letter the id of its group, which no later group of the name has.
+/// What is sent can have any headers, and never this, so that nobody's message is taken for a
+/// letter (P12, P18).
 #[must_use]
-pub fn is_letter(bytes: &[u8]) -> bool {
-    let Some((crc, mut rest)) = bytes.split_first_chunk::<CRC_BYTES>() else {
-        return false;
-    };
+pub fn letter_group(bytes: &[u8]) -> Option<u64> {
+    let (crc, mut rest) = bytes.split_first_chunk::<CRC_BYTES>()?;
     if u32::from_le_bytes(*crc) != crc32(rest) {
-        return false;
+        return None;
     }
     while let Some(([tag, length], behind)) = rest.split_first_chunk::<2>() {
+        let (value, next) = behind.split_at_checked(usize::from(*length))?;
         if *tag == LETTER {
-            return true;
+            return value.try_into().ok().map(u64::from_le_bytes);
         }
-        rest = behind.get(usize::from(*length)..).unwrap_or_default();
+        rest = next;
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -170,32 +171,41 @@ mod tests {
 
     #[test]
     fn p12_p18_a_letter_is_told_apart_from_all_that_can_be_sent_and_says_nothing_else() {
-        let letter = of_letter();
-        assert!(is_letter(&letter));
+        let group = 0x0123_4567_89AB_CDEF;
+        let letter = of_letter(group);
+        assert_eq!(letter_group(&letter), Some(group));
         assert_eq!(Attributes::decode(&letter), Some(Attributes::default()));
         for one in samples() {
-            assert!(!is_letter(&one.encode()), "{one:?}");
+            assert_eq!(letter_group(&one.encode()), None, "{one:?}");
         }
         for bit in 0..letter.len() * 8 {
             let mut damaged = letter.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(!is_letter(&damaged), "bit {bit}");
+            assert_eq!(letter_group(&damaged), None, "bit {bit}");
         }
         for cut in 0..letter.len() {
-            assert!(!is_letter(&letter[..cut]), "{cut}");
+            assert_eq!(letter_group(&letter[..cut]), None, "{cut}");
         }
-        // Behind what says more, and beside a length that is none.
+        // Behind what says more, and with lengths that are none.
         let mut more = Attributes {
             priority: 7,
             ..Attributes::default()
         };
         more.deliver_at_ms = Some(i64::from(LETTER));
-        for (tail, is_one) in [(&[LETTER, 0][..], true), (&[9, 200, LETTER, 0], false)] {
+        let mut beside = vec![9, 200];
+        beside.extend_from_slice(&letter[CRC_BYTES..]);
+        for (tail, of) in [
+            (&letter[CRC_BYTES..], Some(group)),
+            (&beside, None),
+            (&[LETTER, 0], None),
+            (&[LETTER, 7, 0, 0, 0, 0, 0, 0, 0], None),
+            (&[LETTER, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0], None),
+        ] {
             let mut bytes = more.encode();
             bytes.extend_from_slice(tail);
             let crc = crc32(&bytes[CRC_BYTES..]);
             bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
-            assert_eq!(is_letter(&bytes), is_one, "{tail:?}");
+            assert_eq!(letter_group(&bytes), of, "{tail:?}");
         }
     }
 

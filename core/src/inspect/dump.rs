@@ -10,7 +10,7 @@ use super::opened;
 use super::plan::name_of;
 use super::records::{Bounds, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::extension::{Attributes, is_letter};
+use crate::format::extension::{Attributes, letter_group};
 use crate::format::headers::Headers;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::{control, index, names, reserve, segment, window};
@@ -234,10 +234,10 @@ fn message(bytes: &mut Bytes, position: u64, header: &Header) -> Result<String> 
     };
     let extension = bytes.get(position + HEADER as u64, header.extension_len.into())?;
     let extension = extension.unwrap_or_default();
-    let attributes = match Attributes::decode(extension) {
-        Some(_) if is_letter(extension) => ", dead letter".to_owned(),
-        Some(says) => attributes(&says),
-        None => ", DAMAGED extension".to_owned(),
+    let attributes = match (Attributes::decode(extension), letter_group(extension)) {
+        (_, Some(group)) => format!(", dead letter of the group with id {group:016x}"),
+        (Some(says), None) => attributes(&says),
+        (None, None) => ", DAMAGED extension".to_owned(),
     };
     let more = if header.flags & MORE != 0 {
         ", batch goes on"

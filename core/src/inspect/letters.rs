@@ -24,6 +24,9 @@ use crate::store::{GroupMeta, dead_letters_of};
 /// More than the key and the headers of a dead letter have.
 const MOST: u64 = 16 << 20;
 
+/// Topic, group and id of that: a later group of the name has another one.
+type Named = (String, String, u64);
+
 /// Where a dead letter is. There may be millions.
 struct Letter {
     /// Which of the files it is in.
@@ -35,8 +38,8 @@ struct Letter {
 
 /// A group whose dead letters are looked for, or the redrive lane of one.
 struct Buried<'a> {
-    /// Topic and group that the letters name.
-    from: (String, String),
+    /// Topic, group and the group's id, as the letters name them.
+    from: Named,
     lane: bool,
     group: &'a GroupPlan,
     /// The topic of its dead letters.
@@ -48,10 +51,10 @@ struct Buried<'a> {
 /// What was met of dead letters, and whose they may be.
 #[derive(Default)]
 pub(super) struct Letters<'a> {
-    /// By topic and group that they came from, and by partition.
-    found: HashMap<(String, String), BTreeMap<u32, Vec<Letter>>>,
+    /// By the group that they came from, and by partition.
+    found: HashMap<Named, BTreeMap<u32, Vec<Letter>>>,
     /// Those of redriven messages, with the offsets of the letters that they were redriven from.
-    again: HashMap<(String, String), BTreeMap<u32, Vec<Letter>>>,
+    again: HashMap<Named, BTreeMap<u32, Vec<Letter>>>,
     /// Segments in which there are any, each with its topic.
     files: Vec<(String, PathBuf)>,
     groups: Vec<Buried<'a>>,
@@ -74,9 +77,9 @@ impl<'a> Letters<'a> {
         }
         // One that was sent is none, whatever its headers say.
         let from = position + HEADER as u64;
-        if !(bytes.get(from, length)?).is_some_and(extension::is_letter) {
+        let Some(id) = (bytes.get(from, length)?).and_then(extension::letter_group) else {
             return Ok(());
-        }
+        };
         let from = from + length + key;
         let Some(block) = bytes.get(from, headers)? else {
             return Ok(());
@@ -98,7 +101,7 @@ impl<'a> Letters<'a> {
             return Ok(());
         };
         let redriven_from = number("lq-redriven-from");
-        let from = (of.to_owned(), group.to_owned());
+        let from = (of.to_owned(), group.to_owned(), id);
         // Segments are walked one after the other.
         if self.files.last().is_none_or(|(_, last)| last != file) {
             self.files.push((topic.to_owned(), file.to_owned()));
@@ -126,7 +129,13 @@ impl<'a> Letters<'a> {
         meta: &GroupMeta,
         logs: &Rc<HashMap<u32, Log>>,
     ) {
-        let own = || (topic.name.clone(), group.name.clone());
+        let from = match &meta.lane_of {
+            Some((topic, of)) => {
+                let id = names::parse_redrive_lane(&group.name).unwrap_or(0);
+                (topic.clone(), of.clone(), id)
+            }
+            None => (topic.name.clone(), group.name.clone(), meta.id),
+        };
         let wanted = &meta.config.dead_letter_topic;
         let target = match &meta.lane_of {
             Some(_) => Some(topic.name.clone()),
@@ -134,7 +143,7 @@ impl<'a> Letters<'a> {
         };
         let Some(target) = target else { return };
         self.groups.push(Buried {
-            from: meta.lane_of.clone().unwrap_or_else(own),
+            from,
             lane: meta.lane_of.is_some(),
             group,
             target,

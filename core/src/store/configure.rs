@@ -32,8 +32,10 @@ impl Group {
     /// for another `ordering` than [`Ordering::None`], while messages are taken in and not settled:
     /// they wait by the order that was (P11). [`ErrorKind::InvalidArgument`] also for a
     /// `dead_letter_topic` that leads back to this topic. [`ErrorKind::Busy`] for another
-    /// `on_dead_letter` or `dead_letter_topic` while any dead letter holds its key. After another
-    /// error either configuration is in force, in all processes the same.
+    /// `on_dead_letter` or `dead_letter_topic` while any dead letter holds its key, and for another
+    /// `dead_letter_topic`, or none, while the group has dead letters in the former one, which
+    /// would be out of sight: redrive and settle them, or purge them, before. After another error
+    /// either configuration is in force, in all processes the same.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Store, StoreOptions, TopicOptions};
@@ -88,6 +90,7 @@ impl Group {
             if moved {
                 group.check_nothing_holds()?;
                 group.check_lane_done()?;
+                redirect::check_no_letters(group, &wanted.dead_letter_topic)?;
                 group.each_partition(|number| redirect::leave_topic(group, number))?;
             }
             meta.config = wanted;

@@ -24,7 +24,8 @@ pub(super) const GLANCE: Duration = Duration::from_millis(1);
 
 impl Group {
     /// Deletes the group, durably, with its position and all that it counted; messages stay in the
-    /// topic, dead letters in theirs. Every consumer and handle of it, in all processes, gets
+    /// topic, dead letters in theirs, where readers and other groups find them and no group lists
+    /// or redrives them any more. Every consumer and handle of it, in all processes, gets
     /// [`crate::ErrorKind::NotFound`] at its next call; one that waits is woken. A group made later
     /// under the name is another one.
     ///

@@ -66,8 +66,9 @@ impl ReadMessage {
         self.record.key()
     }
 
-    /// Names and values of the headers. A redriven message has those that it was sent with, and
-    /// `lq-cycles`, how often it came back dead from a redrive before.
+    /// Names and values of the headers. A redriven message has those that it was sent with, and,
+    /// unless it held its key as a dead letter, `lq-cycles`, how often it came back dead from a
+    /// redrive before.
     pub fn headers(&self) -> Headers<'_> {
         match &self.origin {
             None => self.record.headers(),

@@ -63,6 +63,11 @@ impl GroupInner {
         }
     }
 
+    /// Id of the group, or of the one that this is the lane of: what its letters are marked with.
+    pub(super) fn source_id(&self) -> u64 {
+        self.lane_of.as_ref().map_or(self.uid, |of| of.uid)
+    }
+
     pub(super) fn is_lane(&self) -> bool {
         self.lane_of.is_some()
     }

@@ -44,6 +44,7 @@ fn headers_of(
     let source = before.unwrap_or(Source {
         topic,
         group: name,
+        group_id: group.source_id(),
         partition,
         offset: dead.offset,
         timestamp_ns: Some(record.timestamp_ns),
@@ -170,7 +171,7 @@ fn append_one(
 ) -> Result<()> {
     let block = headers_of(group, partition, dead, record)?;
     let (key, payload) = (record.key(), record.payload());
-    let extension = extension::of_letter();
+    let extension = extension::of_letter(group.source_id());
     let draft = Draft {
         extension: &extension,
         key,

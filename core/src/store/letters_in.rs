@@ -2,7 +2,8 @@
 
 use super::group::GroupInner;
 use super::lane;
-use super::redrive::{Done, SOME};
+use super::redrive::SOME;
+use super::redriven::Done;
 use super::source::letter_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Dead, Window};

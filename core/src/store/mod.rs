@@ -46,6 +46,7 @@ mod receive_options;
 mod receiving;
 mod redirect;
 mod redrive;
+mod redriven;
 mod restore;
 mod send;
 mod settings;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::dead_letter::{DeadLetterEntry, HeldMessage, held_attempts};
 use super::group::{Group, GroupInner};
 use super::message::MessageId;
+use super::redriven::Done;
 use super::source::letter_of;
 use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,6 +71,9 @@ impl RedriveOptions<'_> {
     }
 }
 
+/// What ends the holding of a message in its window, and what that counts as.
+type EndHolding = (fn(&Window, u64, u32) -> bool, Counter);
+
 /// A letter, and what the window has to know of it.
 struct Chosen {
     offset: u64,
@@ -79,24 +83,15 @@ struct Chosen {
     held: Option<HeldMessage>,
 }
 
-/// What a call came to.
-#[derive(Default)]
-pub(super) struct Done {
-    count: u64,
-    /// Places in the call's ids of those that are no dead letter of the group now.
-    refused: Vec<usize>,
-    /// The first damage that was met.
-    damage: Option<Error>,
-}
-
 impl Group {
     /// Hands dead letters of this group out again, to its consumers and to nobody else (P13),
     /// before what is fresh; how many. Each is the message that it was, with its own id, key,
-    /// headers, payload and time, and `lq-cycles` beside; its failures begin at 0, its attempts go
-    /// on. It is no dead letter from here on, and becomes another one, with `lq-cycles` one higher,
-    /// where it fails for the last time again. In the order of their keys redriven messages wait
-    /// for each other; the key itself went on when the message died. Durable before the call
-    /// returns.
+    /// headers, payload and time, and `lq-cycles` beside its headers, unless it held its key
+    /// ([`crate::OnDeadLetter::HoldKey`]): that one has its own headers alone. Its failures begin
+    /// at 0, its attempts go on. It is no dead letter from here on, and becomes another one, with
+    /// `lq-cycles` one higher, where it fails for the last time again. In the order of their keys
+    /// redriven messages wait for each other; the key itself went on when the message died, where
+    /// it was not held. Durable before the call returns.
     ///
     /// Ids that are no dead letter of the group now, as after an earlier redrive, are named by
     /// [`Error::refused_places`] of an error of kind [`ErrorKind::NotFound`]; the others are
@@ -133,7 +128,7 @@ impl Group {
         if let Some((lane, target, end)) = self.letters(ids)? {
             let ended = lane
                 .choose(end, ids, &mut done)
-                .and_then(|dead| lane.read(dead, &options, &mut done))
+                .and_then(|dead| group.read(&lane, dead, &options, &mut done))
                 .and_then(|chosen| {
                     group.redrive_all(&lane, &target, chosen, &mut options, &mut done)
                 });
@@ -142,13 +137,14 @@ impl Group {
         } else {
             done.refused = (0..ids.map_or(0, <[_]>::len)).collect();
         }
-        done.told(group, "redriven")
+        done.told(group, ids, "redriven")
     }
 
     /// Gives up on dead letters for good; how many. They stay in their topic, for who reads that,
-    /// and are none of this group's any more. `ids` as [`Group::dead_letters`] shows them; `None`
-    /// for all that are there when the call begins. What was redriven is left alone. Durable before
-    /// the call returns; errors as [`Group::redrive`].
+    /// and are none of this group's any more. Where a letter is damaged its message goes on holding
+    /// the key that it held: [`Group::settle`] ends that, by the message's id. `ids` as
+    /// [`Group::dead_letters`] shows them; `None` for all that are there when the call begins. What
+    /// was redriven is left alone. Durable before the call returns; errors as [`Group::redrive`].
     pub fn purge_dead_letters(&self, ids: Option<&[MessageId]>) -> Result<u64> {
         let group = &*self.inner;
         group.topic.store.check_send()?;
@@ -161,7 +157,7 @@ impl Group {
         } else {
             done.refused = (0..ids.map_or(0, <[_]>::len)).collect();
         }
-        done.told(group, "purged")
+        done.told(group, ids, "purged")
     }
 
     /// The lane, its topic, and where that ends now, on disk; nothing where there are no letters,
@@ -196,34 +192,6 @@ impl Group {
     }
 }
 
-impl Done {
-    pub(super) fn met(&mut self, damage: Error) {
-        self.damage.get_or_insert(damage);
-    }
-
-    fn told(self, group: &GroupInner, what: &str) -> Result<u64> {
-        let (topic, name) = group.source();
-        if !self.refused.is_empty() {
-            let message = format!(
-                "{} of the ids are no dead letters of group {name:?} of topic {topic:?} now: they \
-                 were redriven or purged before, or are of something else; {} others were {what}; \
-                 list the dead letters for those that are left",
-                self.refused.len(),
-                self.count
-            );
-            return Err(Error::new(ErrorKind::NotFound, message).with_refused(self.refused));
-        }
-        match self.damage {
-            Some(damage) => Err(damage.context(format!(
-                "{} dead letters of group {name:?} of topic {topic:?} were {what}, and what is \
-                 damaged was passed over",
-                self.count
-            ))),
-            None => Ok(self.count),
-        }
-    }
-}
-
 impl GroupInner {
     /// The dead letters below `end`, or those of them that the ids name; places of others are added
     /// to the refused.
@@ -245,7 +213,7 @@ impl GroupInner {
         for (place, id) in ids.iter().enumerate() {
             let known = id.topic_id == self.topic.uid && id.partition == 0;
             if !known || !there.contains(&id.offset) {
-                done.refused.push(place);
+                done.refused.insert(place);
             } else {
                 wanted.insert(id.offset);
             }
@@ -254,14 +222,17 @@ impl GroupInner {
         Ok(dead)
     }
 
-    /// Reads letters, and leaves those out that are not wanted. Damaged ones are settled.
+    /// By the group: reads letters of its lane, and leaves those out that are not wanted. Damaged
+    /// ones are settled, and so is what is left of those whose messages were settled while they
+    /// held their keys.
     fn read(
         &self,
+        lane: &GroupInner,
         dead: Vec<Dead>,
         options: &RedriveOptions<'_>,
         done: &mut Done,
     ) -> Result<Vec<Chosen>> {
-        let log = &self.topic.partitions[0];
+        let log = &lane.topic.partitions[0];
         let limit = options.limit.unwrap_or(u64::MAX);
         let mut chosen = Vec::new();
         for one in dead {
@@ -271,16 +242,21 @@ impl GroupInner {
             let record = match log.record(one.offset, one.position) {
                 Err(error) if error.kind() == ErrorKind::Damaged => {
                     let by = Counter::Damaged;
-                    if self.with_window(0, |window| window.end_dead(one.offset, by))? {
+                    if lane.with_window(0, |window| window.end_dead(one.offset, by))? {
                         done.met(error);
                     }
                     continue;
                 }
                 found => found?,
             };
-            let Some(letter) = DeadLetterEntry::of(self, &self.topic, &record) else {
+            let Some(letter) = DeadLetterEntry::of(lane, &lane.topic, &record) else {
                 continue;
             };
+            if !self.is_dead(letter.source_partition, letter.source_offset, &record)? {
+                lane.with_window(0, |window| window.end_dead(one.offset, None))?;
+                done.gone.insert(one.offset);
+                continue;
+            }
             if options.filter.is_some_and(|wanted| !wanted(&letter)) {
                 continue;
             }
@@ -300,48 +276,54 @@ impl GroupInner {
         for some in dead.chunks(SOME) {
             let (mut free, mut held) = (Vec::new(), Vec::new());
             for one in some {
-                match lane.held_message(one)? {
-                    None => free.push(*one),
-                    Some(message) => held.push((one.offset, message)),
+                match lane.held_message(one) {
+                    Ok(None) => free.push(*one),
+                    Ok(Some(message)) => held.push((one.offset, message)),
+                    // Which message it was of is not known any more; where that holds its key it
+                    // goes on doing so, until it is settled by its id.
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        let by = Counter::Damaged;
+                        if lane.with_window(0, |window| window.end_dead(one.offset, by))? {
+                            done.met(error);
+                        }
+                    }
+                    Err(error) => return Err(error),
                 }
             }
-            done.count += self.end_held(lane, &held, Window::purge_held, Counter::Purged)?;
-            done.count += lane.with_window(0, |window| {
-                let purged = |one: &&Dead| window.end_dead(one.offset, Counter::Purged);
-                free.iter().filter(purged).count() as u64
+            self.end_held(lane, &held, (Window::purge_held, Counter::Purged), done)?;
+            lane.with_window(0, |window| {
+                for one in &free {
+                    done.count(one.offset, window.end_dead(one.offset, Counter::Purged));
+                }
             })?;
         }
         Ok(())
     }
 
-    /// By the group: ends the holding of messages, and then their letters, which these name; how
-    /// many held their keys. A death in between leaves a letter that is dead in the lane, and that
-    /// nobody is shown, since its message holds no key.
+    /// By the group: ends the holding of messages, and then their letters, which these name. A
+    /// death in between leaves a letter that is dead in the lane, and that nobody is shown, since
+    /// its message holds no key.
     fn end_held(
         &self,
         lane: &GroupInner,
         letters: &[(u64, HeldMessage)],
-        end: fn(&Window, u64, u32) -> bool,
-        by: Counter,
-    ) -> Result<u64> {
+        (end, by): EndHolding,
+        done: &mut Done,
+    ) -> Result<()> {
         let held: Vec<HeldMessage> = letters.iter().map(|(_, message)| *message).collect();
         let ended = self.end_holding(&held, end)?;
         lane.with_window(0, |window| {
             for ((letter, _), ended) in letters.iter().zip(&ended) {
                 window.end_dead(*letter, ended.then_some(by));
+                done.count(*letter, *ended);
             }
-        })?;
-        Ok(ended.iter().filter(|ended| **ended).count() as u64)
+        })
     }
 
-    /// By the lane: the message that holds its key for as long as this letter is dead; of a damaged
-    /// letter that is not known.
+    /// By the lane: the message that holds its key for as long as this letter is dead.
     fn held_message(&self, letter: &Dead) -> Result<Option<HeldMessage>> {
         let log = &self.topic.partitions[0];
-        let record = match log.record(letter.offset, letter.position) {
-            Err(error) if error.kind() == ErrorKind::Damaged => return Ok(None),
-            found => found?,
-        };
+        let record = log.record(letter.offset, letter.position)?;
         let source = letter_of(self, &record);
         let held = held_attempts(&record).zip(source);
         Ok(held.map(|(attempts, source)| (source.partition, source.offset, attempts)))
@@ -377,7 +359,7 @@ impl GroupInner {
                 }
             }
             tried += some.len();
-            done.count += self.redrive_some(lane, target, some)?;
+            self.redrive_some(lane, target, some, done)?;
             if !goes_on(options, done.count, of) {
                 return Ok(());
             }
@@ -387,26 +369,36 @@ impl GroupInner {
 
     /// Under the mover's lock: while it is held the letters go nowhere else, and this lane is the
     /// one that consumers look into.
-    fn redrive_some(&self, lane: &GroupInner, target: &TopicInner, some: &[Chosen]) -> Result<u64> {
+    fn redrive_some(
+        &self,
+        lane: &GroupInner,
+        target: &TopicInner,
+        some: &[Chosen],
+        done: &mut Done,
+    ) -> Result<()> {
+        let before = done.count;
         let env = &*self.topic.store.env;
         let lock = self.block.head.word32(MOVER_LOCK);
         let (mover, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         if self.dead_letter_topic().as_deref() != Some(&target.name) {
             return Err(self.letters_moved(target));
         }
-        let mut redriven = lane.with_policy(0, |window, policy| {
-            let each = |one: &&Chosen| window.redrive(policy, one.offset, one.attempts, one.key);
-            let free = some.iter().filter(|one| one.held.is_none());
-            free.filter(each).count() as u64
+        lane.with_policy(0, |window, policy| {
+            for one in some.iter().filter(|one| one.held.is_none()) {
+                let redriven = window.redrive(policy, one.offset, one.attempts, one.key);
+                done.count(one.offset, redriven);
+            }
         })?;
         let held = some.iter().filter_map(|one| Some((one.offset, one.held?)));
         let held: Vec<_> = held.collect();
-        redriven += self.end_held(lane, &held, Window::redrive_held, Counter::Redriven)?;
+        let ended: EndHolding = (Window::redrive_held, Counter::Redriven);
+        self.end_held(lane, &held, ended, done)?;
         drop(mover);
+        let redriven = done.count - before;
         if redriven > 0 {
             self.wake(u32::try_from(redriven).unwrap_or(u32::MAX));
         }
-        Ok(redriven)
+        Ok(())
     }
 }
 

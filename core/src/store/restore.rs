@@ -1,6 +1,6 @@
 //! Writing a store anew with the ids, offsets and positions that another one had.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::Store;
@@ -17,6 +17,9 @@ use crate::group::{Fresh, Truth, Window};
 use crate::log::{Cursor, Draft, Record, Step};
 use crate::options::{StoreOptions, TopicConfig};
 use crate::storage::Disk;
+
+/// Partitions and offsets.
+type Places = HashSet<(u32, u64)>;
 
 /// A new store that is being filled. It is nobody else's before it is closed.
 pub(crate) struct Restorer {
@@ -45,28 +48,35 @@ impl Restorer {
     }
 
     /// Partition and offset of the messages of a topic whose dead letters, of this group, are in
-    /// the topic `target`.
+    /// the topic `target`; and the group's id, where it was lost that of the last letter that
+    /// names the group: those before it may be of one that was deleted.
     pub(crate) fn dead_letters(
         &self,
         target: &str,
-        topic: &str,
-        group: &str,
-    ) -> Result<HashSet<(u32, u64)>> {
-        let mut found = HashSet::new();
+        (topic, group): (&str, &str),
+        mut id: Option<u64>,
+    ) -> Result<(Option<u64>, Places)> {
         let target = match self.store.inner()?.topic_inner(target) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((id, Places::new())),
             opened => opened?,
         };
+        let (known, mut found) = (id, HashMap::<u64, Places>::new());
         let each = |_, record: &Record| {
-            // Of one that holds its key the window tells.
             let source = source_of(record)
                 .filter(|of| (of.topic, of.group) == (topic, group))
-                .filter(|_| held_attempts(record).is_none());
-            found.extend(source.map(|of| (of.partition, of.offset)));
+                .filter(|of| known.is_none_or(|known| known == of.group_id));
+            let Some(of) = source else { return true };
+            id = Some(of.group_id);
+            // Of one that holds its key the window tells.
+            if held_attempts(record).is_none() {
+                let of_group = found.entry(of.group_id).or_default();
+                of_group.insert((of.partition, of.offset));
+            }
             true
         };
         walk(&target, Cursor::at_offset(0), each, |_| true)?;
-        Ok(found)
+        let dead = id.and_then(|id| found.remove(&id));
+        Ok((id, dead.unwrap_or_default()))
     }
 
     /// Leaves the store as the last member does: all is on disk.

@@ -36,6 +36,8 @@ pub(super) const OWN: [&str; 14] = [
 pub(super) struct Source<'a> {
     pub(super) topic: &'a str,
     pub(super) group: &'a str,
+    /// The id of the group, which no other one of its name has.
+    pub(super) group_id: u64,
     pub(super) partition: u32,
     pub(super) offset: u64,
     /// When the message was sent; letters of earlier builds do not say.
@@ -62,12 +64,11 @@ pub(super) fn number<T: std::str::FromStr>(record: &Record, name: &str) -> Optio
 /// Where a record came from that is a dead letter. One that was sent is none, whatever its headers
 /// say: it would settle messages that nobody moved (P12, P18).
 pub(super) fn source_of(record: &Record) -> Option<Source<'_>> {
-    if !extension::is_letter(record.extension()) {
-        return None;
-    }
+    let group_id = extension::letter_group(record.extension())?;
     Some(Source {
         topic: text(record, "lq-source-topic"),
         group: text(record, "lq-group"),
+        group_id,
         partition: number(record, "lq-source-partition")?,
         offset: number(record, "lq-source-offset")?,
         timestamp_ns: number(record, SENT),
@@ -76,9 +77,12 @@ pub(super) fn source_of(record: &Record) -> Option<Source<'_>> {
     })
 }
 
-/// As `source_of`, of a letter of this group, or of the one that this is the lane of.
+/// As `source_of`, of a letter of this group, or of the one that this is the lane of. A group of
+/// the same name that was deleted had letters of its own, which are nobody's now.
 pub(super) fn letter_of<'a>(group: &GroupInner, record: &'a Record) -> Option<Source<'a>> {
-    source_of(record).filter(|source| (source.topic, source.group) == group.source())
+    source_of(record)
+        .filter(|source| source.group_id == group.source_id())
+        .filter(|source| (source.topic, source.group) == group.source())
 }
 
 /// Of a redriven letter the headers that the message itself had, and how often it came back dead.

@@ -553,6 +553,9 @@ class Consumer:
         With `min_messages` it waits for so many, at most for the timeout, which then must be given;
         then what there is is returned. `max_bytes` bounds the keys, headers and payloads together;
         the first message is returned whatever its size.
+
+        Where the group has a filter, the call passes over what that leaves out until its timeout,
+        and for 50 ms where the timeout is shorter, 0 included; the next call goes on from there.
         """
     def receive_async(
         self,
@@ -825,26 +828,35 @@ class Group:
         rate: float | None = None,
         error_contains: str | None = None,
         progress: Callable[[int, int], object] | None = None,
+        key: Buffer | None = None,
+        partition: int | None = None,
+        failed_since: float | datetime | None = None,
+        failed_until: float | datetime | None = None,
     ) -> int:
         """Hand dead letters of this group out again, to its consumers and to nobody else; how many.
 
         `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
-        At most `limit`, oldest first, whose error has `error_contains` in it, and at most `rate` in
+        At most `limit`, oldest first, whose error has `error_contains` in it, whose key is `key`,
+        that were in `partition`, that died at `failed_since` or later and before `failed_until`
+        (seconds since the epoch, or a datetime), each as far as it is given; and at most `rate` in
         a second. `progress(done, of)` is called after some, and ends the call early where it
         returns False. Each is the message that it was, with its own id, key, headers, payload and
-        timestamp, and a header `lq-cycles`; it comes before fresh ones, its failures begin at 0.
+        timestamp, and a header `lq-cycles`, unless it held its key (`on_dead_letter="hold_key"`):
+        then it has its own headers alone. It comes before fresh ones, its failures begin at 0.
 
         Raises `NotFound` whose `.refused` lists ids that are no dead letters of this group now; the
         others are redriven all the same.
 
             group.redrive(limit=100, error_contains="timeout", rate=10)
+            group.redrive(key=b"order-1", failed_since=time.time() - 3600)
         """
     def purge_dead_letters(self, ids: Sequence[MessageId] | None = None) -> int:
         """Give up on dead letters for good; how many.
 
         `ids` are those of the letters as `dead_letters` shows them; without, all that are there.
-        They stay in their topic, for who reads that. What was redriven is left alone. Raises as
-        `redrive`.
+        They stay in their topic, for who reads that. What was redriven is left alone. Where a
+        letter is damaged its message goes on holding the key that it held: `settle` ends that, by
+        the message's id. Raises as `redrive`.
 
             group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
         """
@@ -852,12 +864,13 @@ class Group:
         """Change the stored configuration, durably; what is not named stays.
 
         Every process goes by it from its next call on; leases that are out keep their time.
-        `window` and `delivery` cannot be changed: the layout of the group's files depends on
-        the one, and what was handed out on the other. Another
-        `ordering` than `"none"` raises `Busy` while messages are taken in and not settled.
-        `max_lease` holds for consumers that are opened from then on, and None leaves it as it is.
-        Another `filter` holds for messages that the group has not looked at yet; `{}` takes it off.
-        `brake=None` takes the brake off.
+        `window` and `delivery` cannot be changed: the layout of the group's files depends on the
+        one, and what was handed out on the other. Another `ordering` than `"none"` raises `Busy`
+        while messages are taken in and not settled. Another `dead_letter_topic`, or None, raises
+        `Busy` while dead letters are left in the former one, where nobody would list them any more:
+        redrive and settle them, or purge them, before. `max_lease` holds for consumers that are
+        opened from then on, and None leaves it as it is. Another `filter` holds for messages that
+        the group has not looked at yet; `{}` takes it off. `brake=None` takes the brake off.
 
             topic.group("billing").configure(lease=120.0, max_attempts=10)
         """
@@ -879,8 +892,9 @@ class Group:
     def delete(self) -> None:
         """Delete the group, durably, with its position and all that it counted.
 
-        Messages stay in the topic, dead letters in theirs. Its consumers, in all processes, raise
-        `NotFound` at their next call; a group made later under the name is another one.
+        Messages stay in the topic, dead letters in theirs, where no group lists or redrives them
+        any more. Its consumers, in all processes, raise `NotFound` at their next call; a group made
+        later under the name is another one.
         """
     def settle(self, id: MessageId) -> None:
         """Settle a message by its id, whoever has it; the receipt of its consumer is stale.

@@ -52,7 +52,7 @@ impl Copy<'_> {
             self.lost(&plan.folder, what);
             return Ok(());
         }
-        let (id, meta) = match meta {
+        let (id, mut meta) = match meta {
             Some(meta) => (Some(meta.id), meta),
             None => {
                 let (id, config) = from_windows(plan);
@@ -73,13 +73,17 @@ impl Copy<'_> {
                 (id, meta)
             }
         };
-        let (config, starts) = (&meta.config, &meta.starts);
-        let wanted = &config.dead_letter_topic;
-        let target = dead_letters_of(&of.name, &plan.name, wanted);
+        let target = dead_letters_of(&of.name, &plan.name, &meta.config.dead_letter_topic);
         let dead = match target {
-            Some(target) => self.restorer.dead_letters(&target, &of.name, &plan.name)?,
+            Some(target) => {
+                let named = (of.name.as_str(), plan.name.as_str());
+                let (known, dead) = self.restorer.dead_letters(&target, named, id)?;
+                meta.id = known.unwrap_or(meta.id);
+                dead
+            }
             None => HashSet::new(),
         };
+        let (config, starts) = (&meta.config, &meta.starts);
         let mut truths = Vec::new();
         for (number, log) in (0..).zip(logs) {
             let start = starts.get(number as usize).copied().unwrap_or(0);

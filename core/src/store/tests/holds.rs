@@ -130,6 +130,26 @@ fn p11_p12_a_dead_letter_holds_its_key_until_it_is_redriven_and_then_comes_first
 }
 
 #[test]
+fn p12_a_message_that_held_its_key_comes_back_with_its_own_headers_alone() {
+    let scene = Scene::new(Order::Key);
+    let own: [(&str, &[u8]); 1] = [("trace", b"42")];
+    for key in [Some(&b"k"[..]), None] {
+        let mut message = Message::new(b"0").headers(&own);
+        message.key = key;
+        scene.topic.send(&message).expect("send");
+        scene.dies();
+        let redriven = scene.group().redrive(RedriveOptions::default());
+        assert_eq!(redriven.expect("redrive"), 1);
+        let got = scene.worker.receive(1, NOW).expect("receive");
+        let headers: Vec<_> = got[0].headers().collect();
+        // Without a key it came out of its letter, which counts the cycles.
+        let cycles: Option<(&str, &[u8])> = key.is_none().then_some(("lq-cycles", b"0"));
+        assert_eq!(headers, own.into_iter().chain(cycles).collect::<Vec<_>>());
+        scene.worker.ack(&[got[0].receipt()]).expect("ack");
+    }
+}
+
+#[test]
 fn p11_p12_a_key_goes_on_when_its_dead_letter_is_purged() {
     for by_id in [false, true] {
         let scene = Scene::new(Order::Key);

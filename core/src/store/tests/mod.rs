@@ -12,10 +12,13 @@ mod gaps;
 mod gates;
 mod group_changes;
 mod holds;
+mod left_over;
 mod legacy;
+mod lives;
 mod moves;
 mod once;
 mod opening;
+mod redirects;
 mod redrive_crashes;
 mod redrive_lanes;
 mod redrives;
@@ -59,8 +62,8 @@ fn world() -> World {
     }
 }
 
-/// A store on a twin of the disk, by a clock that the test sets and without a thread of its own, and
-/// a topic of it.
+/// A store on a twin of the disk, by a clock that the test sets and without a thread of its own,
+/// and a topic of it.
 fn open_by(twin: &Twin, clock: &Arc<ManualClock>) -> (Store, Topic) {
     let world = World {
         storage: Arc::new(twin.clone()),

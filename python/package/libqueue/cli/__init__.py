@@ -27,6 +27,7 @@ for command in (
     groups.peek,
     groups.settle,
     groups.delay,
+    groups.dead_letter,
     inspect.verify,
     inspect.recover,
     inspect.dump,

@@ -7,8 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -61,6 +62,7 @@ errors = Console(stderr=True, highlight=False)
 # stubtest.
 STORE = typer.Option("-s", "--store", metavar="DIR", help="The store. Default: LIBQUEUE_STORE.")
 JSON = typer.Option("--json", help="One JSON object a line.")
+FROM_HELP = "earliest, latest, an offset, or a time such as 2026-01-31T12:00"
 
 
 def show_version(wanted: bool) -> None:
@@ -107,6 +109,20 @@ def folder(context: typer.Context, store: Path | None) -> Path:
     if found is None and not os.environ.get("LIBQUEUE_STORE"):
         raise typer.BadParameter("name the store with -s DIR or in LIBQUEUE_STORE")
     return Path(found or os.environ["LIBQUEUE_STORE"])
+
+
+def place_of(text: str) -> Literal["earliest", "latest"] | int | datetime:
+    """A place in a topic from its text."""
+    if text == "earliest":
+        return "earliest"
+    if text == "latest":
+        return "latest"
+    if text.isdecimal():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}; expected {FROM_HELP}") from None
 
 
 def text_or_base64(name: str, value: bytes | None) -> dict[str, str | None]:

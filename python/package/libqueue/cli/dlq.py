@@ -106,37 +106,6 @@ def show(
 IDS = typer.Argument(metavar="ID...", help="As `dlq list` shows them. Default: all there are now.")
 
 
-class Filter:
-    """Which dead letters are wanted, beside their error."""
-
-    def __init__(
-        self,
-        key: str | None,
-        partition: int | None,
-        since: datetime | None,
-        until: datetime | None,
-    ) -> None:
-        """Take what the command line says."""
-        self.key = None if key is None else key.encode()
-        self.partition = partition
-        self.since = None if since is None else since.timestamp()
-        self.until = None if until is None else until.timestamp()
-
-    def all(self) -> bool:
-        """Whether it wants any dead letter."""
-        return (self.key, self.partition, self.since, self.until) == (None,) * 4
-
-    def wants(self, dead: libqueue.DeadLetter) -> bool:
-        """Whether it wants this one."""
-        failed = dead.last_failed or 0.0
-        return (
-            (self.key is None or dead.message.key == self.key)
-            and (self.partition is None or dead.source_partition == self.partition)
-            and (self.since is None or failed >= self.since)
-            and (self.until is None or failed < self.until)
-        )
-
-
 def named(group: libqueue.Group, wanted: Iterable[str]) -> list[libqueue.MessageId]:
     """The dead letters with these ids; ends the program where one is none."""
     known = {id_of(dead): dead.message.id for dead in group.dead_letters()}
@@ -171,17 +140,9 @@ def redrive(
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Hand dead letters out again, to their group only, before what is fresh."""
-    wanted = Filter(key, partition, since, until)
     with libqueue.open(folder(context, store), create=False) as opened:
         of = opened.open_topic(topic).group(group)
         chosen = named(of, ids) if ids else None
-        if not wanted.all():
-            among = None if chosen is None else set(chosen)
-            chosen = [
-                dead.message.id
-                for dead in of.dead_letters()
-                if wanted.wants(dead) and (among is None or dead.message.id in among)
-            ]
         with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
             task = bar.add_task("redriving", total=None)
             count = of.redrive(
@@ -189,6 +150,10 @@ def redrive(
                 limit,
                 rate=rate,
                 error_contains=error_contains,
+                key=None if key is None else key.encode(),
+                partition=partition,
+                failed_since=since,
+                failed_until=until,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
     if as_json:

@@ -1,4 +1,4 @@
-"""`config`, `delete`, `pause`, `resume`, `consumers`, `peek`, `settle` and `delay`."""
+"""`config`, `delete`, `pause`, `resume`, `consumers`, `peek`, `settle`, `delay`, `dead-letter`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,11 +23,11 @@ from libqueue.cli.common import (
     print_table,
     show_text,
 )
+from libqueue.cli.settings import group_options, topic_options
 
 TOPIC = typer.Argument(help="The topic.", metavar="TOPIC")
 GROUP = typer.Argument(help="The group.", metavar="GROUP")
 OFFSET = typer.Argument(help="The message's offset.", metavar="OFFSET", min=0)
-CHOICES = ("ordering", "on_expired", "on_dead_letter", "dead_letter_topic")
 PARTITION = typer.Option(help="The message's partition.", min=0)
 
 
@@ -40,63 +40,6 @@ def opened_group(
         yield opened.open_topic(topic).group(group)
 
 
-def changes_of(settings: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` as keyword arguments of `configure`."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        try:
-            if key in ("lease", "max_lease") and equals:
-                found[key] = float(value)
-            elif key in ("max_attempts", "window") and equals:
-                found[key] = int(value)
-            elif key == "backoff" and equals:
-                first, longest, factor = map(float, value.split(","))
-                found[key] = (first, longest, factor)
-            elif key == "filter" and equals:
-                found[key] = value or "{}"
-            elif key == "brake" and equals:
-                messages, slash, seconds = value.partition("/")
-                found[key] = (int(messages), float(seconds)) if slash else None
-                if not slash and messages not in ("0", "none"):
-                    raise ValueError
-            elif key in CHOICES and equals:
-                found[key] = None if (key, value) == ("dead_letter_topic", "") else value
-            else:
-                raise typer.BadParameter(
-                    f"{setting!r}; expected lease=SECONDS, max_lease=SECONDS, max_attempts=N, "
-                    "ordering=key|partition|none, backoff=FIRST,LONGEST,FACTOR, "
-                    "dead_letter_topic=NAME (empty drops), on_expired=drop|dead_letter, "
-                    "filter=JSON (empty takes all), "
-                    "brake=MESSAGES/SECONDS (none takes it off), on_dead_letter=continue|hold_key"
-                )
-        except ValueError:
-            raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
-    return found
-
-
-def topic_changes_of(settings: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` as keyword arguments of a topic's `configure`."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        try:
-            if key == "max_message_bytes" and equals:
-                found[key] = int(value)
-            elif key == "sync_interval" and equals:
-                found[key] = float(value)
-            elif key == "durability" and equals:
-                found[key] = value
-            else:
-                raise typer.BadParameter(
-                    f"{setting!r}; expected durability=process|sync|interval, "
-                    "sync_interval=SECONDS, max_message_bytes=N"
-                )
-        except ValueError:
-            raise typer.BadParameter(f"{setting!r}; expected a number behind {key}=") from None
-    return found
-
-
 def config(
     context: typer.Context,
     target: Annotated[str, typer.Argument(help="A topic or a group.", metavar="TOPIC[/GROUP]")],
@@ -106,7 +49,7 @@ def config(
 ) -> None:
     """Show a stored configuration; with KEY=VALUE, change it, while it is in use."""
     topic, slash, name = target.partition("/")
-    changes = (changes_of if slash else topic_changes_of)(settings or [])
+    changes = (group_options if slash else topic_options)(settings or [])
     with libqueue.open(folder(context, store), create=False) as opened:
         found: dict[str, object] = {"topic": topic}
         if slash:
@@ -263,6 +206,24 @@ def delay(
     with opened_group(context, store, topic, group) as found:
         found.delay(found.peek(offset, partition).message.id, seconds)
     told(as_json, topic, group, "delayed", partition=partition, offset=offset)
+
+
+def dead_letter(
+    context: typer.Context,
+    topic: Annotated[str, TOPIC],
+    group: Annotated[str, GROUP],
+    offset: Annotated[int, OFFSET],
+    reason: Annotated[
+        str, typer.Argument(help="The error that the dead letter tells of.", metavar="[REASON]")
+    ] = "given up by hand",
+    partition: Annotated[int, PARTITION] = 0,
+    as_json: Annotated[bool, JSON] = False,
+    store: Annotated[Path | None, STORE] = None,
+) -> None:
+    """Give up on one message of a group, whoever has it: it becomes a dead letter."""
+    with opened_group(context, store, topic, group) as found:
+        found.dead_letter(found.peek(offset, partition).message.id, reason)
+    told(as_json, topic, group, "dead-lettered", partition=partition, offset=offset)
 
 
 def told(as_json: bool, topic: str, group: str, done: str, **more: object) -> None:

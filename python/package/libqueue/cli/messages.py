@@ -9,7 +9,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
@@ -18,12 +17,14 @@ from rich.progress import Progress
 
 import libqueue
 from libqueue.cli.common import (
+    FROM_HELP,
     JSON,
     STORE,
     errors,
     fail,
     folder,
     message_object,
+    place_of,
     print_json,
     printable,
 )
@@ -34,7 +35,6 @@ KNOWN = {
     "payload", "payload_base64", "key", "key_base64", "headers", "partition",
     "delay", "ttl", "priority",
 }  # fmt: skip
-FROM_HELP = "earliest, latest, an offset, or a time such as 2026-01-31T12:00"
 
 
 def send(
@@ -248,17 +248,3 @@ def tail(
                 if follow:
                     sys.stdout.flush()
             sys.stdout.flush()
-
-
-def place_of(text: str) -> Literal["earliest", "latest"] | int | datetime:
-    """A place in a topic from its text."""
-    if text == "earliest":
-        return "earliest"
-    if text == "latest":
-        return "latest"
-    if text.isdecimal():
-        return int(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}; expected {FROM_HELP}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,11 +13,13 @@ from libqueue.cli.common import (
     JSON,
     STORE,
     console,
+    fail,
     folder,
     print_fields,
     print_json,
     print_table,
 )
+from libqueue.cli.settings import group_options, topic_options
 
 GROUP_NUMBERS = (
     "lag_messages",
@@ -78,7 +80,13 @@ def list_topics(
 
 def create(
     context: typer.Context,
-    topic: Annotated[str, typer.Argument(help="The topic's name.")],
+    target: Annotated[
+        str, typer.Argument(help="The topic, or the group of a topic.", metavar="TOPIC[/GROUP]")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="As config takes them."),
+    ] = None,
     partitions: Annotated[int | None, typer.Option(help="1 to 1024; 1 by default.")] = None,
     durability: Annotated[
         Literal["process", "sync", "interval"] | None, typer.Option(help="Overrides the store's.")
@@ -88,19 +96,50 @@ def create(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Create a topic, and the store if there is none."""
+    """Create a topic, and the store if there is none; or a group of a topic.
+
+    A group also takes delivery=at_least_once|at_most_once, window=N and start=earliest, latest, an
+    offset or a time, which stay as they are.
+    """
+    topic, slash, group = target.partition("/")
+    options = {
+        "partitions": partitions,
+        "durability": durability,
+        "sync_interval": sync_interval,
+        "max_message_bytes": max_message_bytes,
+    }
+    given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
+    if slash:
+        if given:
+            first = next(iter(given)).replace("_", "-")
+            raise typer.BadParameter(f"--{first} is a topic's; it is no option of a group")
+        create_group(folder(context, store), (topic, group), group_options(settings or []), as_json)
+        return
+    named = topic_options(settings or [])
+    if twice := given.keys() & named.keys():
+        raise typer.BadParameter(f"{min(twice)} is given twice; name it once")
     with libqueue.open(folder(context, store)) as opened:
-        made = opened.create_topic(
-            topic,
-            partitions=partitions,
-            durability=durability,
-            sync_interval=sync_interval,
-            max_message_bytes=max_message_bytes,
-        )
+        made = opened.create_topic(topic, **given, **named)
         if as_json:
             print_json({"topic": topic, **made.config})
         else:
             console.print(f"created topic {topic} with {made.partitions} partitions")
+
+
+def create_group(
+    path: Path, named: tuple[str, str], options: dict[str, Any], as_json: bool
+) -> None:
+    """Create a group of an existing topic."""
+    topic, group = named
+    with libqueue.open(path, create=False) as opened:
+        found = opened.open_topic(topic)
+        if group in found.groups():
+            fail(f"group {group!r} of topic {topic!r} exists already; config shows and changes it")
+        made = found.create_group(group, **options)
+    if as_json:
+        print_json({"topic": topic, "group": group, **made.config})
+    else:
+        console.print(f"created group {group} of topic {topic}")
 
 
 def stats(
