@@ -24,6 +24,7 @@ struct Looked {
     expired: Vec<(u64, u16)>,
     dying: bool,
     epoch: u32,
+    /// When the next lease or delay ends, as far as that may be waited for.
     next_due: Option<u64>,
 }
 
@@ -113,7 +114,10 @@ impl Consumer {
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
-                    next_due: window.next_due(),
+                    // Who has all that it asked for does not wait for it.
+                    next_due: (filled.taken.len() < chunk)
+                        .then(|| window.next_due())
+                        .flatten(),
                 })
             })?;
             let Some(looked) = looked else {
@@ -124,11 +128,13 @@ impl Consumer {
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;
             let times = (looked.epoch, deadline_ns);
-            let late = self.deliver((group, partition), &filled.taken, times, found);
+            let late = self.deliver((group, partition), &filled, times, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.again |= late?;
-            group.remember_expired(number, &looked.expired);
+            if !looked.expired.is_empty() {
+                group.remember_expired(number, &looked.expired);
+            }
             for offset in filled.dying {
                 group.remember_late(number, offset);
             }
@@ -184,16 +190,19 @@ impl Consumer {
     fn deliver(
         &self,
         (group, partition): (&Arc<GroupInner>, &Partition),
-        taken: &[Taken],
+        filled: &Filled,
         (epoch, deadline_ns): (u32, i64),
         found: &mut Vec<Delivery>,
     ) -> Result<bool> {
         let mut late = false;
-        let (topic, number) = (&group.topic, partition.number());
+        let (topic, number, taken) = (&group.topic, partition.number(), &filled.taken[..]);
+        let begin = found.len();
+        found.reserve(taken.len());
         for (place, one) in taken.iter().enumerate() {
-            let near = found.last().map(|last| &last.message);
-            let near = near.filter(|last| last.topic_id == topic.uid && last.partition == number);
-            let near = near.map(|last| &last.record);
+            let near = found[begin..]
+                .last()
+                .map(|last| last.message.record.segment());
+            let near = near.or(filled.segment.as_ref());
             let record = partition.record_near(near, one.offset, one.position);
             let read = record.and_then(|record| {
                 let origin = match group.is_lane() {

@@ -64,7 +64,7 @@ pub(super) fn pass_over(
     let mut cursor = window.cursor();
     let (mut met, mut need) = (false, Need::Nothing);
     log.scan(&mut cursor, |at, step| {
-        match step {
+        match *step {
             Step::Record { offset, next, .. } => match sieve.verdict(policy, offset) {
                 Verdict::Takes => met = true,
                 Verdict::Passes if window.pass(offset) => {
@@ -103,7 +103,7 @@ impl GroupInner {
                 position,
                 length,
                 ..
-            } = step
+            } = *step
             else {
                 return false;
             };
@@ -126,7 +126,7 @@ fn takes(
 ) -> bool {
     let (Some(filter), Ok(record)) = (
         &settings.config.filter,
-        log.record_near(near.as_ref(), offset, position),
+        log.record_near(near.as_ref().map(Record::segment), offset, position),
     ) else {
         return true;
     };

@@ -115,8 +115,7 @@ impl GroupInner {
         self.topic.store.env.check_fence()?;
         window.refresh()?;
         // One that was not rebuilt in this life yet is not repaired either: that does it all.
-        let begun = self.is_rebuilt(partition);
-        if how == Acquired::Clean || !begun {
+        if how == Acquired::Clean || !self.is_rebuilt(partition) {
             return Ok(());
         }
         window.check_span()?;
