@@ -39,7 +39,7 @@ impl Consumer {
             self.keep_pending(error);
             None
         });
-        if let Some(lane) = &lane {
+        if let Some(lane) = &lane.filter(|lane| !lane.is_idle(0)) {
             match self.take_from(lane, &lane.topic.partitions[0], wanted, gathered) {
                 Ok(ends) => due = ends,
                 Err(error) => self.keep_pending(error),
@@ -50,7 +50,10 @@ impl Consumer {
         }
         let topic = &self.group.topic;
         let count = topic.partitions.len();
-        let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
+        let first = match count {
+            1 => 0,
+            _ => usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count,
+        };
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
             match self.take_from(&self.group, partition, wanted, gathered) {

@@ -234,6 +234,16 @@ impl GroupInner {
         Ok(life)
     }
 
+    /// Whether a receive would find nothing in a window that is not filled from the log, as that of
+    /// a lane: without its lock, for a few loads. Not of one that is to be repaired or rebuilt.
+    #[inline]
+    pub(super) fn is_idle(&self, partition: u32) -> bool {
+        let lock = self.block.partitions[partition as usize].word32(at::LOCK);
+        self.is_rebuilt(partition)
+            && OwnerLock::is_free(lock)
+            && self.glances[partition as usize].is_idle()
+    }
+
     pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {
         // Without the lock there is nothing to say that a later death could be charged by.
         let _ = self
