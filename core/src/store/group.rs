@@ -26,6 +26,8 @@ pub(crate) struct GroupInner {
     pub(super) uid: u64,
     /// Whether each message is settled before it is handed out (P7). That never changes.
     pub(super) once: bool,
+    /// What its filter said of messages that come next.
+    pub(super) sieves: super::sieve::Sieves,
     /// What this process knows of `group.meta`; see `settings`.
     pub(super) settings: Mutex<Arc<Settings>>,
     pub(super) block: Block,

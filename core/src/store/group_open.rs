@@ -259,6 +259,7 @@ impl TopicInner {
             name: name.to_owned(),
             uid,
             once,
+            sieves: Default::default(),
             settings: Mutex::new(Settings::unsettled(meta)),
             block,
             windows,

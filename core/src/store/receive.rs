@@ -11,7 +11,7 @@ use super::dying;
 use super::fill::{Ask, Filled, Need, fill};
 use super::group::GroupInner;
 use super::receiving::{Gathered, Receiving, Wanted};
-use super::sieve::{MOST, Sieve};
+use super::sieve::{MOST, NONE};
 use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
@@ -79,7 +79,7 @@ impl Consumer {
         let number = partition.number();
         let fresh = !group.is_lane();
         let mut look_ahead = fresh && group.topic.has_priorities();
-        let (mut sieve, mut sieves) = (Sieve::default(), 0);
+        let (mut sieve, mut sieves) = (group.sieves.kept(number), 0);
         loop {
             let clock = &group.topic.store.env.clock;
             let mut filled = Filled::default();
@@ -108,7 +108,7 @@ impl Consumer {
                     now,
                     fresh,
                     look_ahead,
-                    sieve: &sieve,
+                    sieve: sieve.as_deref().unwrap_or(&NONE),
                 };
                 filled = fill(window, policy, partition, &ask);
                 Some(Looked {
@@ -162,7 +162,7 @@ impl Consumer {
                 Need::Sieve(cursor) => {
                     sieves += 1;
                     let wanted = if look_ahead { usize::MAX } else { chunk };
-                    sieve = group.sift(partition, cursor, wanted)?;
+                    sieve = Some(group.sift_ahead(partition, cursor, wanted)?);
                     true
                 }
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
