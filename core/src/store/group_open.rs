@@ -240,7 +240,7 @@ impl TopicInner {
         let block = self.store.control.group_block(self.uid, uid, count)?;
         let groups = self.folder.join(names::GROUPS);
         block.name_durably(&*env.storage, &[&folder, &groups])?;
-        let mut windows = Vec::new();
+        let (mut windows, mut glances) = (Vec::new(), Vec::new());
         for partition in partitions {
             let number = partition.number();
             let path = folder.join(names::window(number));
@@ -251,6 +251,7 @@ impl TopicInner {
                 window.hand_out_at_most_once();
             }
             let lock = block.partitions[number as usize].word32(at::LOCK);
+            glances.push(window.glance());
             windows.push(Guarded::new(lock, GuardedWindow::of(window)));
         }
         let inner = GroupInner {
@@ -258,9 +259,11 @@ impl TopicInner {
             name: name.to_owned(),
             uid,
             once,
+            sieves: Default::default(),
             settings: Mutex::new(Settings::unsettled(meta)),
             block,
             windows,
+            glances,
             reasons: Mutex::default(),
             aside: Mutex::default(),
             told: Mutex::default(),

@@ -24,6 +24,7 @@ mod redrive_lanes;
 mod redrives;
 mod returns;
 mod roles;
+mod sieves;
 mod wakes;
 mod who_died;
 
