@@ -156,11 +156,17 @@ pub fn body_crc(parts: [&[u8]; 4]) -> u32 {
 #[inline]
 #[must_use]
 pub fn crc_of(header: &[u8; HEADER], salt: u32, body_crc: u32) -> u32 {
+    crc32_from(body_crc, &covered(header, salt))
+}
+
+/// What the CRC covers behind the body.
+#[inline]
+fn covered(header: &[u8; HEADER], salt: u32) -> [u8; HEADER] {
     let mut covered = [0; HEADER];
     covered[..4].copy_from_slice(&salt.to_le_bytes());
     covered[4..44].copy_from_slice(&header[OFFSET..]);
     covered[44..].copy_from_slice(&header[..4]);
-    crc32_from(body_crc, &covered)
+    covered
 }
 
 /// The salt with which the record has its CRC. Any record gives one: it is the segment's only where
@@ -192,7 +198,7 @@ pub fn verify(bytes: &[u8], salt: u32) -> bool {
         return false;
     }
     let body = if fields.kind == MESSAGE { body } else { &[] };
-    crc_of(header, salt, crc32_parts(&[body])) == u32_at(header, CRC)
+    crc32_parts(&[body, &covered(header, salt)]) == u32_at(header, CRC)
 }
 
 #[cfg(test)]

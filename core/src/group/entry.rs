@@ -33,8 +33,9 @@ macro_rules! half {
         }
         #[inline]
         pub(super) fn $set(&self, index: u32, value: u32) {
-            let kept = self.get(index, $word) & !(LOW32 << $shift);
-            self.set(index, $word, kept | u64::from(value) << $shift);
+            self.change(index, $word, |word| {
+                word & !(LOW32 << $shift) | u64::from(value) << $shift
+            });
         }
     };
 }
@@ -48,6 +49,11 @@ impl Entries {
     #[inline]
     fn set(&self, index: u32, word: usize, value: u64) {
         self.region.set(index as usize * ENTRY_WORDS + word, value);
+    }
+
+    #[inline]
+    fn change(&self, index: u32, word: usize, to: impl FnOnce(u64) -> u64) {
+        self.region.change(index as usize * ENTRY_WORDS + word, to);
     }
 
     /// Whether the entry speaks of this offset.
@@ -122,13 +128,13 @@ impl Entries {
     #[inline]
     pub(super) fn fill(&self, index: u32, offset: u64, position: u32, key: u64, word: u64) {
         let tag = offset << 32;
-        self.set(index, at::HAND_OUT, tag);
-        self.set(index, at::LEASE, 0);
-        self.set(index, at::KEY_HASH, key);
-        self.set(index, at::FAILED, 0);
-        self.set(index, at::PLACE, u64::from(position));
-        self.set(index, at::CHAIN, 0);
-        self.set(index, at::TIMER, 0);
+        let mut words = [0; ENTRY_WORDS - at::HAND_OUT];
+        let mut set = |word: usize, value| words[word - at::HAND_OUT] = value;
+        set(at::HAND_OUT, tag);
+        set(at::KEY_HASH, key);
+        set(at::PLACE, u64::from(position));
+        let first = index as usize * ENTRY_WORDS;
+        self.region.set_all(first + at::HAND_OUT, words);
         self.publish(index, tag | word);
     }
 
@@ -239,8 +245,7 @@ impl Entries {
 
     #[inline]
     pub(super) fn set_batch(&self, index: u32, batch: u16) {
-        let failed = self.get(index, at::FAILED) & !LOW16;
-        self.set(index, at::FAILED, failed | u64::from(batch));
+        self.change(index, at::FAILED, |word| word & !LOW16 | u64::from(batch));
     }
 
     /// Position of the record in its segment.

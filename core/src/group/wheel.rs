@@ -98,8 +98,9 @@ impl Wheel {
                 }
                 continue;
             }
-            match self.next_slot(now) {
-                Some((level, slot, start)) if !same && start <= to => {
+            let next = if same { None } else { self.next_slot(now) };
+            match next {
+                Some((level, slot, start)) if start <= to => {
                     let mut head = self.take(level, slot);
                     self.region.set(NOW, start);
                     while head != 0 {

@@ -235,7 +235,7 @@ impl Window {
     pub(super) fn count(&self, counter: Counter, by: i64) {
         let word = header::COUNTERS + counter as usize;
         self.head
-            .set(word, self.head.get(word).wrapping_add_signed(by));
+            .change(word, |count| count.wrapping_add_signed(by));
     }
 
     /// Whether a receive could hand something out without looking at the log.

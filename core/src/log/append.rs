@@ -104,12 +104,13 @@ impl Partition {
     /// As `append`, from whose room if it has to be made.
     #[inline]
     pub fn append_in(&self, drafts: &[Draft<'_>], room: Room) -> Result<u64> {
-        if total(drafts) > LARGE {
+        let bytes = total(drafts);
+        if bytes > LARGE {
             return self.append_large(drafts, room);
         }
         loop {
             let mut held = self.lock()?;
-            let outcome = self.attempt(&mut held, drafts)?;
+            let outcome = self.attempt(&mut held, drafts, bytes)?;
             drop(held);
             match outcome {
                 Outcome::Done(first) => {
@@ -124,14 +125,15 @@ impl Partition {
     /// As `append`, but `None` instead of waiting for a lock, the disk or a new segment.
     #[inline]
     pub fn try_append(&self, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
-        if !self.block.recovered() || total(drafts) > LARGE {
+        let bytes = total(drafts);
+        if !self.block.recovered() || bytes > LARGE {
             return Ok(None);
         }
         let lock = self.block.lock();
         let Some(mut held) = crate::shm::OwnerLock::try_hold(lock, self.env.me) else {
             return Ok(None);
         };
-        let outcome = self.attempt(&mut held, drafts)?;
+        let outcome = self.attempt(&mut held, drafts, bytes)?;
         drop(held);
         match outcome {
             Outcome::Done(first) => {
@@ -183,15 +185,14 @@ impl Partition {
     }
 
     #[inline]
-    fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
-        let (segment, place) = match self.place(held, drafts)? {
+    fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>], bytes: u64) -> Result<Outcome> {
+        let (segment, place) = match self.place(held, drafts.len(), bytes)? {
             Ok(found) => found,
             Err(outcome) => return Ok(outcome),
         };
         let (first, position) = (place.first, place.position);
         let last = write(segment, &place, drafts)
             .ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
-        let bytes = total(drafts);
         // A death from here on: the records are published, `repair` walks over them.
         let next = first + drafts.len() as u64;
         self.block
@@ -199,12 +200,13 @@ impl Partition {
         Ok(Outcome::Done(first))
     }
 
-    /// Where these drafts go, if there is room for them now.
+    /// Where so many drafts of so many bytes go, if there is room for them now.
     #[inline]
     pub(super) fn place<'a>(
         &'a self,
         held: &'a mut Held<'_>,
-        drafts: &[Draft<'_>],
+        drafts: usize,
+        bytes: u64,
     ) -> Result<std::result::Result<(&'a Arc<Segment>, Place), Outcome>> {
         self.env.check_fence()?;
         let block = &self.block;
@@ -212,7 +214,7 @@ impl Partition {
             return Err(self.poisoned());
         }
         let first = block.next_offset();
-        if first + drafts.len() as u64 > block.limit() {
+        if first + drafts as u64 > block.limit() {
             return Ok(Err(Outcome::Offsets));
         }
         let local = self.local.with(held);
@@ -223,12 +225,12 @@ impl Partition {
         let Some(segment) = &local.active else {
             let first = base == super::NONE;
             return Ok(Err(if first {
-                Outcome::Room(total(drafts))
+                Outcome::Room(bytes)
             } else {
                 Outcome::Map(base)
             }));
         };
-        let (position, bytes) = (block.position(), total(drafts));
+        let position = block.position();
         // Room for the records, the next length word, and the END record that closes the segment.
         // First: behind damage up to the end of a segment there is none, whatever stands there.
         if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {

@@ -55,9 +55,10 @@ impl Partition {
 
     /// Puts RESERVED where the batch will be.
     fn take_place(&self, drafts: &[Draft<'_>], room: Room) -> Result<Taken> {
+        let total = total(drafts);
         loop {
             let mut held = self.lock()?;
-            let (segment, place) = match self.place(&mut held, drafts)? {
+            let (segment, place) = match self.place(&mut held, drafts.len(), total)? {
                 Ok((segment, place)) => (segment.clone(), place),
                 Err(outcome) => {
                     drop(held);
@@ -73,7 +74,7 @@ impl Partition {
                 payload_len: drafts.len() as u32,
                 ..Header::default()
             };
-            let length = total(drafts) as u32;
+            let length = total as u32;
             let bytes = header.encode(length, segment.salt(), crc32(b""));
             let (map, at) = (segment.map(), position as usize);
             // The words first: who dies between them and the record leaves words that name nothing.

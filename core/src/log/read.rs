@@ -35,6 +35,7 @@ impl Cursor {
 }
 
 /// What stands at a cursor.
+#[derive(Clone, Copy)]
 pub enum Step {
     /// A message; its checksum was not looked at.
     Record {
@@ -107,16 +108,21 @@ impl Partition {
         }
     }
 
-    /// As `step` for many: calls `take` for each record until it says stop.
-    pub fn scan(&self, cursor: &mut Cursor, mut take: impl FnMut(Cursor, Step) -> bool) {
+    /// As `step` for many: calls `take` for each record until it says stop. The segment that it was
+    /// in last, for `record_near`.
+    pub fn scan(
+        &self,
+        cursor: &mut Cursor,
+        mut take: impl FnMut(Cursor, &Step) -> bool,
+    ) -> Option<Arc<Segment>> {
         let mut held: Option<Arc<Segment>> = None;
         loop {
             let segment = match &held {
                 Some(segment) if segment.base() == cursor.segment => segment,
                 _ => {
                     let Some(mapped) = self.mapped(cursor.segment) else {
-                        take(*cursor, Step::NotMapped);
-                        return;
+                        take(*cursor, &Step::NotMapped);
+                        return held;
                     };
                     held.insert(mapped)
                 }
@@ -125,20 +131,12 @@ impl Partition {
             if matches!(found, Some(Step::End)) {
                 found = self.look_again(segment, cursor);
             }
-            match found {
-                Some(step) => {
-                    let next = if let Step::Record { next, .. } = &step {
-                        Some(*next)
-                    } else {
-                        None
-                    };
-                    let more = take(*cursor, step);
-                    match next {
-                        Some(next) if more => *cursor = next,
-                        _ => return,
-                    }
-                }
-                None => continue,
+            let Some(step) = found else {
+                continue;
+            };
+            match (take(*cursor, &step), &step) {
+                (true, Step::Record { next, .. }) => *cursor = *next,
+                _ => return held,
             }
         }
     }
@@ -256,19 +254,36 @@ impl Partition {
         self.record_near(None, offset, position)
     }
 
-    /// As `record`, quicker where the record is in the segment of another one of this partition.
+    /// As `record`, quicker where the record is in this segment of the partition.
     #[inline]
-    pub fn record_near(&self, near: Option<&Record>, offset: u64, position: u64) -> Result<Record> {
-        let near = near.map(|near| &near.segment);
-        let segment = match near.filter(|segment| has(segment, offset, position)) {
-            Some(segment) => segment.clone(),
-            None => match self.mapped_with(offset, position) {
-                Some(segment) => segment,
-                None => self.segment_of(offset)?,
-            },
+    pub fn record_near(
+        &self,
+        near: Option<&Arc<Segment>>,
+        offset: u64,
+        position: u64,
+    ) -> Result<Record> {
+        let has = |segment: &Segment| match segment.at(position) {
+            Found::Record(header, length) if header.offset == offset => Some((header, length)),
+            _ => None,
         };
-        let Found::Record(header, length) = segment.at(position) else {
-            return Err(segment.damage(position, &format!("no record of offset {offset} here")));
+        let found = match near.and_then(|near| Some((near, has(near)?))) {
+            Some((near, found)) => Some((near.clone(), found)),
+            // The one that the offset falls into may not be mapped while an earlier and a later one
+            // are.
+            None => self
+                .mapped_before(offset)
+                .and_then(|segment| has(&segment).map(|found| (segment, found))),
+        };
+        let (segment, (header, length)) = match found {
+            Some(found) => found,
+            None => {
+                let segment = self.segment_of(offset)?;
+                let Found::Record(header, length) = segment.at(position) else {
+                    let what = format!("no record of offset {offset} here");
+                    return Err(segment.damage(position, &what));
+                };
+                (segment, (header, length))
+            }
         };
         if header.offset != offset || header.kind != MESSAGE || !segment.whole(position, length) {
             let what = format!("the record of offset {offset} is not what was sent");
@@ -277,16 +292,15 @@ impl Partition {
         Ok(Record::new(segment, position, &header))
     }
 
-    /// The mapped segment that has the record of this offset at this position. The one that the
-    /// offset falls into may not be mapped while an earlier and a later one are.
+    /// The last mapped segment that does not begin behind this offset.
     #[inline]
-    fn mapped_with(&self, offset: u64, position: u64) -> Option<Arc<Segment>> {
+    fn mapped_before(&self, offset: u64) -> Option<Arc<Segment>> {
         let segments = self
             .segments
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (_, segment) = segments.range(..=offset).next_back()?;
-        has(segment, offset, position).then(|| segment.clone())
+        Some(segment.clone())
     }
 
     fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
@@ -303,12 +317,6 @@ impl Partition {
             Error::new(ErrorKind::Damaged, message)
         })
     }
-}
-
-/// Whether a record of this offset stands at a position.
-#[inline]
-fn has(segment: &Segment, offset: u64, position: u64) -> bool {
-    matches!(segment.at(position), Found::Record(header, _) if header.offset == offset)
 }
 
 fn is_reserved(segment: &Segment, position: u64) -> bool {

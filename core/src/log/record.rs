@@ -41,6 +41,12 @@ impl Record {
         }
     }
 
+    /// The segment that it is in.
+    #[inline]
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
     #[inline]
     fn bytes(&self, at: usize, len: u32) -> &[u8] {
         let bytes = self.segment.map().bytes(at, len as usize);

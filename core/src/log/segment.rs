@@ -164,21 +164,14 @@ impl Segment {
             RESERVED => length,
             _ => self.map.load_u32(at, Ordering::Acquire).unwrap_or(length),
         };
-        let header = self
-            .map
-            .bytes(at, HEADER)
-            .and_then(<[u8]>::first_chunk)
-            .map(Header::decode)
-            .map(|header| Header {
-                kind: kind as u8,
-                ..header
-            });
+        let bytes = self.map.bytes(at, length as usize);
+        let header = bytes.and_then(<[u8]>::first_chunk).map(Header::decode);
+        let header = header.map(|header| Header {
+            kind: kind as u8,
+            ..header
+        });
         match header {
-            Some(header)
-                if header.plausible(length) && self.map.bytes(at, length as usize).is_some() =>
-            {
-                Found::Record(header, length)
-            }
+            Some(header) if header.plausible(length) => Found::Record(header, length),
             _ => Found::Bad,
         }
     }

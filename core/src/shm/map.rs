@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -119,7 +119,7 @@ impl Mapping {
     }
 
     #[inline]
-    fn check(&self, at: usize, len: usize) -> Option<*mut u8> {
+    pub(super) fn check(&self, at: usize, len: usize) -> Option<*mut u8> {
         let end = at.checked_add(len)?;
         if end > self.limit() {
             return None;
@@ -231,8 +231,13 @@ impl Mapping {
         }
     }
 
+    /// Whether somebody is told of each store.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracker.is_some()
+    }
+
     #[inline]
-    fn tell(&self, at: usize, len: usize) {
+    pub(super) fn tell(&self, at: usize, len: usize) {
         if let Some(tracker) = &self.tracker {
             tracker.stored(at, len);
         }
@@ -250,124 +255,9 @@ impl Mapping {
     }
 }
 
-/// A part of a mapping whose bounds were checked once: 64-bit words by number.
-#[derive(Clone)]
-pub struct Region {
-    map: Arc<Mapping>,
-    at: usize,
-    words: usize,
-    /// As many words as may be stored to: all, or none in a mapping that was opened to read. One
-    /// comparison so checks both.
-    stores: usize,
-}
-
-impl Region {
-    /// `len` bytes from `at`, both multiples of 8, inside the mapping's limit; else `None`.
-    pub fn new(map: &Arc<Mapping>, at: usize, len: usize) -> Option<Self> {
-        if !at.is_multiple_of(8) || !len.is_multiple_of(8) {
-            return None;
-        }
-        map.check(at, len)?;
-        let words = len / 8;
-        let stores = if map.writable { words } else { 0 };
-        Some(Self {
-            map: map.clone(),
-            at,
-            words,
-            stores,
-        })
-    }
-
-    #[inline]
-    fn word(&self, number: usize) -> &AtomicU64 {
-        assert!(
-            number < self.words,
-            "word {number} of a region of {}",
-            self.words
-        );
-        // SAFETY: `new` checked the whole region against the limit, which never falls; base and
-        // `at` are 8-byte aligned; the map is kept alive by `self`.
-        unsafe { AtomicU64::from_ptr(self.map.base.add(self.at + number * 8).cast()) }
-    }
-
-    #[inline]
-    fn word_to_store(&self, number: usize) -> &AtomicU64 {
-        assert!(
-            number < self.stores,
-            "store to word {number}, of {} to store to",
-            self.stores
-        );
-        self.word(number)
-    }
-
-    /// Loads a word.
-    #[inline]
-    pub fn load(&self, number: usize, order: Ordering) -> u64 {
-        self.word(number).load(order)
-    }
-
-    /// Loads a word that only the lock's holder writes.
-    #[inline]
-    pub fn get(&self, number: usize) -> u64 {
-        self.load(number, Ordering::Relaxed)
-    }
-
-    /// Stores a word.
-    #[inline]
-    pub fn store(&self, number: usize, value: u64, order: Ordering) {
-        self.word_to_store(number).store(value, order);
-        self.map.tell(self.at + number * 8, 8);
-    }
-
-    /// Stores a word that only the lock's holder writes.
-    #[inline]
-    pub fn set(&self, number: usize, value: u64) {
-        self.store(number, value, Ordering::Relaxed);
-    }
-
-    /// Compare and swap; the found value on failure.
-    #[inline]
-    pub fn cas(&self, number: usize, old: u64, new: u64) -> std::result::Result<u64, u64> {
-        let swapped = self.word_to_store(number).compare_exchange(
-            old,
-            new,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        self.map.tell(self.at + number * 8, 8);
-        swapped
-    }
-
-    /// Adds to a word that several may add to at once.
-    #[inline]
-    pub fn add(&self, number: usize, value: u64) {
-        self.word_to_store(number)
-            .fetch_add(value, Ordering::Relaxed);
-        self.map.tell(self.at + number * 8, 8);
-    }
-
-    /// The first four bytes of a word, for locks and futexes. Not tracked.
-    #[inline]
-    pub fn word32(&self, number: usize) -> &AtomicU32 {
-        let word = self.word_to_store(number);
-        // SAFETY: the first four bytes of an aligned, live 64-bit word; locks and futexes use a
-        // word of their own, never the 64-bit verbs on it.
-        unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) }
-    }
-
-    /// The mapping this is a part of.
-    pub fn mapping(&self) -> &Arc<Mapping> {
-        &self.map
-    }
-
-    /// Where it begins in the mapping.
-    pub fn at(&self) -> usize {
-        self.at
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Region;
     use super::*;
 
     #[test]

@@ -124,7 +124,7 @@ fn take_in_some(
         return Need::Nothing;
     }
     let (mut count, mut more) = (0, false);
-    let need = look_at_fresh(
+    let (need, _) = look_at_fresh(
         window,
         moment,
         (log, until),

@@ -1,8 +1,10 @@
 //! Taking messages out of a window, with its lock held: what is ready, then what nobody has seen.
 
+use std::sync::Arc;
+
 use super::sieve::{Sieve, Verdict};
 use crate::group::{Admit, Fresh, Now, Policy, Taken, Window};
-use crate::log::{Cursor, Partition, Step};
+use crate::log::{Cursor, Partition, Segment, Step};
 
 /// So many messages are looked at for their priority with the lock held once.
 const AHEAD: usize = 1024;
@@ -40,6 +42,8 @@ pub(super) struct Ask<'a> {
 #[derive(Default)]
 pub(super) struct Filled {
     pub(super) taken: Vec<Taken>,
+    /// The one that the last of them is in, if it is known.
+    pub(super) segment: Option<Arc<Segment>>,
     pub(super) need: Need,
     /// Whether to look again: some were too late to be handed out, or left those that waited behind
     /// them.
@@ -95,7 +99,7 @@ fn fill_fresh(
 ) {
     let (mut ahead, mut more) = (0, false);
     let log = (partition, u64::MAX);
-    let need = look_at_fresh(
+    let (need, segment) = look_at_fresh(
         window,
         (policy, ask.now),
         log,
@@ -122,6 +126,7 @@ fn fill_fresh(
         },
     );
     filled.need = if more { Need::More } else { need };
+    filled.segment = segment;
 }
 
 /// What became of a message that nobody had seen.
@@ -137,7 +142,7 @@ pub(super) enum Met {
 }
 
 /// Takes in messages that nobody has seen, up to an offset, for as long as `each` goes on; what has
-/// to be done outside the lock before there can be more.
+/// to be done outside the lock before there can be more, and the segment that they are in.
 #[inline]
 pub(super) fn look_at_fresh(
     window: &mut Window,
@@ -145,10 +150,10 @@ pub(super) fn look_at_fresh(
     (log, until): (&Partition, u64),
     sieve: &Sieve,
     mut each: impl FnMut(&mut Window, u64, Met) -> bool,
-) -> Need {
+) -> (Need, Option<Arc<Segment>>) {
     let (mut cursor, mut need) = (window.cursor(), Need::Nothing);
     let filtered = policy.filter != 0;
-    log.scan(&mut cursor, |at, step| match step {
+    let segment = log.scan(&mut cursor, |at, step| match *step {
         Step::Record {
             offset,
             position,
@@ -220,5 +225,5 @@ pub(super) fn look_at_fresh(
             false
         }
     });
-    need
+    (need, segment)
 }

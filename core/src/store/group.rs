@@ -12,6 +12,7 @@ use super::topic::{Topic, TopicInner};
 use crate::error::Result;
 use crate::format::control::block as words;
 use crate::format::names;
+use crate::group::Glance;
 use crate::options::{GroupConfig, GroupOptions};
 use crate::shm::{EventCount, Guarded};
 
@@ -25,10 +26,14 @@ pub(crate) struct GroupInner {
     pub(super) uid: u64,
     /// Whether each message is settled before it is handed out (P7). That never changes.
     pub(super) once: bool,
+    /// What its filter said of messages that come next.
+    pub(super) sieves: super::sieve::Sieves,
     /// What this process knows of `group.meta`; see `settings`.
     pub(super) settings: Mutex<Arc<Settings>>,
     pub(super) block: Block,
     pub(super) windows: Vec<Guarded<GuardedWindow>>,
+    /// Of each of them, what may be looked at without its lock.
+    pub(super) glances: Vec<Glance>,
     /// Why messages failed for the last time that are on their way to the dead letters.
     pub(super) reasons: Mutex<HashMap<(u32, u64), Reason>>,
     /// What could not be moved to the dead letters a moment ago.

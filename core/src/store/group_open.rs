@@ -239,7 +239,7 @@ impl TopicInner {
         let groups = self.folder.join(names::GROUPS);
         let storage = &*self.store.env.storage;
         block.name_durably(storage, &[&folder, &groups])?;
-        let mut windows = Vec::new();
+        let (mut windows, mut glances) = (Vec::new(), Vec::new());
         for partition in partitions {
             let number = partition.number();
             let path = folder.join(names::window(number));
@@ -250,6 +250,7 @@ impl TopicInner {
                 window.hand_out_at_most_once();
             }
             let lock = block.partitions[number as usize].word32(at::LOCK);
+            glances.push(window.glance());
             windows.push(Guarded::new(lock, GuardedWindow::of(window)));
         }
         let inner = GroupInner {
@@ -257,9 +258,11 @@ impl TopicInner {
             name: name.to_owned(),
             uid,
             once,
+            sieves: Default::default(),
             settings: Mutex::new(Settings::unsettled(meta)),
             block,
             windows,
+            glances,
             reasons: Mutex::default(),
             aside: Mutex::default(),
             told: Mutex::default(),

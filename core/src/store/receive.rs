@@ -11,7 +11,7 @@ use super::dying;
 use super::fill::{Ask, Filled, Need, fill};
 use super::group::GroupInner;
 use super::receiving::{Gathered, Receiving, Wanted};
-use super::sieve::{MOST, Sieve};
+use super::sieve::{MOST, NONE};
 use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
@@ -24,6 +24,7 @@ struct Looked {
     expired: Vec<(u64, u16)>,
     dying: bool,
     epoch: u32,
+    /// When the next lease or delay ends, as far as that may be waited for.
     next_due: Option<u64>,
 }
 
@@ -38,7 +39,7 @@ impl Consumer {
             self.keep_pending(error);
             None
         });
-        if let Some(lane) = &lane {
+        if let Some(lane) = &lane.filter(|lane| !lane.is_idle(0)) {
             match self.take_from(lane, &lane.topic.partitions[0], wanted, gathered) {
                 Ok(ends) => due = ends,
                 Err(error) => self.keep_pending(error),
@@ -49,7 +50,10 @@ impl Consumer {
         }
         let topic = &self.group.topic;
         let count = topic.partitions.len();
-        let first = usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count;
+        let first = match count {
+            1 => 0,
+            _ => usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count,
+        };
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
             match self.take_from(&self.group, partition, wanted, gathered) {
@@ -75,7 +79,7 @@ impl Consumer {
         let number = partition.number();
         let fresh = !group.is_lane();
         let mut look_ahead = fresh && group.topic.has_priorities();
-        let (mut sieve, mut sieves) = (Sieve::default(), 0);
+        let (mut sieve, mut sieves) = (group.sieves.kept(number), 0);
         loop {
             let clock = &group.topic.store.env.clock;
             let mut filled = Filled::default();
@@ -104,7 +108,7 @@ impl Consumer {
                     now,
                     fresh,
                     look_ahead,
-                    sieve: &sieve,
+                    sieve: sieve.as_deref().unwrap_or(&NONE),
                 };
                 filled = fill(window, policy, partition, &ask);
                 Some(Looked {
@@ -113,7 +117,10 @@ impl Consumer {
                     expired,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
-                    next_due: window.next_due(),
+                    // Who has all that it asked for does not wait for it.
+                    next_due: (filled.taken.len() < chunk)
+                        .then(|| window.next_due())
+                        .flatten(),
                 })
             })?;
             let Some(looked) = looked else {
@@ -124,11 +131,13 @@ impl Consumer {
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;
             let times = (looked.epoch, deadline_ns);
-            let late = self.deliver((group, partition), &filled.taken, times, found);
+            let late = self.deliver((group, partition), &filled, times, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.again |= late?;
-            group.remember_expired(number, &looked.expired);
+            if !looked.expired.is_empty() {
+                group.remember_expired(number, &looked.expired);
+            }
             for offset in filled.dying {
                 group.remember_late(number, offset);
             }
@@ -153,7 +162,7 @@ impl Consumer {
                 Need::Sieve(cursor) => {
                     sieves += 1;
                     let wanted = if look_ahead { usize::MAX } else { chunk };
-                    sieve = group.sift(partition, cursor, wanted)?;
+                    sieve = Some(group.sift_ahead(partition, cursor, wanted)?);
                     true
                 }
                 Need::Damage(cursor) => self.pass_damage(partition, cursor, cursor)?,
@@ -184,16 +193,19 @@ impl Consumer {
     fn deliver(
         &self,
         (group, partition): (&Arc<GroupInner>, &Partition),
-        taken: &[Taken],
+        filled: &Filled,
         (epoch, deadline_ns): (u32, i64),
         found: &mut Vec<Delivery>,
     ) -> Result<bool> {
         let mut late = false;
-        let (topic, number) = (&group.topic, partition.number());
+        let (topic, number, taken) = (&group.topic, partition.number(), &filled.taken[..]);
+        let begin = found.len();
+        found.reserve(taken.len());
         for (place, one) in taken.iter().enumerate() {
-            let near = found.last().map(|last| &last.message);
-            let near = near.filter(|last| last.topic_id == topic.uid && last.partition == number);
-            let near = near.map(|last| &last.record);
+            let near = found[begin..]
+                .last()
+                .map(|last| last.message.record.segment());
+            let near = near.or(filled.segment.as_ref());
             let record = partition.record_near(near, one.offset, one.position);
             let read = record.and_then(|record| {
                 let origin = match group.is_lane() {

@@ -85,7 +85,9 @@ impl Receiving {
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        give_back(std::mem::take(&mut self.gathered.found));
+        if !self.gathered.found.is_empty() {
+            give_back(std::mem::take(&mut self.gathered.found));
+        }
     }
 }
 
@@ -171,6 +173,7 @@ impl Consumer {
         };
         // What is settled before it is handed out is of no batch.
         let gathers = options.min_messages > 1 || self.group.once;
+        let began = Instant::now();
         Ok(Receiving {
             wanted: Wanted {
                 most: options.max_messages,
@@ -180,10 +183,10 @@ impl Consumer {
                 batch: if gathers { GATHERED } else { self.next_batch() },
             },
             gathered: Gathered::default(),
-            began: Instant::now(),
+            began,
             deadline: options
                 .timeout
-                .and_then(|timeout| Instant::now().checked_add(timeout)),
+                .and_then(|timeout| began.checked_add(timeout)),
             leased_ms: 0,
         })
     }

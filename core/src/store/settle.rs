@@ -103,32 +103,13 @@ impl Consumer {
         self.check()?;
         let group = &*self.group;
         let (mut stale, mut buried) = (Vec::new(), Ok(()));
-        let letters = self.settle_redriven(receipts, reason, &one, (&mut stale, &mut buried));
-        let known = group.topic.partitions.len() as u32;
-        let good = |r: &Receipt| r.id.topic_id == group.topic.uid && r.id.partition < known;
         // As a rule all are of one partition.
-        let first = receipts.first().map_or(0, |receipt| receipt.id.partition);
-        let mut partitions = first.min(known)..first.saturating_add(1).min(known);
-        for (place, receipt) in receipts.iter().enumerate() {
-            if letters == Some(receipt.id.topic_id) {
-                // Done already.
-            } else if !good(receipt) {
-                stale.push(place);
-            } else if receipt.id.partition != first {
-                partitions = 0..known;
-            }
-        }
-        for partition in partitions {
-            let mine = |(_, receipt): &(usize, &Receipt)| {
-                receipt.id.partition == partition && receipt.id.topic_id == group.topic.uid
-            };
-            if receipts.iter().enumerate().any(|r| mine(&r)) {
-                let these = receipts.iter().enumerate().filter(mine);
-                // The receipts of other partitions are settled all the same.
-                let dying = settle_in(group, partition, these, &one, &mut stale);
-                let done = dying.and_then(|dying| self.bury(group, partition, &dying, reason));
-                buried = buried.and(done);
-            }
+        if let Some(partition) = self.one_partition(receipts) {
+            let these = receipts.iter().enumerate();
+            let dying = settle_in(group, partition, these, &one, &mut stale);
+            buried = dying.and_then(|dying| self.bury(group, partition, &dying, reason));
+        } else {
+            self.settle_mixed(receipts, reason, &one, (&mut stale, &mut buried));
         }
         if stale.is_empty() {
             return buried;
@@ -140,9 +121,51 @@ impl Consumer {
         Err(Error::stale(stale, receipts.len()))
     }
 
+    /// The partition of the group's topic that all these receipts are of, if there is one.
+    #[inline]
+    fn one_partition(&self, receipts: &[Receipt]) -> Option<u32> {
+        let (topic, first) = (&self.group.topic, receipts.first()?.id.partition);
+        let mine = |r: &Receipt| r.id.topic_id == topic.uid && r.id.partition == first;
+        let known = (first as usize) < topic.partitions.len();
+        (known && receipts.iter().all(mine)).then_some(first)
+    }
+
+    /// Of several partitions, or of redriven messages, or of none that are known.
+    fn settle_mixed(
+        &self,
+        receipts: &[Receipt],
+        reason: &str,
+        one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
+        (stale, buried): (&mut Vec<usize>, &mut Result<()>),
+    ) {
+        let group = &*self.group;
+        let letters = self.settle_redriven(receipts, reason, one, (stale, buried));
+        let known = group.topic.partitions.len() as u32;
+        let good = |r: &Receipt| r.id.topic_id == group.topic.uid && r.id.partition < known;
+        for (place, receipt) in receipts.iter().enumerate() {
+            // Those of letters are done already.
+            if letters != Some(receipt.id.topic_id) && !good(receipt) {
+                stale.push(place);
+            }
+        }
+        for partition in 0..known {
+            let mine = |(_, receipt): &(usize, &Receipt)| {
+                receipt.id.partition == partition && receipt.id.topic_id == group.topic.uid
+            };
+            if receipts.iter().enumerate().any(|r| mine(&r)) {
+                let these = receipts.iter().enumerate().filter(mine);
+                // The receipts of other partitions are settled all the same.
+                let dying = settle_in(group, partition, these, one, stale);
+                let done = dying.and_then(|dying| self.bury(group, partition, &dying, reason));
+                if buried.is_ok() {
+                    *buried = done;
+                }
+            }
+        }
+    }
+
     /// Settles those of redriven messages, whose receipts name their letters; the id of the topic
     /// that these are in.
-    #[inline]
     fn settle_redriven(
         &self,
         receipts: &[Receipt],

@@ -4,8 +4,12 @@
 //! taken; with the lock held nothing but the answer is asked for. What was judged stays true: the
 //! record of an offset never changes, and of another filter the answers are not taken.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
 use super::fill::Need;
 use super::group::GroupInner;
+use super::inner::locked;
 use super::settings::Settings;
 use crate::error::Result;
 use crate::group::{Policy, Window};
@@ -15,6 +19,8 @@ use crate::log::{Cursor, Partition, Record, Step};
 const SOME: usize = 1024;
 /// How often that is done before something else has its turn.
 pub(super) const MOST: usize = 16;
+/// Up to so many that the group takes are looked for ahead of who asks for one.
+const AHEAD: usize = 64;
 /// So many bytes of them, after which whoever waits for the group's other work gets its turn.
 const BYTES: u64 = 8 << 20;
 
@@ -28,6 +34,12 @@ pub(super) enum Verdict {
     /// It was not judged, or by another filter.
     Unknown,
 }
+
+/// Nothing was judged.
+pub(super) static NONE: Sieve = Sieve {
+    filter: 0,
+    judged: Vec::new(),
+};
 
 /// Messages that were judged, one after the other.
 #[derive(Default)]
@@ -50,6 +62,45 @@ impl Sieve {
             Err(_) => Verdict::Unknown,
         }
     }
+
+    /// How many to look for behind this one, from an offset on: twice as many as before where just
+    /// what was judged is gone through. Where others of the group took what was judged here in
+    /// vain, as many as are asked for.
+    fn ahead(&self, filter: u64, from: u64) -> usize {
+        let goes_on = self.judged.last().is_some_and(|last| last.0 + 1 == from);
+        if self.filter != filter || !goes_on {
+            return 0;
+        }
+        let found = self.judged.iter().filter(|one| one.1).count();
+        (found * 2).min(AHEAD)
+    }
+}
+
+/// Of each of a group's partitions, what was judged last in this process: a receive that takes less
+/// than that leaves the rest to the next ones, which then need not look before they take the lock.
+#[derive(Default)]
+pub(super) struct Sieves {
+    /// Whether there are any, so that a group without a filter pays one load for asking.
+    any: AtomicBool,
+    kept: Mutex<Vec<Option<Arc<Sieve>>>>,
+}
+
+impl Sieves {
+    #[inline]
+    pub(super) fn kept(&self, partition: u32) -> Option<Arc<Sieve>> {
+        let any = self.any.load(Ordering::Relaxed);
+        any.then(|| locked(&self.kept).get(partition as usize)?.clone())
+            .flatten()
+    }
+
+    fn keep(&self, partition: u32, sieve: Arc<Sieve>) {
+        let (mut kept, place) = (locked(&self.kept), partition as usize);
+        if kept.len() <= place {
+            kept.resize(place + 1, None);
+        }
+        kept[place] = Some(sieve);
+        self.any.store(true, Ordering::Relaxed);
+    }
 }
 
 /// With the window's lock held: settles the messages that come next and that the group does not
@@ -64,7 +115,7 @@ pub(super) fn pass_over(
     let mut cursor = window.cursor();
     let (mut met, mut need) = (false, Need::Nothing);
     log.scan(&mut cursor, |at, step| {
-        match step {
+        match *step {
             Step::Record { offset, next, .. } => match sieve.verdict(policy, offset) {
                 Verdict::Takes => met = true,
                 Verdict::Passes if window.pass(offset) => {
@@ -88,6 +139,21 @@ pub(super) fn pass_over(
 }
 
 impl GroupInner {
+    /// As `sift`, also for the receive calls that come next.
+    pub(super) fn sift_ahead(
+        &self,
+        log: &Partition,
+        from: Cursor,
+        wanted: usize,
+    ) -> Result<Arc<Sieve>> {
+        let (number, filter) = (log.number(), self.settings()?.filter);
+        let before = self.sieves.kept(number);
+        let ahead = before.map_or(0, |before| before.ahead(filter, from.offset));
+        let sieve = Arc::new(self.sift(log, from, wanted.max(ahead))?);
+        self.sieves.keep(number, sieve.clone());
+        Ok(sieve)
+    }
+
     /// Judges messages from a place of the log on, until so many are found that the group takes.
     /// What cannot be told is left unjudged: whoever asks for it under the lock meets the same.
     pub(super) fn sift(&self, log: &Partition, from: Cursor, wanted: usize) -> Result<Sieve> {
@@ -103,7 +169,7 @@ impl GroupInner {
                 position,
                 length,
                 ..
-            } = step
+            } = *step
             else {
                 return false;
             };
@@ -126,7 +192,7 @@ fn takes(
 ) -> bool {
     let (Some(filter), Ok(record)) = (
         &settings.config.filter,
-        log.record_near(near.as_ref(), offset, position),
+        log.record_near(near.as_ref().map(Record::segment), offset, position),
     ) else {
         return true;
     };
@@ -153,5 +219,17 @@ mod tests {
         assert_eq!(told, [unknown, takes, passes, unknown, takes, unknown]);
         policy.filter = 8;
         assert_eq!(sieve.verdict(&policy, 4), unknown, "judged before a change");
+    }
+
+    #[test]
+    fn more_is_looked_for_ahead_only_where_what_was_judged_is_gone_through() {
+        let judged = |count| Sieve {
+            filter: 7,
+            judged: (0..count).map(|offset| (offset, offset % 2 == 0)).collect(),
+        };
+        let ahead = [4, 20, 400].map(|count| judged(count).ahead(7, count));
+        assert_eq!(ahead, [4, 20, AHEAD]);
+        assert_eq!(judged(4).ahead(7, 5), 0, "another consumer was quicker");
+        assert_eq!((judged(4).ahead(8, 4), NONE.ahead(0, 0)), (0, 0));
     }
 }

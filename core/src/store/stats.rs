@@ -200,7 +200,7 @@ fn count_from(log: &crate::log::Partition, mut cursor: Cursor) -> Result<(u64, u
             }
         }
         let mut stopped = None;
-        log.scan(&mut cursor, |at, step| match step {
+        log.scan(&mut cursor, |at, step| match *step {
             Step::Record {
                 length,
                 timestamp_ns,

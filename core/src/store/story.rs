@@ -83,6 +83,7 @@ impl GroupInner {
     }
 
     /// Leases that ran out for the last time: offsets and slots of their consumers.
+    #[cold]
     pub(super) fn remember_expired(&self, partition: u32, dying: &[(u64, u16)]) {
         let (control, now) = (
             &self.topic.store.control,

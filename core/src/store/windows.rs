@@ -116,8 +116,7 @@ impl GroupInner {
         self.topic.store.env.check_fence()?;
         window.refresh()?;
         // One that was not rebuilt in this life yet is not repaired either: that does it all.
-        let begun = self.is_rebuilt(partition);
-        if how == Acquired::Clean || !begun {
+        if how == Acquired::Clean || !self.is_rebuilt(partition) {
             return Ok(());
         }
         window.check_span()?;
@@ -234,6 +233,16 @@ impl GroupInner {
         self.rebuild(partition, window, life)?;
         window.set_boot(boot);
         Ok(life)
+    }
+
+    /// Whether a receive would find nothing in a window that is not filled from the log, as that of
+    /// a lane: without its lock, for a few loads. Not of one that is to be repaired or rebuilt.
+    #[inline]
+    pub(super) fn is_idle(&self, partition: u32) -> bool {
+        let lock = self.block.partitions[partition as usize].word32(at::LOCK);
+        self.is_rebuilt(partition)
+            && OwnerLock::is_free(lock)
+            && self.glances[partition as usize].is_idle()
     }
 
     pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {

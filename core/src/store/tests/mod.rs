@@ -24,6 +24,7 @@ mod redrive_lanes;
 mod redrives;
 mod returns;
 mod roles;
+mod sieves;
 mod topic_changes;
 mod wakes;
 mod who_died;

@@ -88,6 +88,26 @@ fn p10_a_redrive_wakes_who_sleeps_and_what_becomes_ready_in_the_lane_does_too() 
 }
 
 #[test]
+fn p12_p17_a_lane_in_which_a_death_left_something_uncounted_is_repaired_and_not_passed_over() {
+    let scene = Scene::new();
+    scene.bury(&[b"0"]);
+    assert_eq!(scene.redrive(), 1);
+    let lane = scene.worker.group.lane().expect("lane").expect("made");
+    lane.with_window(0, |window| {
+        window.forget_ready();
+        panic!("dies here");
+    })
+    .map(|()| "lives")
+    .expect_err("the lock is left behind");
+    assert!(!lane.is_idle(0));
+    let got = scene.take();
+    assert_eq!(payloads(&got), [b"0"]);
+    assert!(!lane.is_idle(0), "it is out");
+    scene.worker.ack(&receipts(&got)).expect("ack");
+    assert!(lane.is_idle(0));
+}
+
+#[test]
 fn a_descriptor_is_readable_while_something_that_was_redriven_may_be_received() {
     let scene = Scene::new();
     let watched = |worker: &Consumer| {
