@@ -2102,6 +2102,10 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 #define LQ_REDRIVE_OPTIONS_INIT                                                                    \
     {sizeof(lq_redrive_options), NULL, 0, 0, NULL, {NULL, 0}, -1, 0, 0, 0.0, NULL, NULL}
 
+/** All partitions; say where to. */
+#define LQ_SEEK_OPTIONS_INIT                                                                       \
+    {sizeof(lq_seek_options), LQ_START_DEFAULT, 0, NULL, -1}
+
 /** All partitions, from the earliest message on. */
 #define LQ_READER_OPTIONS_INIT {sizeof(lq_reader_options), LQ_START_DEFAULT, 0, NULL, 0}
 

@@ -41,6 +41,33 @@ pub(super) struct Entry {
     turn: Option<u64>,
     /// What the receipt of its last hand-out names, if one is good.
     named: Option<MessageId>,
+    /// And the epoch in it: of one from before a seek nothing is good.
+    epoch: Option<u32>,
+}
+
+/// What a snapshot knows of each message.
+pub(super) type Memory = BTreeMap<Place, Entry>;
+
+impl Entry {
+    fn waiting() -> Self {
+        Self {
+            state: State::Waiting,
+            attempt: 0,
+            failures: 0,
+            delayed: false,
+            cycles: 0,
+            turn: None,
+            named: None,
+            epoch: None,
+        }
+    }
+
+    fn acked() -> Self {
+        Self {
+            state: State::Acked,
+            ..Self::waiting()
+        }
+    }
 }
 
 /// What is done with a receipt.
@@ -155,15 +182,7 @@ impl Model {
     }
 
     fn entry(&mut self, place: Place) -> &mut Entry {
-        self.entries.entry(place).or_insert(Entry {
-            state: State::Waiting,
-            attempt: 0,
-            failures: 0,
-            delayed: false,
-            cycles: 0,
-            turn: None,
-            named: None,
-        })
+        self.entries.entry(place).or_insert_with(Entry::waiting)
     }
 
     fn state(&self, place: &Place) -> State {
@@ -248,7 +267,7 @@ impl Model {
         let cycles = entry.turn.map(|_| entry.cycles - 1);
         let of_letter = receipt.id != delivery.id();
         assert_eq!(of_letter, cycles.is_some(), "out of a letter: {place:?}");
-        entry.named = Some(receipt.id);
+        (entry.named, entry.epoch) = (Some(receipt.id), Some(receipt.epoch));
         judge(log, delivery, cycles);
         assert!(self.takes.takes(&log[&place]), "{place:?} is filtered");
         assert_eq!(self.state(&place), State::Waiting, "handed out: {place:?}");
@@ -275,12 +294,14 @@ impl Model {
     pub(super) fn settle(&mut self, place: Place, receipt: &Receipt, how: Settle) -> bool {
         let attempt = receipt.attempt;
         if self.once {
-            return self.entry(place).attempt == attempt;
+            let entry = self.entry(place);
+            return entry.attempt == attempt && entry.epoch == Some(receipt.epoch);
         }
         let most = self.max_attempts;
         let open = self.is_open(&place);
         let entry = self.entry(place);
-        if !open || entry.attempt != attempt || entry.named != Some(receipt.id) {
+        let named = (Some(receipt.id), Some(receipt.epoch));
+        if !open || entry.attempt != attempt || (entry.named, entry.epoch) != named {
             return false;
         }
         let leased = entry.state == State::Leased;
@@ -308,8 +329,10 @@ impl Model {
     /// Whether a delivery is the last of its message.
     pub(super) fn is_last(&self, one: &Delivery) -> bool {
         let entry = self.entries.get(&(one.partition(), one.offset()));
+        let receipt = one.receipt();
+        let named = (Some(receipt.id), Some(receipt.epoch));
         let last =
-            |entry: &Entry| entry.attempt == one.attempt() && entry.named == Some(one.receipt().id);
+            |entry: &Entry| entry.attempt == one.attempt() && (entry.named, entry.epoch) == named;
         entry.is_some_and(last)
     }
 
@@ -348,6 +371,76 @@ impl Model {
             assert_eq!(entry.state, State::Dead, "purged: {place:?}");
             entry.state = State::Acked;
         }
+    }
+
+    /// Whether nothing is dead, or redriven, that could come again as well.
+    pub(super) fn can_seek(&self, log: &Log, drops: bool) -> bool {
+        let free = |(place, entry): (&Place, &Entry)| match entry.state {
+            State::Dead => drops || self.hold && log[place].key.is_some(),
+            State::Acked => true,
+            State::Waiting | State::Leased => entry.turn.is_none(),
+        };
+        self.takes == Takes::All && self.entries.iter().all(free)
+    }
+
+    /// Each partition that is named is set to an offset; how many come again, and are passed over.
+    pub(super) fn seek(&mut self, log: &Log, targets: &[(u32, u64)]) -> (u64, u64) {
+        let (mut again, mut passed) = (0, 0);
+        for place in log.keys() {
+            let Some((_, target)) = targets.iter().find(|one| one.0 == place.0) else {
+                continue;
+            };
+            let open = self.is_open(place) || self.holds(place);
+            if place.1 < *target {
+                passed += u64::from(open);
+                *self.entry(*place) = Entry::acked();
+            } else {
+                again += u64::from(!open);
+                self.entries.remove(place);
+            }
+        }
+        for (partition, _) in targets {
+            self.newest.remove(partition);
+        }
+        (again, passed)
+    }
+
+    /// What a snapshot knows.
+    pub(super) fn memory(&self) -> Memory {
+        self.entries.clone()
+    }
+
+    /// All is as it was then, and what was handed out comes again; counts as of `seek`.
+    pub(super) fn restore(&mut self, log: &Log, memory: &Memory) -> (u64, u64) {
+        let (mut again, mut passed) = (0, 0);
+        for place in log.keys() {
+            let then = memory.get(place).cloned();
+            let held = self.hold && log[place].key.is_some();
+            let open = self.is_open(place) || self.holds(place);
+            let entry = match then.map(|then| (then.state, then)) {
+                None => None,
+                // As one that was redriven.
+                Some((State::Dead, then)) if held => Some(Entry {
+                    attempt: then.attempt,
+                    ..Entry::waiting()
+                }),
+                Some((State::Acked | State::Dead, _)) => Some(Entry::acked()),
+                Some((_, then)) => Some(Entry {
+                    attempt: then.attempt,
+                    failures: then.failures.min(self.max_attempts - 1),
+                    ..Entry::waiting()
+                }),
+            };
+            let opens = entry.as_ref().is_none_or(|one| one.state == State::Waiting);
+            again += u64::from(opens && !open);
+            passed += u64::from(!opens && open);
+            match entry {
+                None => drop(self.entries.remove(place)),
+                Some(entry) => drop(self.entries.insert(*place, entry)),
+            }
+        }
+        self.newest.clear();
+        (again, passed)
     }
 
     /// Those that must be in the dead letters: place, attempts, failures, cycles.

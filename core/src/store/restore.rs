@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Store;
 use super::dead_letter::{held_attempts, walk};
-use super::group_meta::GroupMeta;
+use super::group_meta::{GroupMeta, Sought};
 use super::open::{create_as, new_id};
 use super::source::source_of;
 use super::topic::{Topic, unique_id};
@@ -19,6 +19,7 @@ use crate::log::{Cursor, Draft, Record, Step};
 use crate::options::{StoreOptions, TopicConfig};
 use crate::shm::OwnerLock;
 use crate::storage::Disk;
+use crate::storage::replace_file;
 
 /// A new store that is being filled. It is nobody else's before it is closed.
 pub(crate) struct Restorer {
@@ -46,13 +47,14 @@ impl Restorer {
         self.store.open_topic(name)
     }
 
-    /// Partition and offset of the messages of a topic whose dead letters, of this group, are in
-    /// the topic `target`.
+    /// Partition and offset of the messages of a topic whose dead letters, of this group and of the
+    /// time since it was sought, are in the topic `target`.
     pub(crate) fn dead_letters(
         &self,
         target: &str,
         topic: &str,
         group: &str,
+        sought: &[Sought],
     ) -> Result<HashSet<(u32, u64)>> {
         let mut found = HashSet::new();
         let target = match self.store.inner()?.topic_inner(target) {
@@ -60,10 +62,14 @@ impl Restorer {
             opened => opened?,
         };
         let each = |_, record: &Record| {
+            let since = |partition: u32| {
+                let sought = sought.get(partition as usize);
+                sought.is_none_or(|sought| record.offset >= sought.dead_from)
+            };
             // Of one that holds its key the window tells.
             let source = source_of(record)
                 .filter(|of| (of.topic, of.group) == (topic, group))
-                .filter(|_| held_attempts(record).is_none());
+                .filter(|of| since(of.partition) && held_attempts(record).is_none());
             found.extend(source.map(|of| (of.partition, of.offset)));
             true
         };
@@ -147,6 +153,14 @@ impl Topic {
             cursor = next;
         }
         Ok(())
+    }
+
+    /// Gives a group that was made anew a snapshot, as it was.
+    pub(crate) fn restore_snapshot(&self, group: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        names::check_snapshot(name)?;
+        let (env, folder) = (&self.inner.store.env, &self.inner.folder);
+        let path = names::group_folder(folder, group).join(names::snapshot(name));
+        replace_file(&*env.storage, &path, bytes, env.mode)
     }
 
     /// Makes a group with this id, or a new one where that is 0, whose windows hold what is known,

@@ -9,6 +9,7 @@
 //! file as it is and remember nothing of it. One that died in between leaves the bit, and the next
 //! one to see it raises the word: then either the old file or the new one is in force for all.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, PoisonError};
@@ -16,12 +17,13 @@ use std::time::Duration;
 
 use super::brake::PausedBy;
 use super::group::GroupInner;
-use super::group_meta::{GroupMeta, read_meta};
+use super::group_meta::{GroupMeta, Sought, read_meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGE, CHANGED, CHANGING, GONE, HOLDING};
 use crate::format::control::header;
 use crate::format::names;
-use crate::group::{Policy, Window};
+use crate::format::snapshot::Snapshot;
+use crate::group::{Policy, Recalled, Target, Window};
 use crate::options::GroupConfig;
 use crate::shm::OwnerLock;
 
@@ -45,6 +47,10 @@ pub(super) struct Settings {
     pub(super) filter: u64,
     /// The last number that was given.
     numbered: u64,
+    /// For each partition where it was last sought; empty while none was.
+    pub(super) sought: Vec<Sought>,
+    /// The snapshots that are still being restored, as far as they can be read.
+    pub(super) snapshots: HashMap<String, Arc<Snapshot>>,
 }
 
 impl Settings {
@@ -59,11 +65,18 @@ impl Settings {
             brake_from: meta.brake_from,
             filter,
             numbered: filter,
+            sought: meta.sought,
+            snapshots: HashMap::new(),
         })
     }
 
     /// What was read after this. The same filter keeps its number, however often it is read.
-    fn followed_by(&self, meta: GroupMeta, version: u64) -> Arc<Self> {
+    fn followed_by(
+        &self,
+        meta: GroupMeta,
+        version: u64,
+        snapshots: HashMap<String, Arc<Snapshot>>,
+    ) -> Arc<Self> {
         let (same, some) = (
             meta.config.filter == self.config.filter,
             meta.config.filter.is_some(),
@@ -81,7 +94,30 @@ impl Settings {
                 (true, false) => numbered,
             },
             numbered,
+            sought: meta.sought,
+            snapshots,
         })
+    }
+
+    /// What a window has to be in line with: where it was sought, and what it is to be again.
+    fn target(&self, partition: u32) -> (Option<Target>, Option<Recalled>) {
+        let sought = self.sought.get(partition as usize);
+        let Some(sought) = sought.filter(|sought| sought.epoch > 0) else {
+            return (None, None);
+        };
+        let target = Target {
+            epoch: sought.epoch,
+            offset: sought.offset,
+            dead_from: sought.dead_from,
+        };
+        let recalled = sought.snapshot.as_ref().map(|(name, end)| Recalled {
+            epoch: sought.epoch,
+            end: *end,
+            snapshot: self.snapshots.get(name).cloned(),
+            partition,
+            once: self.config.is_at_most_once(),
+        });
+        (Some(target), recalled)
     }
 }
 
@@ -90,16 +126,22 @@ pub(super) struct GuardedWindow {
     pub(super) window: Window,
     pub(super) policy: Policy,
     version: u64,
+    /// Whose it is; of a redrive lane nothing, which no seek concerns.
+    partition: Option<u32>,
+    /// Where it is to be, once that is on disk for sure.
+    target: Option<Target>,
 }
 
 impl GuardedWindow {
     /// A window that nobody used yet.
-    pub(super) fn of(window: Window) -> Self {
+    pub(super) fn of(window: Window, partition: Option<u32>) -> Self {
         let policy = Policy::of(&GroupConfig::from_options(&Default::default()));
         Self {
             window,
             policy,
             version: NEVER,
+            partition,
+            target: None,
         }
     }
 
@@ -118,7 +160,29 @@ impl GuardedWindow {
         self.policy.paused = settings.paused_by != PausedBy::Nobody || word & HOLDING != 0;
         self.policy.filter = settings.filter;
         self.version = settings.version;
+        if let Some(partition) = self.partition {
+            let (target, recalled) = settings.target(partition);
+            self.window.recall_from(recalled);
+            // While it is being changed nobody knows whether a power loss would take it back, and
+            // with it the seek in other partitions.
+            self.target = target.filter(|_| settings.version != NEVER);
+        }
         true
+    }
+
+    /// Whether the group was sought, and the window does not know of it yet.
+    #[inline]
+    pub(super) fn is_behind(&self) -> bool {
+        let target = self.target.as_ref();
+        target.is_some_and(|target| self.window.is_behind(target))
+    }
+
+    /// Has the window be where the group was sought.
+    #[cold]
+    pub(super) fn catch_up(&mut self) {
+        if let Some(target) = &self.target {
+            self.window.seek(target);
+        }
     }
 }
 
@@ -179,8 +243,9 @@ impl GroupInner {
             }
             let meta = read?;
             let steady = word & CHANGING == 0;
+            let snapshots = self.snapshots_of(&meta, &known);
             let mut known = locked(&self.settings);
-            *known = known.followed_by(meta, if steady { word } else { NEVER });
+            *known = known.followed_by(meta, if steady { word } else { NEVER }, snapshots);
             return Ok((word, known.clone()));
         }
         let message = format!(
@@ -194,10 +259,8 @@ impl GroupInner {
     /// The group's own `group.meta`; [`ErrorKind::NotFound`] where it is gone, or another group's.
     /// A lane goes by that of its group.
     pub(super) fn read_meta(&self) -> Result<GroupMeta> {
-        let (folder, uid) = match &self.lane_of {
-            Some(of) => (of.folder.clone(), of.uid),
-            None => (self.folder(), self.uid),
-        };
+        let uid = self.lane_of.as_ref().map_or(self.uid, |of| of.uid);
+        let folder = self.meta_folder();
         if self
             .topic
             .store
@@ -212,6 +275,12 @@ impl GroupInner {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Err(self.gone()),
         }
+    }
+
+    /// Where `group.meta` is.
+    fn meta_folder(&self) -> PathBuf {
+        let of = self.lane_of.as_ref();
+        of.map_or_else(|| self.folder(), |of| of.folder.clone())
     }
 
     /// Where the one who was changing the group died: its file, old or new, is in force from here
@@ -240,7 +309,14 @@ impl GroupInner {
         self.topic.store.env.check_fence()?;
         match self.read_meta() {
             Err(error) if error.kind() == ErrorKind::NotFound => self.set_changed(GONE),
-            _ => self.set_changed(raised(word)),
+            read => {
+                // He may have died before the name was on disk: from here on windows are where it
+                // says, all of them or, after a power loss, none (P16).
+                if read.is_ok_and(|meta| !meta.sought.is_empty()) {
+                    self.topic.store.env.storage.sync_dir(&self.meta_folder())?;
+                }
+                self.set_changed(raised(word));
+            }
         }
         Ok(())
     }

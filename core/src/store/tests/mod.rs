@@ -21,6 +21,9 @@ mod redrive_lanes;
 mod redrives;
 mod returns;
 mod roles;
+mod seek;
+mod seek_crashes;
+mod snapshots;
 mod wakes;
 mod who_died;
 

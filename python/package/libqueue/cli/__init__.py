@@ -6,7 +6,7 @@ usage; of `verify` and `recover` 1 says that something is damaged or lost, 2 tha
 
 from __future__ import annotations
 
-from libqueue.cli import dlq, groups, inspect, messages, topics
+from libqueue.cli import dlq, groups, inspect, messages, replay, topics
 from libqueue.cli.common import app, open_closed_streams
 
 __all__ = ["app", "main"]
@@ -26,6 +26,8 @@ for command in (
     groups.peek,
     groups.settle,
     groups.delay,
+    replay.seek,
+    replay.snapshot,
     inspect.verify,
     inspect.recover,
     inspect.dump,
