@@ -173,7 +173,9 @@ pub unsafe extern "C" fn lq_group_seek(
 /// options: where to.
 /// plan: gets what the seek would do.
 ///
-/// Returns: as lq_group_seek; also LQ_INVALID_ARGUMENT for a plan that is NULL.
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (as lq_group_seek, and a plan that is NULL); LQ_INVALID_NAME
+/// (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED, LQ_STUCK,
+/// LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Memory: free the plan with lq_seek_plan_free.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

@@ -48,12 +48,12 @@ def test_p16_a_group_is_set_to_an_end_an_offset_and_a_time(store: libqueue.Store
         assert manage(consumer) == [1, 2, 3, 4]
         group.seek("earliest")
         assert manage(consumer) == [0, 1, 2, 3, 4]
-        # A time has microseconds: of messages within one, the first.
-        at = datetime.datetime.fromtimestamp(times[3] / 1e9 + 1e-6, datetime.timezone.utc)
-        later = [ns >= int(at.timestamp() * 1e9) - 500 for ns in times]
-        (one,) = group.preview_seek(at)
-        assert one.target >= 3
-        assert one.target <= (later.index(True) if any(later) else 5) + 1
+        # A time has microseconds, and messages are sent in less.
+        for ns in (times[0] - 2_000_000, times[2], times[4] + 2_000_000):
+            at = datetime.datetime.fromtimestamp(ns / 1e9, datetime.timezone.utc)
+            wanted = round(at.timestamp() * 1e9)
+            (one,) = group.preview_seek(at)
+            assert one.target == sum(sent < wanted for sent in times)
         group.seek(datetime.datetime.now() + datetime.timedelta(days=1))
         assert manage(consumer) == []
         group.seek("earliest")

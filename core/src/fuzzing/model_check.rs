@@ -38,7 +38,7 @@ pub(super) struct Entry {
     /// How often it was redriven.
     cycles: u32,
     /// Since it was redriven last it is handed out of its letter, in this turn.
-    turn: Option<u64>,
+    pub(super) turn: Option<u64>,
     /// What the receipt of its last hand-out names, if one is good.
     named: Option<MessageId>,
     /// And the epoch in it: of one from before a seek nothing is good.
@@ -49,11 +49,11 @@ pub(super) struct Entry {
 pub(super) type Memory = BTreeMap<Place, Entry>;
 
 impl Entry {
-    fn waiting() -> Self {
+    pub(super) fn waiting(attempt: u32, failures: u32) -> Self {
         Self {
             state: State::Waiting,
-            attempt: 0,
-            failures: 0,
+            attempt,
+            failures,
             delayed: false,
             cycles: 0,
             turn: None,
@@ -62,10 +62,10 @@ impl Entry {
         }
     }
 
-    fn acked() -> Self {
+    pub(super) fn acked() -> Self {
         Self {
             state: State::Acked,
-            ..Self::waiting()
+            ..Self::waiting(0, 0)
         }
     }
 }
@@ -115,18 +115,18 @@ impl Takes {
 
 /// A group.
 pub(super) struct Model {
-    takes: Takes,
+    pub(super) takes: Takes,
     pub(super) keyed: bool,
     pub(super) max_attempts: u32,
     /// Each message is settled before it is handed out (P7).
     once: bool,
     /// Dead letters hold their keys (P11).
-    hold: bool,
+    pub(super) hold: bool,
     /// How many were redriven.
     turns: u64,
-    entries: BTreeMap<Place, Entry>,
+    pub(super) entries: BTreeMap<Place, Entry>,
     /// The newest message without a key that was handed out for the first time, by partition.
-    newest: BTreeMap<u32, u64>,
+    pub(super) newest: BTreeMap<u32, u64>,
 }
 
 /// A message is byte for byte what was sent (P3), and where it is handed out of its letter says how
@@ -181,15 +181,17 @@ impl Model {
         self.once && matches!(how, Settle::Release | Settle::Extend | Settle::Give)
     }
 
-    fn entry(&mut self, place: Place) -> &mut Entry {
-        self.entries.entry(place).or_insert_with(Entry::waiting)
+    pub(super) fn entry(&mut self, place: Place) -> &mut Entry {
+        self.entries
+            .entry(place)
+            .or_insert_with(|| Entry::waiting(0, 0))
     }
 
     fn state(&self, place: &Place) -> State {
         self.entries.get(place).map_or(State::Waiting, |e| e.state)
     }
 
-    fn is_open(&self, place: &Place) -> bool {
+    pub(super) fn is_open(&self, place: &Place) -> bool {
         matches!(self.state(place), State::Waiting | State::Leased)
     }
 
@@ -198,7 +200,7 @@ impl Model {
     }
 
     /// Whether it is a dead letter that holds its key.
-    fn holds(&self, place: &Place) -> bool {
+    pub(super) fn holds(&self, place: &Place) -> bool {
         self.hold && self.state(place) == State::Dead
     }
 
@@ -371,76 +373,6 @@ impl Model {
             assert_eq!(entry.state, State::Dead, "purged: {place:?}");
             entry.state = State::Acked;
         }
-    }
-
-    /// Whether nothing is dead, or redriven, that could come again as well.
-    pub(super) fn can_seek(&self, log: &Log, drops: bool) -> bool {
-        let free = |(place, entry): (&Place, &Entry)| match entry.state {
-            State::Dead => drops || self.hold && log[place].key.is_some(),
-            State::Acked => true,
-            State::Waiting | State::Leased => entry.turn.is_none(),
-        };
-        self.takes == Takes::All && self.entries.iter().all(free)
-    }
-
-    /// Each partition that is named is set to an offset; how many come again, and are passed over.
-    pub(super) fn seek(&mut self, log: &Log, targets: &[(u32, u64)]) -> (u64, u64) {
-        let (mut again, mut passed) = (0, 0);
-        for place in log.keys() {
-            let Some((_, target)) = targets.iter().find(|one| one.0 == place.0) else {
-                continue;
-            };
-            let open = self.is_open(place) || self.holds(place);
-            if place.1 < *target {
-                passed += u64::from(open);
-                *self.entry(*place) = Entry::acked();
-            } else {
-                again += u64::from(!open);
-                self.entries.remove(place);
-            }
-        }
-        for (partition, _) in targets {
-            self.newest.remove(partition);
-        }
-        (again, passed)
-    }
-
-    /// What a snapshot knows.
-    pub(super) fn memory(&self) -> Memory {
-        self.entries.clone()
-    }
-
-    /// All is as it was then, and what was handed out comes again; counts as of `seek`.
-    pub(super) fn restore(&mut self, log: &Log, memory: &Memory) -> (u64, u64) {
-        let (mut again, mut passed) = (0, 0);
-        for place in log.keys() {
-            let then = memory.get(place).cloned();
-            let held = self.hold && log[place].key.is_some();
-            let open = self.is_open(place) || self.holds(place);
-            let entry = match then.map(|then| (then.state, then)) {
-                None => None,
-                // As one that was redriven.
-                Some((State::Dead, then)) if held => Some(Entry {
-                    attempt: then.attempt,
-                    ..Entry::waiting()
-                }),
-                Some((State::Acked | State::Dead, _)) => Some(Entry::acked()),
-                Some((_, then)) => Some(Entry {
-                    attempt: then.attempt,
-                    failures: then.failures.min(self.max_attempts - 1),
-                    ..Entry::waiting()
-                }),
-            };
-            let opens = entry.as_ref().is_none_or(|one| one.state == State::Waiting);
-            again += u64::from(opens && !open);
-            passed += u64::from(!opens && open);
-            match entry {
-                None => drop(self.entries.remove(place)),
-                Some(entry) => drop(self.entries.insert(*place, entry)),
-            }
-        }
-        self.newest.clear();
-        (again, passed)
     }
 
     /// Those that must be in the dead letters: place, attempts, failures, cycles.

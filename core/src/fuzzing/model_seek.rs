@@ -2,7 +2,7 @@
 
 use super::input::Input;
 use super::model::{World, name};
-use super::model_check::Memory;
+use super::model_check::{Entry, Log, Memory, Model, Place, State, Takes};
 use super::steps::in_time;
 use crate::error::ErrorKind;
 use crate::options::Start;
@@ -90,5 +90,73 @@ impl World {
         let done = in_time("seek", || group.seek(to, partition)).expect("seek");
         assert_eq!(before, done, "a preview says what is done");
         done
+    }
+}
+
+impl Model {
+    /// Whether nothing is dead, or redriven, that could come again as well.
+    pub(super) fn can_seek(&self, log: &Log, drops: bool) -> bool {
+        let free = |(place, entry): (&Place, &Entry)| match entry.state {
+            State::Dead => drops || self.hold && log[place].key.is_some(),
+            State::Acked => true,
+            State::Waiting | State::Leased => entry.turn.is_none(),
+        };
+        self.takes == Takes::All && self.entries.iter().all(free)
+    }
+
+    /// Each partition that is named is set to an offset; how many come again, and are passed over.
+    pub(super) fn seek(&mut self, log: &Log, targets: &[(u32, u64)]) -> (u64, u64) {
+        let (mut again, mut passed) = (0, 0);
+        for place in log.keys() {
+            let Some((_, target)) = targets.iter().find(|one| one.0 == place.0) else {
+                continue;
+            };
+            let open = self.is_open(place) || self.holds(place);
+            if place.1 < *target {
+                passed += u64::from(open);
+                *self.entry(*place) = Entry::acked();
+            } else {
+                again += u64::from(!open);
+                self.entries.remove(place);
+            }
+        }
+        for (partition, _) in targets {
+            self.newest.remove(partition);
+        }
+        (again, passed)
+    }
+
+    /// What a snapshot knows.
+    pub(super) fn memory(&self) -> Memory {
+        self.entries.clone()
+    }
+
+    /// All is as it was then, and what was handed out comes again; counts as of `seek`.
+    pub(super) fn restore(&mut self, log: &Log, memory: &Memory) -> (u64, u64) {
+        let (mut again, mut passed) = (0, 0);
+        for place in log.keys() {
+            let then = memory.get(place).cloned();
+            let held = self.hold && log[place].key.is_some();
+            let open = self.is_open(place) || self.holds(place);
+            let entry = match then.map(|then| (then.state, then)) {
+                None => None,
+                // As one that was redriven.
+                Some((State::Dead, then)) if held => Some(Entry::waiting(then.attempt, 0)),
+                Some((State::Acked | State::Dead, _)) => Some(Entry::acked()),
+                Some((_, then)) => {
+                    let failures = then.failures.min(self.max_attempts - 1);
+                    Some(Entry::waiting(then.attempt, failures))
+                }
+            };
+            let opens = entry.as_ref().is_none_or(|one| one.state == State::Waiting);
+            again += u64::from(opens && !open);
+            passed += u64::from(!opens && open);
+            match entry {
+                None => drop(self.entries.remove(place)),
+                Some(entry) => drop(self.entries.insert(*place, entry)),
+            }
+        }
+        self.newest.clear();
+        (again, passed)
     }
 }

@@ -21,7 +21,7 @@ fn to(epoch: u32, offset: u64) -> Target {
 
 #[test]
 fn p16_tags_of_a_thousand_epochs_in_a_row_are_all_different_in_one_place() {
-    assert!(EPOCH_STEP % 2 == 1);
+    const { assert!(EPOCH_STEP % 2 == 1) };
     let mut low: Vec<u32> = (0..1024).map(|epoch| salt(epoch) % 1024).collect();
     low.sort_unstable();
     low.dedup();
@@ -177,7 +177,7 @@ fn p16_a_window_is_again_what_a_snapshot_says_whoever_takes_in_how_many() {
             if window.was_settled(offset) {
                 assert!(window.pass_settled(offset));
             } else if offset % 11 != 10 {
-                let key = Some(offset % 5).filter(|_| offset % 2 == 0);
+                let key = Some(offset % 5).filter(|_| offset.is_multiple_of(2));
                 if let Admit::Ready(index) = window.admit(&policy, &fresh(offset, key), BEGIN) {
                     window.make_ready(index);
                 }

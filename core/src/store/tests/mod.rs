@@ -23,6 +23,7 @@ mod returns;
 mod roles;
 mod seek;
 mod seek_crashes;
+mod seek_letters;
 mod snapshots;
 mod wakes;
 mod who_died;

@@ -138,7 +138,8 @@ fn p7_p16_at_most_once_nothing_that_came_after_a_seek_comes_again_after_a_power_
     assert_eq!(worker.receive(4, NOW).expect("receive").len(), 4);
     let group = topic.group("g").expect("group");
     group.seek(Start::Offset(2), None).expect("seek");
-    let state: Arc<(AtomicU64, Mutex<Vec<(u64, Twin)>>)> = Arc::default();
+    type Found = (AtomicU64, Mutex<Vec<(u64, Twin)>>);
+    let state: Arc<Found> = Arc::default();
     let (into, seed) = (state.clone(), AtomicU64::new(1));
     let watcher: Watcher = Arc::new(move |twin: &Twin, event| {
         if event != Event::Stored {
