@@ -135,15 +135,16 @@ unsafe fn sought(
 
 /// Sets a group to a place in the log or to a snapshot, in all partitions or in one, while its
 /// consumers are at work. What is before the place counts as settled, what is behind it comes, with
-/// no attempts and no failures; to a snapshot, what was settled then counts as settled, and all else
-/// comes with the attempts and failures that it had. Durable, and in force in all processes, before
-/// the call returns; those that wait are woken. Leases from before are stale: to settle one is
-/// LQ_STALE_RECEIPT. Dead letters stay, and what was redriven keeps its leases; a dead letter that
-/// holds its key is a message like any other.
+/// no attempts and no failures; to a snapshot, what was settled then counts as settled, and all
+/// else comes with the attempts and failures that it had. Durable, and in force in all processes,
+/// before the call returns; those that wait are woken. Leases from before are stale: to settle one
+/// is LQ_STALE_RECEIPT. Dead letters stay, and what was redriven keeps its leases; a dead letter
+/// that holds its key is a message like any other.
 ///
 /// group: the group.
 /// options: where to. An offset before the earliest message is that of the earliest.
-/// plan: gets what the seek does, as it was counted a moment before; NULL if that is of no interest.
+/// plan: gets what the seek does, as it was counted a moment before; NULL if that is of no
+/// interest.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, NULL options, nothing or two things that say
 /// where to, an offset behind the end, or without a partition where there are several);
@@ -174,8 +175,8 @@ pub unsafe extern "C" fn lq_group_seek(
 /// plan: gets what the seek would do.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (as lq_group_seek, and a plan that is NULL); LQ_INVALID_NAME
-/// (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED, LQ_STUCK,
-/// LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+/// (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED,
+/// LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Memory: free the plan with lq_seek_plan_free.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
@@ -209,8 +210,8 @@ pub unsafe extern "C" fn lq_seek_plan_len(plan: *const lq_seek_plan) -> usize {
 /// plan: the plan.
 /// i: its place, from 0.
 ///
-/// Returns: what becomes of it; NULL where there is none at i, and for a plan that is NULL or freed,
-/// with the reason in lq_last_error_message.
+/// Returns: what becomes of it; NULL where there is none at i, and for a plan that is NULL or
+/// freed, with the reason in lq_last_error_message.
 /// Memory: belongs to the plan; valid until it is freed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

@@ -58,8 +58,8 @@ fn list(found: Vec<SnapshotInfo>) -> Result<*mut lq_snapshots> {
 }
 
 /// Takes a snapshot of a group: which messages of each partition are settled, and the attempts and
-/// failures of those that are not, at one point of each partition. lq_group_seek goes back to it. On
-/// disk before the call returns; deleted with the group.
+/// failures of those that are not, at one point of each partition. lq_group_seek goes back to it.
+/// On disk before the call returns; deleted with the group.
 ///
 /// group: the group.
 /// name: a letter and up to 63 more of the characters A-Z a-z 0-9 . _ - but neither "earliest" nor

@@ -195,9 +195,9 @@ impl Group {
     ///
     /// `to` is `"earliest"`, `"latest"`, an offset (of one partition, which is to be named where
     /// there are several), a datetime (the first message that was appended then or later) or the
-    /// name of a snapshot. What is before the place counts as settled, what is behind it comes, with
-    /// no attempts and no failures; to a snapshot, what was settled then counts as settled, and all
-    /// else comes with the attempts and failures that it had. Durable, and in force in all
+    /// name of a snapshot. What is before the place counts as settled, what is behind it comes,
+    /// with no attempts and no failures; to a snapshot, what was settled then counts as settled,
+    /// and all else comes with the attempts and failures that it had. Durable, and in force in all
     /// processes, before the call returns. Leases from before are stale. Returns what it does to
     /// each partition, as it was counted a moment before.
     ///
@@ -233,12 +233,13 @@ impl Group {
         found.or_raise(py).map(SeekPartition::all)
     }
 
-    /// Take a snapshot, to go back to with `seek`: what is settled, and the attempts and failures
-    /// of what is not, at one point of each partition.
+    /// Take a snapshot of where the group stands, to go back to with `seek`.
     ///
-    /// On disk before the call returns, and deleted with the group. Raises `AlreadyExists` for a
-    /// name that is taken, `InvalidName` for one that does not begin with a letter or is
-    /// `"earliest"` or `"latest"`, and `TooMany` for more than 100 of a group.
+    /// It says which messages of each partition are settled, and the attempts and failures of those
+    /// that are not, at one point of each. On disk before the call returns, and deleted with the
+    /// group. Raises `AlreadyExists` for a name that is taken, `InvalidName` for one that does not
+    /// begin with a letter or is `"earliest"` or `"latest"`, and `TooMany` for more than 100 of a
+    /// group.
     ///
     ///     group.snapshot("before-deploy")
     #[pyo3(signature = (name))]

@@ -123,8 +123,8 @@ pub fn parse_window(name: &str) -> Option<u32> {
     (window(number) == name).then_some(number)
 }
 
-/// Errors with [`ErrorKind::InvalidName`] unless the name can be a snapshot's: one that nobody takes
-/// for an offset, a time, or an end of the log.
+/// Errors with [`ErrorKind::InvalidName`] unless the name can be a snapshot's: one that nobody
+/// takes for an offset, a time, or an end of the log.
 pub fn check_snapshot(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let fits = name.len() <= SNAPSHOT_NAME_MAX && name.chars().all(allowed);
@@ -133,8 +133,8 @@ pub fn check_snapshot(name: &str) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "snapshot name {name:?} has {} bytes; expected a letter and up to {} more of the characters \
-         A-Z a-z 0-9 . _ -, and neither \"earliest\" nor \"latest\"",
+        "snapshot name {name:?} has {} bytes; expected a letter and up to {} more of the \
+         characters A-Z a-z 0-9 . _ -, and neither \"earliest\" nor \"latest\"",
         name.len(),
         SNAPSHOT_NAME_MAX - 1
     );

@@ -18,8 +18,8 @@ pub const ENTRY_WORDS: usize = 8;
 /// Bytes of an entry.
 pub const ENTRY: usize = ENTRY_WORDS * 8;
 
-/// By how much the tag of an offset's entry is higher in the next epoch. Odd, so that among any 1024
-/// epochs in a row no two give the entries in one place the same tags.
+/// By how much the tag of an offset's entry is higher in the next epoch. Odd, so that among any
+/// 1024 epochs in a row no two give the entries in one place the same tags.
 pub const EPOCH_STEP: u32 = 0x9E37_79B1;
 
 /// Number of ready bitmaps, one for each priority.
@@ -42,7 +42,8 @@ pub mod header {
     pub const PARTITION: usize = 3;
     /// Most entries.
     pub const LIMIT: usize = 4;
-    /// Raised by each seek; receipts of an older one are stale, and entries of one speak of nothing.
+    /// Raised by each seek; receipts of an older one are stale, and entries of one speak of
+    /// nothing.
     pub const EPOCH: usize = 5;
     /// Entries there is room for now, a power of two.
     pub const CAPACITY: usize = 6;

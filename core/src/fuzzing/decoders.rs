@@ -190,8 +190,8 @@ pub(super) fn filter(data: &[u8]) {
     }
 }
 
-/// A snapshot: what is taken for one is written to the same bytes, and also what is only under a good
-/// checksum.
+/// A snapshot: what is taken for one is written to the same bytes, and also what is only under a
+/// good checksum.
 pub(super) fn snapshot(data: &[u8]) {
     let looks_at = |bytes: &[u8]| {
         if let Ok(snapshot) = Snapshot::decode(bytes) {

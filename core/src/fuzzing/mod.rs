@@ -2,7 +2,8 @@
 //! over the regressions, over seeds and over some thousand mutations of these.
 //!
 //! A body takes any bytes and panics where a promise does not hold: mostly P18, that no bytes cost
-//! more than an error; in the model P6, P10, P11, P12 and P16. The crate that users get has none of it.
+//! more than an error; in the model P6, P10, P11, P12 and P16. The crate that users get has none of
+//! it.
 
 mod control;
 mod damage;

@@ -3,8 +3,8 @@
 //! The words are laid out in `format::window::entry`.
 //!
 //! The tag is the low half of the offset and the window's epoch: what an earlier message left in a
-//! reused entry, or this one before a seek, is seen as such, also when a power loss mixed old and new
-//! sectors.
+//! reused entry, or this one before a seek, is seen as such, also when a power loss mixed old and
+//! new sectors.
 
 use std::sync::atomic::Ordering;
 

@@ -1,10 +1,10 @@
 //! A window that is to be again what a snapshot says.
 //!
 //! It begins where the snapshot's floor was, as after any seek, and takes in the messages up to the
-//! snapshot's end anew, from the log and by the configuration that is in force: one that was settled
-//! then is settled, one that was open has its attempts and failures again. So it does not matter who
-//! takes in how many, nor what a power loss takes back of that: what is behind the window's end is
-//! asked for once more.
+//! snapshot's end anew, from the log and by the configuration that is in force: one that was
+//! settled then is settled, one that was open has its attempts and failures again. So it does not
+//! matter who takes in how many, nor what a power loss takes back of that: what is behind the
+//! window's end is asked for once more.
 
 use std::sync::Arc;
 
@@ -121,8 +121,8 @@ impl Window {
         part.map_or(0, |part| part.count(self.next(), to))
     }
 
-    /// The message at this offset, the next one of the log, was settled when the snapshot was taken.
-    /// As `pass`, but nothing is counted.
+    /// The message at this offset, the next one of the log, was settled when the snapshot was
+    /// taken. As `pass`, but nothing is counted.
     pub fn pass_settled(&self, offset: u64) -> bool {
         let empty = self.floor() == self.next();
         if !empty && self.is_full(offset) {
@@ -143,15 +143,17 @@ impl Window {
         self.recalled().is_some()
     }
 
-    /// Where the window stands, as a snapshot would say it. A message on its way to the dead letters
-    /// counts as settled, which it is for the group. One that holds its key as a dead letter is open,
-    /// as if it were redriven.
+    /// Where the window stands, as a snapshot would say it. A message on its way to the dead
+    /// letters counts as settled, which it is for the group. One that holds its key as a dead
+    /// letter is open, as if it were redriven.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let mut standing = Standing::default();
         for offset in self.floor()..self.end() {
             let (index, entries) = (self.index(offset), &self.entries);
-            if !entries.is_of(index, offset) || !entries.is_open(index) {
+            // What may have been handed over never comes again (P7).
+            let open = entries.is_of(index, offset) && entries.is_open(index);
+            if !open || self.is_given(index) {
                 continue;
             }
             let (state, mut failures) = (entries.state(index), entries.failures(index));

@@ -2,9 +2,9 @@
 //!
 //! Where to, and with which epoch, is on disk before anybody does this; so whoever dies in the
 //! middle, or whom a power loss takes back, leaves a window of an older epoch, and the next holder
-//! does all of it again. Nothing of an entry is changed: those of an older epoch have other tags, and
-//! speak of nothing once the epoch is raised, which is the last store. So no lease, delay or death
-//! outlives a seek, in whatever order the file's sectors come to the disk (P16).
+//! does all of it again. Nothing of an entry is changed: those of an older epoch have other tags,
+//! and speak of nothing once the epoch is raised, which is the last store. So no lease, delay or
+//! death outlives a seek, in whatever order the file's sectors come to the disk (P16).
 
 use std::sync::atomic::Ordering;
 

@@ -144,8 +144,8 @@ fn p6_p16_no_power_loss_takes_an_entry_of_before_for_one_of_after() {
     }
 }
 
-/// Random windows are taken as snapshots, and brought back by somebody who takes in one message after
-/// the other, with deaths and power losses in between.
+/// Random windows are taken as snapshots, and brought back by somebody who takes in one message
+/// after the other, with deaths and power losses in between.
 #[test]
 fn p16_a_window_is_again_what_a_snapshot_says_whoever_takes_in_how_many() {
     for seed in 1..60_u64 {
@@ -209,6 +209,23 @@ fn p16_a_window_is_again_what_a_snapshot_says_whoever_takes_in_how_many() {
         expected.extend((40..45).filter(|at| at % 11 != 10).map(|at| (at, 1)));
         assert_eq!(handed, expected, "seed {seed}");
     }
+}
+
+#[test]
+fn p7_p16_what_may_have_been_handed_over_is_not_open_in_a_snapshot() {
+    let (twin, policy) = (Twin::new(), policy(false));
+    let mut window = open(&twin);
+    window.hand_out_at_most_once();
+    window.rebuild(Life::New, BEGIN, &mut |_, _| true);
+    admit(&mut window, &policy, 3);
+    for _ in 0..2 {
+        window.take_ready(1_000, 3, GATHERED).expect("ready");
+    }
+    assert_eq!(window.give((0, 1), 1_000, 3), Settled::Done);
+    let open: Vec<u64> = (window.standing().part.open.iter())
+        .map(|one| one.offset)
+        .collect();
+    assert_eq!(open, [1, 2]);
 }
 
 #[test]

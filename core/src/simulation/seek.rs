@@ -1,6 +1,6 @@
-//! Seeking in a history: to an end, to an offset, and to a snapshot that was taken before (P16). While
-//! the call is under way each message is as it was or as it is to be; from then on it is as it is to
-//! be, also behind a power loss.
+//! Seeking in a history: to an end, to an offset, and to a snapshot that was taken before (P16).
+//! While the call is under way each message is as it was or as it is to be; from then on it is as
+//! it is to be, also behind a power loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ pub struct Kept {
 type Settled<'a> = &'a dyn Fn(At) -> bool;
 
 impl History {
-    /// Those groups that are open, and in which a message is settled or open and nothing else: it may
-    /// be both where it is a dead letter and comes again.
+    /// Those groups that are open, and in which a message is settled or open and nothing else: it
+    /// may be both where it is a dead letter and comes again.
     fn may_be_sought(&self) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let open = |topic: usize, group: usize| self.life.consumers[topic][group].is_some();

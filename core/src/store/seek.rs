@@ -1,16 +1,15 @@
-//! Seeking a group: to the earliest message, to the latest, to an offset, a time or a snapshot, while
-//! its consumers are at work (P16).
+//! Seeking a group: to the earliest message, to the latest, to an offset, a time or a snapshot,
+//! while its consumers are at work (P16).
 //!
 //! A seek is one durable step: where each partition is to begin, and with which epoch, is written
 //! into `group.meta`, as any change of the group. Whoever holds a window's lock and finds it of an
-//! older epoch has it catch up first (`group/seek.rs`), and the one who seeks takes each lock once: so
-//! when he returns nobody has a lease from before, and whatever dies meanwhile, the next one goes on.
+//! older epoch has it catch up first (`group/seek.rs`), and the one who seeks takes each lock once:
+//! so when he returns nobody has a lease from before, and whatever dies meanwhile, the next one
+//! goes on.
 //!
-//! What is dying is moved to the dead letters before, with MOVER_LOCK held until the seek is in force:
-//! no letter of the time before is then taken for one of a message that dies again (P12). What was
-//! redriven is in the group's lane, and stays there with its leases.
-
-use std::sync::Arc;
+//! What is dying is moved to the dead letters before, with MOVER_LOCK held until the seek is in
+//! force: no letter of the time before is then taken for one of a message that dies again (P12).
+//! What was redriven is in the group's lane, and stays there with its leases.
 
 use super::dying;
 use super::group::{Group, GroupInner};
@@ -27,8 +26,8 @@ use crate::shm::OwnerLock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SeekTo<'a> {
-    /// A place in the log. An offset is one of a partition, which has to be named where the topic has
-    /// several.
+    /// A place in the log. An offset is one of a partition, which has to be named where the topic
+    /// has several.
     Start(Start),
     /// What the snapshot of this name says.
     Snapshot(&'a str),
@@ -99,16 +98,16 @@ struct Wanted<'a> {
 impl Group {
     /// Sets the group to a place, in all partitions or in one: what is before it counts as settled,
     /// what is behind it comes, again or for the first time, with no attempts and no failures. To a
-    /// snapshot: what was settled then counts as settled, all else comes again, with the attempts and
-    /// failures that it had then. Durable, and in force in all processes, before the call returns;
-    /// consumers go on, and those that wait are woken.
+    /// snapshot: what was settled then counts as settled, all else comes again, with the attempts
+    /// and failures that it had then. Durable, and in force in all processes, before the call
+    /// returns; consumers go on, and those that wait are woken.
     ///
     /// Leases from before are stale: to settle one is [`ErrorKind::StaleReceipt`] and harms nothing
     /// (P9). Delays and failures from before are gone. What failed for the last time becomes a dead
-    /// letter first, and dead letters stay, as does what was redriven, with its leases; but one that
-    /// holds its key (`on_dead_letter`) is a message of the group like any other: it comes again, or
-    /// is passed over, and its letter is none any more. What the seek does is returned, as it was
-    /// counted a moment before; [`Group::preview_seek`] tells the same and does nothing.
+    /// letter first, and dead letters stay, as does what was redriven, with its leases; but one
+    /// that holds its key (`on_dead_letter`) is a message of the group like any other: it comes
+    /// again, or is passed over, and its letter is none any more. What the seek does is returned,
+    /// as it was counted a moment before; [`Group::preview_seek`] tells the same and does nothing.
     ///
     /// An offset before the earliest message is that of the earliest, and `gone` says how many are
     /// missing. [`ErrorKind::InvalidArgument`] for an offset behind the end, and for one without a
@@ -133,7 +132,7 @@ impl Group {
         let (group, to) = (&*self.inner, to.into());
         group.topic.store.check_send()?;
         let chosen = group.chosen(to, partition)?;
-        let snapshot = group.wanted_snapshot(to)?;
+        group.wanted_snapshot(to)?;
         let env = &*group.topic.store.env;
         let lock = group.block.head.word32(MOVER_LOCK);
         let (mover, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
@@ -143,9 +142,11 @@ impl Group {
             .collect();
         let mut plan = SeekPlan::default();
         let sought = group.change(|group, meta| {
+            // Once more: from here on nobody deletes it.
+            let snapshot = group.wanted_snapshot(to)?;
             for (number, moved) in chosen.iter().copied().zip(moved) {
                 let log = &*group.topic.partitions[number as usize];
-                let wanted = group.wanted(log, to, snapshot.as_deref())?;
+                let wanted = group.wanted(log, to, snapshot.as_ref())?;
                 let (standing, epoch) =
                     group.with_window(number, |window| (window.standing(), window.epoch()))?;
                 group.check_dying(number, &wanted, &standing, moved)?;
@@ -162,7 +163,7 @@ impl Group {
             dying::locked_reasons(group).retain(|(of, _), _| of != number);
             group.sync_window(*number)?;
         }
-        if snapshot.is_some() {
+        if matches!(to, SeekTo::Snapshot(_)) {
             // Whatever keeps it from being done now: consumers take in the rest as they come to it.
             let _ = group.finish_restoring();
         }
@@ -182,7 +183,7 @@ impl Group {
         let mut plan = SeekPlan::default();
         for number in chosen {
             let log = &*group.topic.partitions[number as usize];
-            let wanted = group.wanted(log, to, snapshot.as_deref())?;
+            let wanted = group.wanted(log, to, snapshot.as_ref())?;
             let standing = group.with_window(number, |window| window.standing())?;
             plan.partitions.push(planned(log, &wanted, &standing)?);
         }
@@ -201,8 +202,8 @@ impl GroupInner {
         match to {
             SeekTo::Start(Start::Offset(offset)) if count > 1 => {
                 let message = format!(
-                    "{offset} is an offset, which means a place in one partition, and topic {:?} has \
-                     {count}; name a partition",
+                    "{offset} is an offset, which means a place in one partition, and topic {:?} \
+                     has {count}; name a partition",
                     self.topic.name
                 );
                 Err(Error::new(ErrorKind::InvalidArgument, message))
@@ -211,9 +212,9 @@ impl GroupInner {
         }
     }
 
-    fn wanted_snapshot(&self, to: SeekTo<'_>) -> Result<Option<Arc<Snapshot>>> {
+    fn wanted_snapshot(&self, to: SeekTo<'_>) -> Result<Option<Snapshot>> {
         match to {
-            SeekTo::Snapshot(name) => self.load_snapshot(name).map(|found| Some(Arc::new(found))),
+            SeekTo::Snapshot(name) => self.load_snapshot(name).map(Some),
             SeekTo::Start(_) => Ok(None),
         }
     }
@@ -251,8 +252,8 @@ impl GroupInner {
         let offset = match start {
             Start::Offset(offset) if offset > end => {
                 let message = format!(
-                    "offset {offset} is behind the end of partition {number} of topic {:?}; expected \
-                     {earliest}, its earliest message, to {end}, its end",
+                    "offset {offset} is behind the end of partition {number} of topic {:?}; \
+                     expected {earliest}, its earliest message, to {end}, its end",
                     self.topic.name
                 );
                 return Err(Error::new(ErrorKind::InvalidArgument, message));
@@ -275,8 +276,8 @@ impl GroupInner {
         })
     }
 
-    /// While it is being sought: what failed for the last time and could not become a dead letter may
-    /// come again, and is not passed over (P12).
+    /// While it is being sought: what failed for the last time and could not become a dead letter
+    /// may come again, and is not passed over (P12).
     fn check_dying(
         &self,
         number: u32,

@@ -162,10 +162,14 @@ impl GuardedWindow {
         self.version = settings.version;
         if let Some(partition) = self.partition {
             let (target, recalled) = settings.target(partition);
-            self.window.recall_from(recalled);
+            let steady = settings.version != NEVER;
+            // A seek that is under way does not end another one before it is in force itself.
+            if steady || !self.window.is_recalling() {
+                self.window.recall_from(recalled);
+            }
             // While it is being changed nobody knows whether a power loss would take it back, and
             // with it the seek in other partitions.
-            self.target = target.filter(|_| settings.version != NEVER);
+            self.target = target.filter(|_| steady);
         }
         true
     }

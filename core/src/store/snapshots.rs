@@ -1,9 +1,10 @@
-//! Snapshots of a group: where it stands in each partition, in a file of its own, to be sought later.
+//! Snapshots of a group: where it stands in each partition, in a file of its own, to be sought
+//! later.
 //!
 //! The file is written under the lock of those who change a group, and replaced as a whole. While a
-//! seek to it is not done with, `group.meta` names it, and it stays: whoever takes in a message up to
-//! its end asks it (`group/recall.rs`). The one who seeks takes them in at once; when that is on disk
-//! the name is taken out of `group.meta`.
+//! seek to it is not done with, `group.meta` names it, and it stays: whoever takes in a message up
+//! to its end asks it (`group/recall.rs`). The one who seeks takes them in at once; when that is on
+//! disk the name is taken out of `group.meta`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -38,14 +39,14 @@ pub struct SnapshotInfo {
 }
 
 impl Group {
-    /// Takes a snapshot: which messages of each partition are settled, and the attempts and failures
-    /// of those that are not, at one point of each partition. [`Group::seek`] goes back to it. On
-    /// disk before the call returns; what it holds is at most 96 MiB, and 24 bytes for each message
-    /// that is taken in and not settled. Deleted with the group.
+    /// Takes a snapshot: which messages of each partition are settled, and the attempts and
+    /// failures of those that are not, at one point of each partition. [`Group::seek`] goes back to
+    /// it. On disk before the call returns; what it holds is at most 96 MiB, and 24 bytes for each
+    /// message that is taken in and not settled. Deleted with the group.
     ///
-    /// [`ErrorKind::AlreadyExists`] for a name that is taken; [`ErrorKind::InvalidName`] for one that
-    /// does not begin with a letter, has more than 64 characters or others than `A-Z a-z 0-9 . _ -`,
-    /// or is `earliest` or `latest`; [`ErrorKind::TooMany`] for more than 100 of a group;
+    /// [`ErrorKind::AlreadyExists`] for a name that is taken; [`ErrorKind::InvalidName`] for one
+    /// that does not begin with a letter, has more than 64 characters or others than `A-Z a-z 0-9 .
+    /// _ -`, or is `earliest` or `latest`; [`ErrorKind::TooMany`] for more than 100 of a group;
     /// [`ErrorKind::TooLarge`] with more than 4,194,304 messages that are taken in and not settled.
     ///
     /// ```
@@ -82,8 +83,8 @@ impl Group {
         let known = group.snapshot_names()?.len();
         if known >= MOST {
             let message = format!(
-                "group {:?} of topic {:?} has {known} snapshots; expected fewer than {MOST}: delete \
-                 one",
+                "group {:?} of topic {:?} has {known} snapshots; expected fewer than {MOST}: \
+                 delete one",
                 group.name, group.topic.name
             );
             return Err(Error::new(ErrorKind::TooMany, message));
@@ -163,8 +164,8 @@ impl Group {
         };
         if named(&group.read_meta()?) {
             let what = format!(
-                "group {:?} of topic {:?} was sought to snapshot {name:?}, and not all messages that \
-                 it speaks of are taken in yet; have its consumers receive, and delete it then",
+                "group {:?} of topic {:?} was sought to snapshot {name:?}, and not all messages \
+                 that it speaks of are taken in yet; have its consumers receive, and delete it then",
                 group.name, group.topic.name
             );
             return Err(match done {
@@ -195,7 +196,7 @@ impl GroupInner {
     #[cold]
     pub(super) fn no_snapshot(&self, name: &str) -> Error {
         let message = format!(
-            "group {:?} of topic {:?} has no snapshot {name:?}; `snapshots` lists those that it has",
+            "group {:?} of topic {:?} has no snapshot {name:?}; `snapshots` lists those it has",
             self.name, self.topic.name
         );
         Error::new(ErrorKind::NotFound, message)
@@ -251,7 +252,8 @@ impl GroupInner {
     }
 
     /// Takes in what a seek to a snapshot has left to take in, puts it on disk, and then says in
-    /// `group.meta` that this is done. A death before leaves it to the next one, or to who receives.
+    /// `group.meta` that this is done. A death before leaves it to the next one, or to who
+    /// receives.
     pub(super) fn finish_restoring(&self) -> Result<()> {
         let settings = self.settings()?;
         let mut done = Vec::new();

@@ -58,10 +58,8 @@ fn p16_a_sought_group_is_intact_at_work_and_closed_and_its_entries_are_those_of_
     group.seek(Start::Offset(2), None).expect("seek");
     look();
     let consumer = topic.consumer("g", &ConsumerOptions::default());
-    let out = consumer
-        .expect("consumer")
-        .receive(3, NOW)
-        .expect("receive");
+    let consumer = consumer.expect("consumer");
+    let out = consumer.receive(3, NOW).expect("receive");
     assert_eq!(out.len(), 3);
     look();
     let mut text = Vec::new();
@@ -71,7 +69,7 @@ fn p16_a_sought_group_is_intact_at_work_and_closed_and_its_entries_are_those_of_
         text.contains("epoch 1") && text.contains("offset 2: leased"),
         "{text}"
     );
-    drop((out, group, topic));
+    drop((out, consumer, group, topic));
     store.close().expect("close");
     look();
     assert_eq!(left(&path), (2..10).collect::<Vec<u64>>());

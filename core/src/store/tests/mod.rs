@@ -62,8 +62,8 @@ fn world() -> World {
     }
 }
 
-/// A store on a twin of the disk, by a clock that the test sets and without a thread of its own, and
-/// a topic of it.
+/// A store on a twin of the disk, by a clock that the test sets and without a thread of its own,
+/// and a topic of it.
 fn open_by(twin: &Twin, clock: &Arc<ManualClock>) -> (Store, Topic) {
     let world = World {
         storage: Arc::new(twin.clone()),

@@ -1,5 +1,5 @@
-//! Deaths and power losses while a group is sought, to a place and to a snapshot: it is where it was,
-//! or where it is to be, in all partitions the same (P16).
+//! Deaths and power losses while a group is sought, to a place and to a snapshot: it is where it
+//! was, or where it is to be, in all partitions the same (P16).
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -233,4 +233,77 @@ fn p16_p17_a_process_killed_at_any_step_of_a_seek_leaves_it_done_or_not_begun() 
         }
         assert!(seen[0] > 1 && seen[1] > 0, "{what}: {seen:?}");
     }
+}
+
+/// The epochs of a group's windows, and those that its file says.
+fn epochs(image: &Twin) -> ([u32; 2], [u32; 2]) {
+    let scene = Scene::on(image, 2, GroupOptions::default());
+    let group = scene.group();
+    let of = |number| group.inner.with_window(number, |window| window.epoch());
+    let meta = group.inner.read_meta().expect("meta");
+    let said = |number: usize| meta.sought.get(number).map_or(0, |sought| sought.epoch);
+    (
+        [0, 1].map(|number| of(number).expect("window")),
+        [0, 1].map(said),
+    )
+}
+
+/// Others are at work at each step of a seek, and the power is lost: a window is never where a file
+/// says that is not on disk, or one partition would be sought and the other one not.
+#[test]
+fn p16_nobody_is_where_a_seek_says_before_that_is_on_disk() {
+    let twin = Twin::new();
+    let scene = Scene::on(&twin, 2, GroupOptions::default());
+    let other = Arc::new(Scene::on(&twin, 2, GroupOptions::default()));
+    scene.send(0, 3);
+    scene.send(1, 3);
+    other.group().stats().expect("stats");
+    let busy = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looked = Arc::new(AtomicU64::new(0));
+    let (at_work, count) = (other.clone(), looked.clone());
+    let watcher: Watcher = Arc::new(move |twin: &Twin, event| {
+        if event == Event::Stored || busy.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // One partition only: the other one is to follow, or not to begin.
+        let inner = &at_work.group().inner;
+        inner.with_window(0, |window| window.epoch()).expect("work");
+        for seed in 0..8 {
+            let seed = count.fetch_add(1, Ordering::Relaxed) * 8 + seed;
+            let image = twin.power_loss(seed).expect("image");
+            let (windows, said) = epochs(&image);
+            assert_eq!(windows, said, "seed {seed}, {event:?}");
+        }
+        busy.store(false, Ordering::SeqCst);
+    });
+    twin.watch(Some(watcher));
+    scene.group().seek(Start::Latest, None).expect("seek");
+    twin.watch(None);
+    assert!(looked.load(Ordering::Relaxed) > 24);
+}
+
+/// The folder cannot be put on disk, so that the seek fails with the new file in place; whoever
+/// comes next puts it there first.
+#[test]
+fn p5_p16_a_seek_whose_file_is_not_known_to_be_on_disk_is_put_there_by_the_next_one() {
+    let twin = Twin::new();
+    let scene = Scene::on(&twin, 2, GroupOptions::default());
+    scene.send(0, 3);
+    scene.send(1, 3);
+    scene.topic.sync().expect("sync");
+    let group = scene.group();
+    let got = scene.take(6);
+    twin.fail(crate::storage::Fault::SyncFolder, 1);
+    group
+        .seek(Start::Latest, None)
+        .expect_err("the disk is away");
+    twin.heal();
+    // One partition only.
+    let epoch = group.inner.with_window(0, |window| window.epoch());
+    assert_eq!(epoch.expect("the next one"), 1, "the new file is in place");
+    for seed in 0..40 {
+        let (windows, said) = epochs(&twin.power_loss(seed).expect("image"));
+        assert_eq!((windows, said), ([1, 1], [1, 1]), "seed {seed}");
+    }
+    scene.ack(&got).expect_err("stale");
 }
