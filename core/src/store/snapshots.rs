@@ -165,7 +165,7 @@ impl Group {
         if named(&group.read_meta()?) {
             let what = format!(
                 "group {:?} of topic {:?} was sought to snapshot {name:?}, and not all messages \
-                 that it speaks of are taken in yet; have its consumers receive, and delete it then",
+                 that it speaks of are taken in yet; have its consumers receive, then delete it",
                 group.name, group.topic.name
             );
             return Err(match done {
