@@ -325,6 +325,15 @@ typedef struct lq_peeked lq_peeked;
 typedef struct lq_reader lq_reader;
 
 /**
+ * What a seek does, for each partition that is sought. Threads: any, several at once; none while
+ * or after it is freed.
+ */
+typedef struct lq_seek_plan lq_seek_plan;
+
+/** A list of snapshots. Threads: any, several at once; none while or after it is freed. */
+typedef struct lq_snapshots lq_snapshots;
+
+/**
  * A store: a folder of topics that this process has open. In the child of a fork it joins the
  * store anew on its first use; topics and all else that was opened from it have to be opened
  * again there (LQ_FORKED), and may be closed.
@@ -653,6 +662,63 @@ typedef struct lq_redrive_options {
     /** Handed to progress as it is. */
     void *context;
 } lq_redrive_options;
+
+/** Where to set a group. Begin with LQ_SEEK_OPTIONS_INIT, and say where: a start, or a snapshot. */
+typedef struct lq_seek_options {
+    /** sizeof(lq_seek_options). */
+    size_t size;
+    /**
+     * One of LQ_START_EARLIEST, LQ_START_LATEST, LQ_START_OFFSET, LQ_START_TIME;
+     * LQ_START_DEFAULT with a snapshot.
+     */
+    int32_t start;
+    /**
+     * With LQ_START_OFFSET the offset (of one partition), with LQ_START_TIME nanoseconds since the
+     * Unix epoch: the first message that was appended then or later; else 0.
+     */
+    int64_t start_at;
+    /** Name of a snapshot, read during the call only. NULL: none. */
+    const char *snapshot;
+    /** The partition. -1: all. */
+    int64_t partition;
+} lq_seek_options;
+
+/**
+ * What a seek does to one partition of a group. Messages are counted by their offsets. It belongs
+ * to its plan.
+ */
+typedef struct lq_seek_partition {
+    /** The partition. */
+    uint32_t partition;
+    /** The first offset that the group has not settled. */
+    uint64_t position;
+    /** The first one that it has not settled afterwards. */
+    uint64_t target;
+    /** Messages that it had settled, and gets again. */
+    uint64_t again;
+    /** Messages that it had not settled, and does not get any more. */
+    uint64_t passed_over;
+    /** Leases that become stale. */
+    uint64_t stale_leases;
+    /** Messages that it would get, but that the log does not have any more. */
+    uint64_t gone;
+} lq_seek_partition;
+
+/** A snapshot of a group. It belongs to its list. */
+typedef struct lq_snapshot {
+    /** Its name; never NULL. */
+    const char *name;
+    /** When it was taken, in nanoseconds since the Unix epoch. */
+    int64_t taken_ns;
+    /** Messages that the group had taken in and not settled then. */
+    uint64_t open;
+    /** Bytes of its file. */
+    uint64_t bytes;
+    /**
+     * 1 where it can be sought; 0 where its file is damaged, and then all but name and bytes is 0.
+     */
+    int32_t whole;
+} lq_snapshot;
 
 /** How a consumer is opened. Begin with LQ_CONSUMER_OPTIONS_INIT, which has the defaults. */
 typedef struct lq_consumer_options {
@@ -1516,6 +1582,159 @@ lq_status lq_group_purge_dead_letters(lq_group *group,
                                       uint64_t *count);
 
 /**
+ * Sets a group to a place in the log or to a snapshot, in all partitions or in one, while its
+ * consumers are at work. What is before the place counts as settled, what is behind it comes, with
+ * no attempts and no failures; to a snapshot, what was settled then counts as settled, and all else
+ * comes with the attempts and failures that it had. Durable, and in force in all processes, before
+ * the call returns; those that wait are woken. Leases from before are stale: to settle one is
+ * LQ_STALE_RECEIPT. Dead letters stay, and what was redriven keeps its leases; a dead letter that
+ * holds its key is a message like any other.
+ *
+ * group: the group.
+ * options: where to. An offset before the earliest message is that of the earliest.
+ * plan: gets what the seek does, as it was counted a moment before; NULL if that is of no interest.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, NULL options, nothing or two things that say
+ * where to, an offset behind the end, or without a partition where there are several);
+ * LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted);
+ * LQ_DAMAGED (the snapshot, or a window); LQ_BUSY (what failed for the last time would be passed
+ * over, and is no dead letter yet); LQ_READ_ONLY, LQ_DISK_FULL, LQ_STUCK, LQ_CLOSED, LQ_FORKED,
+ * LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Memory: free the plan with lq_seek_plan_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_seek(lq_group *group,
+                        const lq_seek_options *options,
+                        lq_seek_plan **plan);
+
+/**
+ * What lq_group_seek would do now, which is not done.
+ *
+ * group: the group.
+ * options: where to.
+ * plan: gets what the seek would do.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (as lq_group_seek, and a plan that is NULL); LQ_INVALID_NAME
+ * (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED, LQ_STUCK,
+ * LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: free the plan with lq_seek_plan_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_preview_seek(lq_group *group,
+                                const lq_seek_options *options,
+                                lq_seek_plan **plan);
+
+/**
+ * How many partitions a plan is about.
+ *
+ * plan: the plan.
+ *
+ * Returns: the number; 0 for NULL and for a plan that was freed.
+ * Threads: any, several at once.
+ */
+size_t lq_seek_plan_len(const lq_seek_plan *plan);
+
+/**
+ * What a plan says of a partition.
+ *
+ * plan: the plan.
+ * i: its place, from 0.
+ *
+ * Returns: what becomes of it; NULL where there is none at i, and for a plan that is NULL or freed,
+ * with the reason in lq_last_error_message.
+ * Memory: belongs to the plan; valid until it is freed.
+ * Threads: any, several at once.
+ */
+const lq_seek_partition *lq_seek_plan_get(const lq_seek_plan *plan, size_t i);
+
+/**
+ * Frees a plan.
+ *
+ * plan: the plan; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no plan); LQ_INTERNAL.
+ * Threads: any.
+ */
+lq_status lq_seek_plan_free(lq_seek_plan *plan);
+
+/**
+ * Takes a snapshot of a group: which messages of each partition are settled, and the attempts and
+ * failures of those that are not, at one point of each partition. lq_group_seek goes back to it. On
+ * disk before the call returns; deleted with the group.
+ *
+ * group: the group.
+ * name: a letter and up to 63 more of the characters A-Z a-z 0-9 . _ - but neither "earliest" nor
+ * "latest".
+ *
+ * Returns: LQ_OK; LQ_INVALID_NAME; LQ_ALREADY_EXISTS; LQ_TOO_MANY (a group has at most 100);
+ * LQ_TOO_LARGE (more than 4,194,304 messages are taken in and not settled); LQ_INVALID_ARGUMENT
+ * (NULL, no open group); LQ_NOT_FOUND (the group was deleted); LQ_READ_ONLY, LQ_DISK_FULL,
+ * LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_snapshot(lq_group *group, const char *name);
+
+/**
+ * Deletes a snapshot of a group, durably.
+ *
+ * group: the group.
+ * name: the snapshot's name.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND (there is none of the name, or the group was deleted); LQ_BUSY (a
+ * seek to it cannot be done with yet); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open group);
+ * LQ_READ_ONLY, LQ_DISK_FULL, LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO,
+ * LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_delete_snapshot(lq_group *group, const char *name);
+
+/**
+ * The snapshots of a group, in the order of their names.
+ *
+ * group: the group.
+ * list: gets the list; an empty one where there are none.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open group); LQ_NOT_FOUND (the group was deleted);
+ * LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: free the list with lq_snapshots_free.
+ * Threads: any, several at once.
+ */
+lq_status lq_group_snapshots(lq_group *group, lq_snapshots **list);
+
+/**
+ * How many snapshots a list has.
+ *
+ * list: the list.
+ *
+ * Returns: the number; 0 for NULL and for a list that was freed.
+ * Threads: any, several at once.
+ */
+size_t lq_snapshots_len(const lq_snapshots *list);
+
+/**
+ * A snapshot of a list.
+ *
+ * list: the list.
+ * i: its place, from 0.
+ *
+ * Returns: the snapshot; NULL where there is none at i, and for a list that is NULL or freed, with
+ * the reason in lq_last_error_message.
+ * Memory: belongs to the list; valid until it is freed.
+ * Threads: any, several at once.
+ */
+const lq_snapshot *lq_snapshots_get(const lq_snapshots *list, size_t i);
+
+/**
+ * Frees a list, and all that its snapshots point to.
+ *
+ * list: the list; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no list); LQ_INTERNAL.
+ * Threads: any.
+ */
+lq_status lq_snapshots_free(lq_snapshots *list);
+
+/**
  * Opens a consumer of a group, which is created where there is none.
  *
  * topic: the topic.
@@ -2146,6 +2365,10 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** All dead letters, as fast as it can. */
 #define LQ_REDRIVE_OPTIONS_INIT                                                                    \
     {sizeof(lq_redrive_options), NULL, 0, 0, NULL, {NULL, 0}, -1, 0, 0, 0.0, NULL, NULL}
+
+/** All partitions; say where to. */
+#define LQ_SEEK_OPTIONS_INIT                                                                       \
+    {sizeof(lq_seek_options), LQ_START_DEFAULT, 0, NULL, -1}
 
 /** All partitions, from the earliest message on. */
 #define LQ_READER_OPTIONS_INIT {sizeof(lq_reader_options), LQ_START_DEFAULT, 0, NULL, 0}

@@ -327,6 +327,44 @@ public:
     delivery message(std::size_t i) const { return delivery(&(*this)[i].message); }
 };
 
+/** What a seek does, for each partition that is sought. */
+class seek_plan : public detail::handle<lq_seek_plan, lq_seek_plan_free> {
+public:
+    using handle::handle;
+
+    /** How many partitions it is about. */
+    std::size_t size() const noexcept { return get() ? lq_seek_plan_len(get()) : 0; }
+
+    /** What it says of the one at i, from 0; it belongs to this plan. */
+    const lq_seek_partition &operator[](std::size_t i) const
+    {
+        const lq_seek_partition *found = lq_seek_plan_get(get(), i);
+        if (!found) {
+            throw error(lq_last_error_status());
+        }
+        return *found;
+    }
+};
+
+/** The snapshots of a group. */
+class snapshots : public detail::handle<lq_snapshots, lq_snapshots_free> {
+public:
+    using handle::handle;
+
+    /** How many there are. */
+    std::size_t size() const noexcept { return get() ? lq_snapshots_len(get()) : 0; }
+
+    /** The one at i, from 0; it belongs to this list. */
+    const lq_snapshot &operator[](std::size_t i) const
+    {
+        const lq_snapshot *found = lq_snapshots_get(get(), i);
+        if (!found) {
+            throw error(lq_last_error_status());
+        }
+        return *found;
+    }
+};
+
 /** One worker of a group. */
 class consumer : public detail::handle<lq_consumer, lq_consumer_close> {
 public:
@@ -589,6 +627,50 @@ public:
         std::uint64_t count = 0;
         detail::check(lq_group_purge_dead_letters(get(), at, ids.size(), nullptr, &count));
         return count;
+    }
+
+    /** Sets the group to a place or to a snapshot; what it does to each partition. */
+    seek_plan seek(const lq_seek_options &options)
+    {
+        lq_seek_plan *raw = nullptr;
+        detail::check(lq_group_seek(get(), &options, &raw));
+        return seek_plan(raw);
+    }
+
+    /** Sets the group to a snapshot. */
+    seek_plan seek(const std::string &snapshot)
+    {
+        lq_seek_options options = LQ_SEEK_OPTIONS_INIT;
+        options.snapshot = detail::text(snapshot, LQ_INVALID_NAME);
+        return seek(options);
+    }
+
+    /** What a seek would do, which is not done. */
+    seek_plan preview_seek(const lq_seek_options &options) const
+    {
+        lq_seek_plan *raw = nullptr;
+        detail::check(lq_group_preview_seek(get(), &options, &raw));
+        return seek_plan(raw);
+    }
+
+    /** Takes a snapshot, to go back to with seek. */
+    void snapshot(const std::string &name)
+    {
+        detail::check(lq_group_snapshot(get(), detail::text(name, LQ_INVALID_NAME)));
+    }
+
+    /** The snapshots, by name. */
+    lq::snapshots snapshots() const
+    {
+        lq_snapshots *raw = nullptr;
+        detail::check(lq_group_snapshots(get(), &raw));
+        return lq::snapshots(raw);
+    }
+
+    /** Deletes a snapshot. */
+    void delete_snapshot(const std::string &name)
+    {
+        detail::check(lq_group_delete_snapshot(get(), detail::text(name, LQ_INVALID_NAME)));
     }
 
     /** Changes the stored configuration, in all processes; what is left out stays. */

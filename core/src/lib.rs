@@ -53,6 +53,6 @@ pub use options::{
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
     LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage,
-    Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, Store, StoreStats,
-    Topic, TopicStats,
+    Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, SeekPartition,
+    SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic, TopicStats,
 };

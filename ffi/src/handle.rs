@@ -47,6 +47,8 @@ pub(crate) enum Tag {
     DeadLetters,
     Consumers,
     Peeked,
+    SeekPlan,
+    Snapshots,
 }
 
 struct Slot<T> {

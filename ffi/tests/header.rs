@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 19] = [
+const SOURCES: [&str; 21] = [
     "version",
     "error",
     "options",
@@ -25,6 +25,8 @@ const SOURCES: [&str; 19] = [
     "manage",
     "dead_letters",
     "redrive",
+    "seek",
+    "snapshots",
     "consumer",
     "receive",
     "batch",

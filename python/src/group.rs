@@ -11,6 +11,7 @@ use crate::errors::{OrRaise, raise_refused};
 use crate::message::MessageId;
 use crate::options;
 use crate::peek::{ConsumerStats, Peeked};
+use crate::seek::{SeekPartition, Snapshot, To};
 use crate::stats;
 use crate::wanted::Wanted;
 
@@ -202,6 +203,80 @@ impl Group {
         let known = ids.as_deref().map(ids_of);
         py.detach(|| self.inner.purge_dead_letters(known.as_deref()))
             .map_err(|error| raise_refused(py, &error, ids.as_deref().unwrap_or_default()))
+    }
+
+    /// Set the group to a place, in all partitions or in one, while its consumers are at work.
+    ///
+    /// `to` is `"earliest"`, `"latest"`, an offset (of one partition, which is to be named where
+    /// there are several), a datetime (the first message that was appended then or later) or the
+    /// name of a snapshot. What is before the place counts as settled, what is behind it comes,
+    /// with no attempts and no failures; to a snapshot, what was settled then counts as settled,
+    /// and all else comes with the attempts and failures that it had. Durable, and in force in all
+    /// processes, before the call returns. Leases from before are stale. Returns what it does to
+    /// each partition, as it was counted a moment before.
+    ///
+    /// Raises `InvalidArgument` for an offset behind the end; one before the earliest message is
+    /// that of the earliest, and `gone` says how many are missing. `NotFound` for an unknown
+    /// snapshot.
+    ///
+    ///     group.seek(datetime.now() - timedelta(hours=1))
+    #[pyo3(signature = (to, *, partition=None))]
+    fn seek(
+        &self,
+        py: Python<'_>,
+        to: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
+    ) -> PyResult<Vec<SeekPartition>> {
+        let to = To::of(to)?;
+        let done = py.detach(|| self.inner.seek(to.borrowed(), partition));
+        done.or_raise(py).map(SeekPartition::all)
+    }
+
+    /// Return what `seek` would do now, which is not done. Raises as `seek`.
+    ///
+    ///     sum(one.again for one in group.preview_seek("earliest"))
+    #[pyo3(signature = (to, *, partition=None))]
+    fn preview_seek(
+        &self,
+        py: Python<'_>,
+        to: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = convert::partition)] partition: Option<u32>,
+    ) -> PyResult<Vec<SeekPartition>> {
+        let to = To::of(to)?;
+        let found = py.detach(|| self.inner.preview_seek(to.borrowed(), partition));
+        found.or_raise(py).map(SeekPartition::all)
+    }
+
+    /// Take a snapshot of where the group stands, to go back to with `seek`.
+    ///
+    /// It says which messages of each partition are settled, and the attempts and failures of those
+    /// that are not, at one point of each. On disk before the call returns, and deleted with the
+    /// group. Raises `AlreadyExists` for a name that is taken, `InvalidName` for one that does not
+    /// begin with a letter or is `"earliest"` or `"latest"`, and `TooMany` for more than 100 of a
+    /// group.
+    ///
+    ///     group.snapshot("before-deploy")
+    #[pyo3(signature = (name))]
+    fn snapshot(&self, py: Python<'_>, name: &str) -> PyResult<Snapshot> {
+        let taken = py.detach(|| self.inner.snapshot(name));
+        taken.or_raise(py).map(Snapshot::of)
+    }
+
+    /// Return the snapshots of the group, by name; a damaged one is listed, with `whole` false.
+    ///
+    ///     [one.name for one in group.snapshots()]
+    fn snapshots(&self, py: Python<'_>) -> PyResult<Vec<Snapshot>> {
+        let found = py.detach(|| self.inner.snapshots()).or_raise(py)?;
+        Ok(found.into_iter().map(Snapshot::of).collect())
+    }
+
+    /// Delete a snapshot, durably.
+    ///
+    /// Raises `NotFound` where there is none of the name, and `Busy` while a seek to it cannot be
+    /// done with, as on a full disk.
+    #[pyo3(signature = (name))]
+    fn delete_snapshot(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        py.detach(|| self.inner.delete_snapshot(name)).or_raise(py)
     }
 
     /// Change the stored configuration, durably; what is not named stays.

@@ -15,6 +15,7 @@ mod options;
 mod peek;
 mod reader;
 mod receiving;
+mod seek;
 mod send;
 mod stats;
 mod store;
@@ -44,6 +45,8 @@ mod _native {
     use crate::reader::Reader;
     #[pymodule_export]
     use crate::receiving::Receiving;
+    #[pymodule_export]
+    use crate::seek::{SeekPartition, Snapshot};
     #[pymodule_export]
     use crate::store::{Store, open};
     #[pymodule_export]

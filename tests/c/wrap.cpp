@@ -153,6 +153,18 @@ static void settle(lq::topic topic)
     worker.ack(worker.receive());
     CHECK(group.purge_dead_letters() == 0);
     CHECK(group.stats().redriven == 2 && group.stats().purged == 1);
+    group.snapshot("done");
+    CHECK(group.snapshots().size() == 1 && std::string(group.snapshots()[0].name) == "done");
+    fails(LQ_INVALID_NAME, [&] { group.snapshot("latest"); });
+    lq_seek_options to = LQ_SEEK_OPTIONS_INIT;
+    to.start = LQ_START_EARLIEST;
+    CHECK(group.preview_seek(to)[0].again > 1);
+    lq::seek_plan plan = group.seek(to);
+    CHECK(plan.size() == topic.partitions() && plan[0].target == 0);
+    CHECK(group.stats().lag_messages > 0);
+    CHECK(group.seek("done")[0].passed_over == plan[0].again);
+    group.delete_snapshot("done");
+    fails(LQ_NOT_FOUND, [&] { group.seek("done"); });
     CHECK(worker.fd() >= 0);
     lq_receive_options ask = LQ_RECEIVE_OPTIONS_INIT;
     ask.timeout_ms = 0;

@@ -1,8 +1,9 @@
 """Who looks after the groups of a topic: FOLDER TOPIC GROUP NAME SPACE SEED (GROUP is not used).
 
 Now and then it lists dead letters, redrives some and purges others, which it writes down before and
-after; pauses a group and resumes it; changes its backoff or its lease; lists consumers; peeks. Once
-the producers ended it only sees to it that no key is held, and nothing paused.
+after; pauses a group and resumes it; changes its backoff or its lease; lists consumers; peeks;
+takes snapshots, and looks at what a seek would do. Once the producers ended it only sees to it that
+no key is held, and nothing paused.
 """
 
 from __future__ import annotations
@@ -100,9 +101,33 @@ class Keeper:
         if found.state not in STATES or found.message.offset != offset or not whole:
             raise SystemExit(f"{self.me.name}: {offset} of {partition} looks wrong: {found}")
 
+    def keep_places(self) -> None:
+        """Takes snapshots and gives them up; looks at what a seek would do, and does not do it.
+
+        What would come again nobody could tell from what must not come again.
+        """
+        self.me.mark("keeps", self.name)
+        name = self.me.chance.choice(("one", "two"))
+        kept = {one.name: one.whole for one in self.group.snapshots()}
+        if not all(kept.values()):
+            raise SystemExit(f"{self.me.name}: a snapshot of {self.name} is damaged: {kept}")
+        try:
+            for to in ("earliest", "latest", *kept):
+                for one in self.group.preview_seek(to):
+                    if to == "earliest" and one.passed_over > 0:
+                        raise SystemExit(f"{self.me.name}: {self.name} would lose by {one}")
+            if name in kept:
+                self.group.delete_snapshot(name)
+            else:
+                self.group.snapshot(name)
+        except (libqueue.NotFound, libqueue.AlreadyExists):
+            # Another keeper of the group was faster.
+            self.group.stats()
+
     def act(self) -> None:
         what = self.me.chance.choices(
-            [self.keep_letters, self.pause, self.configure, self.look], [6, 1, 1, 2]
+            [self.keep_letters, self.pause, self.configure, self.look, self.keep_places],
+            [6, 1, 1, 2, 2],
         )[0]
         what()
         if self.plan.brake is not None:

@@ -23,6 +23,7 @@ DEEDS = {
     "brakes": "resumes behind a brake",
     "configures": "configures",
     "looks": "lists of consumers, and peeks",
+    "keeps": "snapshots, and looks at what a seek would do",
 }
 """By their marks in histories."""
 WANTED = [

@@ -56,6 +56,17 @@ fn in_code() -> BTreeMap<String, u64> {
         index::HEADER,
         index::ENTRY,
         index::SPACING,
+        snapshot::VERSION_AT,
+        snapshot::PARTITIONS,
+        snapshot::GROUP,
+        snapshot::TAKEN,
+        snapshot::CRC,
+        snapshot::HEADER,
+        snapshot::PART,
+        snapshot::OPEN,
+        snapshot::OPEN_MAX,
+        snapshot::BYTES_MAX,
+        window::EPOCH_STEP,
         reserve::SLOTS[0],
         reserve::SLOTS[1],
         reserve::SLOT,
@@ -211,7 +222,8 @@ fn in_code() -> BTreeMap<String, u64> {
         .map(|(name, value)| (name.replace(' ', ""), value))
         .chain(
             // Where the magic bytes are is no constant: `p18_the_files_begin_with_their_magic`.
-            ["segment", "index", "reserve"].map(|file| (format!("{file}::MAGIC_AT"), 0)),
+            ["segment", "index", "reserve", "snapshot"]
+                .map(|file| (format!("{file}::MAGIC_AT"), 0)),
         )
         .collect()
 }
@@ -285,6 +297,7 @@ fn every_place_in_a_structure_stands_in_the_document() {
         ("segment", include_str!("segment.rs")),
         ("reserve", include_str!("reserve.rs")),
         ("index", include_str!("index.rs")),
+        ("snapshot", include_str!("snapshot.rs")),
         ("window", include_str!("window.rs")),
         ("control", include_str!("control.rs")),
     ];
@@ -319,6 +332,11 @@ fn p18_the_files_begin_with_their_magic() {
         reserve::Reserve::default()
             .encode()
             .starts_with(b"LQRESRV\0")
+    );
+    assert!(
+        snapshot::Snapshot::default()
+            .encode()
+            .starts_with(b"LQSNAPS\0")
     );
     assert_eq!(window::MAGIC.to_le_bytes(), *b"LQWINDOW");
     assert!(DOCUMENT.contains(&String::from_utf8_lossy(&control::SIGNATURE.to_le_bytes())[..]));

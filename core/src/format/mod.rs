@@ -15,6 +15,7 @@ pub mod names;
 pub mod record;
 pub mod reserve;
 pub mod segment;
+pub mod snapshot;
 pub mod window;
 
 /// Version of everything on disk.

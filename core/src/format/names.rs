@@ -38,6 +38,10 @@ const LANE_PREFIX: &str = "lq.redrive.";
 /// Longest name of a topic or group.
 pub const NAME_MAX: usize = 249;
 
+/// Longest name of a snapshot.
+pub const SNAPSHOT_NAME_MAX: usize = 64;
+
+const SNAPSHOT_SUFFIX: &str = ".snapshot";
 const SEGMENT_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".index";
 const WINDOW_SUFFIX: &str = ".window";
@@ -121,6 +125,37 @@ pub fn parse_window(name: &str) -> Option<u32> {
     (window(number) == name).then_some(number)
 }
 
+/// Errors with [`ErrorKind::InvalidName`] unless the name can be a snapshot's: one that nobody
+/// takes for an offset, a time, or an end of the log.
+pub fn check_snapshot(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let fits = name.len() <= SNAPSHOT_NAME_MAX && name.chars().all(allowed);
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    if fits && begins && !["earliest", "latest"].contains(&name) {
+        return Ok(());
+    }
+    let message = format!(
+        "snapshot name {name:?} has {} bytes; expected a letter and up to {} more of the \
+         characters A-Z a-z 0-9 . _ -, and neither \"earliest\" nor \"latest\"",
+        name.len(),
+        SNAPSHOT_NAME_MAX - 1
+    );
+    Err(Error::new(ErrorKind::InvalidName, message))
+}
+
+/// A snapshot's file name.
+#[must_use]
+pub fn snapshot(name: &str) -> String {
+    format!("{name}{SNAPSHOT_SUFFIX}")
+}
+
+/// The name of the snapshot whose file has this name; `None` for any other name.
+#[must_use]
+pub fn parse_snapshot(file: &str) -> Option<&str> {
+    let name = file.strip_suffix(SNAPSHOT_SUFFIX)?;
+    check_snapshot(name).is_ok().then_some(name)
+}
+
 /// The default dead-letter topic of a group.
 #[must_use]
 pub fn dead_letter_topic(topic: &str, group: &str) -> String {
@@ -177,6 +212,29 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidName);
         }
         check_group("lq.redriven").expect("a plain name");
+    }
+
+    #[test]
+    fn p16_a_snapshot_has_no_name_that_is_an_end_an_offset_or_a_time() {
+        assert_eq!(parse_snapshot(&snapshot("before-5")), Some("before-5"));
+        let long = "x".repeat(65);
+        for bad in [
+            "",
+            "earliest",
+            "latest",
+            "12",
+            "2026-11-26",
+            "-1",
+            ".a",
+            "a b",
+            "a/b",
+            &long,
+        ] {
+            let error = check_snapshot(bad).expect_err(bad);
+            assert_eq!(error.kind(), ErrorKind::InvalidName);
+            assert_eq!(parse_snapshot(&snapshot(bad)), None);
+        }
+        check_snapshot("latest2").expect("a plain name");
     }
 
     #[test]

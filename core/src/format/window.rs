@@ -18,6 +18,10 @@ pub const ENTRY_WORDS: usize = 8;
 /// Bytes of an entry.
 pub const ENTRY: usize = ENTRY_WORDS * 8;
 
+/// By how much the tag of an offset's entry is higher in the next epoch. Odd, so that among any
+/// 1024 epochs in a row no two give the entries in one place the same tags.
+pub const EPOCH_STEP: u32 = 0x9E37_79B1;
+
 /// Number of ready bitmaps, one for each priority.
 pub const LEVELS: usize = 10;
 
@@ -38,7 +42,8 @@ pub mod header {
     pub const PARTITION: usize = 3;
     /// Most entries.
     pub const LIMIT: usize = 4;
-    /// Raised by each seek; receipts of an older one are stale.
+    /// Raised by each seek; receipts of an older one are stale, and entries of one speak of
+    /// nothing.
     pub const EPOCH: usize = 5;
     /// Entries there is room for now, a power of two.
     pub const CAPACITY: usize = 6;
@@ -140,6 +145,19 @@ pub mod cause {
     pub const HOST_RESTARTED: u64 = 6;
     /// It was too late to be handed out.
     pub const TOO_LATE: u64 = 7;
+}
+
+/// What is added to the low half of an offset for its tag in an epoch.
+#[must_use]
+pub fn salt(epoch: u64) -> u32 {
+    (epoch as u32).wrapping_mul(EPOCH_STEP)
+}
+
+/// What the entry of an offset is known by in an epoch, in 32 bits: one of an earlier round of the
+/// ring has another, and so has one from before a seek.
+#[must_use]
+pub fn tag(epoch: u64, offset: u64) -> u64 {
+    u64::from((offset as u32).wrapping_add(salt(epoch)))
 }
 
 /// Where the parts of a window with this limit begin.

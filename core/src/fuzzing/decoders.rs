@@ -2,11 +2,12 @@
 //! the same bytes again.
 
 use super::input::Input;
-use crate::format::checksum::crc32;
+use crate::format::checksum::{crc32, crc32_from};
 use crate::format::headers::{Headers, encode};
 use crate::format::record::{HEADER, Header, MESSAGE};
 use crate::format::reserve::{Reserve, SLOT};
 use crate::format::segment::{COVERED, SegmentHeader};
+use crate::format::snapshot::{self as kept, Snapshot};
 use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts};
 use crate::format::{index as sparse, meta as text, names as files, record as log, u32_at, u64_at};
 use crate::options::Filter;
@@ -150,6 +151,9 @@ pub(super) fn names(data: &[u8]) {
     if let Some(number) = files::parse_window(&name) {
         assert_eq!(files::window(number), name);
     }
+    if let Some(snapshot) = files::parse_snapshot(&name) {
+        assert_eq!(files::snapshot(snapshot), name);
+    }
     if files::check("topic", &name).is_ok() {
         let path = files::topic_folder(std::path::Path::new("/store"), &name);
         assert_eq!(path.parent(), Some(std::path::Path::new("/store/topics")));
@@ -183,6 +187,33 @@ pub(super) fn filter(data: &[u8]) {
         if let Ok(not) = &not {
             assert_ne!(takes, not.matches(key, headers));
         }
+    }
+}
+
+/// A snapshot: what is taken for one is written to the same bytes, and also what is only under a
+/// good checksum.
+pub(super) fn snapshot(data: &[u8]) {
+    let looks_at = |bytes: &[u8]| {
+        if let Ok(snapshot) = Snapshot::decode(bytes) {
+            assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot.clone()));
+            for part in &snapshot.parts {
+                let all = part.count(part.floor, part.end);
+                assert_eq!(all, part.open.len() as u64);
+                assert!(
+                    part.open
+                        .iter()
+                        .all(|one| part.find(one.offset) == Some(one))
+                );
+            }
+        }
+    };
+    looks_at(data);
+    let mut forged = data.to_vec();
+    if forged.len() >= kept::HEADER {
+        forged[..8].copy_from_slice(&kept::MAGIC);
+        let sum = crc32_from(crc32(&forged[..kept::CRC]), &forged[kept::HEADER..]);
+        forged[kept::CRC..kept::CRC + 4].copy_from_slice(&sum.to_le_bytes());
+        looks_at(&forged);
     }
 }
 

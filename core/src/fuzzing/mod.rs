@@ -2,7 +2,8 @@
 //! over the regressions, over seeds and over some thousand mutations of these.
 //!
 //! A body takes any bytes and panics where a promise does not hold: mostly P18, that no bytes cost
-//! more than an error; in the model P6, P10, P11 and P12. The crate that users get has none of it.
+//! more than an error; in the model P6, P10, P11, P12 and P16. The crate that users get has none of
+//! it.
 
 mod control;
 mod damage;
@@ -15,6 +16,7 @@ mod input;
 mod model;
 mod model_check;
 mod model_letters;
+mod model_seek;
 mod opening;
 mod scratch;
 #[cfg(test)]
@@ -29,7 +31,7 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 16] = [
+pub const TARGETS: [(&str, Body); 17] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
@@ -39,6 +41,7 @@ pub const TARGETS: [(&str, Body); 16] = [
     ("names", decoders::names),
     ("headers", decoders::headers),
     ("filter", decoders::filter),
+    ("snapshot", decoders::snapshot),
     ("dump", dumping::dump),
     ("verify", opening::verify),
     ("opening", opening::opening),

@@ -1,9 +1,10 @@
 //! Random operations of one process against the plain model in `model_check`.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::input::Input;
-use super::model_check::{Log, Model, Place, Sent, Settle, Takes, judge};
+use super::model_check::{Log, Memory, Model, Place, Sent, Settle, Takes, judge};
 use super::scratch::Scratch;
 use super::steps::in_time;
 use super::tree::TOPIC;
@@ -35,6 +36,8 @@ pub(super) struct World {
     pub(super) groups: Vec<(GroupOptions, Model)>,
     workers: Vec<Worker>,
     pub(super) log: Log,
+    /// What each group's snapshot knows.
+    pub(super) snapshots: HashMap<usize, Memory>,
 }
 
 pub(super) fn name(group: usize) -> String {
@@ -117,6 +120,7 @@ impl World {
             groups,
             workers: Vec::new(),
             log: Log::new(),
+            snapshots: HashMap::new(),
         }
     }
 
@@ -137,13 +141,15 @@ impl World {
                     delivery.start();
                 }
             }
-            _ => match input.byte() % 8 {
+            _ => match input.byte() % 12 {
                 0 => self.reopen(),
                 1 => self.read(),
                 2 => in_time("sync", || self.topic.sync()).expect("sync"),
                 3 => drop(in_time("look", || self.topic.stats()).expect("stats")),
                 4..=6 => self.redrive(input),
-                _ => self.purge(input),
+                7 => self.purge(input),
+                8 | 9 => self.seek(input),
+                _ => self.snapshot(input),
             },
         }
     }

@@ -38,9 +38,36 @@ pub(super) struct Entry {
     /// How often it was redriven.
     cycles: u32,
     /// Since it was redriven last it is handed out of its letter, in this turn.
-    turn: Option<u64>,
+    pub(super) turn: Option<u64>,
     /// What the receipt of its last hand-out names, if one is good.
     named: Option<MessageId>,
+    /// And the epoch in it: of one from before a seek nothing is good.
+    epoch: Option<u32>,
+}
+
+/// What a snapshot knows of each message.
+pub(super) type Memory = BTreeMap<Place, Entry>;
+
+impl Entry {
+    pub(super) fn waiting(attempt: u32, failures: u32) -> Self {
+        Self {
+            state: State::Waiting,
+            attempt,
+            failures,
+            delayed: false,
+            cycles: 0,
+            turn: None,
+            named: None,
+            epoch: None,
+        }
+    }
+
+    pub(super) fn acked() -> Self {
+        Self {
+            state: State::Acked,
+            ..Self::waiting(0, 0)
+        }
+    }
 }
 
 /// What is done with a receipt.
@@ -88,18 +115,18 @@ impl Takes {
 
 /// A group.
 pub(super) struct Model {
-    takes: Takes,
+    pub(super) takes: Takes,
     pub(super) keyed: bool,
     pub(super) max_attempts: u32,
     /// Each message is settled before it is handed out (P7).
     once: bool,
     /// Dead letters hold their keys (P11).
-    hold: bool,
+    pub(super) hold: bool,
     /// How many were redriven.
     turns: u64,
-    entries: BTreeMap<Place, Entry>,
+    pub(super) entries: BTreeMap<Place, Entry>,
     /// The newest message without a key that was handed out for the first time, by partition.
-    newest: BTreeMap<u32, u64>,
+    pub(super) newest: BTreeMap<u32, u64>,
 }
 
 /// A message is byte for byte what was sent (P3), and where it is handed out of its letter says how
@@ -154,23 +181,17 @@ impl Model {
         self.once && matches!(how, Settle::Release | Settle::Extend | Settle::Give)
     }
 
-    fn entry(&mut self, place: Place) -> &mut Entry {
-        self.entries.entry(place).or_insert(Entry {
-            state: State::Waiting,
-            attempt: 0,
-            failures: 0,
-            delayed: false,
-            cycles: 0,
-            turn: None,
-            named: None,
-        })
+    pub(super) fn entry(&mut self, place: Place) -> &mut Entry {
+        self.entries
+            .entry(place)
+            .or_insert_with(|| Entry::waiting(0, 0))
     }
 
     fn state(&self, place: &Place) -> State {
         self.entries.get(place).map_or(State::Waiting, |e| e.state)
     }
 
-    fn is_open(&self, place: &Place) -> bool {
+    pub(super) fn is_open(&self, place: &Place) -> bool {
         matches!(self.state(place), State::Waiting | State::Leased)
     }
 
@@ -179,7 +200,7 @@ impl Model {
     }
 
     /// Whether it is a dead letter that holds its key.
-    fn holds(&self, place: &Place) -> bool {
+    pub(super) fn holds(&self, place: &Place) -> bool {
         self.hold && self.state(place) == State::Dead
     }
 
@@ -248,7 +269,7 @@ impl Model {
         let cycles = entry.turn.map(|_| entry.cycles - 1);
         let of_letter = receipt.id != delivery.id();
         assert_eq!(of_letter, cycles.is_some(), "out of a letter: {place:?}");
-        entry.named = Some(receipt.id);
+        (entry.named, entry.epoch) = (Some(receipt.id), Some(receipt.epoch));
         judge(log, delivery, cycles);
         assert!(self.takes.takes(&log[&place]), "{place:?} is filtered");
         assert_eq!(self.state(&place), State::Waiting, "handed out: {place:?}");
@@ -275,12 +296,14 @@ impl Model {
     pub(super) fn settle(&mut self, place: Place, receipt: &Receipt, how: Settle) -> bool {
         let attempt = receipt.attempt;
         if self.once {
-            return self.entry(place).attempt == attempt;
+            let entry = self.entry(place);
+            return entry.attempt == attempt && entry.epoch == Some(receipt.epoch);
         }
         let most = self.max_attempts;
         let open = self.is_open(&place);
         let entry = self.entry(place);
-        if !open || entry.attempt != attempt || entry.named != Some(receipt.id) {
+        let named = (Some(receipt.id), Some(receipt.epoch));
+        if !open || entry.attempt != attempt || (entry.named, entry.epoch) != named {
             return false;
         }
         let leased = entry.state == State::Leased;
@@ -308,8 +331,10 @@ impl Model {
     /// Whether a delivery is the last of its message.
     pub(super) fn is_last(&self, one: &Delivery) -> bool {
         let entry = self.entries.get(&(one.partition(), one.offset()));
+        let receipt = one.receipt();
+        let named = (Some(receipt.id), Some(receipt.epoch));
         let last =
-            |entry: &Entry| entry.attempt == one.attempt() && entry.named == Some(one.receipt().id);
+            |entry: &Entry| entry.attempt == one.attempt() && (entry.named, entry.epoch) == named;
         entry.is_some_and(last)
     }
 

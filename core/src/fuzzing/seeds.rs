@@ -52,6 +52,7 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
             "00000000000000000007.log",
             "00000000000000000007.index",
             "7.window",
+            "a.snapshot",
             "t.g",
         ]
         .iter()
@@ -62,6 +63,25 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
             let headers: [(&str, &[u8]); 2] = [("trace", b"42"), ("", b"")];
             crate::format::headers::encode(&headers, &mut block).expect("small");
             vec![block]
+        }
+        "snapshot" => {
+            let open = |offset| crate::format::snapshot::Open {
+                offset,
+                attempts: 2,
+                failures: 1,
+                first_failed_ms: 5,
+            };
+            let part = crate::format::snapshot::Part {
+                floor: 3,
+                end: 9,
+                open: vec![open(3), open(7)],
+            };
+            let snapshot = crate::format::snapshot::Snapshot {
+                group: 7,
+                taken_ns: 5,
+                parts: vec![part.clone(), part],
+            };
+            vec![snapshot.encode()]
         }
         "filter" => [
             r#"{"key_prefix": "eu-", "headers": {"test": false, "kind": {"prefix": "a\u00e9"}}}"#,

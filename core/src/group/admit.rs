@@ -49,6 +49,7 @@ impl Window {
         let hash = policy.chain_of(fresh.key);
         let priority = u64::from(fresh.attributes.priority) << 8;
         (self.entries).fill(index, offset, position, hash, priority | state::FRESH);
+        self.recall(policy, index, offset);
         if !fresh.attributes.is_plain()
             && let Some(other) = self.admit_timed(policy, index, &fresh.attributes, now)
         {
@@ -121,9 +122,11 @@ impl Window {
     #[inline]
     pub fn pass(&self, offset: u64) -> bool {
         let empty = self.floor() == self.next();
-        if (!empty && self.is_full(offset)) || !self.settle_gap(offset + 1) {
+        let lost = self.lost_up_to(offset);
+        if (!empty && self.is_full(offset)) || !self.settle_to(offset + 1) {
             return false;
         }
+        self.count(Counter::Lost, lost as i64);
         self.count(Counter::Filtered, 1);
         true
     }
@@ -131,6 +134,15 @@ impl Window {
     /// Offsets that do not exist, or are passed over, count as settled. With an empty window the
     /// floor jumps; otherwise each gets an entry. False if there is no room for them.
     pub fn settle_gap(&self, to: u64) -> bool {
+        let lost = self.lost_up_to(to);
+        let done = self.settle_to(to);
+        if done {
+            self.count(Counter::Lost, lost as i64);
+        }
+        done
+    }
+
+    pub(super) fn settle_to(&self, to: u64) -> bool {
         let from = self.next();
         if self.floor() == from {
             // A stop between the two: the window ends at the floor, and the gap is found again.

@@ -59,7 +59,10 @@ impl Window {
         }
         let index = self.index(offset);
         if offset >= self.end() || !self.entries.is_of(index, offset) {
-            return unknown(state::FRESH);
+            return match self.was_settled(offset) {
+                true => unknown(state::SETTLED),
+                false => unknown(state::FRESH),
+            };
         }
         Seen {
             state: self.entries.state(index),

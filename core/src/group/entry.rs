@@ -2,8 +2,9 @@
 //!
 //! The words are laid out in `format::window::entry`.
 //!
-//! The tag is the low half of the offset: what an earlier message left in a reused entry is seen as
-//! such, also when a power loss mixed old and new sectors.
+//! The tag is the low half of the offset and the window's epoch: what an earlier message left in a
+//! reused entry, or this one before a seek, is seen as such, also when a power loss mixed old and
+//! new sectors.
 
 use std::sync::atomic::Ordering;
 
@@ -23,6 +24,8 @@ const MS_MAX: u64 = (1 << 48) - 1;
 /// The entries of a window, by index.
 pub(super) struct Entries {
     pub(super) region: Region,
+    /// Of the window's epoch, in all tags.
+    pub(super) salt: u32,
 }
 
 macro_rules! half {
@@ -56,10 +59,21 @@ impl Entries {
         self.region.change(index as usize * ENTRY_WORDS + word, to);
     }
 
+    /// What the entry of this offset is known by.
+    #[inline]
+    fn tag(&self, offset: u64) -> u32 {
+        (offset as u32).wrapping_add(self.salt)
+    }
+
     /// Whether the entry speaks of this offset.
     #[inline]
     pub(super) fn is_of(&self, index: u32, offset: u64) -> bool {
-        self.get(index, at::STATE) >> 32 == offset & LOW32
+        self.get(index, at::STATE) >> 32 == u64::from(self.tag(offset))
+    }
+
+    /// The entry speaks of nothing.
+    pub(super) fn forget(&self, index: u32) {
+        self.publish(index, 0);
     }
 
     /// Whether the entry speaks of an offset that is some rounds of a ring of this size later.
@@ -70,7 +84,7 @@ impl Entries {
             return false;
         }
         let tag = (word >> 32) as u32;
-        let ahead = tag.wrapping_sub(offset as u32);
+        let ahead = tag.wrapping_sub(self.tag(offset));
         ahead != 0 && ahead < 1 << 31 && u64::from(ahead).is_multiple_of(ring)
     }
 
@@ -127,7 +141,7 @@ impl Entries {
     /// Fills the entry for a message that was never looked at; `word` is its state and priority.
     #[inline]
     pub(super) fn fill(&self, index: u32, offset: u64, position: u32, key: u64, word: u64) {
-        let tag = offset << 32;
+        let tag = u64::from(self.tag(offset)) << 32;
         let mut words = [0; ENTRY_WORDS - at::HAND_OUT];
         let mut set = |word: usize, value| words[word - at::HAND_OUT] = value;
         set(at::HAND_OUT, tag);
@@ -161,6 +175,16 @@ impl Entries {
         self.set(index, at::FAILED, 0);
     }
 
+    /// Of an entry that was filled, before its state says anything: what a snapshot knows of it. No
+    /// receipt is good before it is handed out again.
+    pub(super) fn recall(&self, index: u32, attempts: u32, failures: u32, first_failed_ms: u64) {
+        let tag = self.get(index, at::HAND_OUT) & LOW32 << 32;
+        self.set(index, at::HAND_OUT, tag | u64::from(attempts) << 1);
+        self.set_lease(index, 0, NOBODY);
+        self.set_first_failed_ms(index, first_failed_ms);
+        self.set_failed(index, failures, self.state(index));
+    }
+
     /// Takes the last counting of an attempt back, and that work on it began.
     pub(super) fn uncount_attempt(&self, index: u32) {
         let word = self.get(index, at::HAND_OUT);
@@ -171,7 +195,7 @@ impl Entries {
     /// Without the lock: says that the consumer works on this hand-out. Another hand-out of the
     /// entry, or another message in it, is left alone.
     pub(super) fn start(&self, index: u32, offset: u64, attempt: u32) {
-        let word = offset << 32 | u64::from(attempt) << 1;
+        let word = u64::from(self.tag(offset)) << 32 | u64::from(attempt) << 1;
         let _ = self
             .region
             .cas(index as usize * ENTRY_WORDS + at::HAND_OUT, word, word | 1);

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::entry::Entries;
 use super::sync::Syncer;
 use super::window::Window;
 use crate::error::Result;
@@ -73,7 +72,7 @@ impl Window {
         let Some(region) = Region::new(&self.map, self.parts.entries, bytes) else {
             return Ok(());
         };
-        self.entries = Entries { region };
+        self.entries.region = region;
         let wider = capacity * 2 - 1;
         for offset in self.floor()..self.next() {
             let (from, to) = ((offset & self.mask) as u32, (offset & wider) as u32);

@@ -126,6 +126,14 @@ impl Model {
         self.messages.insert(offset, message);
     }
 
+    /// What is before the offset is settled, and what is not is looked at anew.
+    pub fn seek(&mut self, offset: u64) {
+        self.messages.split_off(&offset);
+        for message in self.messages.values_mut() {
+            message.state = State::Settled;
+        }
+    }
+
     /// Those that may be handed out: of each order only the first.
     pub fn deliverable(&self) -> Vec<u64> {
         let joined = |m: &&Message| !matches!(m.state, State::Settled | State::Scheduled(_));

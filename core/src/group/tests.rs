@@ -97,6 +97,21 @@ fn history(seed: u64, policy: Policy, steps: u32) {
                     false => now.wall_ms + 60_000,
                 };
             }
+            94 if dice.next(3) == 0 => {
+                // What comes again from there on is looked at anew; no receipt of before is good,
+                // which the epoch in it says.
+                let back = (window.next() + 3).saturating_sub(dice.next(60));
+                let target = Target {
+                    epoch: window.epoch() + 1,
+                    offset: back,
+                    dead_from: 0,
+                };
+                assert!(window.is_behind(&target), "{place}");
+                window.seek(&target);
+                assert!(!window.is_behind(&target), "{place}");
+                model.seek(target.offset);
+                receipts.clear();
+            }
             _ => {
                 let passed = dice.next(60);
                 now.boot_ms += passed;

@@ -164,6 +164,7 @@ mod tests {
             region: Region::new(&map, 0, 4096).expect("region"),
         };
         let entries = Entries {
+            salt: 0,
             region: Region::new(&map, 4096, 512 * 64).expect("region"),
         };
         for seed in 1..40_u64 {

@@ -7,12 +7,15 @@ use std::sync::atomic::Ordering;
 use super::entry::Entries;
 use super::keys::Keys;
 use super::ready::Ready;
+use super::recall::Recalled;
 use super::tally::Tally;
 use super::wheel::Wheel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
 use crate::format::record::OFFSET_MAX;
-use crate::format::window::{CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, WHEEL, header, state};
+use crate::format::window::{
+    CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, WHEEL, header, salt, state,
+};
 use crate::log::Cursor;
 use crate::shm::{Mapping, Region};
 use crate::storage::{Access, File, Storage};
@@ -87,6 +90,8 @@ pub struct Window {
     pub(super) tally: Tally,
     /// Whether the group hands out at most once.
     pub(super) once: bool,
+    /// What the window is to be again, where a snapshot is being restored; see `recall.rs`.
+    pub(super) recalled: Option<Recalled>,
     pub(super) map: Arc<Mapping>,
     pub(super) file: Arc<dyn File>,
 }
@@ -121,6 +126,7 @@ impl Window {
         let part = |at, len| Region::new(&map, at, len).ok_or_else(none);
         let entries = Entries {
             region: part(parts.entries, capacity as usize * ENTRY)?,
+            salt: salt(head.get(header::EPOCH)),
         };
         let wheel = Wheel {
             region: part(HEADER, WHEEL)?,
@@ -142,14 +148,16 @@ impl Window {
             parts,
             tally: Tally::default(),
             once: false,
+            recalled: None,
             map,
             file,
         }))
     }
 
-    /// After taking the lock: follows what another process grew.
+    /// After taking the lock: follows what another process grew, or sought.
     #[inline]
     pub fn refresh(&mut self) -> Result<()> {
+        self.entries.salt = salt(self.head.get(header::EPOCH));
         if self.head.get(header::CAPACITY) == self.mask + 1 {
             return Ok(());
         }
@@ -165,9 +173,7 @@ impl Window {
             .set_limit(usize::try_from(len).unwrap_or(usize::MAX));
         let region = Region::new(&self.map, self.parts.entries, capacity as usize * ENTRY);
         let short = || damaged(&path, format!("it has {len} bytes for {capacity} entries"));
-        self.entries = Entries {
-            region: region.ok_or_else(short)?,
-        };
+        self.entries.region = region.ok_or_else(short)?;
         self.mask = capacity - 1;
         Ok(())
     }
@@ -262,7 +268,7 @@ impl Window {
             .collect()
     }
 
-    /// Without the lock: the consumer works on this hand-out.
+    /// The consumer works on this hand-out, which is one of the epoch.
     pub fn start(&self, offset: u64, attempt: u32) {
         self.entries.start(self.index(offset), offset, attempt);
     }

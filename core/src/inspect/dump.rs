@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::extension::{Attributes, letter_group};
 use crate::format::headers::Headers;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
-use crate::format::{control, index, names, reserve, segment, window};
+use crate::format::{control, index, names, reserve, segment, snapshot, window};
 use crate::storage::{Disk, Storage};
 
 /// Bytes of a key or payload that are shown.
@@ -46,6 +46,7 @@ enum Kind {
     Reserve,
     Control,
     Index,
+    Snapshot,
     Meta(&'static str),
     Lock,
     Ballast,
@@ -95,6 +96,7 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<()> {
         Kind::Reserve => dump_small::reserve(path, &mut lines),
         Kind::Control => dump_small::control(&mut bytes, &mut lines),
         Kind::Index => dump_small::index(&mut bytes, &mut lines),
+        Kind::Snapshot => super::snapshot::dump(path, &mut lines),
         Kind::Meta(kind) => dump_small::meta(kind, &mut bytes, &mut lines),
         Kind::Lock => lines.line("lock: kernel locks are taken on it, its contents mean nothing"),
         Kind::Ballast => lines.line(format!(
@@ -126,6 +128,7 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         _ if begins(&window::MAGIC.to_le_bytes()) => Kind::Window,
         _ if begins(&control::SIGNATURE.to_le_bytes()) => Kind::Control,
         _ if begins(&index::MAGIC.to_le_bytes()) => Kind::Index,
+        _ if begins(&snapshot::MAGIC) => Kind::Snapshot,
         _ if begins(&reserve::MAGIC)
             || head
                 .get(second..)
@@ -136,6 +139,7 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         _ if names::parse_segment(&name).is_some() => Kind::Segment,
         _ if names::parse_index(&name).is_some() => Kind::Index,
         _ if names::parse_window(&name).is_some() => Kind::Window,
+        _ if names::parse_snapshot(&name).is_some() => Kind::Snapshot,
         names::RESERVE => Kind::Reserve,
         names::CONTROL => Kind::Control,
         names::LOCK if head.is_empty() => Kind::Lock,
@@ -154,8 +158,8 @@ fn nothing_of_ours(path: &Path, head: &[u8]) -> Error {
         Some(first) => format!("it begins with \"{}\"", first.escape_ascii()),
     };
     let message = format!(
-        "{} is no file of libqueue: {found}; expected a segment, index, window, reserve, control \
-         or meta file of a store",
+        "{} is no file of libqueue: {found}; expected a segment, index, window, snapshot, reserve, \
+         control or meta file of a store",
         path.display()
     );
     Error::new(ErrorKind::InvalidArgument, message)

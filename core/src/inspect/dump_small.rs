@@ -12,7 +12,7 @@ use crate::format::control::{SIGNATURE, block, consumer, header as control_heade
 use crate::format::index as sparse;
 use crate::format::meta::{self as text, Bad};
 use crate::format::reserve::SLOTS;
-use crate::format::window::{CLOSED, ENTRY, MAGIC, Parts, entry, header, state};
+use crate::format::window::{CLOSED, ENTRY, MAGIC, Parts, entry, header, state, tag};
 use crate::format::{u32_at, u64_at};
 
 const META_MAX: u64 = 1 << 20;
@@ -151,8 +151,9 @@ pub(super) fn window(bytes: &mut Bytes, lines: &mut Lines<'_>) -> Result<()> {
         return lines.line(format!("DAMAGED: the limit allows {} entries", parts.most));
     }
     let mut behind = None;
+    let epoch = word(header::EPOCH);
     for offset in floor..next {
-        if let Some(text) = window_entry(bytes, &parts, capacity, offset)? {
+        if let Some(text) = window_entry(bytes, &parts, (capacity, epoch), offset)? {
             tell_behind(behind.take(), offset, lines)?;
             lines.line(text)?;
         } else {
@@ -178,7 +179,7 @@ fn tell_behind(from: Option<u64>, next: u64, lines: &mut Lines<'_>) -> Result<()
 fn window_entry(
     bytes: &mut Bytes,
     parts: &Parts,
-    capacity: u64,
+    (capacity, epoch): (u64, u64),
     offset: u64,
 ) -> Result<Option<String>> {
     let at = parts.entries as u64 + (offset & (capacity - 1)) * ENTRY as u64;
@@ -187,7 +188,7 @@ fn window_entry(
     };
     let word = |at: usize| u64_at(bytes, at * 8);
     let first = word(entry::STATE);
-    if first >> 32 != offset & 0xFFFF_FFFF {
+    if first >> 32 != tag(epoch, offset) {
         return Ok(Some(format!(
             "{at}  offset {offset}: of another offset, looked at again"
         )));

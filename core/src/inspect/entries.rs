@@ -16,7 +16,9 @@ use crate::error::{ErrorKind, Result};
 use crate::format::extension::PRIORITY_MAX;
 use crate::format::record::{HAS_KEY, HEADER as RECORD_HEADER, Header, MESSAGE};
 use crate::format::u64_at;
-use crate::format::window::{CAPACITY_MIN, ENTRY, ENTRY_WORDS, Parts, entry as at, header, state};
+use crate::format::window::{
+    CAPACITY_MIN, ENTRY, ENTRY_WORDS, Parts, entry as at, header, salt, state, tag,
+};
 use crate::group::{Counter, Policy};
 use crate::shm::boot_id;
 
@@ -97,7 +99,8 @@ pub(super) fn check(
         }
     }
     // One that is held is counted before the end is moved behind it.
-    let held = |entry: &Entry| entry[at::STATE] == next << 32 | state::HELD;
+    let next_tag = tag(words[header::EPOCH], next);
+    let held = |entry: &Entry| entry[at::STATE] == next_tag << 32 | state::HELD;
     if read(next)?.is_some_and(|(_, entry)| held(&entry)) {
         walk.counts[state::HELD as usize] += 1;
     }
@@ -117,7 +120,8 @@ fn boot_of(words: &Words) -> [u8; 16] {
 impl Walk<'_, '_> {
     /// What is wrong with one entry.
     fn entry(&mut self, offset: u64, place: u64, entry: &Entry) -> Result<Option<String>> {
-        let (word, hand_out, tag) = (entry[at::STATE], entry[at::HAND_OUT], offset & LOW32);
+        let tag = tag(self.words[header::EPOCH], offset);
+        let (word, hand_out) = (entry[at::STATE], entry[at::HAND_OUT]);
         if word >> 32 != tag {
             self.silent.get_or_insert((offset, place));
             return Ok(None);
@@ -138,7 +142,9 @@ impl Walk<'_, '_> {
         self.counts[state as usize] += 1;
         if hand_out >> 32 != tag {
             let told = hand_out >> 32;
-            let what = format!("has state {state} and speaks of offset {told} when handed out");
+            let salt = salt(self.words[header::EPOCH]);
+            let of = (told as u32).wrapping_sub(salt);
+            let what = format!("has state {state} and speaks of offset {of} when handed out");
             return Ok((!self.may_be_next_round(tag, told)).then_some(what));
         }
         if state == state::HOLDING && (failures == 0 || entry[at::KEY_HASH] == 0) {

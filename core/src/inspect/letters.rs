@@ -17,7 +17,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::extension;
 use crate::format::headers::Headers;
 use crate::format::record::{HEADER, Header};
-use crate::format::window::{CLOSED, ENTRY, entry as at, header, state};
+use crate::format::window::{CLOSED, ENTRY, entry as at, header, state, tag};
 use crate::format::{names, u64_at};
 use crate::store::{GroupMeta, dead_letters_of};
 
@@ -34,6 +34,8 @@ struct Letter {
     position: u64,
     /// The offset that its message had.
     offset: u64,
+    /// Its own.
+    own: u64,
 }
 
 /// A group whose dead letters are looked for, or the redrive lane of one.
@@ -44,6 +46,9 @@ struct Buried<'a> {
     group: &'a GroupPlan,
     /// The topic of its dead letters.
     target: String,
+    /// For each partition where the topic of the letters ended when the group was sought: what died
+    /// before may be open again.
+    sought: Vec<u64>,
     /// What was found of the topic's logs: a message that is gone nobody gets twice.
     logs: Rc<HashMap<u32, Log>>,
 }
@@ -111,6 +116,7 @@ impl<'a> Letters<'a> {
             file: self.files.len() as u32 - 1,
             position,
             offset,
+            own: header.offset,
         };
         if let Some(before) = redriven_from {
             let of_lane = self.again.entry(from.clone()).or_default();
@@ -147,6 +153,7 @@ impl<'a> Letters<'a> {
             lane: meta.lane_of.is_some(),
             group,
             target,
+            sought: meta.sought.iter().map(|sought| sought.dead_from).collect(),
             logs: logs.clone(),
         });
     }
@@ -166,8 +173,10 @@ impl<'a> Letters<'a> {
                 if run.report.damage.iter().any(|one| one.file == path) {
                     continue;
                 }
+                let since = buried.sought.get(*number as usize).copied().unwrap_or(0);
                 let there = |one: &&Letter| {
-                    self.files[one.file as usize].0 == buried.target
+                    one.own >= since
+                        && self.files[one.file as usize].0 == buried.target
                         && ranges::contains(&log.readable, one.offset)
                 };
                 let letters = letters.iter().filter(there);
@@ -229,7 +238,7 @@ fn open<'l>(
         let open = word.is_some_and(|word| {
             let state = word & 0xFF;
             let open = state < state::DYING || state == state::DEAD;
-            word >> 32 == offset & 0xFFFF_FFFF && open
+            word >> 32 == tag(words[header::EPOCH], offset) && open
         });
         if open {
             found.push((letter, place, "is not settled"));

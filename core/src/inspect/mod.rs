@@ -24,6 +24,7 @@ mod ranges;
 mod records;
 mod recover;
 mod reserve;
+mod snapshot;
 mod text;
 mod unknown;
 mod verify;

@@ -53,7 +53,9 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
         for group in &topic.groups {
             look(&group.folder, &|name| {
                 let meta = [names::GROUP_META, names::GROUP_DELETED];
-                meta.contains(&name) || names::parse_window(name).is_some()
+                let file =
+                    names::parse_window(name).is_some() || names::parse_snapshot(name).is_some();
+                file || meta.contains(&name)
             })?;
         }
     }

@@ -10,7 +10,7 @@ use super::log::Log;
 use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
 use super::text::{self, Fields};
 use super::window::{self, Expected};
-use super::{Report, Wrong, cached, partition};
+use super::{Report, Wrong, cached, partition, snapshot};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
 use crate::group::Policy;
@@ -390,6 +390,12 @@ impl<'a> Run<'a> {
                     lane,
                 });
                 self.look_at(listed, |path| window::look(path, &expected, log.as_ref()))?;
+            } else if names::parse_snapshot(&name).is_some() && !lane {
+                let whose = snapshot::Whose {
+                    group: meta.map(|meta| meta.id),
+                    partitions,
+                };
+                self.look_at(listed, |path| snapshot::look(path, whose))?;
             } else if name != names::GROUP_META {
                 self.pass(listed)?;
             }

@@ -1,11 +1,13 @@
 //! A random history: what a program does with a store, in one thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::crash::{Depth, Sim, Tally, add};
 use super::life::{Life, consumer_options, open, topic_options};
 use super::model::{At, Sent, There, payload};
+use super::seek::Kept;
 use super::shapes::{Shape, topics};
 use super::times::Times;
 use crate::clock::{Clock, ManualClock};
@@ -32,6 +34,8 @@ pub struct History {
     pub sound: bool,
     pub life: Life,
     pub leases: Vec<Lease>,
+    /// The snapshot that each group has.
+    pub snapshots: BTreeMap<(usize, usize), Kept>,
     numbers: u64,
 }
 
@@ -90,6 +94,7 @@ impl History {
             shape,
             sound: true,
             leases: Vec::new(),
+            snapshots: BTreeMap::new(),
             numbers: 0,
         })
     }
@@ -120,6 +125,7 @@ impl History {
             35..55 if groups > 0 => self.receive(topic, group)?,
             55..79 if !self.leases.is_empty() => self.settle()?,
             79..85 if self.any_dead() => self.redrive_or_purge()?,
+            85..87 if self.any_sought() => self.seek()?,
             85..89 => {
                 self.doing("syncing a topic".to_owned());
                 self.life.topics[topic].as_ref().expect("open").sync()?;

@@ -19,6 +19,7 @@ mod life;
 mod model;
 mod redrive;
 mod second;
+mod seek;
 mod shapes;
 mod times;
 

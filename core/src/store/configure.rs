@@ -129,7 +129,16 @@ impl GroupInner {
         });
         let held_back = self.changed() & HOLDING != 0;
         // Also after an error: the file may have the new name, and only its folder not be synced.
-        self.set_changed(raised(word));
+        // Where it says that the group was sought, the next one puts it on disk first, as after a
+        // death here.
+        let sought = done.is_err() && meta.sought != before.sought;
+        if !sought
+            || self
+                .read_meta()
+                .is_ok_and(|now| now.sought == before.sought)
+        {
+            self.set_changed(raised(word));
+        }
         drop(held);
         if held_back {
             self.wake(u32::MAX);

@@ -138,6 +138,12 @@ impl GroupInner {
         match held_attempts(record) {
             Some(_) if partition as usize >= self.windows.len() => Ok(false),
             Some(attempts) => {
+                // One from before a seek is of a message that came again, or was passed over.
+                let settings = self.settings()?;
+                let sought = settings.sought.get(partition as usize);
+                if sought.is_some_and(|sought| record.offset < sought.dead_from) {
+                    return Ok(false);
+                }
                 self.with_window(partition, |window| window.is_holding(offset, attempts))
             }
             None => Ok(true),

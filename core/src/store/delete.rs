@@ -139,7 +139,9 @@ impl TopicInner {
         let temporary = format!(".{}.new", names::GROUP_META);
         for name in storage.list(folder)? {
             let ours = name == names::GROUP_META || name == temporary;
-            if ours || names::parse_window(&name).is_some() {
+            let snapshot =
+                names::parse_snapshot(name.trim_start_matches('.').trim_end_matches(".new"));
+            if ours || names::parse_window(&name).is_some() || snapshot.is_some() {
                 storage.unlink(&folder.join(name))?;
             }
         }

@@ -198,7 +198,7 @@ impl Delivery {
         }
         let place = self.message.place_id();
         self.group
-            .start(place.partition, place.offset, self.attempt);
+            .start(place.partition, (place.offset, self.attempt), self.epoch);
     }
 }
 

@@ -82,7 +82,10 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
         held => held?,
     };
     let (mut damage, mut failures) = (Ok(()), Failures::default());
-    let moved = move_all(group, partition, &mut damage, &mut failures);
+    let known = |group: &GroupInner| {
+        group.with_window(partition, |window| window.dying(mine(group, partition)))
+    };
+    let moved = move_all(group, partition, &known, &mut damage, &mut failures);
     drop(held);
     let braked = group.brake();
     match moved {
@@ -106,18 +109,31 @@ fn move_now(group: &GroupInner, partition: u32, patience: Duration) -> Result<Mo
     }
 }
 
+/// With the mover's lock held: moves all that is dying, whoever knows why, as far as it can be.
+pub(super) fn move_rest(group: &GroupInner, partition: u32) -> Result<()> {
+    if !group.with_window(partition, |window| window.any_dying(|_, _| true))? {
+        return Ok(());
+    }
+    let (mut damage, mut failures) = (Ok(()), Failures::default());
+    let every =
+        |group: &GroupInner| group.with_window(partition, |window| window.dying(|_, _| true));
+    let moved = move_all(group, partition, &every, &mut damage, &mut failures);
+    moved.and(damage).and(failures.told(group, partition))
+}
+
 /// With the mover's lock held; whether any was moved. Until a round moves none: those that are left
 /// are set aside.
 fn move_all(
     group: &GroupInner,
     partition: u32,
+    dying: &dyn Fn(&GroupInner) -> Result<Vec<Dying>>,
     damage: &mut Result<()>,
     failures: &mut Failures,
 ) -> Result<bool> {
     let mut any = false;
     loop {
         let mut moved = 0;
-        let dying = group.with_window(partition, |window| window.dying(mine(group, partition)))?;
+        let dying = dying(group)?;
         for some in dying.chunks(BATCH) {
             let offsets: Vec<u64> = some.iter().map(|dead| dead.offset).collect();
             moved += match group.dead_letter_topic() {

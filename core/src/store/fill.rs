@@ -154,6 +154,15 @@ pub(super) fn look_at_fresh(
     let (mut cursor, mut need) = (window.cursor(), Need::Nothing);
     let filtered = policy.filter != 0;
     let segment = log.scan(&mut cursor, |at, step| match *step {
+        // Settled when the snapshot was taken that is being restored.
+        Step::Record { offset, next, .. } if window.was_settled(offset) => {
+            if !window.settle_gap(offset) || !window.pass_settled(offset) {
+                need = Need::Room;
+                return false;
+            }
+            window.set_cursor(next);
+            each(window, offset, Met::Passed)
+        }
         Step::Record {
             offset,
             position,

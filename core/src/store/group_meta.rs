@@ -8,6 +8,7 @@ use super::StoreInner;
 use super::brake::PausedBy;
 use super::topic::{damaged_meta, read_text};
 use crate::error::Result;
+use crate::format::record::OFFSET_MAX;
 use crate::format::{meta, names};
 use crate::options::{
     Backoff, Brake, DeadLetter, DeliveryMode, Filter, GroupConfig, GroupOptions, OnDeadLetter,
@@ -31,6 +32,51 @@ pub(crate) struct GroupMeta {
     pub(crate) brake_from: u64,
     /// Of a redrive lane: topic and name of the group that it is of.
     pub(crate) lane_of: Option<(String, String)>,
+    /// For each partition where it was last sought; empty while none was.
+    pub(crate) sought: Vec<Sought>,
+}
+
+/// Where a partition of a group was last sought, with which its window has to be in line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sought {
+    /// The epoch of its window from then on; 0 where it was never sought.
+    pub(crate) epoch: u32,
+    /// First offset that was not settled then.
+    pub(crate) offset: u64,
+    /// Where the dead-letter topic ended then.
+    pub(crate) dead_from: u64,
+    /// The snapshot that is still being restored, and the first offset it says nothing of.
+    pub(crate) snapshot: Option<(String, u64)>,
+}
+
+impl Sought {
+    fn write(&self) -> String {
+        let plain = format!("{}/{}/{}", self.epoch, self.offset, self.dead_from);
+        match &self.snapshot {
+            None => plain,
+            Some((name, end)) => format!("{plain}/{end}/{name}"),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let number = |place: usize| parts.get(place)?.parse().ok();
+        let offset = |place| number(place).filter(|offset| *offset <= OFFSET_MAX);
+        let snapshot = match parts.get(3..)? {
+            [] => None,
+            // It names a file (P18).
+            [_, name] if names::check_snapshot(name).is_ok() => {
+                Some(((*name).to_owned(), offset(3)?))
+            }
+            _ => return None,
+        };
+        Some(Self {
+            epoch: parts[0].parse().ok()?,
+            offset: offset(1)?,
+            dead_from: offset(2)?,
+            snapshot,
+        })
+    }
 }
 
 /// Where a group's dead letters go to; `None` where they are dropped.
@@ -97,6 +143,10 @@ pub(super) fn write_meta(meta: &GroupMeta) -> String {
     }
     if config.is_at_most_once() {
         fields.push(("delivery", config.delivery.name().to_owned()));
+    }
+    if !meta.sought.is_empty() {
+        let sought: Vec<String> = meta.sought.iter().map(Sought::write).collect();
+        fields.push(("sought", sought.join(" ")));
     }
     if let Some((topic, group)) = &meta.lane_of {
         fields.push(("lane_of", format!("{topic} {group}")));
@@ -177,6 +227,14 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         },
         None => None,
     };
+    let sought = match fields.get("sought") {
+        None => Vec::new(),
+        Some(text) => {
+            let each: Option<Vec<Sought>> = text.split_whitespace().map(Sought::parse).collect();
+            let each = each.filter(|each| each.len() == starts.len());
+            each.ok_or_else(|| bad("sought"))?
+        }
+    };
     Ok(GroupMeta {
         id: uid.ok_or_else(|| bad("id"))?,
         config,
@@ -185,6 +243,7 @@ pub(crate) fn parse(fields: &BTreeMap<String, String>) -> std::result::Result<Gr
         paused_at_ns,
         brake_from,
         lane_of,
+        sought,
     })
 }
 
@@ -276,6 +335,12 @@ mod tests {
             paused_at_ns: 0,
             brake_from: 0,
             lane_of: Some(("t".into(), "g".into())),
+            sought: vec![Sought {
+                epoch: 3,
+                offset: 7,
+                dead_from: 1,
+                snapshot: Some(("before".into(), 9)),
+            }],
         };
         let fields = |meta: &GroupMeta| {
             meta::decode("group", write_meta(meta).as_bytes()).expect("what was written")
@@ -288,6 +353,12 @@ mod tests {
             ("lane_of", "t .."),
             ("lane_of", "t lq.redrive.0000000000000007"),
             ("lane_of", "t g/../../x"),
+            ("sought", "3/7"),
+            ("sought", "3/7/1 0/0/0"),
+            ("sought", "3/7/1/9"),
+            ("sought", "3/7/1/9/../x"),
+            ("sought", "3/7/1/9/latest"),
+            ("sought", "3/18446744073709551615/1"),
             ("dead_letter_topic", "topic ../x"),
             ("dead_letter_topic", "topic "),
         ] {

@@ -79,6 +79,7 @@ impl TopicInner {
             paused_at_ns: 0,
             brake_from: dead_from,
             lane_of: None,
+            sought: Vec::new(),
         };
         self.make_group(name, &meta, |folder| {
             self.make_windows(folder, &meta, dead_from)
@@ -251,7 +252,8 @@ impl TopicInner {
             }
             let lock = block.partitions[number as usize].word32(at::LOCK);
             glances.push(window.glance());
-            windows.push(Guarded::new(lock, GuardedWindow::of(window)));
+            let number_of = lane_of.is_none().then_some(number);
+            windows.push(Guarded::new(lock, GuardedWindow::of(window, number_of)));
         }
         let inner = GroupInner {
             topic: self.clone(),

@@ -62,6 +62,10 @@ pub(super) trait InForce {
     fn known_with(&self, word: u64) -> Option<Self::Known>;
     /// Remembers what was read, as in force with this word.
     fn remember(&self, meta: Self::Meta, word: u64) -> Self::Known;
+    /// What has to be on disk before a change goes on of which the one who made it died.
+    fn make_last(&self, _: &Self::Meta) -> Result<()> {
+        Ok(())
+    }
     /// As in `group "billing" of topic "orders"`.
     fn what(&self) -> String;
     /// The error of who uses it although it was deleted.
@@ -134,7 +138,10 @@ pub(super) trait InForce {
         self.of_store().env.check_fence()?;
         match self.read_meta() {
             Err(error) if error.kind() == ErrorKind::NotFound => self.end(),
-            _ => {
+            read => {
+                if let Ok(meta) = read {
+                    self.make_last(&meta)?;
+                }
                 self.set_changed(raised(word));
                 Ok(())
             }

@@ -196,6 +196,7 @@ impl GroupInner {
                 paused_at_ns: 0,
                 brake_from: 0,
                 lane_of: Some((self.topic.name.clone(), self.name.clone())),
+                sought: Vec::new(),
             };
             // No letter that is there is of a message that was redriven.
             let dead_from = log.next_offset();

@@ -217,7 +217,7 @@ impl Consumer {
             match read {
                 // Whoever redrives a message wants it handed out, as one that a lane hands out is.
                 Ok((record, _)) if !one.redriven && self.is_late(&record) => {
-                    self.settle_late(group, number, one)?;
+                    self.settle_late(group, number, one, epoch)?;
                     late = true;
                 }
                 Ok((record, origin)) => {
@@ -238,14 +238,14 @@ impl Consumer {
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Damaged => {
-                    group.with_window(number, |window| {
+                    group.with_epoch(number, epoch, |window, _| {
                         window.settle_damaged(one.offset, one.attempt);
                     })?;
                     self.keep_pending(error);
                 }
                 Err(error) => {
                     // It may be readable another time; nobody was handed it, nor those behind it.
-                    group.with_window(number, |window| {
+                    group.with_epoch(number, epoch, |window, _| {
                         for one in &taken[place..] {
                             window.take_back(one.offset, one.attempt);
                         }
@@ -266,11 +266,17 @@ impl Consumer {
     }
 
     #[cold]
-    fn settle_late(&self, group: &GroupInner, partition: u32, one: &Taken) -> Result<()> {
-        let now = Now::by(&*group.topic.store.env.clock);
-        let dies = group.with_policy(partition, |window, policy| {
+    fn settle_late(
+        &self,
+        group: &GroupInner,
+        partition: u32,
+        one: &Taken,
+        epoch: u32,
+    ) -> Result<()> {
+        let (now, mut dies) = (Now::by(&*group.topic.store.env.clock), false);
+        group.with_epoch(partition, epoch, |window, policy| {
             window.settle_expired(policy, one.offset, one.attempt, now);
-            policy.expired_die
+            dies = policy.expired_die;
         })?;
         if dies {
             group.remember_late(partition, one.offset);

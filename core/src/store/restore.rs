@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Store;
 use super::dead_letter::{held_attempts, walk};
-use super::group_meta::GroupMeta;
+use super::group_meta::{GroupMeta, Sought};
 use super::open::{create_as, new_id};
 use super::source::source_of;
 use super::topic::{Topic, unique_id};
@@ -17,6 +17,7 @@ use crate::group::{Fresh, Truth, Window};
 use crate::log::{Cursor, Draft, Record, Step};
 use crate::options::{StoreOptions, TopicConfig};
 use crate::storage::Disk;
+use crate::storage::replace_file;
 
 /// Partitions and offsets.
 type Places = HashSet<(u32, u64)>;
@@ -47,14 +48,15 @@ impl Restorer {
         self.store.open_topic(name)
     }
 
-    /// Partition and offset of the messages of a topic whose dead letters, of this group, are in
-    /// the topic `target`; and the group's id, where it was lost that of the last letter that
-    /// names the group: those before it may be of one that was deleted.
+    /// Partition and offset of the messages of a topic whose dead letters, of this group and of the
+    /// time since it was sought, are in the topic `target`; and the group's id, where it was lost
+    /// that of the last letter that names the group: those before it may be of one that was deleted.
     pub(crate) fn dead_letters(
         &self,
         target: &str,
         (topic, group): (&str, &str),
         mut id: Option<u64>,
+        sought: &[Sought],
     ) -> Result<(Option<u64>, Places)> {
         let target = match self.store.inner()?.topic_inner(target) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok((id, Places::new())),
@@ -62,13 +64,17 @@ impl Restorer {
         };
         let (known, mut found) = (id, HashMap::<u64, Places>::new());
         let each = |_, record: &Record| {
+            let since = |partition: u32| {
+                let sought = sought.get(partition as usize);
+                sought.is_none_or(|sought| record.offset >= sought.dead_from)
+            };
             let source = source_of(record)
                 .filter(|of| (of.topic, of.group) == (topic, group))
                 .filter(|of| known.is_none_or(|known| known == of.group_id));
             let Some(of) = source else { return true };
             id = Some(of.group_id);
             // Of one that holds its key the window tells.
-            if held_attempts(record).is_none() {
+            if since(of.partition) && held_attempts(record).is_none() {
                 let of_group = found.entry(of.group_id).or_default();
                 of_group.insert((of.partition, of.offset));
             }
@@ -155,6 +161,14 @@ impl Topic {
             cursor = next;
         }
         Ok(())
+    }
+
+    /// Gives a group that was made anew a snapshot, as it was.
+    pub(crate) fn restore_snapshot(&self, group: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        names::check_snapshot(name)?;
+        let (env, folder) = (&self.inner.store.env, &self.inner.folder);
+        let path = names::group_folder(folder, group).join(names::snapshot(name));
+        replace_file(&*env.storage, &path, bytes, env.mode)
     }
 
     /// Makes a group with this id, or a new one where that is 0, whose windows hold what is known,

@@ -3,18 +3,20 @@
 //! `in_force` says how all processes follow a change. Here the word is compared by whoever holds a
 //! window's lock; the file is read without the lock.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use super::StoreInner;
 use super::brake::PausedBy;
 use super::group::GroupInner;
-use super::group_meta::{GroupMeta, read_meta};
+use super::group_meta::{GroupMeta, Sought, read_meta};
 use super::in_force::{InForce, NEVER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{GONE, HOLDING};
 use crate::format::names;
-use crate::group::{Policy, Window};
+use crate::format::snapshot::Snapshot;
+use crate::group::{Policy, Recalled, Target, Window};
 use crate::options::GroupConfig;
 use crate::shm::Region;
 
@@ -31,6 +33,10 @@ pub(super) struct Settings {
     pub(super) filter: u64,
     /// The last number that was given.
     numbered: u64,
+    /// For each partition where it was last sought; empty while none was.
+    pub(super) sought: Vec<Sought>,
+    /// The snapshots that are still being restored, as far as they can be read.
+    pub(super) snapshots: HashMap<String, Arc<Snapshot>>,
 }
 
 impl Settings {
@@ -45,11 +51,18 @@ impl Settings {
             brake_from: meta.brake_from,
             filter,
             numbered: filter,
+            sought: meta.sought,
+            snapshots: HashMap::new(),
         })
     }
 
     /// What was read after this. The same filter keeps its number, however often it is read.
-    fn followed_by(&self, meta: GroupMeta, version: u64) -> Arc<Self> {
+    fn followed_by(
+        &self,
+        meta: GroupMeta,
+        version: u64,
+        snapshots: HashMap<String, Arc<Snapshot>>,
+    ) -> Arc<Self> {
         let (same, some) = (
             meta.config.filter == self.config.filter,
             meta.config.filter.is_some(),
@@ -67,7 +80,30 @@ impl Settings {
                 (true, false) => numbered,
             },
             numbered,
+            sought: meta.sought,
+            snapshots,
         })
+    }
+
+    /// What a window has to be in line with: where it was sought, and what it is to be again.
+    fn target(&self, partition: u32) -> (Option<Target>, Option<Recalled>) {
+        let sought = self.sought.get(partition as usize);
+        let Some(sought) = sought.filter(|sought| sought.epoch > 0) else {
+            return (None, None);
+        };
+        let target = Target {
+            epoch: sought.epoch,
+            offset: sought.offset,
+            dead_from: sought.dead_from,
+        };
+        let recalled = sought.snapshot.as_ref().map(|(name, end)| Recalled {
+            epoch: sought.epoch,
+            end: *end,
+            snapshot: self.snapshots.get(name).cloned(),
+            partition,
+            once: self.config.is_at_most_once(),
+        });
+        (Some(target), recalled)
     }
 }
 
@@ -76,16 +112,22 @@ pub(super) struct GuardedWindow {
     pub(super) window: Window,
     pub(super) policy: Policy,
     version: u64,
+    /// Whose it is; of a redrive lane nothing, which no seek concerns.
+    partition: Option<u32>,
+    /// Where it is to be, once that is on disk for sure.
+    target: Option<Target>,
 }
 
 impl GuardedWindow {
     /// A window that nobody used yet.
-    pub(super) fn of(window: Window) -> Self {
+    pub(super) fn of(window: Window, partition: Option<u32>) -> Self {
         let policy = Policy::of(&GroupConfig::from_options(&Default::default()));
         Self {
             window,
             policy,
             version: NEVER,
+            partition,
+            target: None,
         }
     }
 
@@ -104,7 +146,33 @@ impl GuardedWindow {
         self.policy.paused = settings.paused_by != PausedBy::Nobody || word & HOLDING != 0;
         self.policy.filter = settings.filter;
         self.version = settings.version;
+        if let Some(partition) = self.partition {
+            let (target, recalled) = settings.target(partition);
+            let steady = settings.version != NEVER;
+            // A seek that is under way does not end another one before it is in force itself.
+            if steady || !self.window.is_recalling() {
+                self.window.recall_from(recalled);
+            }
+            // While it is being changed nobody knows whether a power loss would take it back, and
+            // with it the seek in other partitions.
+            self.target = target.filter(|_| steady);
+        }
         true
+    }
+
+    /// Whether the group was sought, and the window does not know of it yet.
+    #[inline]
+    pub(super) fn is_behind(&self) -> bool {
+        let target = self.target.as_ref();
+        target.is_some_and(|target| self.window.is_behind(target))
+    }
+
+    /// Has the window be where the group was sought.
+    #[cold]
+    pub(super) fn catch_up(&mut self) {
+        if let Some(target) = &self.target {
+            self.window.seek(target);
+        }
     }
 }
 
@@ -123,6 +191,12 @@ impl GroupInner {
         let known = || locked(&self.settings).clone();
         self.settings().unwrap_or_else(|_| known())
     }
+
+    /// Where `group.meta` is.
+    fn meta_folder(&self) -> PathBuf {
+        let of = self.lane_of.as_ref();
+        of.map_or_else(|| self.folder(), |of| of.folder.clone())
+    }
 }
 
 impl InForce for GroupInner {
@@ -140,10 +214,8 @@ impl InForce for GroupInner {
 
     /// A lane goes by the file of its group.
     fn read_meta(&self) -> Result<GroupMeta> {
-        let (folder, uid) = match &self.lane_of {
-            Some(of) => (of.folder.clone(), of.uid),
-            None => (self.folder(), self.uid),
-        };
+        let uid = self.lane_of.as_ref().map_or(self.uid, |of| of.uid);
+        let folder = self.meta_folder();
         let store = &*self.topic.store;
         if store
             .env
@@ -165,9 +237,20 @@ impl InForce for GroupInner {
     }
 
     fn remember(&self, meta: GroupMeta, word: u64) -> Arc<Settings> {
+        let known = locked(&self.settings).clone();
+        let snapshots = self.snapshots_of(&meta, &known);
         let mut known = locked(&self.settings);
-        *known = known.followed_by(meta, word);
+        *known = known.followed_by(meta, word, snapshots);
         known.clone()
+    }
+
+    /// He may have died before the name was on disk: from here on windows are where it says, all of
+    /// them or, after a power loss, none (P16).
+    fn make_last(&self, meta: &GroupMeta) -> Result<()> {
+        if meta.sought.is_empty() {
+            return Ok(());
+        }
+        self.topic.store.env.storage.sync_dir(&self.meta_folder())
     }
 
     fn end(&self) -> Result<()> {

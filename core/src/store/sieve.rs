@@ -116,6 +116,13 @@ pub(super) fn pass_over(
     let (mut met, mut need) = (false, Need::Nothing);
     log.scan(&mut cursor, |at, step| {
         match *step {
+            Step::Record { offset, next, .. } if window.was_settled(offset) => {
+                if window.settle_gap(offset) && window.pass_settled(offset) {
+                    window.set_cursor(next);
+                    return true;
+                }
+                need = Need::Room;
+            }
             Step::Record { offset, next, .. } => match sieve.verdict(policy, offset) {
                 Verdict::Takes => met = true,
                 Verdict::Passes if window.pass(offset) => {

@@ -132,10 +132,12 @@ impl Group {
         let redriven = lane.iter().map(|lane| (&**lane, &lane.topic.partitions[0]));
         for (group, log) in own.chain(redriven) {
             let (mut open, mut cursor) = (Vec::new(), Cursor::at_offset(0));
+            let mut recalled = None;
             group.with_window(log.number(), |window| {
                 add_counters(&mut stats, window);
                 open = window.unsettled();
                 cursor = window.cursor();
+                recalled = window.recalled_now();
             })?;
             stats.lag_messages += open.len() as u64;
             let mut timestamps = Vec::new();
@@ -146,7 +148,8 @@ impl Group {
                 }
             }
             if !group.is_lane() {
-                let fresh = count_from(log, cursor)?;
+                let open = |offset| recalled.as_ref().is_none_or(|known| known.comes(offset));
+                let fresh = count_from(log, cursor, open)?;
                 stats.lag_messages += fresh.0;
                 stats.lag_bytes += fresh.1;
                 timestamps.extend(fresh.2);
@@ -186,8 +189,12 @@ fn add_counters(stats: &mut GroupStats, window: &Window) {
     stats.purged += window.counter(Counter::Purged);
 }
 
-/// Messages and bytes from a cursor on, and the first timestamp.
-fn count_from(log: &crate::log::Partition, mut cursor: Cursor) -> Result<(u64, u64, Option<i64>)> {
+/// Messages and bytes from a cursor on, of those that are not settled, and the first timestamp.
+fn count_from(
+    log: &crate::log::Partition,
+    mut cursor: Cursor,
+    open: impl Fn(u64) -> bool,
+) -> Result<(u64, u64, Option<i64>)> {
     let (mut messages, mut bytes, mut first) = (0, 0, None);
     let end = log.next_offset();
     while cursor.offset < end {
@@ -201,6 +208,7 @@ fn count_from(log: &crate::log::Partition, mut cursor: Cursor) -> Result<(u64, u
         }
         let mut stopped = None;
         log.scan(&mut cursor, |at, step| match *step {
+            Step::Record { offset, .. } if !open(offset) => true,
             Step::Record {
                 length,
                 timestamp_ns,

@@ -88,8 +88,14 @@ impl GroupInner {
             }
             read = Some(self.in_force()?);
         };
-        let GuardedWindow { window, policy, .. } = self.windows[partition as usize].with(&mut held);
-        if let Err(error) = self.make_ready(window, partition, how) {
+        let guarded = self.windows[partition as usize].with(&mut held);
+        let ready = self.make_ready(&mut guarded.window, partition, how);
+        // In a new life not before the window was rebuilt, which looks at what was closed.
+        if ready.is_ok() && guarded.is_behind() && self.is_rebuilt(partition) {
+            guarded.catch_up();
+        }
+        let GuardedWindow { window, policy, .. } = guarded;
+        if let Err(error) = ready {
             // What was not repaired is not given back as whole.
             if how != Acquired::Clean {
                 held.abandon();
@@ -245,12 +251,27 @@ impl GroupInner {
             && self.glances[partition as usize].is_idle()
     }
 
-    pub(super) fn start(&self, partition: u32, offset: u64, attempt: u32) {
+    /// Does something to a hand-out, unless the group was sought since.
+    pub(super) fn with_epoch(
+        &self,
+        partition: u32,
+        epoch: u32,
+        work: impl FnOnce(&mut Window, &Policy),
+    ) -> Result<()> {
+        self.with_policy(partition, |window, policy| {
+            if self.mark(window.epoch()) == epoch {
+                work(window, policy);
+            }
+        })
+    }
+
+    pub(super) fn start(&self, partition: u32, (offset, attempt): (u64, u32), epoch: u32) {
         // Without the lock there is nothing to say that a later death could be charged by.
+        let start = |window: &mut Window, _: &Policy| window.start(offset, attempt);
         let _ = self
             .topic
             .store
             .check_open()
-            .and_then(|()| self.with_window(partition, |window| window.start(offset, attempt)));
+            .and_then(|()| self.with_epoch(partition, epoch, start));
     }
 }

@@ -20,6 +20,8 @@ __all__ = [
     "Peeked",
     "ReadMessage",
     "Reader",
+    "SeekPartition",
+    "Snapshot",
     "Store",
     "Topic",
     "_Receiving",
@@ -860,6 +862,52 @@ class Group:
 
             group.purge_dead_letters([dead.message.id for dead in group.dead_letters(10)])
         """
+    def seek(self, to: _Start | str, *, partition: int | None = None) -> list[SeekPartition]:
+        """Set the group to a place, in all partitions or in one, while its consumers are at work.
+
+        `to` is `"earliest"`, `"latest"`, an offset (of one partition, which is to be named where
+        there are several), a datetime (the first message that was appended then or later) or the
+        name of a snapshot. What is before the place counts as settled, what is behind it comes,
+        with no attempts and no failures; to a snapshot, what was settled then counts as settled,
+        and all else comes with the attempts and failures that it had. Durable, and in force in all
+        processes, before the call returns. Leases from before are stale. Returns what it does to
+        each partition, as it was counted a moment before.
+
+        Raises `InvalidArgument` for an offset behind the end; one before the earliest message is
+        that of the earliest, and `gone` says how many are missing. `NotFound` for an unknown
+        snapshot.
+
+            group.seek(datetime.now() - timedelta(hours=1))
+        """
+    def preview_seek(
+        self, to: _Start | str, *, partition: int | None = None
+    ) -> list[SeekPartition]:
+        """Return what `seek` would do now, which is not done. Raises as `seek`.
+
+        sum(one.again for one in group.preview_seek("earliest"))
+        """
+    def snapshot(self, name: str) -> Snapshot:
+        """Take a snapshot of where the group stands, to go back to with `seek`.
+
+        It says which messages of each partition are settled, and the attempts and failures of those
+        that are not, at one point of each. On disk before the call returns, and deleted with the
+        group. Raises `AlreadyExists` for a name that is taken, `InvalidName` for one that does not
+        begin with a letter or is `"earliest"` or `"latest"`, and `TooMany` for more than 100 of a
+        group.
+
+            group.snapshot("before-deploy")
+        """
+    def snapshots(self) -> list[Snapshot]:
+        """Return the snapshots of the group, by name; a damaged one is listed, with `whole` false.
+
+        [one.name for one in group.snapshots()]
+        """
+    def delete_snapshot(self, name: str) -> None:
+        """Delete a snapshot, durably.
+
+        Raises `NotFound` where there is none of the name, and `Busy` while a seek to it cannot be
+        done with, as on a full disk.
+        """
     def configure(self, **changes: Unpack[_GroupChanges]) -> None:
         """Change the stored configuration, durably; what is not named stays.
 
@@ -925,6 +973,55 @@ class Group:
 
         worst = max(group.consumers(), key=lambda one: one.failed)
         """
+
+@final
+class SeekPartition:
+    """What a seek does to one partition of a group. Made by `Group.seek` and `Group.preview_seek`.
+
+    Messages are counted by their offsets.
+    """
+
+    @property
+    def partition(self) -> int:
+        """The partition."""
+    @property
+    def position(self) -> int:
+        """The first offset that the group has not settled."""
+    @property
+    def target(self) -> int:
+        """The first one that it has not settled afterwards."""
+    @property
+    def again(self) -> int:
+        """Messages that it had settled, and gets again."""
+    @property
+    def passed_over(self) -> int:
+        """Messages that it had not settled, and does not get any more."""
+    @property
+    def stale_leases(self) -> int:
+        """Leases that become stale."""
+    @property
+    def gone(self) -> int:
+        """Messages that it would get, but that the log does not have any more."""
+
+@final
+class Snapshot:
+    """A snapshot of a group. Made by `Group.snapshot` and `Group.snapshots`."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+    @property
+    def taken(self) -> float:
+        """When it was taken, in seconds since the epoch."""
+    @property
+    def open(self) -> int:
+        """Messages that the group had taken in and not settled then."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of its file."""
+    @property
+    def whole(self) -> bool:
+        """Whether it can be sought; false where its file is damaged."""
 
 @final
 class DeadLetter:

@@ -8,7 +8,7 @@ use super::rebuild::{Around, rebuild, settled};
 use super::truth::{Entry, Raw, Wanted};
 use crate::error::Result;
 use crate::format::names;
-use crate::format::window::{CLOSED, entry as at, header, state};
+use crate::format::window::{CLOSED, entry as at, header, state, tag};
 use crate::group::{Counter, Policy, Truth};
 use crate::inspect::Damage;
 use crate::inspect::log::Log;
@@ -69,15 +69,24 @@ impl Copy<'_> {
                     paused_at_ns: 0,
                     brake_from: 0,
                     lane_of: None,
+                    sought: Vec::new(),
                 };
                 (id, meta)
             }
         };
+        let snapshots = self.snapshots(plan, meta.id, logs.len());
+        // One that is lost cannot be gone back to: what it spoke of comes again.
+        for sought in &mut meta.sought {
+            let there = |(name, _): &(String, u64)| snapshots.iter().any(|one| one.0 == *name);
+            sought.snapshot = sought.snapshot.take().filter(there);
+        }
         let target = dead_letters_of(&of.name, &plan.name, &meta.config.dead_letter_topic);
         let dead = match target {
             Some(target) => {
                 let named = (of.name.as_str(), plan.name.as_str());
-                let (known, dead) = self.restorer.dead_letters(&target, named, id)?;
+                let (known, dead) = self
+                    .restorer
+                    .dead_letters(&target, named, id, &meta.sought)?;
                 meta.id = known.unwrap_or(meta.id);
                 dead
             }
@@ -87,10 +96,13 @@ impl Copy<'_> {
         let mut truths = Vec::new();
         for (number, log) in (0..).zip(logs) {
             let start = starts.get(number as usize).copied().unwrap_or(0);
+            let sought = meta.sought.get(number as usize);
+            let sought = sought.filter(|sought| sought.epoch > 0);
             let around = Around {
                 topic,
                 partition: number,
-                start,
+                start: sought.map_or(start, |sought| sought.offset),
+                epoch: sought.map_or(0, |sought| sought.epoch),
                 end: log.end,
                 policy: Policy::of(config),
                 limit: config.window,
@@ -104,7 +116,16 @@ impl Copy<'_> {
             };
             truths.push(self.window(of, plan, id, log, &around)?);
         }
+        for (sought, truth) in meta.sought.iter_mut().zip(&truths) {
+            // A window that was written anew is where it is to be.
+            if sought.epoch > 0 {
+                sought.epoch = sought.epoch.max(truth.epoch as u32);
+            }
+        }
         topic.restore_group(&plan.name, meta, &truths)?;
+        for (name, bytes) in snapshots {
+            topic.restore_snapshot(&plan.name, &name, &bytes)?;
+        }
         self.done.groups += 1;
         Ok(())
     }
@@ -245,7 +266,8 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
         true
     })?;
     for offset in floor..next {
-        let is_of = |number: &usize| truth.entries[*number][at::STATE] >> 32 == offset & LOW32;
+        let tag = tag(words[header::EPOCH], offset);
+        let is_of = |number: &usize| truth.entries[*number][at::STATE] >> 32 == tag;
         // Where it is, else where it was before the ring was doubled.
         let numbers = [raw.capacity(), truth.usable].map(|ring| (offset & (ring - 1)) as usize);
         let Some(number) = numbers.into_iter().find(is_of) else {
@@ -261,7 +283,7 @@ fn copied(raw: &Raw, log: &Log, around: &Around<'_>) -> Result<(Truth, u64)> {
                 }
             }
             None => {
-                *entry = settled(offset);
+                *entry = settled(words[header::EPOCH], offset);
                 if open {
                     truth.counters[Counter::Lost as usize] += 1;
                     missing += u64::from(!ranges::contains(&log.lost, offset));

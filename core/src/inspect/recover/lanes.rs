@@ -39,6 +39,7 @@ impl Copy<'_> {
             topic,
             partition: 0,
             start: meta.starts.first().copied().unwrap_or(0),
+            epoch: 0,
             end: log.end,
             policy: Policy::of(&meta.config),
             limit: meta.config.window,

@@ -6,6 +6,7 @@
 mod groups;
 mod lanes;
 mod rebuild;
+mod snapshots;
 mod source;
 mod target;
 mod topics;

@@ -17,7 +17,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::truth::{Entry, Raw};
 use crate::error::Result;
-use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts, entry as at, header, state};
+use crate::format::window::{
+    CAPACITY_MIN, ENTRY_WORDS, Parts, entry as at, header, salt, state, tag,
+};
 use crate::group::{Fresh, Policy, Truth};
 use crate::store::Topic;
 
@@ -30,8 +32,10 @@ const ATTEMPTS: u64 = 0xFFFF_FFFE;
 pub(super) struct Around<'a> {
     pub(super) topic: &'a Topic,
     pub(super) partition: u32,
-    /// Where the group began.
+    /// Where the group began, or was sought last.
     pub(super) start: u64,
+    /// The epoch since then; 0 where it was never sought.
+    pub(super) epoch: u32,
     /// Where the log ends.
     pub(super) end: u64,
     /// How the group hands out.
@@ -48,7 +52,8 @@ pub(super) struct Around<'a> {
 
 /// The window of a group that begins again.
 pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
-    let raw = raw.filter(|raw| raw.own);
+    // One that was sought, and did not know of it yet, begins where it was sought.
+    let raw = raw.filter(|raw| raw.own && epoch_of(raw) >= u64::from(around.epoch));
     let known = raw.map_or_else(HashMap::new, |raw| believed(raw, around.end));
     let written = raw.map_or(around.start, |raw| raw.words[header::FLOOR]);
     let ring = raw.map_or(CAPACITY_MIN, Raw::capacity);
@@ -76,8 +81,9 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
     let capacity = ring.max(wanted).min(most);
     let room = capacity.min(u64::from(around.limit));
     let reached = raw.map_or(0, Raw::end);
+    let epoch = (raw.map_or(u64::from(around.epoch), epoch_of) + 1) & LOW32;
     let mut truth = Truth {
-        epoch: raw.map_or(0, |raw| (raw.words[header::EPOCH] + 1) & LOW32),
+        epoch,
         usable: capacity,
         entries: vec![[0; ENTRY_WORDS]; usize::try_from(capacity).unwrap_or(0)],
         ..Truth::beginning_at(floor)
@@ -93,13 +99,13 @@ pub(super) fn rebuild(raw: Option<&Raw>, around: &Around<'_>) -> Result<Truth> {
             return false;
         }
         for gap in truth.next..offset {
-            *slot(&mut truth.entries, gap) = settled(gap);
+            *slot(&mut truth.entries, gap) = settled(epoch, gap);
         }
         *slot(&mut truth.entries, offset) = if done || around.dead.contains(&offset) {
-            settled(offset)
+            settled(epoch, offset)
         } else {
-            let entry = entry.unwrap_or_else(|| settled(offset));
-            open(&entry, one, &around.policy)
+            let entry = entry.unwrap_or_else(|| settled(epoch, offset));
+            open(epoch, &entry, one, &around.policy)
         };
         truth.next = offset + 1;
         true
@@ -123,7 +129,8 @@ fn believed(raw: &Raw, end: u64) -> HashMap<u64, Entry> {
     let mask = raw.capacity() - 1;
     let fits = |(number, entry): (usize, &Entry)| {
         let tag = entry[at::STATE] >> 32;
-        let offset = whole_offset(tag, end)?;
+        let low = (tag as u32).wrapping_sub(salt(raw.words[header::EPOCH]));
+        let offset = whole_offset(u64::from(low), end)?;
         let state = entry[at::STATE] & 0xFF;
         let fits = entry[at::HAND_OUT] >> 32 == tag
             && offset & mask == number as u64
@@ -133,9 +140,14 @@ fn believed(raw: &Raw, end: u64) -> HashMap<u64, Entry> {
     raw.entries.iter().enumerate().filter_map(fits).collect()
 }
 
+/// How often the window was sought.
+fn epoch_of(raw: &Raw) -> u64 {
+    raw.words[header::EPOCH] & LOW32
+}
+
 /// The last offset below the end of the log whose low half this is.
-fn whole_offset(tag: u64, end: u64) -> Option<u64> {
-    let offset = end & !LOW32 | tag;
+fn whole_offset(low: u64, end: u64) -> Option<u64> {
+    let offset = end & !LOW32 | low;
     match offset < end {
         true => Some(offset),
         false => offset.checked_sub(1 << 32),
@@ -149,17 +161,17 @@ fn slot(entries: &mut [Entry], offset: u64) -> &mut Entry {
 }
 
 /// The entry of an offset that nobody waits for.
-pub(super) fn settled(offset: u64) -> Entry {
-    let mut entry = [0; ENTRY_WORDS];
-    entry[at::STATE] = offset << 32 | state::SETTLED;
-    entry[at::HAND_OUT] = offset << 32;
+pub(super) fn settled(epoch: u64, offset: u64) -> Entry {
+    let (mut entry, tag) = ([0; ENTRY_WORDS], tag(epoch, offset) << 32);
+    entry[at::STATE] = tag | state::SETTLED;
+    entry[at::HAND_OUT] = tag;
     entry
 }
 
 /// The entry of a message that may be handed out once its time has come, with its attempts and
 /// failures. One failure is left to it: a message does not die of what may be damage.
-fn open(entry: &Entry, message: &Fresh, policy: &Policy) -> Entry {
-    let tag = entry[at::STATE] & LOW32 << 32;
+fn open(epoch: u64, entry: &Entry, message: &Fresh, policy: &Policy) -> Entry {
+    let tag = tag(epoch, message.offset) << 32;
     let most = u64::from(policy.max_attempts.saturating_sub(1));
     let failures = (entry[at::STATE] >> 16 & FAILURES).min(most);
     let attempts = entry[at::HAND_OUT] & ATTEMPTS;

@@ -6,6 +6,7 @@ mod dumps;
 mod flips;
 mod invariants;
 mod lives;
+mod replay;
 mod windows;
 
 use std::fs;

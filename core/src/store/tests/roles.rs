@@ -170,6 +170,9 @@ fn changes(place: &Path, how: &str) {
             max_attempts: Some(7),
             ..Default::default()
         }),
+        "seek" => group.seek(crate::Start::Earliest, None).map(drop),
+        "restore" => group.seek("s", None).map(drop),
+        "snapshot" => group.snapshot("other").map(drop),
         "redrive" => redrive(),
         "purge" => group.purge_dead_letters(None).map(drop),
         "die again" => {

@@ -6,7 +6,7 @@ usage; of `verify` and `recover` 1 says that something is damaged or lost, 2 tha
 
 from __future__ import annotations
 
-from libqueue.cli import dlq, groups, inspect, messages, top, topics
+from libqueue.cli import dlq, groups, inspect, messages, replay, top, topics
 from libqueue.cli.common import app, open_closed_streams
 
 __all__ = ["app", "main"]
@@ -28,6 +28,8 @@ for command in (
     groups.settle,
     groups.delay,
     groups.dead_letter,
+    replay.seek,
+    replay.snapshot,
     inspect.verify,
     inspect.recover,
     inspect.dump,
