@@ -2,7 +2,9 @@
 //! preview says, and what is refused.
 
 use super::*;
+use crate::format::control::block;
 use crate::options::{DeliveryMode, Filter, GroupOptions, Ordering as Order, Start, TopicOptions};
+use crate::shm::EventCount;
 use crate::storage::Storage;
 use crate::store::in_force::InForce;
 use crate::store::{
@@ -139,6 +141,10 @@ fn p9_p16_all_from_the_target_on_comes_again_and_receipts_from_before_settle_not
         .extend(&[out[0].receipt()], Duration::from_secs(1))
         .expect_err("stale");
     out[0].start();
+    let started = scene.group().inner.with_window(0, |window| {
+        window.started_among(&window.fetched_batches(|_| true))
+    });
+    assert!(started.expect("window").is_empty(), "nobody began with it");
     assert_eq!(scene.group().stats().expect("stats").leased, 8);
     scene.ack(&again).expect("ack");
     assert_eq!(scene.group().stats().expect("stats").lag_messages, 0);
@@ -389,7 +395,6 @@ fn p16_one_who_waits_is_woken_by_a_seek_and_a_descriptor_says_so() {
         let waits = threads.spawn(|| worker.receive(1, Some(BOUND)).expect("receive").len());
         let event = topic.inner.group_inner("g").expect("group");
         until("it sleeps", || {
-            use crate::format::control::block;
             event
                 .block
                 .head
@@ -401,7 +406,11 @@ fn p16_one_who_waits_is_woken_by_a_seek_and_a_descriptor_says_so() {
         group.seek(Start::Earliest, None).expect("seek");
         assert_eq!(waits.join().expect("thread"), 1);
     });
+    let head = &group.inner.block.head;
+    EventCount::prepare(head.word32(block::EVENT));
+    let announced = head.get(block::EVENT);
     group.seek(Start::Earliest, None).expect("seek");
+    assert_ne!(head.get(block::EVENT), announced, "whoever sleeps is woken");
     until("something to be received", readable);
     assert_eq!(group.peek(0, 0).expect("peek").state, MessageState::Fresh);
 }
