@@ -1135,13 +1135,13 @@ lq_status lq_topic_open_existing(lq_store *store, const char *name, lq_topic **t
  * store: the store that it is in.
  * name: its name.
  *
- * Returns: LQ_OK; LQ_NOT_FOUND (there is none); LQ_BUSY (dead letters of another topic's group are
- * in it that the group redrove or purged some of: delete that group first, or give it another
- * dead_letter_topic); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY,
+ * Returns: LQ_OK; LQ_NOT_FOUND (there is none); LQ_BUSY (a group of another topic has its dead
+ * letters in it: delete that group first, or give it another dead_letter_topic); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY,
  * LQ_DAMAGED, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
  * Threads: any, several at once.
  */
-lq_status lq_topic_delete(lq_store *store, const char *name);
+lq_status lq_topic_delete(lq_store *store,
+                          const char *name);
 
 /**
  * Closes a topic. Its groups, consumers and readers stay open.
@@ -1584,15 +1584,16 @@ lq_status lq_group_purge_dead_letters(lq_group *group,
 /**
  * Sets a group to a place in the log or to a snapshot, in all partitions or in one, while its
  * consumers are at work. What is before the place counts as settled, what is behind it comes, with
- * no attempts and no failures; to a snapshot, what was settled then counts as settled, and all else
- * comes with the attempts and failures that it had. Durable, and in force in all processes, before
- * the call returns; those that wait are woken. Leases from before are stale: to settle one is
- * LQ_STALE_RECEIPT. Dead letters stay, and what was redriven keeps its leases; a dead letter that
- * holds its key is a message like any other.
+ * no attempts and no failures; to a snapshot, what was settled then counts as settled, and all
+ * else comes with the attempts and failures that it had. Durable, and in force in all processes,
+ * before the call returns; those that wait are woken. Leases from before are stale: to settle one
+ * is LQ_STALE_RECEIPT. Dead letters stay, and what was redriven keeps its leases; a dead letter
+ * that holds its key is a message like any other.
  *
  * group: the group.
  * options: where to. An offset before the earliest message is that of the earliest.
- * plan: gets what the seek does, as it was counted a moment before; NULL if that is of no interest.
+ * plan: gets what the seek does, as it was counted a moment before; NULL if that is of no
+ * interest.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, NULL options, nothing or two things that say
  * where to, an offset behind the end, or without a partition where there are several);
@@ -1615,8 +1616,8 @@ lq_status lq_group_seek(lq_group *group,
  * plan: gets what the seek would do.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (as lq_group_seek, and a plan that is NULL); LQ_INVALID_NAME
- * (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED, LQ_STUCK,
- * LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED,
+ * LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: free the plan with lq_seek_plan_free.
  * Threads: any, several at once.
  */
@@ -1640,8 +1641,8 @@ size_t lq_seek_plan_len(const lq_seek_plan *plan);
  * plan: the plan.
  * i: its place, from 0.
  *
- * Returns: what becomes of it; NULL where there is none at i, and for a plan that is NULL or freed,
- * with the reason in lq_last_error_message.
+ * Returns: what becomes of it; NULL where there is none at i, and for a plan that is NULL or
+ * freed, with the reason in lq_last_error_message.
  * Memory: belongs to the plan; valid until it is freed.
  * Threads: any, several at once.
  */
@@ -1659,8 +1660,8 @@ lq_status lq_seek_plan_free(lq_seek_plan *plan);
 
 /**
  * Takes a snapshot of a group: which messages of each partition are settled, and the attempts and
- * failures of those that are not, at one point of each partition. lq_group_seek goes back to it. On
- * disk before the call returns; deleted with the group.
+ * failures of those that are not, at one point of each partition. lq_group_seek goes back to it.
+ * On disk before the call returns; deleted with the group.
  *
  * group: the group.
  * name: a letter and up to 63 more of the characters A-Z a-z 0-9 . _ - but neither "earliest" nor

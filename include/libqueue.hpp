@@ -913,6 +913,12 @@ public:
         return lq::topic(raw, raw_);
     }
 
+    /** Deletes a topic with all that is in it; whoever has it open is told. */
+    void delete_topic(const std::string &name)
+    {
+        detail::check(lq_topic_delete(get(), detail::text(name, LQ_INVALID_NAME)));
+    }
+
     /** The topic, which must exist. */
     lq::topic open_topic(const std::string &name)
     {

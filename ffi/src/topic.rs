@@ -130,9 +130,8 @@ pub unsafe extern "C" fn lq_topic_open_existing(
 /// store: the store that it is in.
 /// name: its name.
 ///
-/// Returns: LQ_OK; LQ_NOT_FOUND (there is none); LQ_BUSY (dead letters of another topic's group are
-/// in it that the group redrove or purged some of: delete that group first, or give it another
-/// dead_letter_topic); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY,
+/// Returns: LQ_OK; LQ_NOT_FOUND (there is none); LQ_BUSY (a group of another topic has its dead
+/// letters in it: delete that group first, or give it another dead_letter_topic); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY,
 /// LQ_DAMAGED, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

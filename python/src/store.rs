@@ -110,8 +110,8 @@ impl Store {
     ///
     /// Whoever has it open in any process gets `NotFound` from the next call on, and so does who
     /// waits for messages; deliveries and views stay good. Topics that its groups' dead letters are
-    /// in stay. Raises `NotFound` where there is none, and `Busy` where dead letters of another
-    /// topic's group are in it that the group redrove or purged some of.
+    /// in stay. Raises `NotFound` where there is none, and `Busy` where a group of another topic
+    /// has its dead letters in it.
     ///
     ///     store.delete_topic("trial")
     fn delete_topic(&self, py: Python<'_>, name: &str) -> PyResult<()> {

@@ -120,6 +120,10 @@ static void settle(lq::topic topic)
     topic.send({"nobody's", "left out"});
     changes.filter = "[]";
     fails(LQ_INVALID_FILTER, [&] { group.configure(changes); });
+    lq_topic_options larger = LQ_TOPIC_OPTIONS_INIT;
+    larger.max_message_bytes = 1 << 20;
+    topic.configure(larger);
+    CHECK(topic.config().max_message_bytes == 1 << 20);
     group.pause();
     CHECK(group.stats().paused == 1);
     group.resume();

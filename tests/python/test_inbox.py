@@ -279,10 +279,34 @@ def test_what_an_inbox_cannot_work_with_is_told(
 
             autocommit = True
 
+            def get_autocommit(self) -> bool:
+                return True
+
         Autocommit.__module__ = "otherdb"
         other_module.paramstyle = "qmark"  # type: ignore[attr-defined]
         with pytest.raises(libqueue.InvalidArgument, match="autocommit"):
             Inbox(Autocommit(), consumer)  # type: ignore[arg-type]
+        Autocommit.autocommit = lambda *_: None  # type: ignore[assignment]
+        with pytest.raises(libqueue.InvalidArgument, match="autocommit"):
+            Inbox(Autocommit(), consumer)  # type: ignore[arg-type]
+        if sys.version_info >= (3, 12):
+            alone = sqlite3.connect(":memory:", autocommit=True)
+            with pytest.raises(libqueue.InvalidArgument, match="autocommit"):
+                Inbox(alone, consumer)
+            alone.close()
+
+
+def test_p6_a_message_fails_also_where_the_connection_is_lost(store: libqueue.Store) -> None:
+    topic = store.topic("t")
+    topic.send(b"one")
+    with topic.consumer("g", backoff=QUICK) as consumer:
+        connection = sqlite3.connect(":memory:")
+        inbox = Inbox(connection, consumer)
+        (delivery,) = consumer.receive(timeout=1.0)
+        with pytest.raises(sqlite3.ProgrammingError), inbox.once(delivery):
+            connection.close()
+            connection.execute("SELECT 1")
+        assert topic.group("g").peek(0).failures == 1
 
 
 def test_the_example_runs(store: libqueue.Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_a_deleted_topic_is_none_for_anybody(tmp_path: Path) -> None:
         assert again.groups() == []
 
 
-def test_a_topic_that_other_groups_letters_are_redriven_from_stays(tmp_path: Path) -> None:
+def test_a_topic_that_other_groups_letters_are_in_stays(tmp_path: Path) -> None:
     with libqueue.open(tmp_path / "store") as store:
         topic = store.topic("t")
         topic.send(b"poison")
@@ -84,9 +84,17 @@ def test_a_topic_that_other_groups_letters_are_redriven_from_stays(tmp_path: Pat
             assert topic.group("g").redrive() == 1
         with pytest.raises(libqueue.Busy, match="dead letters"):
             store.delete_topic("t.g.dlq")
-        topic.group("g").delete()
+        with topic.consumer("g") as consumer:
+            consumer.ack(consumer.receive(timeout=5.0))
+        topic.group("g").configure(dead_letter_topic="other")
         store.delete_topic("t.g.dlq")
         assert store.topics() == ["t"]
+        topic.consumer("h", dead_letter_topic="letters").close()
+        store.topic("letters")
+        with pytest.raises(libqueue.Busy, match='group "h" of topic "t"'):
+            store.delete_topic("letters")
+        topic.group("h").delete()
+        store.delete_topic("letters")
 
 
 def test_the_command_line_changes_and_deletes_topics(tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ fn in_code() -> BTreeMap<String, u64> {
         control::partition::SEALED_SEGMENT,
         control::partition::SEALED_POSITION,
         control::partition::MARKS,
+        control::partition::DELETED,
         control::partition::REWRITTEN,
         control::partition::REWRITE,
         control::partition::PROMISED_INTERVAL,

@@ -75,6 +75,14 @@ pub fn index(base: u64) -> String {
     format!("{base:020}{INDEX_SUFFIX}")
 }
 
+/// The partition whose folder this is the name of.
+#[must_use]
+pub fn parse_partition(name: &str) -> Option<u32> {
+    // As `partition_folder` writes it, so not "01".
+    let number = name.parse::<u32>().ok()?;
+    (number.to_string() == name).then_some(number)
+}
+
 /// The folder of a partition.
 #[must_use]
 pub fn partition_folder(topic: &Path, partition: u32) -> PathBuf {

@@ -141,8 +141,7 @@ impl TopicPlan {
     fn of(name: String, folder: PathBuf, names: &[String]) -> Result<Self> {
         let mut partitions = Vec::new();
         for name in names {
-            // As `names::partition_folder` writes it, so not "01".
-            let number = name.parse::<u32>().ok().filter(|n| n.to_string() == *name);
+            let number = names::parse_partition(name);
             let inside = folder.join(name);
             if let (Some(number), Some(names)) = (number, folder_names(&inside)?) {
                 partitions.push(PartitionPlan::of(number, inside, &names)?);

@@ -36,7 +36,7 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
     })?;
     for topic in &plan.topics {
         look(&topic.folder, &|name| {
-            let partition = name.parse::<u32>().is_ok_and(|n| n.to_string() == name);
+            let partition = names::parse_partition(name).is_some();
             let known = [names::TOPIC_META, names::GROUPS, names::PRIORITIES];
             partition || known.contains(&name)
         })?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{NONE, Partition, Room};
 use crate::error::Result;
-use crate::shm::{Mapping, OwnerLock};
+use crate::shm::Mapping;
 use crate::storage::File;
 
 /// A segment that was filled in less than this is followed by another one soon.
@@ -91,8 +91,7 @@ impl Partition {
         if base == NONE || !(busy || self.block.position() >= active.capacity() / 2) {
             return Ok(false);
         }
-        let env = &*self.env;
-        let Some(slow) = OwnerLock::try_hold(self.block.slow_lock(), env.me) else {
+        let Some(slow) = self.try_hold_slow()? else {
             return Ok(false);
         };
         // Another process may have prepared the file; the pages are this one's to map.

@@ -34,6 +34,10 @@ impl Block {
         self.0.word32(at::LOCK)
     }
 
+    pub(super) fn deleted(&self) -> bool {
+        self.0.load(at::DELETED, Ordering::Acquire) != 0
+    }
+
     pub(super) fn sync_lock(&self) -> &Word {
         self.0.word32(at::SYNC_LOCK)
     }

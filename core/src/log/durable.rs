@@ -301,8 +301,7 @@ impl Partition {
         self.block.set_synced(sealed, end, active);
         drop(held);
         EventCount::notify(self.block.sync_event(), u32::MAX);
-        let slow = self.block.slow_lock();
-        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        let _slow = self.hold_slow()?;
         self.write_reserve(self.block.limit(), false)
     }
 

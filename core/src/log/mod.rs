@@ -223,15 +223,43 @@ impl Partition {
         }
     }
 
-    /// The offset that the next record gets.
-    #[inline]
-    pub fn next_offset(&self) -> u64 {
-        self.block.next_offset()
+    /// The lock of whoever finds, makes or names files. [`ErrorKind::NotFound`] where the topic was
+    /// deleted: the names may be another one's. Who deletes it takes this lock once before they
+    /// are free.
+    fn hold_slow(&self) -> Result<Held<'_>> {
+        let (env, slow) = (&*self.env, self.block.slow_lock());
+        let held = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?.0;
+        self.check_there()?;
+        Ok(held)
+    }
+
+    /// As `hold_slow`, if nobody has it.
+    fn try_hold_slow(&self) -> Result<Option<Held<'_>>> {
+        let held = OwnerLock::try_hold(self.block.slow_lock(), self.env.me);
+        if held.is_some() {
+            self.check_there()?;
+        }
+        Ok(held)
+    }
+
+    fn check_there(&self) -> Result<()> {
+        if !self.block.deleted() {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let message = format!("the topic that {folder} was of was deleted; open another one");
+        Err(Error::new(ErrorKind::NotFound, message))
     }
 
     /// The folder of its files.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The offset that the next record gets.
+    #[inline]
+    pub fn next_offset(&self) -> u64 {
+        self.block.next_offset()
     }
 
     /// The partition's number.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Partition;
+use crate::error::Result;
 use crate::format::control::partition::{PROMISED_INTERVAL, PROMISED_SYNC};
 use crate::options::Durability;
 
@@ -27,7 +28,18 @@ impl Partition {
         }
     }
 
-    /// Changes that, for appends from here on. What was promised before stays promised.
+    /// As `set_durability`, and keeps what was promised before: nobody syncs at intervals from here
+    /// on what was sent while somebody did (P2).
+    pub fn change_durability(&self, durability: Durability) -> Result<()> {
+        let weaker = durability == Durability::Process;
+        if weaker && matches!(self.durability(), Durability::Interval(_)) {
+            self.sync()?;
+        }
+        self.set_durability(durability);
+        Ok(())
+    }
+
+    /// Changes that, for appends from here on.
     pub fn set_durability(&self, durability: Durability) {
         self.block.add_promised(match durability {
             Durability::Process => 0,

@@ -6,7 +6,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::OFFSET_MAX;
 use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS, owner};
-use crate::shm::OwnerLock;
 use crate::storage::{Access, File};
 use std::sync::Arc;
 
@@ -16,9 +15,7 @@ const STEP_MAX: u64 = 262_144;
 impl Partition {
     /// Raises the limit so that `count` more offsets can be handed out, in growing steps.
     pub(super) fn raise_reserve(&self, count: u64) -> Result<()> {
-        let env = &*self.env;
-        let slow = self.block.slow_lock();
-        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        let _slow = self.hold_slow()?;
         if self.block.next_offset() + count <= self.block.limit() {
             return Ok(());
         }
@@ -31,7 +28,7 @@ impl Partition {
         if self.block.limit() == 0 || left >= self.block.step() / 2 {
             return Ok(false);
         }
-        let Some(_slow) = OwnerLock::try_hold(self.block.slow_lock(), self.env.me) else {
+        let Some(_slow) = self.try_hold_slow()? else {
             return Ok(false);
         };
         self.raise(0)?;

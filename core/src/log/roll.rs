@@ -9,7 +9,6 @@ use crate::format::checksum::crc32;
 use crate::format::names;
 use crate::format::record::{ALIGN, END, HEADER, Header, PADDING};
 use crate::format::segment::{RECORDS, SIZE_MAX, SIZE_MIN, SegmentHeader};
-use crate::shm::OwnerLock;
 use crate::storage::{Access, File};
 
 impl Partition {
@@ -20,8 +19,7 @@ impl Partition {
     /// active is finished by whoever repairs (`pass_on`).
     pub(super) fn roll(&self, bytes: u64, room: Room) -> Result<()> {
         let env = &*self.env;
-        let slow = self.block.slow_lock();
-        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        let _slow = self.hold_slow()?;
         if self.has_room(bytes)? {
             return Ok(());
         }

@@ -20,7 +20,7 @@ pub struct TopicOptions {
 }
 
 impl TopicOptions {
-    /// Errors with [`ErrorKind::InvalidArgument`] where an option is out of range.
+    /// Errors with [`crate::ErrorKind::InvalidArgument`] where an option is out of range.
     pub fn check(&self) -> Result<()> {
         if let Some(n) = self.partitions {
             check_range("partitions", u64::from(n), 1, u64::from(PARTITIONS_MAX))?;
@@ -70,7 +70,7 @@ impl TopicConfig {
         })
     }
 
-    /// Errors with [`ErrorKind::ConfigMismatch`] where an option contradicts what is stored.
+    /// Errors with [`crate::ErrorKind::ConfigMismatch`] where an option contradicts what is stored.
     pub fn check_against(&self, topic: &str, options: &TopicOptions) -> Result<()> {
         let at = format!("topic {topic:?}");
         agree(&at, "partitions", options.partitions, self.partitions)?;

@@ -40,7 +40,7 @@ impl TopicInner {
 
     /// The groups of a topic, each with the topic that its dead letters go to. A topic that is not
     /// there has none. A group whose configuration cannot be read moves nothing.
-    fn led_on(&self, topic: &str) -> Result<Vec<(String, String)>> {
+    pub(super) fn led_on(&self, topic: &str) -> Result<Vec<(String, String)>> {
         let storage = &*self.store.env.storage;
         let folder = names::topic_folder(&self.store.path, topic);
         let mut found = Vec::new();

@@ -97,6 +97,10 @@ impl Group {
             if moved {
                 // Offsets of the other topic say nothing here.
                 group.count_deaths_from_now(meta)?;
+                // No letter that holds its key is of this group: there is none now.
+                for sought in &mut meta.sought {
+                    sought.dead_from = meta.brake_from;
+                }
             }
             Ok(())
         });

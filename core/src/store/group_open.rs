@@ -47,6 +47,7 @@ impl TopicInner {
         self.check_dead_letters(name, &config.dead_letter_topic)?;
         let dead_from = self.end_of_dead_letters(name, &config.dead_letter_topic)?;
         let _held = self.store.hold_create_lock()?;
+        self.check_there()?;
         self.finish_deleting(&names::group_folder(&self.folder, name))?;
         if self.has_group(name)? {
             return Ok(());

@@ -38,6 +38,10 @@ pub(crate) enum Pace {
 /// A part of an opened store that housekeeping looks after. Held strongly until the store closes,
 /// so it must hold the store weakly.
 pub(crate) trait Tended: Send + Sync {
+    /// Whether it was deleted: then the files are none any more, or another one's.
+    fn is_gone(&self) -> bool {
+        false
+    }
     /// Routine work: prepare ahead, expire leases.
     fn tend(&self) -> Result<Pace>;
     /// How often `sync` is to be called.
@@ -65,14 +69,11 @@ struct TendedPartition {
     head: Region,
 }
 
-impl TendedPartition {
-    /// Whether the topic was deleted: then the files are none any more, or another one's.
+impl Tended for TendedPartition {
     fn is_gone(&self) -> bool {
         self.head.load(CHANGED, Ordering::Acquire) == GONE
     }
-}
 
-impl Tended for TendedPartition {
     fn tend(&self) -> Result<Pace> {
         if self.is_gone() {
             return Ok(Pace::Idle);
@@ -192,6 +193,8 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     // First, and between what may take long: others wait for what the dead had (P10).
     let _ = store.find_dead(PROBE_MS);
     let unreturned = store.hand_back_rest();
+    // What is gone lets go of what it has mapped.
+    locked(&store.tended).retain(|_, part| !part.is_gone());
     let tended: Vec<_> = locked(&store.tended).values().cloned().collect();
     let mut interval: Option<Duration> = None;
     for part in &tended {

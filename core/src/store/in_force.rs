@@ -61,7 +61,7 @@ pub(super) trait InForce {
     /// What was read with this word, if that is remembered.
     fn known_with(&self, word: u64) -> Option<Self::Known>;
     /// Remembers what was read, as in force with this word.
-    fn remember(&self, meta: Self::Meta, word: u64) -> Self::Known;
+    fn remember(&self, meta: Self::Meta, word: u64) -> Result<Self::Known>;
     /// What has to be on disk before a change goes on of which the one who made it died.
     fn make_last(&self, _: &Self::Meta) -> Result<()> {
         Ok(())
@@ -106,7 +106,7 @@ pub(super) trait InForce {
             let steady = word & CHANGING == 0;
             return Ok((
                 word,
-                self.remember(read?, if steady { word } else { NEVER }),
+                self.remember(read?, if steady { word } else { NEVER })?,
             ));
         }
         let message = format!(

@@ -176,6 +176,7 @@ impl GroupInner {
     pub(super) fn make_lane(&self, target: &Arc<TopicInner>) -> Result<Arc<GroupInner>> {
         let held = self.topic.store.hold_create_lock()?;
         self.read_meta()?;
+        target.check_there()?;
         if self.dead_letter_topic().as_deref() != Some(&target.name) {
             return Err(self.letters_moved(target));
         }

@@ -236,12 +236,12 @@ impl InForce for GroupInner {
         (known.version == word).then(|| known.clone())
     }
 
-    fn remember(&self, meta: GroupMeta, word: u64) -> Arc<Settings> {
+    fn remember(&self, meta: GroupMeta, word: u64) -> Result<Arc<Settings>> {
         let known = locked(&self.settings).clone();
-        let snapshots = self.snapshots_of(&meta, &known);
+        let snapshots = self.snapshots_of(&meta, &known)?;
         let mut known = locked(&self.settings);
         *known = known.followed_by(meta, word, snapshots);
-        known.clone()
+        Ok(known.clone())
     }
 
     /// He may have died before the name was on disk: from here on windows are where it says, all of

@@ -236,20 +236,32 @@ impl GroupInner {
         &self,
         meta: &GroupMeta,
         known: &Settings,
-    ) -> HashMap<String, Arc<Snapshot>> {
+    ) -> Result<HashMap<String, Arc<Snapshot>>> {
         let mut found = HashMap::new();
         if self.is_lane() {
-            return found;
+            return Ok(found);
         }
+        // The same seek, the same file: one that is being restored is not deleted.
+        let same = known.sought == meta.sought;
         for (name, _) in meta.sought.iter().filter_map(|one| one.snapshot.as_ref()) {
             if found.contains_key(name) {
                 continue;
             }
-            let read = known.snapshots.get(name).cloned();
-            let read = read.or_else(|| self.load_snapshot(name).ok().map(Arc::new));
+            let read = known.snapshots.get(name).filter(|_| same).cloned();
+            let read = match read {
+                Some(read) => Some(read),
+                None => match self.load_snapshot(name) {
+                    Err(error)
+                        if [ErrorKind::Damaged, ErrorKind::NotFound].contains(&error.kind()) =>
+                    {
+                        None
+                    }
+                    loaded => Some(Arc::new(loaded?)),
+                },
+            };
             found.extend(read.map(|snapshot| (name.clone(), snapshot)));
         }
-        found
+        Ok(found)
     }
 
     /// Takes in what a seek to a snapshot has left to take in, puts it on disk, and then says in

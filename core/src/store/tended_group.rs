@@ -75,14 +75,17 @@ fn tended(
 }
 
 impl Tended for TendedGroup {
+    fn is_gone(&self) -> bool {
+        self.head.load(CHANGED, Ordering::Acquire) == GONE
+    }
+
     fn tend(&self) -> Result<Pace> {
         self.ballast.lay_in(&*self.env.storage)?;
         Ok(Pace::Idle)
     }
 
     fn close_clean(&self) -> Result<()> {
-        if self.head.load(CHANGED, Ordering::Acquire) == GONE {
-            // It was deleted, and the files may be those of another one.
+        if self.is_gone() {
             return Ok(());
         }
         let storage = &*self.env.storage;

@@ -157,11 +157,15 @@ impl StoreInner {
     /// A folder without `topic.meta` that holds messages is no topic of a creator that died.
     fn refuse_headless(&self, folder: &std::path::Path) -> Result<()> {
         let storage = &*self.env.storage;
-        for number in 0..crate::options::PARTITIONS_MAX {
+        if !storage.exists(folder)? {
+            return Ok(());
+        }
+        let numbers = storage.list(folder)?;
+        for number in numbers
+            .iter()
+            .filter_map(|name| names::parse_partition(name))
+        {
             let partition = names::partition_folder(folder, number);
-            if !storage.exists(&partition)? {
-                return Ok(());
-            }
             let found = storage.list(&partition)?;
             let meta = folder.join(names::TOPIC_META);
             // Looked at last: it may have been created meanwhile.

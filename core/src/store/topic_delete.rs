@@ -14,7 +14,7 @@ use super::topic::{TopicInner, read_meta};
 use super::{Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE};
-use crate::format::control::header;
+use crate::format::control::{header, partition};
 use crate::format::names;
 use crate::shm::OwnerLock;
 use crate::storage::Storage;
@@ -25,9 +25,9 @@ impl Store {
     /// messages; views of messages stay good. Topics that its groups' dead letters are in stay. The
     /// name is free for another topic.
     ///
-    /// [`ErrorKind::NotFound`] where there is none. [`ErrorKind::Busy`] where dead letters of a
-    /// group of another topic are in it that the group redrove or purged some of: delete that group
-    /// first, or give it another `dead_letter_topic`.
+    /// [`ErrorKind::NotFound`] where there is none. [`ErrorKind::Busy`] where a group of another
+    /// topic has its dead letters in it: delete that group first, or give it another
+    /// `dead_letter_topic`.
     ///
     /// ```
     /// # use libqueue::{ErrorKind, Message, Store, StoreOptions, TopicOptions};
@@ -47,7 +47,7 @@ impl Store {
         let held = store.hold_create_lock()?;
         let word = topic.word_to_change()?;
         topic.read_meta()?;
-        topic.check_no_lanes()?;
+        topic.check_no_letters_come()?;
         let (storage, mode) = (&*store.env.storage, store.env.mode);
         topic.set_changed(word | CHANGING);
         let marked = mark(storage, &topic.folder, names::TOPIC_DELETED, mode);
@@ -73,24 +73,24 @@ impl Store {
 }
 
 impl TopicInner {
-    /// A group of another topic goes by the lane that it has in this one.
-    fn check_no_lanes(&self) -> Result<()> {
-        for name in self
-            .store
-            .env
-            .storage
-            .list(&self.folder.join(names::GROUPS))?
-        {
-            let lane = names::parse_redrive_lane(&name).is_some();
-            if lane && self.has_group(&name)? && !self.is_orphan(&name)? {
-                let message = format!(
-                    "topic {:?} holds dead letters of a group of another topic, which redrove or \
-                     purged some of them; delete that group first, or give it another \
-                     dead_letter_topic",
-                    self.name
-                );
-                return Err(Error::new(ErrorKind::Busy, message));
+    /// Dead letters of a group of another topic are looked for in this one, and so is what became
+    /// of them.
+    fn check_no_letters_come(&self) -> Result<()> {
+        let store = &self.store;
+        for topic in store.env.storage.list(&store.path.join(names::TOPICS))? {
+            if topic == self.name {
+                continue;
             }
+            let led = self.led_on(&topic)?;
+            let Some((group, _)) = led.iter().find(|(_, to)| *to == self.name) else {
+                continue;
+            };
+            let message = format!(
+                "the dead letters of group {group:?} of topic {topic:?} are in topic {:?}; delete \
+                 that group first, or give it another dead_letter_topic",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::Busy, message));
         }
         Ok(())
     }
@@ -103,6 +103,13 @@ impl StoreInner {
             group.head.store(CHANGED, GONE, Ordering::Release);
         }
         if let Some(topic) = self.control.opened_topic(uid)? {
+            let env = &*self.env;
+            for words in &topic.partitions {
+                words.store(partition::DELETED, 1, Ordering::Release);
+                // Who is giving files their names finishes first; the next one sees the word.
+                let slow = words.word32(partition::SLOW_LOCK);
+                OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+            }
             topic.head.store(CHANGED, GONE, Ordering::Release);
             self.wake_topic(&topic.head, uid, u32::MAX);
         }
@@ -148,21 +155,22 @@ impl StoreInner {
     /// came back without it would be a topic, or damage.
     fn remove_topic(&self, folder: &Path) -> Result<()> {
         let storage = &*self.env.storage;
-        let groups = folder.join(names::GROUPS);
-        for name in names_in(storage, &groups)? {
-            remove_all(storage, &groups.join(name))?;
-        }
-        remove_folder(storage, &groups)?;
-        for number in 0..crate::options::PARTITIONS_MAX {
-            let partition = names::partition_folder(folder, number);
-            if !storage.exists(&partition)? {
-                break;
+        // By what is there, and not by its number: one that died may have left any part of it. The
+        // configuration goes last, so that its id is known for as long as there is anything.
+        for name in names_in(storage, folder)? {
+            let path = folder.join(&name);
+            if name == names::GROUPS {
+                for group in names_in(storage, &path)? {
+                    remove_all(storage, &path.join(group))?;
+                }
+                remove_folder(storage, &path)?;
+            } else if names::parse_partition(&name).is_some() {
+                remove_all(storage, &path)?;
+            } else if ![names::TOPIC_META, names::TOPIC_DELETED].contains(&name.as_str()) {
+                unlink(storage, &path)?;
             }
-            remove_all(storage, &partition)?;
         }
-        for name in [names::PRIORITIES, names::TOPIC_META] {
-            unlink(storage, &folder.join(name))?;
-        }
+        unlink(storage, &folder.join(names::TOPIC_META))?;
         storage.sync_dir(folder)?;
         unlink(storage, &folder.join(names::TOPIC_DELETED))?;
         remove_folder(storage, folder)?;

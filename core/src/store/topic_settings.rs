@@ -108,12 +108,19 @@ impl TopicInner {
                 .store(config.max_message_bytes, Ordering::Relaxed);
             let durability = config.durability.unwrap_or(self.store.options.durability);
             for partition in &self.partitions {
-                partition.set_durability(durability);
+                partition.change_durability(durability)?;
             }
             // Last: whoever sees it sees the others.
             settings.version.store(known.0, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// With the lock of those who create held: whether there still is this topic, and no other one
+    /// of the name.
+    pub(super) fn check_there(&self) -> Result<()> {
+        self.word_to_change()?;
+        self.read_meta().map(drop)
     }
 
     /// The configuration that is in force; where it cannot be read, as of a deleted topic, what was
@@ -163,10 +170,10 @@ impl InForce for TopicInner {
         (known.0 == word).then(|| known.1.clone())
     }
 
-    fn remember(&self, config: TopicConfig, word: u64) -> Arc<TopicConfig> {
+    fn remember(&self, config: TopicConfig, word: u64) -> Result<Arc<TopicConfig>> {
         let config = Arc::new(config);
         *locked(&self.settings.known) = (word, config.clone());
-        config
+        Ok(config)
     }
 
     fn end(&self) -> Result<()> {

@@ -57,9 +57,9 @@ class Inbox:
 
     `connection` is an open connection of a DB-API 2.0 module, as `sqlite3`'s or `psycopg`'s, that
     nothing else uses while a message is handled. `consumer` is the one whose deliveries are
-    handled: each group has its effects. `table` holds the ids, and is made where there is none, in
-    a transaction of its own. `paramstyle` is the module's; it need be given only where the
-    connection's class does not lie in that module.
+    handled: each group has its effects, by its name. `table` holds the ids, and is made where there
+    is none, in a transaction of its own. `paramstyle` is the module's; it need be given only where
+    the connection's class does not lie in that module.
 
     Raises `InvalidArgument` for a table name that is no plain one, a `paramstyle` that there is
     not, and a connection that commits each statement by itself.
@@ -124,8 +124,10 @@ class Inbox:
             if fresh:
                 self._connection.commit()
         except BaseException as error:
-            self._connection.rollback()
-            self._give_up(delivery, error)
+            try:
+                self._connection.rollback()
+            finally:
+                self._give_up(delivery, error)
             raise
         # Whoever is handed it, if this one was too late, finds its id.
         with suppress(StaleReceipt):
@@ -242,14 +244,16 @@ def _module_of(connection: object) -> object:
 
 def _begins(connection: object, module: object) -> bool:
     """Whether a transaction has to be begun by a statement."""
-    is_sqlite = getattr(module, "__name__", "").partition(".")[0] == "sqlite3"
     autocommit = getattr(connection, "autocommit", None)
-    if is_sqlite:
-        # With `autocommit=False` (Python 3.12) one is always open.
-        return autocommit is not False
+    if callable(autocommit):
+        # A few modules have a method of the name, and another one that tells.
+        tells = getattr(connection, "get_autocommit", None)
+        autocommit = tells() if callable(tells) else None
     if autocommit is True:
         raise InvalidArgument(
             "the connection commits each statement by itself (autocommit is True); expected one "
             "that keeps effect and id in one transaction: set autocommit to False"
         )
-    return False
+    is_sqlite = getattr(module, "__name__", "").partition(".")[0] == "sqlite3"
+    # With `autocommit=False` (Python 3.12) one is always open.
+    return is_sqlite and autocommit is not False

@@ -10,13 +10,17 @@ use crate::options::GroupOptions;
 use crate::shm::OwnerLock;
 use crate::storage::{Event, Fault, Twin, Watcher};
 use crate::store::in_force::InForce;
-use crate::{ConsumerOptions, Group, Message, Topic};
+use crate::{ConsumerOptions, Group, Message, Topic, TopicOptions};
 
 const STEPS: u32 = 60;
 
 pub(super) fn prepared(folder: &Path) -> (Store, Topic, Group) {
     let store = Store::open(folder, options()).expect("open");
-    let topic = store.topic("t", &Default::default()).expect("topic");
+    let topics = TopicOptions {
+        partitions: Some(3),
+        ..TopicOptions::default()
+    };
+    let topic = store.topic("t", &topics).expect("topic");
     for payload in [&b"0"[..], b"1", b"2"] {
         topic.send(&Message::new(payload)).expect("send");
     }

@@ -191,7 +191,7 @@ fn a_change_that_cannot_be_is_refused_and_changes_nothing() {
         })
         .expect_err("keys would lose their order");
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    assert!(error.message().contains("expected 1"), "{error}");
+    assert!(error.message().contains("expected 3"), "{error}");
     assert_eq!(topic.config().max_message_bytes, 1 << 30);
     assert!(topic.configure(&largest(0)).is_err());
     let error = store.delete_topic("none").expect_err("there is none");

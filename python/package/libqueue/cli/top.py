@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,9 +88,11 @@ def changed(before: Sample | None, now: Sample) -> Sample:
     def rate(earlier: Any, name: str, later: Any) -> float:
         return max(later[name] - earlier[name], 0) / seconds if earlier else 0.0
 
-    earlier = before["partitions"] if before else [None] * len(now["partitions"])
+    # One of another number of partitions is another topic of the name.
+    same = before and len(before["partitions"]) == len(now["partitions"])
+    earlier = before["partitions"] if before and same else []
     sent = sum(
-        rate(old, "next_offset", new) for old, new in zip(earlier, now["partitions"], strict=True)
+        rate(old, "next_offset", new) for old, new in zip_longest(earlier, now["partitions"])
     )
     groups = {
         name: {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,8 +157,7 @@ def stats(
     if as_json and prometheus:
         raise typer.BadParameter("--json and --prometheus are two formats; ask for one")
     with libqueue.open(folder(context, store), create=False) as opened:
-        names = opened.topics() if topic is None else [topic]
-        found = [topic_object(opened.open_topic(name)) for name in names]
+        found = list(objects(opened, topic))
         if prometheus:
             for line in metrics.lines(opened.stats(), found):
                 print(line)
@@ -171,13 +172,24 @@ def stats(
         show_topic(one)
 
 
+def objects(store: libqueue.Store, topic: str | None) -> Iterator[dict[str, object]]:
+    """The statistics of a topic or of all, without those that are deleted meanwhile."""
+    if topic is not None:
+        yield topic_object(store.open_topic(topic))
+        return
+    for name in store.topics():
+        with suppress(libqueue.NotFound):
+            yield topic_object(store.open_topic(name))
+
+
 def topic_object(topic: libqueue.Topic) -> dict[str, object]:
     """A topic's statistics with those of its groups."""
-    opened = {name: topic.group(name) for name in topic.groups()}
-    groups = {
-        name: {"delivery": group.config["delivery"], **group.stats()}
-        for name, group in opened.items()
-    }
+    groups: dict[str, object] = {}
+    for name in topic.groups():
+        # One that was deleted since is none.
+        with suppress(libqueue.NotFound):
+            group = topic.group(name)
+            groups[name] = {"delivery": group.config["delivery"], **group.stats()}
     return {"topic": topic.name, **topic.stats(), "groups": groups}
 
 
