@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* From core/docs/format.md: words of 8 bytes of `control`, and bytes of `lock`. */
-#define SIGNATURE "LQCTRL08"
+#define SIGNATURE "LQCTRL09"
 #define FIRST_BLOCK 7
 #define MEMBERS_AT 512
 #define MEMBER_SLOTS 1024
@@ -39,6 +39,7 @@ static const struct place of_topic_partition[] = {
     {0, "append"}, {1, "sync"}, {2, "slow"}, {24, "large"},
 };
 static const struct place of_group_partition[] = {{0, "window"}};
+static const struct place of_flow[] = {{0, "flow"}, {1, "count"}};
 
 static uint64_t word_at(const struct locks *locks, size_t at)
 {
@@ -105,6 +106,9 @@ bool find_locks(struct locks *locks, const char *store)
             } else {
                 LIST(locks, at, of_group_partition, i);
             }
+        }
+        if (topic) {
+            LIST(locks, block + (BLOCK_WORDS + partitions * words) * 8, of_flow, 0);
         }
         block = (size_t)word_at(locks, block);
     }

@@ -19,6 +19,7 @@ mod letters;
 mod make;
 #[cfg(test)]
 mod model;
+mod oldest;
 mod once;
 #[cfg(test)]
 mod once_tests;
@@ -44,6 +45,7 @@ pub use cause::Cause;
 pub use gather::GATHERED;
 pub use gone::Batches;
 pub use letters::Dead;
+pub use oldest::Oldest;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;
 pub use restore::Truth;

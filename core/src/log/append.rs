@@ -85,6 +85,19 @@ impl Place {
     }
 }
 
+/// No gate.
+pub(super) struct Open;
+
+impl super::Gate for Open {
+    type Pass = ();
+
+    fn enter(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn leave(&self, (): (), _: bool) {}
+}
+
 /// Why an append could not be done under the lock alone.
 pub(super) enum Outcome {
     Done(u64),
@@ -105,7 +118,7 @@ impl Partition {
     #[inline]
     pub fn append_in(&self, drafts: &[Draft<'_>], room: Room) -> Result<u64> {
         if total(drafts) > LARGE {
-            return self.append_large(drafts, room);
+            return self.append_large(drafts, room, &Open);
         }
         loop {
             let mut held = self.lock()?;
@@ -183,7 +196,7 @@ impl Partition {
     }
 
     #[inline]
-    fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
+    pub(super) fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
         let (segment, place) = match self.place(held, drafts)? {
             Ok(found) => found,
             Err(outcome) => return Ok(outcome),

@@ -277,6 +277,21 @@ impl Partition {
         Ok(Record::new(segment, position, &header))
     }
 
+    /// The length of the record of this offset at this position; `None` where that is none.
+    pub(super) fn record_header_at(&self, offset: u64, position: u64) -> Result<Option<u32>> {
+        let segment = match self.mapped_with(offset, position) {
+            Some(segment) => segment,
+            None => match self.segment_of(offset) {
+                Err(error) if error.kind() == ErrorKind::Damaged => return Ok(None),
+                segment => segment?,
+            },
+        };
+        Ok(match segment.at(position) {
+            Found::Record(header, length) if header.offset == offset => Some(length),
+            _ => None,
+        })
+    }
+
     /// The mapped segment that has the record of this offset at this position. The one that the
     /// offset falls into may not be mapped while an earlier and a later one are.
     #[inline]

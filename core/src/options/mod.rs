@@ -12,6 +12,7 @@ mod brake;
 mod filter;
 #[cfg(test)]
 mod filter_tests;
+mod flow;
 mod group;
 mod json;
 mod topic;
@@ -20,6 +21,9 @@ pub use brake::{BRAKE_MESSAGES_MAX, Brake};
 pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
 pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
+};
+pub use flow::{
+    HIGH_MARK_DEFAULT, LIMIT_BYTES_MAX, LIMIT_MESSAGES_MAX, LOW_MARK_DEFAULT, OnFull,
 };
 pub use topic::{TopicConfig, TopicOptions};
 

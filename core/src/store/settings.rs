@@ -76,6 +76,8 @@ pub(super) struct GuardedWindow {
     pub(super) window: Window,
     pub(super) policy: Policy,
     version: u64,
+    /// How many were settled when this process last looked, as `Window::settled_mark` has it.
+    settled: u64,
 }
 
 impl GuardedWindow {
@@ -86,7 +88,15 @@ impl GuardedWindow {
             window,
             policy,
             version: NEVER,
+            settled: 0,
         }
+    }
+
+    /// Whether any was settled since this process last looked, by whomever: then there may be room
+    /// in a topic with a limit (P14).
+    pub(super) fn settled_more(&mut self) -> bool {
+        let mark = self.window.settled_mark();
+        std::mem::replace(&mut self.settled, mark) != mark
     }
 
     /// Whether the policy is that of the word; it is taken from what was read with that word.
@@ -173,6 +183,8 @@ impl InForce for GroupInner {
     fn end(&self) -> Result<()> {
         self.set_changed(GONE);
         self.wake(u32::MAX);
+        // What it alone had not settled counts no more (P14).
+        self.topic.count_anew();
         self.topic.store.untend(&self.folder());
         Ok(())
     }

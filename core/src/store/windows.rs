@@ -88,7 +88,8 @@ impl GroupInner {
             }
             read = Some(self.in_force()?);
         };
-        let GuardedWindow { window, policy, .. } = self.windows[partition as usize].with(&mut held);
+        let guarded = self.windows[partition as usize].with(&mut held);
+        let GuardedWindow { window, policy, .. } = guarded;
         if let Err(error) = self.make_ready(window, partition, how) {
             // What was not repaired is not given back as whole.
             if how != Acquired::Clean {
@@ -101,6 +102,11 @@ impl GroupInner {
         match catch_unwind(AssertUnwindSafe(|| work(window, policy))) {
             Ok(done) => {
                 window.tell_tally();
+                // One load in a topic without a limit.
+                if self.topic.tells_settled() && guarded.settled_more() {
+                    drop(held);
+                    self.topic.tell_room();
+                }
                 Ok(done)
             }
             Err(panic) => {
