@@ -229,7 +229,11 @@ fn p14_a_blocked_sender_goes_on_when_there_is_room_and_gives_up_in_time() {
     };
     topic.configure(&stored).unwrap();
     assert_eq!(send(&topic, b"x").unwrap_err().kind(), ErrorKind::Timeout);
-    assert_eq!(topic.stats().unwrap().messages, 2, "it was sent all the same");
+    assert_eq!(
+        topic.stats().unwrap().messages,
+        2,
+        "it was sent all the same"
+    );
     let had = take(&worker, 1);
     let (began, waits) = channel();
     std::thread::scope(|scope| {
@@ -363,7 +367,11 @@ fn p9_p14_the_oldest_are_dropped_for_every_group_and_counted_by_group_and_leased
     let error = one.ack(&had[..1]).expect_err("it was dropped");
     assert_eq!(error.kind(), ErrorKind::StaleReceipt);
     fill(&topic, 1);
-    assert_eq!((dropped("one"), dropped("other")), (1, 2), "one had settled it");
+    assert_eq!(
+        (dropped("one"), dropped("other")),
+        (1, 2),
+        "one had settled it"
+    );
     assert_eq!(topic.stats().unwrap().messages, 6);
     let left = |worker: &libqueue::Consumer| {
         let batch = worker.receive(100, NOW).unwrap();
@@ -417,7 +425,9 @@ fn p12_p14_dead_letters_are_not_refused_by_their_topics_limit_and_count() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
     let orders = common::topic(&store, 1);
-    let letters = store.topic("orders.g.dlq", &limits(3, OnFull::Reject)).unwrap();
+    let letters = store
+        .topic("orders.g.dlq", &limits(3, OnFull::Reject))
+        .unwrap();
     let worker = consumer(&orders, "g", Ordering::None, 1);
     send(&letters, b"by hand").unwrap();
     for _ in 0..5 {
@@ -443,7 +453,10 @@ fn p14_a_throttled_topic_stays_below_its_high_mark_and_blocks_there() {
     fill(&topic, 20);
     // Nobody consumes: ever slower, up to the high mark.
     let mut sent = 20;
-    while topic.send_within(&Message::new(b"x"), Duration::from_secs(2)).is_ok() {
+    while topic
+        .send_within(&Message::new(b"x"), Duration::from_secs(2))
+        .is_ok()
+    {
         sent += 1;
         assert!(sent <= 40, "above the high mark");
         if sent == 24 {
@@ -553,7 +566,13 @@ fn never_over(on_full: OnFull) {
         let now = sent(&topic);
         // Offsets that a killed sender's batch took, and that became padding, are fewer.
         assert!(now <= settled + most, "{now} sent, {settled} settled");
-        had.extend(worker.receive(7, Some(SHORT)).unwrap().iter().map(|d| d.receipt()));
+        had.extend(
+            worker
+                .receive(7, Some(SHORT))
+                .unwrap()
+                .iter()
+                .map(|d| d.receipt()),
+        );
         if round % 3 != 0 {
             settled += had.len() as u64;
             worker.ack(&std::mem::take(&mut had)).unwrap();

@@ -103,7 +103,9 @@ impl Window {
     /// before says that there may be more room.
     #[inline]
     pub fn settled_mark(&self) -> u64 {
-        let open = Counter::DERIVED.iter().map(|counter| self.counter(*counter));
+        let open = Counter::DERIVED
+            .iter()
+            .map(|counter| self.counter(*counter));
         self.next().wrapping_sub(open.fold(0, u64::wrapping_add))
     }
 }

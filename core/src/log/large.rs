@@ -61,12 +61,7 @@ impl Partition {
     }
 
     /// Puts RESERVED where the batch will be.
-    fn take_place(
-        &self,
-        drafts: &[Draft<'_>],
-        room: Room,
-        gate: &impl Gate,
-    ) -> Result<Taken> {
+    fn take_place(&self, drafts: &[Draft<'_>], room: Room, gate: &impl Gate) -> Result<Taken> {
         loop {
             let pass = gate.enter()?;
             let mut held = self.lock()?;
@@ -214,12 +209,15 @@ fn is_reserved(segment: &Segment, position: u64, first: u64) -> bool {
 impl Partition {
     /// As one that dies, or is stopped, while it copies.
     pub(super) fn take_place_in_test(&self, drafts: &[Draft<'_>]) {
-        self.take_place(drafts, Room::Ordinary, &Open).expect("place");
+        self.take_place(drafts, Room::Ordinary, &Open)
+            .expect("place");
     }
 
     /// As one that dies while it puts the header in its place.
     pub(super) fn publish_lengths_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self.take_place(drafts, Room::Ordinary, &Open).expect("place");
+        let taken = self
+            .take_place(drafts, Room::Ordinary, &Open)
+            .expect("place");
         let header = self.copy(&taken, drafts).expect("copied");
         let at = taken.place.position as usize + KIND + 4;
         let written = taken.segment.map().copy_in(at, &header[KIND + 4..]);
@@ -228,7 +226,9 @@ impl Partition {
 
     /// As one that dies before it stores the kind.
     pub(super) fn publish_all_but_the_kind_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self.take_place(drafts, Room::Ordinary, &Open).expect("place");
+        let taken = self
+            .take_place(drafts, Room::Ordinary, &Open)
+            .expect("place");
         let header = self.copy(&taken, drafts).expect("copied");
         let written = write_but_kind(&taken.segment, taken.place.position as usize, &header);
         written.expect("inside");

@@ -119,7 +119,12 @@ impl TopicConfig {
 
     pub(super) fn check_limits_against(&self, at: &str, options: &TopicOptions) -> Result<()> {
         let stored = |limit: Option<u64>| limit.unwrap_or(0);
-        agree(at, "max_messages", options.max_messages, stored(self.max_messages))?;
+        agree(
+            at,
+            "max_messages",
+            options.max_messages,
+            stored(self.max_messages),
+        )?;
         agree(at, "max_bytes", options.max_bytes, stored(self.max_bytes))?;
         agree(
             at,
@@ -131,7 +136,12 @@ impl TopicConfig {
         agree::<Option<Duration>>(at, "send_timeout", timeout, self.send_timeout)?;
         agree(at, "low_mark", options.low_mark, self.low_mark)?;
         agree(at, "high_mark", options.high_mark, self.high_mark)?;
-        agree(at, "min_free_bytes", options.min_free_bytes, self.min_free_bytes)
+        agree(
+            at,
+            "min_free_bytes",
+            options.min_free_bytes,
+            self.min_free_bytes,
+        )
     }
 }
 
@@ -170,7 +180,9 @@ mod tests {
         let options = with(|o| o.max_bytes = Some(10));
         assert!(TopicConfig::from_options(&options).check().is_ok());
         let stored = TopicConfig::from_options(&options);
-        let off = stored.changed_by(&with(|o| o.max_bytes = Some(0))).expect("off");
+        let off = stored
+            .changed_by(&with(|o| o.max_bytes = Some(0)))
+            .expect("off");
         assert!(stored.is_limited() && !off.is_limited());
     }
 }

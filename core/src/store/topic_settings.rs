@@ -128,7 +128,9 @@ impl TopicInner {
                 partition.set_durability(durability);
                 partition.set_min_free(config.min_free_bytes);
             }
-            settings.limited.store(config.is_limited(), Ordering::Relaxed);
+            settings
+                .limited
+                .store(config.is_limited(), Ordering::Relaxed);
             self.set_limited(config.is_limited());
             // Last: whoever sees it sees the others.
             settings.version.store(known.0, Ordering::Release);

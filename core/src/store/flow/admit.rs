@@ -135,7 +135,9 @@ impl<'a> Through<'a> {
         let (mut waits, mut woken) = (false, true);
         loop {
             // Announced before anything is looked at: what is settled from here on wakes.
-            let token = (words.event()).filter(|_| waits).map(|event| (event, EventCount::prepare(event)));
+            let token = (words.event())
+                .filter(|_| waits)
+                .map(|event| (event, EventCount::prepare(event)));
             topic.store.check_send()?;
             topic.follow()?;
             let config = topic.in_force()?.1;
@@ -183,7 +185,10 @@ impl<'a> Through<'a> {
             if self.beat.is_some_and(|go_on| !go_on()) {
                 return Err(self.late(&limits, began));
             }
-            if ticket.number.is_none_or(|number| !waiting::waits(words, number)) {
+            if ticket
+                .number
+                .is_none_or(|number| !waiting::waits(words, number))
+            {
                 ticket.number = self.join()?;
             }
             woken = match token {
@@ -277,7 +282,10 @@ impl<'a> Through<'a> {
             parts.push(format!("{used} bytes of max_bytes {most} are not settled"));
         }
         let Want { messages, bytes } = self.want;
-        format!("{}, and {messages} of {bytes} bytes were to be sent", parts.join(", "))
+        format!(
+            "{}, and {messages} of {bytes} bytes were to be sent",
+            parts.join(", ")
+        )
     }
 
     #[cold]

@@ -229,7 +229,9 @@ impl TopicInner {
         if bytes && upper.bytes.saturating_add(want.bytes) > most.bytes {
             (upper, lower) = self.sum_up(known, (&ends, era), bytes, true)?;
         }
-        if known.groups.len() > 1 && !fits(upper) && fits(lower) {
+        // What is dropped is no more than has to be.
+        let decides = fits(lower) || limits.on_full == OnFull::DropOldest;
+        if upper != lower && !fits(upper) && decides {
             upper = self.sum_of_union(known, &ends, era)?;
         }
         let ends = ends.iter().map(|place| place.cursor).collect();
@@ -349,7 +351,11 @@ impl TopicInner {
             let place = count_place(log, at, era, end, Cursor::at_offset(from))?;
             all = all.plus(end.sum.since(place.sum));
             let mut open: HashMap<u64, u64> = HashMap::new();
-            for group in known.groups.iter().filter(|group| group.read[number].is_some()) {
+            for group in known
+                .groups
+                .iter()
+                .filter(|group| group.read[number].is_some())
+            {
                 let lengths = group.open_bytes(number as u32)?.1;
                 open.extend(lengths.into_iter().filter(|(offset, _)| *offset < from));
             }
@@ -419,7 +425,11 @@ fn load_place(region: &Region, at: usize, era: u64, voids: Option<u64>) -> Optio
     let segment = word(1);
     Some(Place {
         cursor: Cursor {
-            segment: if segment > OFFSET_MAX { u64::MAX } else { segment },
+            segment: if segment > OFFSET_MAX {
+                u64::MAX
+            } else {
+                segment
+            },
             position: word(2).min(OFFSET_MAX),
             offset: word(3).min(OFFSET_MAX),
         },

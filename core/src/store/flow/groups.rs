@@ -96,10 +96,18 @@ impl KnownGroup {
             Some(_) => GLANCE,
             None => self.inner.topic.store.env.lock_timeout,
         };
-        let read = self.inner.with_policy_within(partition, patience, |window, _| {
-            let open = Counter::DERIVED.iter().map(|counter| window.counter(*counter));
-            (window.cursor(), open.fold(0, u64::saturating_add), window.header())
-        });
+        let read = self
+            .inner
+            .with_policy_within(partition, patience, |window, _| {
+                let open = Counter::DERIVED
+                    .iter()
+                    .map(|counter| window.counter(*counter));
+                (
+                    window.cursor(),
+                    open.fold(0, u64::saturating_add),
+                    window.header(),
+                )
+            });
         match read {
             Ok((next, open, head)) => {
                 let open_bytes = self.read[place].as_ref().and_then(|read| read.open_bytes);

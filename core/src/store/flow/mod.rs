@@ -41,7 +41,10 @@ impl TopicInner {
     /// Whether settling is to be told to those who wait for room. One load.
     #[inline]
     pub(super) fn tells_settled(&self) -> bool {
-        self.block.flow.as_ref().is_some_and(|flow| flow.get(at::LIMITED) != 0)
+        self.block
+            .flow
+            .as_ref()
+            .is_some_and(|flow| flow.get(at::LIMITED) != 0)
     }
 
     /// Something was settled, or is about to be looked at again: wakes those who wait for room.
@@ -104,7 +107,11 @@ impl<'a> Gate for Unlimited<'a> {
             return Ok(Pass::nothing());
         };
         let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        Ok(Pass::taken(held, words, words.take_what_there_is(self.want)))
+        Ok(Pass::taken(
+            held,
+            words,
+            words.take_what_there_is(self.want),
+        ))
     }
 
     fn leave(&self, pass: Pass<'a>, done: bool) {

@@ -4,13 +4,14 @@
 //! its timestamp. It is settled in one group after the other, under each one's lock: who dies in
 //! between leaves it to groups that have it, and the next sender goes on.
 
+use super::super::advance::Moved;
 use super::super::group::GroupInner;
 use super::super::topic::TopicInner;
 use super::groups::Known;
 use super::room::Want;
 use crate::error::Result;
 use crate::group::Oldest;
-use crate::log::{Partition, Step};
+use crate::log::{Partition, Place, Step};
 
 /// The oldest message of a partition that can be dropped.
 #[derive(Clone, Copy)]
@@ -30,7 +31,10 @@ impl TopicInner {
             oldest.push(self.oldest_in(known, log)?);
         }
         while messages > 0 || bytes > 0 {
-            let found = oldest.iter().flatten().min_by_key(|one| (one.timestamp_ns, one.partition));
+            let found = oldest
+                .iter()
+                .flatten()
+                .min_by_key(|one| (one.timestamp_ns, one.partition));
             let Some(first) = found.copied() else {
                 break;
             };
@@ -53,7 +57,10 @@ impl TopicInner {
     fn oldest_in(&self, known: &Known, log: &Partition) -> Result<Option<Candidate>> {
         let mut oldest: Option<Candidate> = None;
         for group in &known.groups {
-            let found = match group.inner.with_window(log.number(), |window| window.oldest())? {
+            let found = match group
+                .inner
+                .with_window(log.number(), |window| window.oldest())?
+            {
                 Oldest::Open(offset, position) => Some(Candidate {
                     // One that cannot be read is as old as can be.
                     timestamp_ns: log
@@ -94,7 +101,8 @@ fn drop_in(group: &GroupInner, log: &Partition, wanted: u64) -> Result<bool> {
             let done = if wanted < window.next() {
                 window.drop_open(wanted)
             } else {
-                let mut cursor = window.cursor();
+                let from = window.cursor();
+                let mut cursor = from;
                 match log.step(&mut cursor) {
                     Step::Record { offset, next, .. } if offset == wanted => {
                         let done = window.drop_fresh(offset, next);
@@ -102,7 +110,7 @@ fn drop_in(group: &GroupInner, log: &Partition, wanted: u64) -> Result<bool> {
                         done
                     }
                     Step::NotMapped => {
-                        map = Some(cursor);
+                        map = Some(from);
                         false
                     }
                     _ => false,
@@ -115,9 +123,10 @@ fn drop_in(group: &GroupInner, log: &Partition, wanted: u64) -> Result<bool> {
             group.wake(u32::try_from(ready).unwrap_or(u32::MAX));
         }
         let again = match map {
-            Some(mut cursor) => {
-                log.look(&mut cursor)?;
-                true
+            Some(from) => {
+                let mut found = from;
+                let place = log.resolve(&mut found)?;
+                place == Place::Mapped && group.go_on(log, from, found, false)? != Moved::NoRoom
             }
             None => grow && group.grow(log.number())?,
         };

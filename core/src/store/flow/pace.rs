@@ -87,7 +87,10 @@ fn within(wanted: Counted, room: Counted) -> bool {
 fn settled_per_second(words: Words<'_>, settled: u64, now: u64) -> f64 {
     let (before, then) = (words.get(at::RATE_SETTLED), words.get(at::RATE_AT));
     let rate = words.get(at::RATE).min(UNLIMITED) as f64 / 1e3;
-    let (passed, more) = (now.wrapping_sub(then) as i64, settled.wrapping_sub(before) as i64);
+    let (passed, more) = (
+        now.wrapping_sub(then) as i64,
+        settled.wrapping_sub(before) as i64,
+    );
     if then == 0 || passed < 0 || more < 0 {
         words.set(at::RATE_SETTLED, settled);
         words.set(at::RATE_AT, now);

@@ -73,7 +73,9 @@ fn estimate(topic: &Topic, known: &Known, words: Words<'_>) -> Counted {
         let end_at = at::COUNTED + 2 * number * at::COUNTED_WORDS;
         let ahead = |offset: u64, then: u64| (offset.wrapping_sub(then) as i64).max(0) as u64;
         let counted = words.get(end_at + 3);
-        let end = words.get(end_at + 4).wrapping_add(ahead(log.next_offset(), counted));
+        let end = words
+            .get(end_at + 4)
+            .wrapping_add(ahead(log.next_offset(), counted));
         if known.groups.is_empty() {
             let begin = words.get(end_at + at::COUNTED_WORDS + 4);
             least = least.saturating_add(ahead(end, begin));

@@ -108,7 +108,8 @@ impl<'a> Words<'a> {
     }
 
     pub(super) fn news(&self) -> u64 {
-        self.0.map_or(0, |flow| flow.load(at::NEWS, Ordering::Acquire))
+        self.0
+            .map_or(0, |flow| flow.load(at::NEWS, Ordering::Acquire))
     }
 
     /// With the lock held: takes room, where it was counted for what is in force now.
