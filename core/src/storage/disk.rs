@@ -117,9 +117,7 @@ impl Storage for Disk {
     fn free_bytes(&self, path: &Path) -> Result<u64> {
         let found = statfs(path).map_err(|e| Error::io("look at", path, e.into()))?;
         let size = u64::try_from(found.f_bsize).unwrap_or(0);
-        Ok(u64::try_from(found.f_bavail)
-            .unwrap_or(0)
-            .saturating_mul(size))
+        Ok(found.f_bavail.saturating_mul(size))
     }
 
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {

@@ -84,9 +84,10 @@ impl TopicInner {
             let measured = self.measure(&mut known, limits, want)?;
             match self.grant(&measured, (limits, want), marks, turn >= TRIES)? {
                 None => {}
-                Some(Grant::Short(_, need)) if limits.on_full == OnFull::DropOldest => {
-                    if !self.drop_oldest(&known, need)? {
-                        return Ok(Grant::Short(measured.used, need));
+                Some(Grant::Short(used, need)) if limits.on_full == OnFull::DropOldest => {
+                    let made = self.drop_oldest(&known, need)?;
+                    if !made {
+                        return Ok(Grant::Short(used, need));
                     }
                 }
                 Some(grant) => return Ok(grant),

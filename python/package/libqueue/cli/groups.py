@@ -75,22 +75,34 @@ def changes_of(settings: list[str]) -> dict[str, Any]:
     return found
 
 
+TOPIC_WHOLE = (
+    "max_message_bytes",
+    "max_messages",
+    "max_bytes",
+    "low_mark",
+    "high_mark",
+    "min_free_bytes",
+)
+
+
 def topic_changes_of(settings: list[str]) -> dict[str, Any]:
     """`KEY=VALUE` as keyword arguments of a topic's `configure`."""
     found: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         try:
-            if key == "max_message_bytes" and equals:
+            if key in TOPIC_WHOLE and equals:
                 found[key] = int(value)
-            elif key == "sync_interval" and equals:
+            elif key in ("sync_interval", "send_timeout") and equals:
                 found[key] = float(value)
-            elif key == "durability" and equals:
+            elif key in ("durability", "on_full") and equals:
                 found[key] = value
             else:
                 raise typer.BadParameter(
                     f"{setting!r}; expected durability=process|sync|interval, "
-                    "sync_interval=SECONDS, max_message_bytes=N"
+                    "sync_interval=SECONDS, max_message_bytes=N, max_messages=N, max_bytes=N (0 "
+                    "takes a limit off), on_full=reject|block|throttle|drop_oldest, "
+                    "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N"
                 )
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected a number behind {key}=") from None
