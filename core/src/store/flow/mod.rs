@@ -118,3 +118,23 @@ impl<'a> Gate for Unlimited<'a> {
         pass.end(done);
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::super::topic::Topic;
+    use super::{Want, waiting};
+    use crate::shm::Owner;
+
+    /// A place in the order of those who wait, for one who does not go on.
+    pub(in super::super) fn join(topic: &Topic, owner: Owner) -> Option<u64> {
+        let want = Want {
+            messages: 1,
+            bytes: 1,
+        };
+        waiting::join(topic.inner.words(), owner, want)
+    }
+
+    pub(in super::super) fn anybody_waits(topic: &Topic) -> bool {
+        waiting::first(topic.inner.words()).is_some()
+    }
+}

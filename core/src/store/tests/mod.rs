@@ -16,6 +16,7 @@ mod legacy;
 mod moves;
 mod once;
 mod opening;
+mod pressure;
 mod redrive_crashes;
 mod redrive_lanes;
 mod redrives;
