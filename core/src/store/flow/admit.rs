@@ -150,6 +150,11 @@ impl<'a> Through<'a> {
             // Those who still wait where nobody does any more are about to be told.
             let alone = matches!(limits.on_full, OnFull::Reject | OnFull::DropOldest);
             if alone || waiting::may_go(words, ticket.number) {
+                // What another one left of the room that he was given.
+                if waits && let Some(pass) = self.try_pass(ticket.number, alone)? {
+                    ticket.number = None;
+                    return Ok(Some(pass));
+                }
                 match topic.count_room(self.groups, &limits, self.want)? {
                     Grant::Given => match self.try_pass(ticket.number, alone)? {
                         Some(pass) => {

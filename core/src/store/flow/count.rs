@@ -137,10 +137,8 @@ impl TopicInner {
                 let now = env.clock.boot_ns();
                 match pace::room(words, limits, (used, sent), want, now) {
                     Ok(room) => room,
-                    Err(until) => {
-                        words.set_room(used, Counted::default(), marks);
-                        return Ok(Some(Grant::Paced(until)));
-                    }
+                    // What room there is was given before: that is for whoever comes to it.
+                    Err(until) => return Ok(Some(Grant::Paced(until))),
                 }
             }
             _ => Counted {
