@@ -298,6 +298,7 @@ pub unsafe extern "C" fn lq_send_with(
 
 /// # Safety
 /// The messages are valid during the call, and there is room for n ids, unless they are NULL.
+#[inline(always)]
 unsafe fn send(
     topic: *mut lq_topic,
     messages: *const lq_message,

@@ -195,7 +195,7 @@ impl Partition {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
         let (segment, place) = match self.place(held, drafts)? {
             Ok(found) => found,
@@ -213,7 +213,7 @@ impl Partition {
     }
 
     /// Where these drafts go, if there is room for them now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place<'a>(
         &'a self,
         held: &'a mut Held<'_>,
@@ -303,7 +303,7 @@ pub(super) fn total(drafts: &[Draft<'_>]) -> u64 {
 /// The first length word is stored last: a death before leaves nothing, a death after leaves all
 /// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or
 /// the rest of an abandoned longer record would be taken for the next header.
-#[inline]
+#[inline(always)]
 fn write(segment: &Segment, place: &Place, drafts: &[Draft<'_>]) -> Option<i64> {
     let map = segment.map();
     let (mut at, mut timestamp_ns) = (place.position as usize, place.last);

@@ -11,14 +11,14 @@ use std::sync::atomic::Ordering;
 
 #[cfg(test)]
 use super::append::Open;
-use super::append::{Draft, Place, record_header, total};
+use super::append::{Draft, Outcome, Place, record_header, total};
 use super::segment::{Found, Segment};
 use super::{Gate, Partition, Room};
 use crate::error::{ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::record::{self, HEADER, Header, KIND, RESERVED};
 use crate::format::u32_at;
-use crate::shm::{EventCount, OwnerLock};
+use crate::shm::{EventCount, Held, OwnerLock};
 
 /// Batches of more bytes than this are copied outside the append lock.
 pub(super) const LARGE: u64 = 32 * 1024;
@@ -65,7 +65,7 @@ impl Partition {
         loop {
             let pass = gate.enter()?;
             let mut held = self.lock()?;
-            let (segment, place) = match self.place(&mut held, drafts)? {
+            let (segment, place) = match self.place_apart(&mut held, drafts)? {
                 Ok((segment, place)) => (segment.clone(), place),
                 Err(outcome) => {
                     drop(held);
@@ -102,6 +102,17 @@ impl Partition {
             gate.leave(pass, true);
             return Ok(Taken { segment, place });
         }
+    }
+
+    /// As `place`, apart from those of small batches.
+    #[cold]
+    #[inline(never)]
+    fn place_apart<'a>(
+        &'a self,
+        held: &'a mut Held<'_>,
+        drafts: &[Draft<'_>],
+    ) -> Result<std::result::Result<(&'a Arc<Segment>, Place), Outcome>> {
+        self.place(held, drafts)
     }
 
     /// Without the append lock: everything but the first record's header, which is returned.

@@ -26,7 +26,18 @@ impl Topic {
     /// dropped, as its `on_full` says. [`ErrorKind::TooLarge`] for more than the limit itself.
     #[inline]
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
-        self.send_one(message, &Wait::stored())
+        let inner = &*self.inner;
+        inner.store.check_send()?;
+        inner.follow()?;
+        let (mut block, mut extension) = (Vec::new(), Vec::new());
+        let draft = inner.draft(message, &mut block, &mut extension)?;
+        let number = inner.choose(message)?;
+        let offset = if inner.settings.is_limited() {
+            self.append_limited(number, &[draft], &Wait::stored())?
+        } else {
+            inner.append(number, &[draft])?
+        };
+        Ok(inner.id(number, offset))
     }
 
     /// As `send`, waiting for room no longer than this: zero waits not at all.
@@ -47,7 +58,9 @@ impl Topic {
     /// # Ok::<(), libqueue::Error>(())
     /// ```
     pub fn send_within(&self, message: &Message<'_>, timeout: Duration) -> Result<MessageId> {
-        self.send_one(message, &Wait::of(Some(timeout), None))
+        let messages = std::slice::from_ref(message);
+        let ids = self.send_all(messages, &Wait::of(Some(timeout), None))?;
+        Ok(ids[0])
     }
 
     /// As `send_many`, waiting for room no longer than this.
@@ -71,22 +84,6 @@ impl Topic {
         let go_on = RefCell::new(go_on);
         let beat = || (go_on.borrow_mut())();
         self.send_all(messages, &Wait::of(timeout, Some(&beat)))
-    }
-
-    #[inline]
-    fn send_one(&self, message: &Message<'_>, wait: &Wait<'_>) -> Result<MessageId> {
-        let inner = &*self.inner;
-        inner.store.check_send()?;
-        inner.follow()?;
-        let (mut block, mut extension) = (Vec::new(), Vec::new());
-        let draft = inner.draft(message, &mut block, &mut extension)?;
-        let number = inner.choose(message)?;
-        let offset = if inner.settings.is_limited() {
-            self.append_limited(number, &[draft], wait)?
-        } else {
-            inner.append(number, &[draft])?
-        };
-        Ok(inner.id(number, offset))
     }
 
     /// As `send`, but `None` where it would have to wait for a lock, for room or for the disk.

@@ -80,6 +80,16 @@ pub(super) struct GuardedWindow {
     settled: u64,
 }
 
+/// What became of how many messages are settled.
+pub(super) enum Settlement {
+    /// Nothing.
+    None,
+    /// There are more.
+    More,
+    /// There are fewer.
+    Fewer,
+}
+
 impl GuardedWindow {
     /// A window that nobody used yet.
     pub(super) fn of(window: Window) -> Self {
@@ -92,11 +102,19 @@ impl GuardedWindow {
         }
     }
 
-    /// Whether any was settled since this process last looked, by whomever: then there may be room
-    /// in a topic with a limit (P14).
-    pub(super) fn settled_more(&mut self) -> bool {
+    /// What became of how many are settled: with the lock, since `before`, and before that since
+    /// this process last looked, by whomever.
+    pub(super) fn settled_since(&mut self, before: u64) -> Settlement {
         let mark = self.window.settled_mark();
-        std::mem::replace(&mut self.settled, mark) != mark
+        let last = std::mem::replace(&mut self.settled, mark);
+        if (mark.wrapping_sub(before) as i64) < 0 {
+            // As after a seek: what was settled is not any more.
+            Settlement::Fewer
+        } else if mark != last {
+            Settlement::More
+        } else {
+            Settlement::None
+        }
     }
 
     /// Whether the policy is that of the word; it is taken from what was read with that word.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::group::GroupInner;
 use super::in_force::InForce;
-use super::settings::GuardedWindow;
+use super::settings::{GuardedWindow, Settlement};
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::group::{Batches, Life, Now, Policy, Window};
@@ -99,13 +99,15 @@ impl GroupInner {
         }
         // An entry that names a place outside of the window is a damaged file, and no reason to
         // end the process (P18). The next holder derives all that can be from the entries.
+        // One load in a topic without a limit.
+        let before = self.topic.tells_settled().then(|| window.settled_mark());
         match catch_unwind(AssertUnwindSafe(|| work(window, policy))) {
             Ok(done) => {
                 window.tell_tally();
-                // One load in a topic without a limit.
-                if self.topic.tells_settled() && guarded.settled_more() {
+                if let Some(before) = before {
+                    let settled = guarded.settled_since(before);
                     drop(held);
-                    self.topic.tell_room();
+                    self.tell_settled(settled);
                 }
                 Ok(done)
             }
@@ -114,6 +116,16 @@ impl GroupInner {
                 held.abandon();
                 Err(error)
             }
+        }
+    }
+
+    /// Of a topic with a limit: that there may be room, or that there is more that is not settled
+    /// than those who send have counted (P14).
+    fn tell_settled(&self, settled: Settlement) {
+        match settled {
+            Settlement::None => {}
+            Settlement::More => self.topic.tell_room(),
+            Settlement::Fewer => self.topic.count_anew(),
         }
     }
 
