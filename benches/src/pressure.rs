@@ -208,6 +208,15 @@ fn json(samples: &[Sample]) -> Outcome<String> {
     Ok(text)
 }
 
+/// Title, colour, lines across with their names, what is shown of a sample, and the largest value.
+type Panel<'a> = (
+    &'a str,
+    &'a str,
+    &'a [(f64, &'a str)],
+    fn(&Sample) -> f64,
+    f64,
+);
+
 /// Two curves above each other, with the marks and the consumers' pace.
 fn svg(samples: &[Sample]) -> Outcome<String> {
     let (width, height, left) = (900.0, 240.0, 70.0);
@@ -226,7 +235,7 @@ fn svg(samples: &[Sample]) -> Outcome<String> {
         (limit * LOW, "low mark"),
     ];
     let paces = RATES.map(|rate| (rate, "consumers' pace"));
-    let panels: [(&str, &str, &[(f64, &str)], fn(&Sample) -> f64, f64); 2] = [
+    let panels: [Panel<'_>; 2] = [
         (
             "messages not settled",
             "#1f6f8b",

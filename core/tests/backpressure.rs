@@ -5,13 +5,11 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering as Memory};
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{NOW, WAIT, consumer, open, receipts};
+use common::{WAIT, consumer, open, receipts};
 use libqueue::{
     ConsumerOptions, ErrorKind, GroupOptions, Message, OnFull, Ordering, Start, Store, Topic,
     TopicOptions,
@@ -20,7 +18,6 @@ use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
-const ROLE: &str = "LIBQUEUE_TEST_SENDER";
 
 fn limits(messages: u64, on_full: OnFull) -> TopicOptions {
     TopicOptions {
@@ -352,75 +349,6 @@ fn p14_p17_who_waits_in_a_topic_that_is_deleted_is_told() {
 }
 
 #[test]
-fn p9_p14_the_oldest_are_dropped_for_every_group_and_counted_by_group_and_leased_ones_are_stale() {
-    let folder = TempDir::new().unwrap();
-    let (_store, topic) = limited(&folder, 4, OnFull::DropOldest);
-    // Nobody has a position that could be moved.
-    fill(&topic, 4);
-    is_full(&topic);
-    let (one, other) = (worker(&topic, "one"), worker(&topic, "other"));
-    let had = take(&one, 2);
-    one.ack(&had[1..]).unwrap();
-    fill(&topic, 1);
-    let dropped = |group: &str| topic.group(group).unwrap().stats().unwrap().dropped;
-    assert_eq!((dropped("one"), dropped("other")), (1, 1));
-    let error = one.ack(&had[..1]).expect_err("it was dropped");
-    assert_eq!(error.kind(), ErrorKind::StaleReceipt);
-    fill(&topic, 1);
-    assert_eq!(
-        (dropped("one"), dropped("other")),
-        (1, 2),
-        "one had settled it"
-    );
-    assert_eq!(topic.stats().unwrap().messages, 6);
-    let left = |worker: &libqueue::Consumer| {
-        let batch = worker.receive(100, NOW).unwrap();
-        batch.iter().map(|d| d.id().offset).collect::<Vec<_>>()
-    };
-    assert_eq!(left(&other), [2, 3, 4, 5]);
-    assert_eq!(left(&one), [2, 3, 4, 5]);
-    let eight = vec![Message::new(b"x"); 4];
-    topic.send_many(&eight).unwrap();
-    assert_eq!((dropped("one"), dropped("other")), (5, 6));
-    assert_eq!(left(&one), [6, 7, 8, 9]);
-}
-
-#[test]
-fn p14_what_is_dropped_is_the_oldest_of_all_partitions_and_no_more_than_is_needed() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    let options = TopicOptions {
-        partitions: Some(2),
-        ..limits(6, OnFull::DropOldest)
-    };
-    let topic = store.topic("orders", &options).unwrap();
-    let worker = worker(&topic, "g");
-    let to = |partition: u32, at: i64| {
-        let message = Message {
-            partition: Some(partition),
-            timestamp_ns: Some(at),
-            ..Message::new(b"x")
-        };
-        topic.send(&message).unwrap()
-    };
-    for (partition, at) in [(0, 10), (1, 5), (0, 20), (1, 15), (0, 30), (1, 25)] {
-        to(partition, at);
-    }
-    to(0, 40);
-    to(0, 41);
-    to(0, 42);
-    let mut left: Vec<(u32, u64)> = worker
-        .receive(100, WAIT)
-        .unwrap()
-        .iter()
-        .map(|d| (d.id().partition, d.id().offset))
-        .collect();
-    left.sort_unstable();
-    // 5, 10 and 15 went.
-    assert_eq!(left, [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 2)]);
-}
-
-#[test]
 fn p12_p14_dead_letters_are_not_refused_by_their_topics_limit_and_count() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
@@ -489,139 +417,4 @@ fn p14_a_throttled_topic_stays_below_its_high_mark_and_blocks_there() {
     });
     let most = seen.iter().copied().fold(0.0, f64::max);
     assert!(most <= 0.40, "{most}");
-}
-
-/// Sends until it is told to stop; what `the_sender` runs in another process.
-fn send_all(folder: &Path) {
-    let store = open(folder);
-    let topic = store.open_topic("orders").unwrap();
-    let mut number = 0_u64;
-    loop {
-        let count = number % 5;
-        let big = vec![1; if number % 7 == 0 { 40_000 } else { 10 }];
-        let batch: Vec<Message<'_>> = (0..=count)
-            .map(|n| Message {
-                partition: Some((n % 2) as u32),
-                ..Message::new(&big)
-            })
-            .collect();
-        let sent = match number % 2 {
-            0 => topic.send_many(&batch),
-            _ => topic.send(&batch[0]).map(|id| vec![id]),
-        };
-        match sent {
-            Err(error) if error.kind() == ErrorKind::Full => std::thread::yield_now(),
-            other => drop(other.expect("send")),
-        }
-        number += 1;
-    }
-}
-
-#[test]
-fn the_sender() {
-    if let Some(folder) = std::env::var_os(ROLE) {
-        send_all(Path::new(&folder));
-    }
-}
-
-struct Sender(Child);
-
-impl Sender {
-    fn start(folder: &Path) -> Self {
-        let sender = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_sender", "--nocapture"])
-            .env(ROLE, folder)
-            .spawn();
-        Self(sender.unwrap())
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Counts by itself: what the log has, less what this consumer, which is alone, has settled.
-fn never_over(on_full: OnFull) {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    let most = 20;
-    let options = TopicOptions {
-        partitions: Some(2),
-        ..limits(most, on_full)
-    };
-    let topic = store.topic("orders", &options).unwrap();
-    let worker = worker(&topic, "g");
-    let mut senders: Vec<Sender> = (0..3).map(|_| Sender::start(folder.path())).collect();
-    let mut settled = 0;
-    let sent = |topic: &Topic| {
-        let partitions = topic.stats().unwrap().partitions;
-        partitions.iter().map(|one| one.next_offset).sum::<u64>()
-    };
-    let until = Instant::now() + Duration::from_secs(4);
-    let (mut round, mut had) = (0, Vec::new());
-    while Instant::now() < until {
-        let now = sent(&topic);
-        // Offsets that a killed sender's batch took, and that became padding, are fewer.
-        assert!(now <= settled + most, "{now} sent, {settled} settled");
-        had.extend(
-            worker
-                .receive(7, Some(SHORT))
-                .unwrap()
-                .iter()
-                .map(|d| d.receipt()),
-        );
-        if round % 3 != 0 {
-            settled += had.len() as u64;
-            worker.ack(&std::mem::take(&mut had)).unwrap();
-        }
-        round += 1;
-        if round % 40 == 0 {
-            let victim = (round / 40) % senders.len();
-            senders[victim] = Sender::start(folder.path());
-        }
-        // What is padding is settled as well once nobody sends: told by the stats.
-        settled = settled.max(now - now.min(lag(&topic)));
-    }
-    drop(senders);
-    // Whatever died inside: the topic goes on.
-    let topic_options = TopicOptions {
-        send_timeout: Some(LONG),
-        ..TopicOptions::default()
-    };
-    topic.configure(&topic_options).unwrap();
-    worker.ack(&had).unwrap();
-    for _ in 0..60 {
-        while send(&topic, b"after").is_err() {
-            let had = take(&worker, 100);
-            worker.ack(&had).unwrap();
-        }
-        worker.ack(&take(&worker, 100)).unwrap();
-    }
-    loop {
-        let had = receipts(&worker.receive(100, NOW).unwrap());
-        if had.is_empty() {
-            break;
-        }
-        worker.ack(&had).unwrap();
-    }
-    assert_eq!(topic.pressure().unwrap(), 0.0);
-    fill(&topic, most);
-}
-
-fn lag(topic: &Topic) -> u64 {
-    let stats = topic.group("g").unwrap().stats().unwrap();
-    stats.lag_messages
-}
-
-#[test]
-fn p14_p17_no_limit_is_passed_by_processes_that_send_and_are_killed_while_others_settle() {
-    never_over(OnFull::Reject);
-}
-
-#[test]
-fn p14_p17_no_limit_is_passed_by_processes_that_wait_and_are_killed() {
-    never_over(OnFull::Block);
 }

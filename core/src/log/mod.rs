@@ -201,7 +201,7 @@ impl Partition {
     }
 
     /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.
-    #[inline]
+    #[inline(always)]
     fn lock(&self) -> Result<Held<'_>> {
         let env = &*self.env;
         let (mut held, how) =

@@ -149,14 +149,16 @@ impl TopicConfig {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut TopicOptions);
+
     #[test]
     fn p14_limits_that_contradict_or_are_out_of_range_are_refused_each_by_name() {
-        let with = |change: fn(&mut TopicOptions)| {
+        let with = |change: Change| {
             let mut options = TopicOptions::default();
             change(&mut options);
             options
         };
-        let cases: [(fn(&mut TopicOptions), &str); 7] = [
+        let cases: [(Change, &str); 7] = [
             (|o| o.max_messages = Some(u64::MAX), "max_messages"),
             (|o| o.max_bytes = Some(u64::MAX), "max_bytes"),
             (|o| o.min_free_bytes = Some(u64::MAX), "min_free_bytes"),

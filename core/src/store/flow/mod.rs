@@ -16,6 +16,7 @@ mod count;
 mod groups;
 mod oldest;
 mod pace;
+mod places;
 mod pressure;
 mod room;
 mod waiting;
