@@ -220,6 +220,7 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
 ///
 /// # Safety
 /// `messages`, unless it is NULL, is valid for reading `n` messages until the call returns.
+#[inline(always)]
 unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
     // SAFETY: valid as demanded above.
     let given = unsafe { slice(messages, n, "messages") }?;
@@ -250,11 +251,12 @@ unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_mes
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
 /// header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes, or above the topic's
-/// limit by itself); LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store that
-/// is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the
-/// topic's send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an
-/// earlier sync failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child);
-/// LQ_IO, LQ_FENCED, LQ_INTERNAL.
+/// limit by itself); LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store
+/// that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the
+/// topic's send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it);
+/// LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed);
+/// LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED,
+/// LQ_INTERNAL.
 /// Memory: nothing is kept, and nothing has to be freed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

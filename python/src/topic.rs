@@ -47,8 +47,8 @@ impl Topic {
     /// within a key.
     ///
     /// In a topic with a limit that it has reached it raises `Full`, waits for room, or makes some,
-    /// as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead of
-    /// the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
+    /// as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
+    /// of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
     ///
     /// Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
     /// (no such partition), `Stuck` or `Closed`; then the message is not in the log.

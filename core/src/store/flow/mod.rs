@@ -122,12 +122,12 @@ impl<'a> Gate for Unlimited<'a> {
 
 #[cfg(test)]
 pub(super) mod testing {
-    use super::super::topic::Topic;
     use super::{Want, waiting};
     use crate::shm::Owner;
+    use crate::store::Topic;
 
     /// A place in the order of those who wait, for one who does not go on.
-    pub(in super::super) fn join(topic: &Topic, owner: Owner) -> Option<u64> {
+    pub(in crate::store) fn join(topic: &Topic, owner: Owner) -> Option<u64> {
         let want = Want {
             messages: 1,
             bytes: 1,
@@ -135,7 +135,7 @@ pub(super) mod testing {
         waiting::join(topic.inner.words(), owner, want)
     }
 
-    pub(in super::super) fn anybody_waits(topic: &Topic) -> bool {
+    pub(in crate::store) fn anybody_waits(topic: &Topic) -> bool {
         waiting::first(topic.inner.words()).is_some()
     }
 }
