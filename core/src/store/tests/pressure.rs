@@ -220,10 +220,11 @@ fn p14_p18_whatever_stands_in_the_words_ends_no_process_and_hangs_nobody() {
 #[test]
 fn p14_p17_a_group_whose_maker_died_before_he_told_counts_once_it_is_used() {
     let folder = tempfile::tempdir().expect("folder");
-    let (store, topic) = limited(folder.path(), 3, OnFull::Reject);
+    let (store, topic) = limited(folder.path(), 4, OnFull::Reject);
     let worker = worker(&topic);
-    fill(&topic, 2);
-    settle(&worker, 2);
+    fill(&topic, 4);
+    settle(&worker, 4);
+    // There is room for three more, as counted here.
     fill(&topic, 1);
     // Another process has it, made before the room was counted that this one has.
     let other = Store::open(folder.path(), options()).expect("open");
