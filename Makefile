@@ -115,11 +115,13 @@ lint-rust:
 ## bench: the workloads beside the machine's limits, as one table of ratios
 bench: install-python
 	$(CARGO) build --release --locked -p libqueue-benches
-	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --dir $(BUILD) --json $(BUILD)/bench.json
+	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --dir $(BUILD) --json $(BUILD)/bench.json \
+		--plot $(BUILD)/throttle.svg
 
 bench-short: install-python
 	$(CARGO) build --release --locked -p libqueue-benches
-	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --short --dir $(BUILD)
+	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --short --dir $(BUILD) \
+		--plot $(BUILD)/throttle-short.svg
 
 ## clean: removes what was built
 clean:

@@ -224,6 +224,30 @@
 /** Messages that failed too often are counted and dropped. */
 #define LQ_DEAD_LETTERS_DROP 3
 
+/** What is stored; for a new topic LQ_ON_FULL_REJECT. */
+#define LQ_ON_FULL_DEFAULT 0
+
+/** A send to a topic that is full returns LQ_FULL. */
+#define LQ_ON_FULL_REJECT 1
+
+/** It waits for room, and returns LQ_TIMEOUT after send_timeout_ms. */
+#define LQ_ON_FULL_BLOCK 2
+
+/**
+ * As LQ_ON_FULL_BLOCK, at the high mark; from the low mark on senders are slowed so that the topic
+ * stays below the high one while consumers keep their pace.
+ */
+#define LQ_ON_FULL_THROTTLE 3
+
+/**
+ * The oldest messages that are not settled make room: they are settled for every group, leased
+ * ones too, and counted as dropped.
+ */
+#define LQ_ON_FULL_DROP_OLDEST 4
+
+/** Of a send: to wait for room as the topic is configured. */
+#define LQ_TIMEOUT_STORED -2
+
 /** A value of paused_by: the group is not paused. */
 #define LQ_PAUSED_BY_NOBODY 0
 
@@ -389,6 +413,34 @@ typedef struct lq_topic_options {
     int64_t sync_interval_ms;
     /** Largest message in bytes: key, headers and payload. 0: left out, default 1 GiB, the most. */
     uint64_t max_message_bytes;
+    /**
+     * Most messages that some group has not settled; without groups, that are kept. Those that are
+     * handed out or delayed count. 0 takes the limit off. -1: left out, default no limit.
+     */
+    int64_t max_messages;
+    /** As max_messages, in bytes of their records in the log: with headers, key and 48 bytes. */
+    int64_t max_bytes;
+    /** What becomes of messages for which there is no room: one of LQ_ON_FULL_. 0: left out. */
+    int32_t on_full;
+    /**
+     * With LQ_ON_FULL_THROTTLE: where senders begin to be slowed, in percent of the limit. 0: left
+     * out, default 50.
+     */
+    uint32_t low_mark;
+    /**
+     * With LQ_ON_FULL_THROTTLE: where they block, in percent of the limit. 0: left out, default 90.
+     */
+    uint32_t high_mark;
+    /**
+     * How long a send waits for room, in milliseconds. -1: left out, default as long as it takes.
+     */
+    int64_t send_timeout_ms;
+    /**
+     * Sends return LQ_DISK_FULL where the log would have to grow and fewer bytes than this would
+     * be left free on the file system; consumers and dead letters go on. 0 takes it off. -1: left
+     * out, default 0.
+     */
+    int64_t min_free_bytes;
 } lq_topic_options;
 
 /** Names a message for ever: an id is never used twice in a store. */
@@ -464,6 +516,17 @@ typedef struct lq_message {
      */
     int64_t ttl_ms;
 } lq_message;
+
+/** How a send waits. Begin with LQ_SEND_OPTIONS_INIT, which waits as the topic is configured. */
+typedef struct lq_send_options {
+    /** sizeof(lq_send_options). */
+    size_t size;
+    /**
+     * How long to wait for room in a topic that has none, in milliseconds; 0 does not wait.
+     * LQ_FOREVER, or LQ_TIMEOUT_STORED, the default.
+     */
+    int64_t timeout_ms;
+} lq_send_options;
 
 /**
  * Configuration of a group. Begin with LQ_GROUP_OPTIONS_INIT, which leaves everything out: what is
@@ -930,6 +993,8 @@ typedef struct lq_group_stats {
     uint64_t purged;
     /** Dead letters that hold their keys. They are not settled, and count as lag. */
     uint64_t holding;
+    /** Messages that were settled because they were the oldest of a topic that was full. */
+    uint64_t dropped;
 } lq_group_stats;
 
 #ifdef __cplusplus
@@ -1178,6 +1243,22 @@ lq_status lq_topic_name(lq_topic *topic, const char **name);
 lq_status lq_topic_partitions(lq_topic *topic, uint32_t *partitions);
 
 /**
+ * How full the topic is, from 0.0 to 1.0: what is not settled as a part of max_messages or
+ * max_bytes, of the one that is nearer; 0.0 without a limit, 1.0 where it takes nothing. Read from
+ * shared memory, without a system call: the first call for a handle, and the first after the topic
+ * has another group, looks at the groups' files.
+ *
+ * topic: the topic.
+ * pressure: gets the number.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic); LQ_NOT_FOUND (the topic was deleted);
+ * LQ_READ_ONLY (a topic with a limit in a store that is only read); LQ_DAMAGED, LQ_STUCK,
+ * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_topic_pressure(lq_topic *topic, double *pressure);
+
+/**
  * The configuration that is stored for the topic, as options that agree with it.
  *
  * topic: the topic.
@@ -1255,11 +1336,13 @@ lq_status lq_topic_durable_offsets(lq_topic *topic, uint64_t *offsets, size_t le
  * ids: gets the id of each message, in their order; NULL if they are of no interest.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
- * header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store
- * that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not
- * confirm it in time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an
- * earlier sync failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child);
- * LQ_IO, LQ_FENCED, LQ_INTERNAL.
+ * header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes, or above the topic's
+ * limit by itself); LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store
+ * that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the
+ * topic's send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it);
+ * LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed);
+ * LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED,
+ * LQ_INTERNAL.
  * Memory: nothing is kept, and nothing has to be freed.
  * Threads: any, several at once.
  */
@@ -1267,6 +1350,26 @@ lq_status lq_send(lq_topic *topic,
                   const lq_message *messages,
                   size_t n,
                   lq_message_id *ids);
+
+/**
+ * As lq_send, with how long to wait for room in a topic that is full.
+ *
+ * topic: where to.
+ * messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only.
+ * n: how many; nothing happens where it is 0.
+ * options: NULL waits as the topic is configured, as lq_send does.
+ * ids: gets the id of each message, in their order; NULL if they are of no interest.
+ *
+ * Returns: LQ_OK; what lq_send returns; LQ_TIMEOUT also where there was no room in time, and then nothing was
+ * stored; LQ_UNSUPPORTED (options of a newer library).
+ * Memory: nothing is kept, and nothing has to be freed.
+ * Threads: any, several at once.
+ */
+lq_status lq_send_with(lq_topic *topic,
+                       const lq_message *messages,
+                       size_t n,
+                       const lq_send_options *options,
+                       lq_message_id *ids);
 
 /**
  * Opens a group that must exist.
@@ -2349,7 +2452,12 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 #define LQ_STORE_OPTIONS_INIT {sizeof(lq_store_options), 1, 0, LQ_DURABILITY_DEFAULT, 0, 0, 0}
 
 /** Leaves everything out. */
-#define LQ_TOPIC_OPTIONS_INIT {sizeof(lq_topic_options), 0, LQ_DURABILITY_DEFAULT, 0, 0}
+#define LQ_TOPIC_OPTIONS_INIT                                                                      \
+    {sizeof(lq_topic_options), 0, LQ_DURABILITY_DEFAULT, 0, 0, -1, -1, LQ_ON_FULL_DEFAULT, 0, 0,   \
+     -1, -1}
+
+/** Waits for room as the topic is configured. */
+#define LQ_SEND_OPTIONS_INIT {sizeof(lq_send_options), LQ_TIMEOUT_STORED}
 
 /** Leaves everything out. */
 #define LQ_GROUP_OPTIONS_INIT                                                                      \
@@ -2386,7 +2494,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
     {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,            \
-     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0}
+     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

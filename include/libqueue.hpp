@@ -764,6 +764,26 @@ public:
         return ids;
     }
 
+    /** As send, waiting so long for room where the topic is full; 0 does not wait. */
+    lq_message_id send_within(const message &one, std::chrono::milliseconds timeout)
+    {
+        std::vector<lq_header> headers;
+        const lq_message raw = lower(one, headers);
+        lq_message_id id = {};
+        lq_send_options options = LQ_SEND_OPTIONS_INIT;
+        options.timeout_ms = timeout.count();
+        detail::check(lq_send_with(get(), &raw, 1, &options, &id));
+        return id;
+    }
+
+    /** How full it is, from 0.0 to 1.0; 0.0 without a limit. */
+    double pressure() const
+    {
+        double pressure = 0.0;
+        detail::check(lq_topic_pressure(get(), &pressure));
+        return pressure;
+    }
+
     /** Puts on disk all that was sent to it. */
     void sync() { detail::check(lq_topic_sync(get())); }
 

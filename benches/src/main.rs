@@ -4,8 +4,8 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|cost|synced|recovery|python]
-//!                [--json FILE] [--dir DIR]
+//! libqueue-bench [--short] [--only append|consume|pair|cost|pressure|synced|recovery|python]
+//!                [--json FILE] [--plot FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod append;
 mod consume;
 mod cost;
 mod pair;
+mod pressure;
 #[expect(
     unsafe_code,
     reason = "the limit is a bare mapping, which takes raw pointers"
@@ -64,10 +65,12 @@ const SHORT: Scale = Scale {
 fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
     let (mut scale, mut json, mut dir, mut only) = (FULL, None, None, None);
+    let mut plot = None;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--short" => scale = SHORT,
             "--json" => json = Some(PathBuf::from(args.next().ok_or("--json takes a file")?)),
+            "--plot" => plot = Some(PathBuf::from(args.next().ok_or("--plot takes a file")?)),
             "--dir" => dir = Some(PathBuf::from(args.next().ok_or("--dir takes a folder")?)),
             "--only" => only = Some(args.next().ok_or("--only takes a part's name")?),
             "child" => return child(&args.collect::<Vec<_>>()),
@@ -82,7 +85,7 @@ fn main() -> Outcome<()> {
     let folder = tempfile::Builder::new()
         .prefix("libqueue-bench-")
         .tempdir_in(parent)?;
-    let table = run(folder.path(), scale, only.as_deref())?;
+    let table = run(folder.path(), scale, only.as_deref(), plot.as_deref())?;
     table.print();
     if let Some(file) = json {
         std::fs::write(file, table.to_json())?;
@@ -91,7 +94,7 @@ fn main() -> Outcome<()> {
 }
 
 /// All parts, or the one of this name.
-fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
+fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> Outcome<Table> {
     let mut table = Table::default();
     let wanted = |part| only.is_none_or(|only| only == part);
     for size in [100, 1024] {
@@ -107,6 +110,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
     }
     if wanted("cost") {
         cost::run(folder, scale, &mut table)?;
+    }
+    if wanted("pressure") {
+        pressure::run(folder, scale, plot, &mut table)?;
     }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;

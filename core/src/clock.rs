@@ -13,6 +13,10 @@ pub trait Clock: Send + Sync {
     fn wall_ns(&self) -> i64;
     /// Milliseconds since the host was started, suspended time included; never falls.
     fn boot_ms(&self) -> u64;
+    /// As `boot_ms`, in nanoseconds.
+    fn boot_ns(&self) -> u64 {
+        self.boot_ms().saturating_mul(1_000_000)
+    }
     /// Milliseconds since the Unix epoch, by the wall clock.
     fn wall_ms(&self) -> u64 {
         (self.wall_ns().max(0) / 1_000_000) as u64
@@ -34,6 +38,11 @@ impl Clock for SystemClock {
     fn boot_ms(&self) -> u64 {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+    }
+
+    fn boot_ns(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        (now.tv_sec as u64).saturating_mul(1_000_000_000) + now.tv_nsec as u64
     }
 }
 

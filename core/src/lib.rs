@@ -47,7 +47,7 @@ mod store;
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
     Backoff, Brake, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions,
-    OnDeadLetter, OnExpired, Ordering, ReaderOptions, Start, StoreOptions, TopicConfig,
+    OnDeadLetter, OnExpired, OnFull, Ordering, ReaderOptions, Start, StoreOptions, TopicConfig,
     TopicOptions,
 };
 pub use store::{

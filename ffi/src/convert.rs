@@ -6,7 +6,7 @@ use std::time::Duration;
 use libqueue::options::BRAKE_MESSAGES_MAX;
 use libqueue::{
     Backoff, Brake, ConsumerOptions, DeadLetter, DeliveryMode, Durability, Error, ErrorKind,
-    Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering, ReaderOptions,
+    Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, OnFull, Ordering, ReaderOptions,
     ReceiveOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 
@@ -107,7 +107,45 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
         partitions: (given.partitions != 0).then_some(given.partitions),
         durability: durability(given.durability, given.sync_interval_ms)?,
         max_message_bytes: (given.max_message_bytes != 0).then_some(given.max_message_bytes),
+        max_messages: limit("max_messages", given.max_messages)?,
+        max_bytes: limit("max_bytes", given.max_bytes)?,
+        on_full: match given.on_full {
+            LQ_ON_FULL_DEFAULT => None,
+            LQ_ON_FULL_REJECT => Some(OnFull::Reject),
+            LQ_ON_FULL_BLOCK => Some(OnFull::Block),
+            LQ_ON_FULL_THROTTLE => Some(OnFull::Throttle),
+            LQ_ON_FULL_DROP_OLDEST => Some(OnFull::DropOldest),
+            other => return Err(unknown("on_full", other, "LQ_ON_FULL_")),
+        },
+        send_timeout: millis("send_timeout_ms", given.send_timeout_ms, -1)?,
+        low_mark: (given.low_mark != 0).then_some(given.low_mark),
+        high_mark: (given.high_mark != 0).then_some(given.high_mark),
+        min_free_bytes: limit("min_free_bytes", given.min_free_bytes)?,
     })
+}
+
+/// A number; `None` for -1, which leaves it out.
+fn limit(what: &str, number: i64) -> Result<Option<u64>> {
+    match u64::try_from(number) {
+        Ok(number) => Ok(Some(number)),
+        Err(_) if number == -1 => Ok(None),
+        Err(_) => Err(invalid(format!(
+            "{what} is {number}; expected 0 or more, or -1 to leave it out"
+        ))),
+    }
+}
+
+/// How long a send waits for room: `None` as the topic is configured.
+///
+/// # Safety
+/// `at` as [`read`] demands.
+pub(crate) unsafe fn send_timeout(at: *const lq_send_options) -> Result<Option<Duration>> {
+    // SAFETY: valid as demanded above.
+    let given = unsafe { read(at) }?;
+    match given.timeout_ms {
+        LQ_TIMEOUT_STORED => Ok(None),
+        ms => Ok(Some(timeout(ms)?.unwrap_or(Duration::MAX))),
+    }
 }
 
 /// What is left out of it is as in `base`.
@@ -297,6 +335,10 @@ fn to_millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+fn number(of: u64) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
+}
+
 /// A topic's configuration as options that would not contradict it.
 pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
     let (durability, interval) = match config.durability {
@@ -310,6 +352,18 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
         durability,
         sync_interval_ms: interval,
         max_message_bytes: config.max_message_bytes,
+        max_messages: number(config.max_messages.unwrap_or(0)),
+        max_bytes: number(config.max_bytes.unwrap_or(0)),
+        on_full: match config.on_full {
+            OnFull::Reject => LQ_ON_FULL_REJECT,
+            OnFull::Block => LQ_ON_FULL_BLOCK,
+            OnFull::Throttle => LQ_ON_FULL_THROTTLE,
+            OnFull::DropOldest => LQ_ON_FULL_DROP_OLDEST,
+        },
+        low_mark: config.low_mark,
+        high_mark: config.high_mark,
+        send_timeout_ms: config.send_timeout.map_or(-1, to_millis),
+        min_free_bytes: number(config.min_free_bytes),
         ..lq_topic_options::INIT
     }
 }

@@ -3,8 +3,9 @@
 use libqueue::{Message, MessageId, Receipt, Result};
 
 use crate::args::{invalid, slice, slice_mut};
-use crate::convert::millis;
+use crate::convert::{millis, send_timeout};
 use crate::error::lq_status;
+use crate::options::lq_send_options;
 use crate::panic::call;
 use crate::topic::{TOPICS, lq_topic};
 
@@ -219,6 +220,7 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
 ///
 /// # Safety
 /// `messages`, unless it is NULL, is valid for reading `n` messages until the call returns.
+#[inline(always)]
 unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
     // SAFETY: valid as demanded above.
     let given = unsafe { slice(messages, n, "messages") }?;
@@ -248,11 +250,13 @@ unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_mes
 /// ids: gets the id of each message, in their order; NULL if they are of no interest.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
-/// header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store
-/// that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not
-/// confirm it in time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an
-/// earlier sync failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child);
-/// LQ_IO, LQ_FENCED, LQ_INTERNAL.
+/// header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes, or above the topic's
+/// limit by itself); LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store
+/// that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the
+/// topic's send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it);
+/// LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed);
+/// LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED,
+/// LQ_INTERNAL.
 /// Memory: nothing is kept, and nothing has to be freed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
@@ -262,39 +266,88 @@ pub unsafe extern "C" fn lq_send(
     n: usize,
     ids: *mut lq_message_id,
 ) -> lq_status {
+    // SAFETY: the caller keeps its arguments valid during the call.
+    call(|| unsafe { send(topic, messages, n, None, ids) })
+}
+
+/// As lq_send, with how long to wait for room in a topic that is full.
+///
+/// topic: where to.
+/// messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only.
+/// n: how many; nothing happens where it is 0.
+/// options: NULL waits as the topic is configured, as lq_send does.
+/// ids: gets the id of each message, in their order; NULL if they are of no interest.
+///
+/// Returns: LQ_OK; what lq_send returns; LQ_TIMEOUT also where there was no room in time, and then nothing was
+/// stored; LQ_UNSUPPORTED (options of a newer library).
+/// Memory: nothing is kept, and nothing has to be freed.
+/// Threads: any, several at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lq_send_with(
+    topic: *mut lq_topic,
+    messages: *const lq_message,
+    n: usize,
+    options: *const lq_send_options,
+    ids: *mut lq_message_id,
+) -> lq_status {
     call(|| {
-        let topic = TOPICS.enter(topic)?;
-        // SAFETY: the caller keeps its messages valid during the call.
-        let given = unsafe { array(messages, n) }?;
-        let ids = match ids {
-            ids if ids.is_null() => &mut [],
-            // SAFETY: the caller gives room for n ids.
-            ids => unsafe { slice_mut(ids, n, "ids") }?,
-        };
-        if let [one] = given
-            && one.headers_len == 0
-        {
+        // SAFETY: the caller keeps its options valid during the call.
+        let timeout = unsafe { send_timeout(options) }?;
+        // SAFETY: the caller keeps its arguments valid during the call.
+        unsafe { send(topic, messages, n, timeout, ids) }
+    })
+}
+
+/// # Safety
+/// The messages are valid during the call, and there is room for n ids, unless they are NULL.
+#[inline(always)]
+unsafe fn send(
+    topic: *mut lq_topic,
+    messages: *const lq_message,
+    n: usize,
+    timeout: Option<std::time::Duration>,
+    ids: *mut lq_message_id,
+) -> Result<()> {
+    let topic = TOPICS.enter(topic)?;
+    // SAFETY: the caller keeps its messages valid during the call.
+    let given = unsafe { array(messages, n) }?;
+    let ids = match ids {
+        ids if ids.is_null() => &mut [],
+        // SAFETY: the caller gives room for n ids.
+        ids => unsafe { slice_mut(ids, n, "ids") }?,
+    };
+    if let [one] = given
+        && one.headers_len == 0
+    {
+        let sent = {
             // SAFETY: the caller keeps its message valid during the call.
-            let sent = topic.topic.send(&unsafe { plain(one) }?)?;
-            if let Some(id) = ids.first_mut() {
-                *id = sent.into();
+            let message = unsafe { plain(one) }?;
+            match timeout {
+                None => topic.topic.send(&message)?,
+                Some(timeout) => topic.topic.send_within(&message, timeout)?,
             }
-            return Ok(());
-        }
-        let mut blocks = Vec::with_capacity(n);
-        for message in given {
-            // SAFETY: the caller keeps its messages valid during the call.
-            blocks.push(unsafe { headers(message) }?);
-        }
-        let mut many = Vec::with_capacity(n);
-        for (message, headers) in given.iter().zip(&blocks) {
-            // SAFETY: the caller keeps its messages valid during the call.
-            many.push(unsafe { plain(message) }?.headers(headers));
-        }
-        let sent = topic.topic.send_many(&many)?;
-        for (id, sent) in ids.iter_mut().zip(sent) {
+        };
+        if let Some(id) = ids.first_mut() {
             *id = sent.into();
         }
-        Ok(())
-    })
+        return Ok(());
+    }
+    let mut blocks = Vec::with_capacity(n);
+    for message in given {
+        // SAFETY: the caller keeps its messages valid during the call.
+        blocks.push(unsafe { headers(message) }?);
+    }
+    let mut many = Vec::with_capacity(n);
+    for (message, headers) in given.iter().zip(&blocks) {
+        // SAFETY: the caller keeps its messages valid during the call.
+        many.push(unsafe { plain(message) }?.headers(headers));
+    }
+    let sent = match timeout {
+        None => topic.topic.send_many(&many)?,
+        Some(timeout) => topic.topic.send_many_within(&many, timeout)?,
+    };
+    for (id, sent) in ids.iter_mut().zip(sent) {
+        *id = sent.into();
+    }
+    Ok(())
 }

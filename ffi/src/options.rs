@@ -61,6 +61,22 @@ pub const LQ_DEAD_LETTERS_TOPIC: i32 = 2;
 /// Messages that failed too often are counted and dropped.
 pub const LQ_DEAD_LETTERS_DROP: i32 = 3;
 
+/// What is stored; for a new topic LQ_ON_FULL_REJECT.
+pub const LQ_ON_FULL_DEFAULT: i32 = 0;
+/// A send to a topic that is full returns LQ_FULL.
+pub const LQ_ON_FULL_REJECT: i32 = 1;
+/// It waits for room, and returns LQ_TIMEOUT after send_timeout_ms.
+pub const LQ_ON_FULL_BLOCK: i32 = 2;
+/// As LQ_ON_FULL_BLOCK, at the high mark; from the low mark on senders are slowed so that the topic
+/// stays below the high one while consumers keep their pace.
+pub const LQ_ON_FULL_THROTTLE: i32 = 3;
+/// The oldest messages that are not settled make room: they are settled for every group, leased
+/// ones too, and counted as dropped.
+pub const LQ_ON_FULL_DROP_OLDEST: i32 = 4;
+
+/// Of a send: to wait for room as the topic is configured.
+pub const LQ_TIMEOUT_STORED: i64 = -2;
+
 /// A value of paused_by: the group is not paused.
 pub const LQ_PAUSED_BY_NOBODY: u64 = 0;
 /// A value of paused_by: somebody paused the group.
@@ -114,6 +130,35 @@ pub struct lq_topic_options {
     pub sync_interval_ms: i64,
     /// Largest message in bytes: key, headers and payload. 0: left out, default 1 GiB, the most.
     pub max_message_bytes: u64,
+    /// Most messages that some group has not settled; without groups, that are kept. Those that are
+    /// handed out or delayed count. 0 takes the limit off. -1: left out, default no limit.
+    pub max_messages: i64,
+    /// As max_messages, in bytes of their records in the log: with headers, key and 48 bytes.
+    pub max_bytes: i64,
+    /// What becomes of messages for which there is no room: one of LQ_ON_FULL_. 0: left out.
+    pub on_full: i32,
+    /// With LQ_ON_FULL_THROTTLE: where senders begin to be slowed, in percent of the limit. 0: left
+    /// out, default 50.
+    pub low_mark: u32,
+    /// With LQ_ON_FULL_THROTTLE: where they block, in percent of the limit. 0: left out, default 90.
+    pub high_mark: u32,
+    /// How long a send waits for room, in milliseconds. -1: left out, default as long as it takes.
+    pub send_timeout_ms: i64,
+    /// Sends return LQ_DISK_FULL where the log would have to grow and fewer bytes than this would
+    /// be left free on the file system; consumers and dead letters go on. 0 takes it off. -1: left
+    /// out, default 0.
+    pub min_free_bytes: i64,
+}
+
+/// How a send waits. Begin with LQ_SEND_OPTIONS_INIT, which waits as the topic is configured.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lq_send_options {
+    /// sizeof(lq_send_options).
+    pub size: usize,
+    /// How long to wait for room in a topic that has none, in milliseconds; 0 does not wait.
+    /// LQ_FOREVER, or LQ_TIMEOUT_STORED, the default.
+    pub timeout_ms: i64,
 }
 
 /// Configuration of a group. Begin with LQ_GROUP_OPTIONS_INIT, which leaves everything out: what is
@@ -256,6 +301,22 @@ unsafe impl Measured for lq_topic_options {
         durability: LQ_DURABILITY_DEFAULT,
         sync_interval_ms: 0,
         max_message_bytes: 0,
+        max_messages: -1,
+        max_bytes: -1,
+        on_full: LQ_ON_FULL_DEFAULT,
+        low_mark: 0,
+        high_mark: 0,
+        send_timeout_ms: -1,
+        min_free_bytes: -1,
+    };
+}
+
+// SAFETY: repr(C), begins with its size, and integers may hold any bytes.
+unsafe impl Measured for lq_send_options {
+    const NAME: &'static str = "lq_send_options";
+    const INIT: Self = Self {
+        size: size_of::<Self>(),
+        timeout_ms: LQ_TIMEOUT_STORED,
     };
 }
 

@@ -111,6 +111,8 @@ pub struct lq_group_stats {
     pub purged: u64,
     /// Dead letters that hold their keys. They are not settled, and count as lag.
     pub holding: u64,
+    /// Messages that were settled because they were the oldest of a topic that was full.
+    pub dropped: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -177,6 +179,7 @@ unsafe impl Measured for lq_group_stats {
         redriven: 0,
         purged: 0,
         holding: 0,
+        dropped: 0,
     };
 }
 
@@ -247,6 +250,7 @@ impl From<&GroupStats> for lq_group_stats {
             redriven: stats.redriven,
             purged: stats.purged,
             holding: stats.holding,
+            dropped: stats.dropped,
         }
     }
 }

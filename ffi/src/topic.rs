@@ -197,6 +197,28 @@ pub unsafe extern "C" fn lq_topic_partitions(
     })
 }
 
+/// How full the topic is, from 0.0 to 1.0: what is not settled as a part of max_messages or
+/// max_bytes, of the one that is nearer; 0.0 without a limit, 1.0 where it takes nothing. Read from
+/// shared memory, without a system call: the first call for a handle, and the first after the topic
+/// has another group, looks at the groups' files.
+///
+/// topic: the topic.
+/// pressure: gets the number.
+///
+/// Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open topic); LQ_NOT_FOUND (the topic was deleted);
+/// LQ_READ_ONLY (a topic with a limit in a store that is only read); LQ_DAMAGED, LQ_STUCK,
+/// LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// Threads: any, several at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lq_topic_pressure(topic: *mut lq_topic, pressure: *mut f64) -> lq_status {
+    call(|| {
+        // SAFETY: the caller gives room for a number.
+        let out = unsafe { Out::new(pressure, "pressure") }?;
+        out.set(TOPICS.enter(topic)?.topic.pressure()?);
+        Ok(())
+    })
+}
+
 /// The configuration that is stored for the topic, as options that agree with it.
 ///
 /// topic: the topic.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libqueue::{
     Backoff, Brake, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnDeadLetter,
-    OnExpired, Ordering, Start, TopicConfig, TopicOptions,
+    OnExpired, OnFull, Ordering, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -52,10 +52,22 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "max_message_bytes" => {
                 options.max_message_bytes = Some(named_whole("max_message_bytes", &value)?);
             }
+            "max_messages" => options.max_messages = Some(named_whole("max_messages", &value)?),
+            "max_bytes" => options.max_bytes = Some(named_whole("max_bytes", &value)?),
+            "on_full" => options.on_full = Some(on_full(py, &value.extract::<String>()?)?),
+            "send_timeout" => {
+                options.send_timeout = Some(seconds(py, "send_timeout", value.extract()?)?);
+            }
+            "low_mark" => options.low_mark = Some(named_whole("low_mark", &value)?),
+            "high_mark" => options.high_mark = Some(named_whole("high_mark", &value)?),
+            "min_free_bytes" => {
+                options.min_free_bytes = Some(named_whole("min_free_bytes", &value)?);
+            }
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
-                     sync_interval or max_message_bytes"
+                     sync_interval, max_message_bytes, max_messages, max_bytes, on_full, \
+                     send_timeout, low_mark, high_mark or min_free_bytes"
                 )));
             }
         }
@@ -67,6 +79,16 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
     let durability = named.map(|name| durability(py, &name, interval));
     options.durability = durability.transpose()?;
     Ok(options)
+}
+
+fn on_full(py: Python<'_>, name: &str) -> PyResult<OnFull> {
+    OnFull::of_name(name).ok_or_else(|| {
+        let message = format!(
+            "on_full is {name:?}; expected \"reject\", \"block\", \"throttle\" or \
+             \"drop_oldest\""
+        );
+        invalid(py, message)
+    })
 }
 
 /// Where to start: `"earliest"`, `"latest"`, an offset, or a time with a `timestamp` method.
@@ -221,6 +243,14 @@ pub(crate) fn topic_dict<'py>(
     let every = durability.and_then(|(_, every)| every);
     dict.set_item("sync_interval", every.map(|every| every.as_secs_f64()))?;
     dict.set_item("max_message_bytes", config.max_message_bytes)?;
+    dict.set_item("max_messages", config.max_messages)?;
+    dict.set_item("max_bytes", config.max_bytes)?;
+    dict.set_item("on_full", config.on_full.name())?;
+    let timeout = config.send_timeout.map(|time| time.as_secs_f64());
+    dict.set_item("send_timeout", timeout)?;
+    dict.set_item("low_mark", config.low_mark)?;
+    dict.set_item("high_mark", config.high_mark)?;
+    dict.set_item("min_free_bytes", config.min_free_bytes)?;
     Ok(dict)
 }
 

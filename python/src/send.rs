@@ -153,8 +153,12 @@ pub(crate) fn one(
     topic: &libqueue::Topic,
     payload: &Bound<'_, PyAny>,
     extras: &Extras<'_, '_>,
+    timeout: Option<f64>,
 ) -> PyResult<MessageId> {
     let py = payload.py();
+    let timeout = timeout
+        .map(|time| seconds(py, "timeout", time))
+        .transpose()?;
     let held = Held::of(payload, extras)?;
     let headers = held.named()?;
     let message = held.message(&headers);
@@ -163,8 +167,28 @@ pub(crate) fn one(
     {
         return Ok(id.into());
     }
-    let id = py.detach(|| topic.send(&message)).or_raise(py)?;
-    Ok(id.into())
+    let ids = waiting(py, topic, std::slice::from_ref(&message), timeout)?;
+    Ok(ids[0].into())
+}
+
+/// Sends without the interpreter; while there is no room it answers signals.
+fn waiting(
+    py: Python<'_>,
+    topic: &libqueue::Topic,
+    messages: &[libqueue::Message<'_>],
+    timeout: Option<Duration>,
+) -> PyResult<Vec<libqueue::MessageId>> {
+    let mut raised = None;
+    let mut go_on = || {
+        let asked = Python::attach(|py| py.check_signals());
+        raised = asked.err();
+        raised.is_none()
+    };
+    let sent = py.detach(|| topic.send_while(messages, timeout, &mut go_on));
+    match raised {
+        Some(error) if sent.is_err() => Err(error),
+        _ => sent.or_raise(py),
+    }
 }
 
 /// Sends all or, on an error, none.
@@ -172,7 +196,11 @@ pub(crate) fn many(
     py: Python<'_>,
     topic: &libqueue::Topic,
     messages: &Bound<'_, PyAny>,
+    timeout: Option<f64>,
 ) -> PyResult<Vec<MessageId>> {
+    let timeout = timeout
+        .map(|time| seconds(py, "timeout", time))
+        .transpose()?;
     let mut held = Vec::with_capacity(messages.len().unwrap_or(0));
     for one in messages.try_iter()? {
         let one = one?;
@@ -190,6 +218,6 @@ pub(crate) fn many(
         .zip(&headers)
         .map(|(held, headers)| held.message(headers))
         .collect();
-    let ids = py.detach(|| topic.send_many(&messages)).or_raise(py)?;
+    let ids = waiting(py, topic, &messages, timeout)?;
     Ok(ids.into_iter().map(MessageId::from).collect())
 }

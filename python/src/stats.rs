@@ -57,6 +57,7 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("consumers", stats.consumers),
         ("redriven", stats.redriven),
         ("purged", stats.purged),
+        ("dropped", stats.dropped),
     ] {
         dict.set_item(name, value)?;
     }

@@ -68,7 +68,12 @@ impl Store {
     /// Open the topic, creating it where there is none.
     ///
     /// `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
-    /// `max_message_bytes` limits key, headers and payload of a message (1 GiB by default). An
+    /// `max_message_bytes` limits key, headers and payload of a message (1 GiB by default).
+    /// `max_messages` and `max_bytes` limit what some group has not settled, 0 for no limit;
+    /// `on_full` says what becomes of more (`"reject"`, `"block"`, `"throttle"`, `"drop_oldest"`),
+    /// `send_timeout` how many seconds a send waits for room, `low_mark` and `high_mark` (50, 90)
+    /// between how many percent of the limit senders are slowed; `min_free_bytes` is left free on
+    /// the disk. An
     /// existing topic keeps its stored configuration: an argument that contradicts it raises
     /// `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
     #[pyo3(signature = (name, **config))]

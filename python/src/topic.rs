@@ -46,12 +46,16 @@ impl Topic {
     /// a group's window those with the highest `priority`, 0 to 9, come first, but for the order
     /// within a key.
     ///
-    /// Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
-    /// partition), `Stuck` or `Closed`; then the message is not in the log.
+    /// In a topic with a limit that it has reached it raises `Full`, waits for room, or makes some,
+    /// as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
+    /// of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
     ///
-    ///     topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"})
+    /// Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
+    /// (no such partition), `Stuck` or `Closed`; then the message is not in the log.
+    ///
+    ///     topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"}, timeout=5.0)
     #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None,
-        delay=None, deliver_at=None, ttl=None, priority=0))]
+        delay=None, deliver_at=None, ttl=None, priority=0, timeout=None))]
     #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
@@ -64,6 +68,7 @@ impl Topic {
         deliver_at: Option<&Bound<'_, PyAny>>,
         ttl: Option<f64>,
         priority: i64,
+        timeout: Option<f64>,
     ) -> PyResult<MessageId> {
         let timing = Timing::of(payload.py(), (delay, deliver_at, ttl), priority)?;
         let extras = Extras {
@@ -73,7 +78,7 @@ impl Topic {
             timestamp,
             timing,
         };
-        send::one(&self.inner, payload, &extras)
+        send::one(&self.inner, payload, &extras, timeout)
     }
 
     /// Send all or, on an error, none: one lock and one publish for each partition.
@@ -82,9 +87,30 @@ impl Topic {
     /// may leave the parts of some partitions in the log and not the others', and a failed sync may
     /// take some back and not others: then the error names the partitions whose part is in the log.
     ///
+    /// `timeout` is that of `send`: there is room for all of them, or none is sent.
+    ///
     /// topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
-    fn send_many(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Vec<MessageId>> {
-        send::many(py, &self.inner, messages)
+    #[pyo3(signature = (messages, *, timeout=None))]
+    fn send_many(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Vec<MessageId>> {
+        send::many(py, &self.inner, messages, timeout)
+    }
+
+    /// How full the topic is, from 0.0 to 1.0; 0.0 without a limit, 1.0 where it takes nothing.
+    ///
+    /// What is not settled as a part of `max_messages` or `max_bytes`, of the one that is nearer.
+    /// It is read from shared memory, without a system call; the first time, and the first after
+    /// the topic has another group, the groups' files are looked at.
+    ///
+    ///     if topic.pressure > 0.8:
+    ///         time.sleep(0.1)
+    #[getter]
+    fn pressure(&self, py: Python<'_>) -> PyResult<f64> {
+        self.inner.pressure().or_raise(py)
     }
 
     /// Return for each partition the first offset that a power loss may take.

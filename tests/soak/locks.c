@@ -39,6 +39,7 @@ static const struct place of_topic_partition[] = {
     {0, "append"}, {1, "sync"}, {2, "slow"}, {24, "large"},
 };
 static const struct place of_group_partition[] = {{0, "window"}};
+static const struct place of_flow[] = {{0, "flow"}, {1, "count"}};
 
 static uint64_t word_at(const struct locks *locks, size_t at)
 {
@@ -105,6 +106,9 @@ bool find_locks(struct locks *locks, const char *store)
             } else {
                 LIST(locks, at, of_group_partition, i);
             }
+        }
+        if (topic) {
+            LIST(locks, block + (BLOCK_WORDS + partitions * words) * 8, of_flow, 0);
         }
         block = (size_t)word_at(locks, block);
     }

@@ -223,6 +223,65 @@ pub mod group_partition {
     pub const MOVED: usize = 2;
     /// Lock of the one who puts the window on disk, where messages are handed over on that.
     pub const SYNC_LOCK: usize = 3;
+    /// How far the group was counted, as `flow::COUNTED` has it.
+    pub const COUNTED: usize = 4;
     /// Words of the block.
     pub const WORDS: usize = 16;
+}
+
+/// What a topic has of its limits, behind its partitions' words.
+pub mod flow {
+    /// Lock of the one who takes room and appends.
+    pub const LOCK: usize = 0;
+    /// Lock of the one who counts what is not settled.
+    pub const COUNT_LOCK: usize = 1;
+    /// Raised when there may be more that is not settled without a message: another group.
+    pub const NEWS: usize = 2;
+    /// 1 while there is a limit: settling then tells those who wait for room.
+    pub const LIMITED: usize = 3;
+    /// Event word of those who wait for room.
+    pub const EVENT: usize = 4;
+    /// Messages that may be sent before anybody counts again.
+    pub const ROOM_MESSAGES: usize = 5;
+    /// Bytes that may be.
+    pub const ROOM_BYTES: usize = 6;
+    /// `NEWS` when the room was counted; else there is none.
+    pub const ROOM_NEWS: usize = 7;
+    /// `block::CHANGED` of the topic when the room was counted; else there is none.
+    pub const ROOM_CHANGED: usize = 8;
+    /// Messages that were not settled when the room was counted.
+    pub const USED_MESSAGES: usize = 9;
+    /// Their bytes.
+    pub const USED_BYTES: usize = 10;
+    /// Which counts belong together; raised where they begin anew.
+    pub const ERA: usize = 11;
+    /// Nobody is given room before this time, in ns of the boot clock.
+    pub const PACE: usize = 12;
+    /// What consumers settle in a second, in thousandths.
+    pub const RATE: usize = 13;
+    /// When that was last looked at, in ns of the boot clock.
+    pub const RATE_AT: usize = 14;
+    /// How much was settled until then, as the counts have it.
+    pub const RATE_SETTLED: usize = 15;
+    /// The first ticket that may still wait.
+    pub const HEAD: usize = 16;
+    /// The ticket that is given next.
+    pub const TAIL: usize = 17;
+    /// Since when there is room for the first that waits, in ms of the boot clock + 1; else 0.
+    pub const SINCE: usize = 18;
+    /// Those who wait: of each the ticket + 1, its member, messages and bytes that it wants.
+    pub const WAITING: usize = 32;
+    /// How many there is room for.
+    pub const WAITING_SLOTS: usize = 32;
+    /// Words of each.
+    pub const WAITING_WORDS: usize = 4;
+    /// Of each partition: how far its end was counted, and its beginning: era, segment, position,
+    /// offset, messages, bytes, the partition's `VOIDS`, one unused.
+    pub const COUNTED: usize = 160;
+    /// Words of one such count.
+    pub const COUNTED_WORDS: usize = 8;
+    /// Words with those of this many partitions.
+    pub const fn words(partitions: usize) -> usize {
+        COUNTED + 2 * COUNTED_WORDS * partitions
+    }
 }

@@ -10,7 +10,9 @@ use super::scratch::Scratch;
 use super::steps::{Steps, in_time};
 use super::tree::{Tree, open_topic, options};
 use super::working::{Working, change_word};
-use crate::format::control::{BLOCKS, block, consumer, group_partition, header, member, partition};
+use crate::format::control::{
+    BLOCKS, block, consumer, flow, group_partition, header, member, partition,
+};
 use crate::format::names;
 use crate::inspect;
 use crate::store::Store;
@@ -36,7 +38,7 @@ const STEERING: [usize; 13] = [
 
 /// Which word is changed, and whether the log is written by what it says.
 fn word(input: &mut Input<'_>) -> (u64, bool) {
-    let topic_words = block::WORDS + 2 * partition::WORDS;
+    let topic_words = block::WORDS + 2 * partition::WORDS + flow::words(2);
     let group_words = block::WORDS + 2 * group_partition::WORDS;
     let blocks = BLOCKS as u64;
     match input.byte() % 6 {

@@ -20,6 +20,7 @@ mod letters;
 mod make;
 #[cfg(test)]
 mod model;
+mod oldest;
 mod once;
 #[cfg(test)]
 mod once_tests;
@@ -50,6 +51,7 @@ pub use gather::GATHERED;
 pub use glance::Glance;
 pub use gone::Batches;
 pub use letters::Dead;
+pub use oldest::Oldest;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;
 pub use recall::{Recalled, Standing};

@@ -63,6 +63,8 @@ pub enum Counter {
     Purged,
     /// Dead letters that hold their keys.
     Holding,
+    /// Messages that were settled for being the oldest of a topic that was full.
+    Dropped,
 }
 
 impl Counter {

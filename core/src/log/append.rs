@@ -85,6 +85,19 @@ impl Place {
     }
 }
 
+/// No gate.
+pub(super) struct Open;
+
+impl super::Gate for Open {
+    type Pass = ();
+
+    fn enter(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn leave(&self, (): (), _: bool) {}
+}
+
 /// Why an append could not be done under the lock alone.
 pub(super) enum Outcome {
     Done(u64),
@@ -106,7 +119,7 @@ impl Partition {
     pub fn append_in(&self, drafts: &[Draft<'_>], room: Room) -> Result<u64> {
         let bytes = total(drafts);
         if bytes > LARGE {
-            return self.append_large(drafts, room);
+            return self.append_large(drafts, room, &Open);
         }
         loop {
             let mut held = self.lock()?;
@@ -184,8 +197,13 @@ impl Partition {
         }
     }
 
-    #[inline]
-    fn attempt(&self, held: &mut Held<'_>, drafts: &[Draft<'_>], bytes: u64) -> Result<Outcome> {
+    #[inline(always)]
+    pub(super) fn attempt(
+        &self,
+        held: &mut Held<'_>,
+        drafts: &[Draft<'_>],
+        bytes: u64,
+    ) -> Result<Outcome> {
         let (segment, place) = match self.place(held, drafts.len(), bytes)? {
             Ok(found) => found,
             Err(outcome) => return Ok(outcome),
@@ -201,7 +219,7 @@ impl Partition {
     }
 
     /// Where so many drafts of so many bytes go, if there is room for them now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place<'a>(
         &'a self,
         held: &'a mut Held<'_>,
@@ -292,7 +310,7 @@ pub(super) fn total(drafts: &[Draft<'_>]) -> u64 {
 /// The first length word is stored last: a death before leaves nothing, a death after leaves all
 /// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or
 /// the rest of an abandoned longer record would be taken for the next header.
-#[inline]
+#[inline(always)]
 fn write(segment: &Segment, place: &Place, drafts: &[Draft<'_>]) -> Option<i64> {
     let map = segment.map();
     let (mut at, mut timestamp_ns) = (place.position as usize, place.last);

@@ -81,7 +81,7 @@ impl Block {
 
     /// After publishing. The tail that is not the whole one is overwritten and becomes it with one
     /// word, so that a death anywhere leaves one from which `repair` walks on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_tail(&self, segment: u64, next_offset: u64, position: u64, timestamp: i64) {
         let other = 1 - (self.0.get(at::TAIL) & 1) as usize;
         let first = at::TAILS + other * TAIL_WORDS;

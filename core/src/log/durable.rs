@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::append::Draft;
-use super::{NONE, Partition, Room};
+use super::{Gate, NONE, Partition, Room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::partition::{PROMISED_SYNC, REWRITE};
 use crate::format::record::END;
@@ -32,6 +32,20 @@ impl Partition {
     ) -> Result<u64> {
         let voids = self.voids();
         let first = self.append_in(drafts, room)?;
+        self.ensure_durable_since(first + drafts.len() as u64, voids, timeout)?;
+        Ok(first)
+    }
+
+    /// As `append_durably`, through a gate.
+    pub fn append_durably_through(
+        &self,
+        drafts: &[Draft<'_>],
+        room: Room,
+        timeout: Duration,
+        gate: &impl Gate,
+    ) -> Result<u64> {
+        let voids = self.voids();
+        let first = self.append_through(drafts, room, gate)?;
         self.ensure_durable_since(first + drafts.len() as u64, voids, timeout)?;
         Ok(first)
     }

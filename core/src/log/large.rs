@@ -9,14 +9,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::append::{Draft, Place, record_header, total};
+#[cfg(test)]
+use super::append::Open;
+use super::append::{Draft, Outcome, Place, record_header, total};
 use super::segment::{Found, Segment};
-use super::{Partition, Room};
+use super::{Gate, Partition, Room};
 use crate::error::{ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::record::{self, HEADER, Header, KIND, RESERVED};
 use crate::format::u32_at;
-use crate::shm::{EventCount, OwnerLock};
+use crate::shm::{EventCount, Held, OwnerLock};
 
 /// Batches of more bytes than this are copied outside the append lock.
 pub(super) const LARGE: u64 = 32 * 1024;
@@ -31,13 +33,18 @@ struct Taken {
 }
 
 impl Partition {
-    /// As `append`, for much.
-    pub(super) fn append_large(&self, drafts: &[Draft<'_>], room: Room) -> Result<u64> {
+    /// As `append`, for much. The gate is passed while the place is taken, not while it is filled.
+    pub(super) fn append_large(
+        &self,
+        drafts: &[Draft<'_>],
+        room: Room,
+        gate: &impl Gate,
+    ) -> Result<u64> {
         let env = &*self.env;
         let lock = self.block.large_lock();
         let (_large, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         self.pad_abandoned()?;
-        let taken = self.take_place(drafts, room)?;
+        let taken = self.take_place(drafts, room, gate)?;
         let header = self.copy(&taken, drafts);
         let published = match header {
             Some(header) => self.publish(&taken, &header, drafts.len()),
@@ -54,14 +61,16 @@ impl Partition {
     }
 
     /// Puts RESERVED where the batch will be.
-    fn take_place(&self, drafts: &[Draft<'_>], room: Room) -> Result<Taken> {
+    fn take_place(&self, drafts: &[Draft<'_>], room: Room, gate: &impl Gate) -> Result<Taken> {
         let total = total(drafts);
         loop {
+            let pass = gate.enter()?;
             let mut held = self.lock()?;
-            let (segment, place) = match self.place(&mut held, drafts.len(), total)? {
+            let (segment, place) = match self.place_apart(&mut held, drafts.len(), total)? {
                 Ok((segment, place)) => (segment.clone(), place),
                 Err(outcome) => {
                     drop(held);
+                    gate.leave(pass, false);
                     self.make_way(&outcome, drafts, room)?;
                     continue;
                 }
@@ -90,8 +99,22 @@ impl Partition {
                 position + u64::from(length),
                 header.timestamp_ns,
             );
+            drop(held);
+            gate.leave(pass, true);
             return Ok(Taken { segment, place });
         }
+    }
+
+    /// As `place`, apart from those of small batches.
+    #[cold]
+    #[inline(never)]
+    fn place_apart<'a>(
+        &'a self,
+        held: &'a mut Held<'_>,
+        count: usize,
+        bytes: u64,
+    ) -> Result<std::result::Result<(&'a Arc<Segment>, Place), Outcome>> {
+        self.place(held, count, bytes)
     }
 
     /// Without the append lock: everything but the first record's header, which is returned.
@@ -199,12 +222,15 @@ fn is_reserved(segment: &Segment, position: u64, first: u64) -> bool {
 impl Partition {
     /// As one that dies, or is stopped, while it copies.
     pub(super) fn take_place_in_test(&self, drafts: &[Draft<'_>]) {
-        self.take_place(drafts, Room::Ordinary).expect("place");
+        self.take_place(drafts, Room::Ordinary, &Open)
+            .expect("place");
     }
 
     /// As one that dies while it puts the header in its place.
     pub(super) fn publish_lengths_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self.take_place(drafts, Room::Ordinary).expect("place");
+        let taken = self
+            .take_place(drafts, Room::Ordinary, &Open)
+            .expect("place");
         let header = self.copy(&taken, drafts).expect("copied");
         let at = taken.place.position as usize + KIND + 4;
         let written = taken.segment.map().copy_in(at, &header[KIND + 4..]);
@@ -213,7 +239,9 @@ impl Partition {
 
     /// As one that dies before it stores the kind.
     pub(super) fn publish_all_but_the_kind_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self.take_place(drafts, Room::Ordinary).expect("place");
+        let taken = self
+            .take_place(drafts, Room::Ordinary, &Open)
+            .expect("place");
         let header = self.copy(&taken, drafts).expect("copied");
         let written = write_but_kind(&taken.segment, taken.place.position as usize, &header);
         written.expect("inside");
@@ -264,7 +292,7 @@ mod tests {
             .make_room(&[draft(&big), draft(&big)])
             .expect("room");
         partition
-            .take_place(&[draft(&big), draft(&big)], Room::Ordinary)
+            .take_place(&[draft(&big), draft(&big)], Room::Ordinary, &Open)
             .expect("place");
         assert_eq!(partition.append(&[draft(b"behind")]).expect("append"), 3);
         let seen = |partition: &Partition| -> Vec<u64> {
@@ -299,7 +327,7 @@ mod tests {
         partition.append(&[draft(b"before")]).expect("append");
         partition.make_room(&[draft(&big)]).expect("room");
         partition
-            .take_place(&[draft(&big)], Room::Ordinary)
+            .take_place(&[draft(&big)], Room::Ordinary, &Open)
             .expect("place");
         partition.append(&[draft(b"behind")]).expect("append");
         drop(partition);
@@ -318,7 +346,7 @@ mod tests {
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
         let taken = partition
-            .take_place(&[draft(&big)], Room::Ordinary)
+            .take_place(&[draft(&big)], Room::Ordinary, &Open)
             .expect("place");
         partition.append(&[draft(b"behind")]).expect("append");
         std::thread::scope(|scope| {
@@ -372,7 +400,7 @@ mod tests {
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
         let taken = partition
-            .take_place(&[draft(&big)], Room::Ordinary)
+            .take_place(&[draft(&big)], Room::Ordinary, &Open)
             .expect("place");
         let fenced = super::super::tests::open_fenced(&partition, folder.path());
         let error = fenced.pad_abandoned().expect_err("taken for dead");

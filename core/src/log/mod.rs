@@ -12,6 +12,7 @@ mod changed_tests;
 #[cfg(test)]
 mod deaths_tests;
 mod durable;
+mod flow;
 mod index;
 mod large;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use append::Draft;
+pub use flow::{Counted, Gate};
 pub use read::{Cursor, Place, Step};
 pub use record::Record;
 pub use segment::Segment;
@@ -154,6 +156,8 @@ pub struct Partition {
     number: u32,
     /// What it promises, as `promise::word_of` has it.
     durability: AtomicU64,
+    /// What is left free when it grows for ordinary messages.
+    min_free: AtomicU64,
     block: Block,
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
@@ -182,6 +186,7 @@ impl Partition {
             topic,
             number,
             durability: AtomicU64::new(0),
+            min_free: AtomicU64::new(0),
             block,
             local,
             segments,
@@ -196,7 +201,7 @@ impl Partition {
     }
 
     /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.
-    #[inline]
+    #[inline(always)]
     fn lock(&self) -> Result<Held<'_>> {
         let env = &*self.env;
         let (mut held, how) =

@@ -292,6 +292,21 @@ impl Partition {
         Ok(Record::new(segment, position, &header))
     }
 
+    /// The length of the record of this offset at this position; `None` where that is none.
+    pub(super) fn record_header_at(&self, offset: u64, position: u64) -> Result<Option<u32>> {
+        let length = |segment: &Segment| match segment.at(position) {
+            Found::Record(header, length) if header.offset == offset => Some(length),
+            _ => None,
+        };
+        if let Some(found) = self.mapped_before(offset).and_then(|one| length(&one)) {
+            return Ok(Some(found));
+        }
+        match self.segment_of(offset) {
+            Err(error) if error.kind() == ErrorKind::Damaged => Ok(None),
+            segment => Ok(length(&*segment?)),
+        }
+    }
+
     /// The last mapped segment that does not begin behind this offset.
     #[inline]
     fn mapped_before(&self, offset: u64) -> Option<Arc<Segment>> {

@@ -117,7 +117,12 @@ impl Partition {
         let active = self
             .segment(self.block.segment())?
             .map_or(0, |s| s.capacity());
-        let capacity = least.max((active * 2).clamp(SIZE_MIN, SIZE_MAX));
+        let mut capacity = least.max((active * 2).clamp(SIZE_MIN, SIZE_MAX));
+        if room == Room::Ordinary && self.check_free(capacity).is_err() {
+            // A small one may fit where a large one does not.
+            capacity = least.max(SIZE_MIN);
+            self.check_free(capacity)?;
+        }
         let file = storage.open(&path, Access::CreateNew, self.env.mode)?;
         let allocated = match file.allocate(capacity) {
             // A disk that has no room for a large segment may have some for a small one.

@@ -12,12 +12,14 @@ mod brake;
 mod filter;
 #[cfg(test)]
 mod filter_tests;
+mod flow;
 mod group;
 mod json;
 mod topic;
 
 pub use brake::{BRAKE_MESSAGES_MAX, Brake};
 pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
+pub use flow::{HIGH_MARK_DEFAULT, LIMIT_BYTES_MAX, LIMIT_MESSAGES_MAX, LOW_MARK_DEFAULT, OnFull};
 pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };

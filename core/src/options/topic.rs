@@ -1,5 +1,8 @@
 //! What can be set for a topic.
 
+use std::time::Duration;
+
+use super::flow::{self, HIGH_MARK_DEFAULT, LOW_MARK_DEFAULT, OnFull};
 use super::{
     Durability, MESSAGE_BYTES_MAX, PARTITIONS_MAX, agree, check_durability, check_range, invalid,
     mismatch,
@@ -17,6 +20,24 @@ pub struct TopicOptions {
     /// are never refused for it: they are as large as their messages, and the headers that say
     /// where they came from.
     pub max_message_bytes: Option<u64>,
+    /// Most messages that some group has not settled; without groups, that are kept (P14). Those
+    /// that are handed out or delayed count. 0 takes the limit off. Default: no limit.
+    pub max_messages: Option<u64>,
+    /// As `max_messages`, in bytes of their records in the log: with headers, key and 48 bytes.
+    pub max_bytes: Option<u64>,
+    /// What becomes of messages for which there is no room. Default: [`OnFull::Reject`].
+    pub on_full: Option<OnFull>,
+    /// How long a send waits for room where the topic blocks or throttles. Default: for as long as
+    /// it takes.
+    pub send_timeout: Option<Duration>,
+    /// Where [`OnFull::Throttle`] begins to slow senders, in percent of the limit. Default: 50.
+    pub low_mark: Option<u32>,
+    /// Where it blocks, in percent of the limit. Default: 90.
+    pub high_mark: Option<u32>,
+    /// Sends are refused with [`crate::ErrorKind::DiskFull`] where the log would have to grow and
+    /// less than this would be left free on the file system. Consumers and dead letters go on
+    /// (P5). 0 takes it off. Default: nothing is left free.
+    pub min_free_bytes: Option<u64>,
 }
 
 impl TopicOptions {
@@ -28,6 +49,7 @@ impl TopicOptions {
         if let Some(n) = self.max_message_bytes {
             check_range("max_message_bytes", n, 1, MESSAGE_BYTES_MAX)?;
         }
+        flow::check(self)?;
         self.durability.map_or(Ok(()), check_durability)
     }
 }
@@ -41,17 +63,40 @@ pub struct TopicConfig {
     pub durability: Option<Durability>,
     /// Largest message in bytes: key, headers and payload.
     pub max_message_bytes: u64,
+    /// Most messages that are not settled; `None` without a limit.
+    pub max_messages: Option<u64>,
+    /// Most bytes of those in the log; `None` without a limit.
+    pub max_bytes: Option<u64>,
+    /// What becomes of messages for which there is no room.
+    pub on_full: OnFull,
+    /// How long a send waits for room; `None` for as long as it takes.
+    pub send_timeout: Option<Duration>,
+    /// Where throttling begins, in percent of the limit.
+    pub low_mark: u32,
+    /// Where throttling blocks, in percent of the limit.
+    pub high_mark: u32,
+    /// What is left free on the file system.
+    pub min_free_bytes: u64,
 }
 
 impl TopicConfig {
     /// What a topic created with these options stores.
     #[must_use]
     pub fn from_options(options: &TopicOptions) -> Self {
-        Self {
+        let mut config = Self {
             partitions: options.partitions.unwrap_or(1),
             durability: options.durability,
             max_message_bytes: options.max_message_bytes.unwrap_or(MESSAGE_BYTES_MAX),
-        }
+            max_messages: None,
+            max_bytes: None,
+            on_full: OnFull::default(),
+            send_timeout: None,
+            low_mark: LOW_MARK_DEFAULT,
+            high_mark: HIGH_MARK_DEFAULT,
+            min_free_bytes: 0,
+        };
+        config.limits_changed_by(options);
+        config
     }
 
     /// What is stored after these changes; what is `None` stays.
@@ -63,11 +108,14 @@ impl TopicConfig {
                  order; expected {stored}: make another topic with the partitions you want"
             )));
         }
-        Ok(Self {
-            partitions: self.partitions,
+        let mut config = Self {
             durability: changes.durability.or(self.durability),
             max_message_bytes: changes.max_message_bytes.unwrap_or(self.max_message_bytes),
-        })
+            ..self.clone()
+        };
+        config.limits_changed_by(changes);
+        config.check()?;
+        Ok(config)
     }
 
     /// Errors with [`crate::ErrorKind::ConfigMismatch`] where an option contradicts what is stored.
@@ -80,6 +128,7 @@ impl TopicConfig {
             options.max_message_bytes,
             self.max_message_bytes,
         )?;
+        self.check_limits_against(&at, options)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {

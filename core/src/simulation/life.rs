@@ -63,6 +63,9 @@ pub fn topic_options(topic: &TopicModel) -> TopicOptions {
     TopicOptions {
         partitions: Some(topic.logs.len() as u32),
         durability: Some(topic.durability),
+        // A limit that nobody reaches, in some: what is counted for it is in the crashes too (P14).
+        max_messages: (topic.logs.len() % 2 == 1).then_some(1 << 40),
+        max_bytes: (topic.logs.len() % 2 == 1).then_some(1 << 50),
         ..TopicOptions::default()
     }
 }

@@ -114,6 +114,12 @@ impl Storage for Disk {
         boot_id()
     }
 
+    fn free_bytes(&self, path: &Path) -> Result<u64> {
+        let found = statfs(path).map_err(|e| Error::io("look at", path, e.into()))?;
+        let size = u64::try_from(found.f_bsize).unwrap_or(0);
+        Ok(found.f_bavail.saturating_mul(size))
+    }
+
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         let found = statfs(path).map_err(|e| Error::io("look at", path, e.into()))?;
         Ok(network_name(found.f_type as u64 & 0xFFFF_FFFF))

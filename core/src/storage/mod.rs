@@ -53,6 +53,8 @@ pub trait Storage: Send + Sync {
     /// Which start of the host this is: drawn by the kernel each time. What was not synced in
     /// another one may be lost.
     fn boot_id(&self) -> [u8; 16];
+    /// Bytes that are free for this process on the file system that the path lies on.
+    fn free_bytes(&self, path: &Path) -> Result<u64>;
     /// The kind of network file system the path lies on, if it does.
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>>;
     /// Opens a file for kernel locks.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{
-    BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, group_partition, header, member, partition,
+    BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, flow, group_partition, header, member,
+    partition,
 };
 use crate::shm::{Liveness, Mapping, Owner, OwnerLock, Region};
 use crate::storage::{Access, File, Storage};
@@ -176,6 +177,17 @@ pub(crate) struct Block {
     pub(crate) head: Region,
     /// One for each partition: `format::control::partition` or `group_partition`.
     pub(crate) partitions: Vec<Region>,
+    /// Of a topic: `format::control::flow`.
+    pub(crate) flow: Option<Region>,
+}
+
+/// Bytes of a block.
+fn bytes_of(kind: u64, partitions: usize) -> usize {
+    let words = match kind {
+        GROUP => group_partition::WORDS * partitions,
+        _ => partition::WORDS * partitions + flow::words(partitions),
+    };
+    HEAD_BYTES + words * 8
 }
 
 impl Block {
@@ -273,7 +285,9 @@ impl Control {
                 &of_partition[..]
             };
             let in_partition = |part: &Region| locks.iter().any(|word| held(part, *word));
+            let of_flow = [flow::LOCK, flow::COUNT_LOCK];
             any |= kind == GROUP && of_head.iter().any(|word| held(&found.head, *word));
+            any |= (found.flow.iter()).any(|part| of_flow.iter().any(|word| held(part, *word)));
             any |= found.partitions.iter().any(in_partition);
             any
         })?;
@@ -323,8 +337,20 @@ impl Control {
             let start = at + HEAD_BYTES + number * words * 8;
             partitions.push(self.shared.region(start, words * 8)?);
         }
+        let flow = match kind {
+            GROUP => None,
+            _ => {
+                let start = at + HEAD_BYTES + partitions.len() * words * 8;
+                Some((self.shared).region(start, flow::words(partitions.len()) * 8)?)
+            }
+        };
         let next = head.get(block::NEXT);
-        Ok((kind, Block { head, partitions }, next))
+        let block = Block {
+            head,
+            partitions,
+            flow,
+        };
+        Ok((kind, block, next))
     }
 
     /// Shows each block until `stop` says so. Needs no lock: blocks are linked when they are whole.
@@ -356,12 +382,7 @@ impl Control {
     }
 
     fn find_or_append(&self, kind: u64, id: u64, topic: u64, partitions: u32) -> Result<Block> {
-        let words = if kind == GROUP {
-            group_partition::WORDS
-        } else {
-            partition::WORDS
-        };
-        let bytes = HEAD_BYTES + partitions as usize * words * 8;
+        let bytes = bytes_of(kind, partitions as usize);
         loop {
             if let Some(found) = self.find(kind, id)? {
                 return check_count(found, partitions);

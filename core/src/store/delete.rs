@@ -108,6 +108,7 @@ impl TopicInner {
                 let gone = std::sync::atomic::Ordering::Release;
                 group.head.store(CHANGED, GONE, gone);
             }
+            self.count_anew();
         }
         // Nor need it be on disk that he was at it.
         let env = &*self.store.env;

@@ -88,14 +88,7 @@ impl Topic {
         let inner = &self.inner;
         inner.store.check_open()?;
         inner.follow()?;
-        let folder = inner.folder.join(names::GROUPS);
-        let mut found = Vec::new();
-        for name in inner.store.env.storage.list(&folder)? {
-            if !names::is_reserved(&name) && inner.has_group(&name)? {
-                found.push(name);
-            }
-        }
-        Ok(found)
+        inner.group_names()
     }
 }
 

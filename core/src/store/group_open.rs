@@ -84,7 +84,10 @@ impl TopicInner {
         };
         self.make_group(name, &meta, |folder| {
             self.make_windows(folder, &meta, dead_from)
-        })
+        })?;
+        // It may not have settled what all others have (P14).
+        self.count_anew();
+        Ok(())
     }
 
     /// Whether dead letters of a group may go there.
@@ -209,6 +212,10 @@ impl TopicInner {
             opened => Arc::new(opened?),
         };
         known.insert(name.to_owned(), Arc::downgrade(&inner));
+        if !names::is_reserved(name) && self.tells_settled() && !inner.was_opened() {
+            // One that was made by who died before he told of it counts from here on (P14).
+            self.count_anew();
+        }
         self.store.tend(inner.folder(), inner.tended());
         Ok(inner)
     }

@@ -182,6 +182,6 @@ fn append_one(
         key_hash: key.map_or(0, murmur2::key_hash),
     };
     let store = &group.topic.store;
-    store.with_ballast(|| target.partitions[0].append_in(&[draft], Room::Kept))?;
+    store.with_ballast(|| target.append_unlimited(0, &[draft], Room::Kept))?;
     Ok(())
 }

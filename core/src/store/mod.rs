@@ -22,6 +22,7 @@ mod drain;
 mod dying;
 mod extend;
 mod fill;
+mod flow;
 mod forked;
 mod gone;
 mod group;

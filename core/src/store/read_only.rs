@@ -69,6 +69,10 @@ impl Storage for ReadOnly {
         self.0.boot_id()
     }
 
+    fn free_bytes(&self, path: &Path) -> Result<u64> {
+        self.0.free_bytes(path)
+    }
+
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         self.0.network_kind(path)
     }

@@ -1,14 +1,16 @@
 //! Sending: partition, checksum, append, and the wait that the durability asks for.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::flow::{Beat, Patience, Through};
 use super::message::{Message, MessageId};
 use super::topic::{Topic, TopicInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
-use crate::log::{Draft, Room};
+use crate::log::{Draft, Gate, Room};
 use crate::options::Durability;
 
 /// How long a `sync` send waits for the disk.
@@ -18,6 +20,10 @@ impl Topic {
     /// Sends one message. Once it returns, the message survives `kill -9` of any process (P1), and
     /// power loss as the durability says (P2). On an error it is not in the log, except for
     /// [`ErrorKind::Timeout`] while waiting for the disk.
+    ///
+    /// In a topic with a limit that it has reached (P14): [`ErrorKind::Full`], or a wait for room
+    /// and [`ErrorKind::Timeout`] after the topic's `send_timeout`, or the oldest messages are
+    /// dropped, as its `on_full` says. [`ErrorKind::TooLarge`] for more than the limit itself.
     #[inline]
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
         let inner = &*self.inner;
@@ -26,8 +32,58 @@ impl Topic {
         let (mut block, mut extension) = (Vec::new(), Vec::new());
         let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
-        let offset = inner.append(number, &[draft])?;
+        let offset = if inner.settings.is_limited() {
+            self.append_limited(number, &[draft], &Wait::stored())?
+        } else {
+            inner.append(number, &[draft])?
+        };
         Ok(inner.id(number, offset))
+    }
+
+    /// As `send`, waiting for room no longer than this: zero waits not at all.
+    ///
+    /// ```
+    /// # use libqueue::{ErrorKind, Message, OnFull, Store, StoreOptions, TopicOptions};
+    /// # use std::time::Duration;
+    /// # let folder = tempfile::TempDir::new().unwrap();
+    /// # let store = Store::open(folder.path(), StoreOptions::default())?;
+    /// let jobs = store.topic("jobs", &TopicOptions {
+    ///     max_messages: Some(1),
+    ///     on_full: Some(OnFull::Block),
+    ///     ..TopicOptions::default()
+    /// })?;
+    /// jobs.send(&Message::new(b"one"))?;
+    /// let late = jobs.send_within(&Message::new(b"two"), Duration::from_millis(20));
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+    /// # Ok::<(), libqueue::Error>(())
+    /// ```
+    pub fn send_within(&self, message: &Message<'_>, timeout: Duration) -> Result<MessageId> {
+        let messages = std::slice::from_ref(message);
+        let ids = self.send_all(messages, &Wait::of(Some(timeout), None))?;
+        Ok(ids[0])
+    }
+
+    /// As `send_many`, waiting for room no longer than this.
+    pub fn send_many_within(
+        &self,
+        messages: &[Message<'_>],
+        timeout: Duration,
+    ) -> Result<Vec<MessageId>> {
+        self.send_all(messages, &Wait::of(Some(timeout), None))
+    }
+
+    /// As `send_many`, waiting for room no longer than `timeout`, or where there is none as the
+    /// topic is configured, and for as long as `go_on` says so, which is asked some fifty times a
+    /// second: for languages in which a signal ends a wait. It then errors as after the timeout.
+    pub fn send_while(
+        &self,
+        messages: &[Message<'_>],
+        timeout: Option<Duration>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<MessageId>> {
+        let go_on = RefCell::new(go_on);
+        let beat = || (go_on.borrow_mut())();
+        self.send_all(messages, &Wait::of(timeout, Some(&beat)))
     }
 
     /// As `send`, but `None` where it would have to wait for a lock, for room or for the disk.
@@ -42,7 +98,11 @@ impl Topic {
         let (mut block, mut extension) = (Vec::new(), Vec::new());
         let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
-        let sent = inner.partitions[number as usize].try_append(&[draft])?;
+        let sent = if inner.settings.is_limited() {
+            self.try_append_limited(number, &[draft])?
+        } else {
+            inner.partitions[number as usize].try_append(&[draft])?
+        };
         Ok(sent.map(|offset| inner.id(number, offset)))
     }
 
@@ -53,7 +113,12 @@ impl Topic {
     /// A batch for several partitions is whole in each of them. A death in the middle of the call
     /// may leave the parts of some partitions in the log and not the others', and a failed sync may
     /// take some back and not others: then the error names the partitions whose part is in the log.
+    /// In a topic with a limit there is room for all of them, or none is sent (P14).
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
+        self.send_all(messages, &Wait::stored())
+    }
+
+    fn send_all(&self, messages: &[Message<'_>], wait: &Wait<'_>) -> Result<Vec<MessageId>> {
         let inner = &*self.inner;
         inner.store.check_send()?;
         inner.follow()?;
@@ -70,15 +135,79 @@ impl Topic {
             drafts.push(inner.draft(message, block, extension)?);
             numbers.push(inner.choose_or(message, together)?);
         }
+        let limited = inner.settings.is_limited();
         let ids = if numbers.iter().all(|number| *number == numbers[0]) {
-            let first = inner.append(numbers[0], &drafts)?;
+            let first = match limited {
+                true => self.append_limited(numbers[0], &drafts, wait)?,
+                false => inner.append(numbers[0], &drafts)?,
+            };
             (0..messages.len() as u64)
                 .map(|place| inner.id(numbers[0], first + place))
                 .collect()
         } else {
-            inner.append_parted(&drafts, &numbers)?
+            let gate = limited.then(|| self.gate(&drafts, wait.patience, wait.beat));
+            inner.append_parted(&drafts, &numbers, gate.as_ref())?
         };
         Ok(ids)
+    }
+
+    fn gate<'a>(
+        &'a self,
+        drafts: &[Draft<'_>],
+        patience: Patience,
+        beat: Option<Beat<'a>>,
+    ) -> Through<'a> {
+        Through {
+            topic: &self.inner,
+            groups: &self.flow,
+            want: Through::want(drafts),
+            patience,
+            beat,
+        }
+    }
+
+    #[cold]
+    fn append_limited(&self, number: u32, drafts: &[Draft<'_>], wait: &Wait<'_>) -> Result<u64> {
+        let inner = &*self.inner;
+        let gate = self.gate(drafts, wait.patience, wait.beat);
+        let partition = &inner.partitions[number as usize];
+        if inner.durability() == Durability::Sync {
+            partition.append_durably_through(drafts, Room::Ordinary, SYNC_TIMEOUT, &gate)
+        } else {
+            partition.append_through(drafts, Room::Ordinary, &gate)
+        }
+    }
+
+    #[cold]
+    fn try_append_limited(&self, number: u32, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
+        let gate = self.gate(drafts, Patience::Never, None);
+        let pass = match gate.try_pass(None, false)? {
+            Some(pass) => Some(pass),
+            None => gate.wait()?,
+        };
+        let Some(pass) = pass else {
+            return Ok(None);
+        };
+        let sent = self.inner.partitions[number as usize].try_append(drafts)?;
+        gate.leave(pass, sent.is_some());
+        Ok(sent)
+    }
+}
+
+/// How long a call waits for room.
+struct Wait<'a> {
+    patience: Patience,
+    beat: Option<Beat<'a>>,
+}
+
+impl<'a> Wait<'a> {
+    fn stored() -> Self {
+        Self::of(None, None)
+    }
+
+    fn of(timeout: Option<Duration>, beat: Option<Beat<'a>>) -> Self {
+        let patience = timeout.map_or(Patience::Stored, Patience::For);
+        Self { patience, beat }
     }
 }
 
@@ -162,8 +291,14 @@ impl TopicInner {
     }
 
     /// Several partitions: each gets its part with one publish. Room is made in all of them before
-    /// the first publish, so that a full disk leaves nothing.
-    fn append_parted(&self, drafts: &[Draft<'_>], numbers: &[u32]) -> Result<Vec<MessageId>> {
+    /// the first publish, so that a full disk leaves nothing; and then in the topic, where it has a
+    /// limit, so that a full one does not either.
+    fn append_parted(
+        &self,
+        drafts: &[Draft<'_>],
+        numbers: &[u32],
+        gate: Option<&Through<'_>>,
+    ) -> Result<Vec<MessageId>> {
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.partitions.len()];
         for (place, number) in numbers.iter().enumerate() {
             parts[*number as usize].push(place);
@@ -177,6 +312,7 @@ impl TopicInner {
             self.partitions[number].make_room(&part(places))?;
         }
         let voids: Vec<u64> = self.partitions.iter().map(|log| log.voids()).collect();
+        let pass = gate.map(|gate| gate.enter()).transpose()?;
         let (mut ids, mut done) = (vec![self.id(0, 0); drafts.len()], Vec::new());
         for (number, places) in parts
             .iter()
@@ -189,6 +325,9 @@ impl TopicInner {
             for (turn, place) in places.iter().enumerate() {
                 ids[*place] = self.id(number as u32, first + turn as u64);
             }
+        }
+        if let Some((gate, pass)) = gate.zip(pass) {
+            gate.leave(pass, true);
         }
         if self.durability() == Durability::Sync {
             self.wait_for(&ids, &voids)?;

@@ -116,6 +116,18 @@ pub(super) struct GuardedWindow {
     partition: Option<u32>,
     /// Where it is to be, once that is on disk for sure.
     target: Option<Target>,
+    /// How many were settled when this process last looked, as `Window::settled_mark` has it.
+    settled: u64,
+}
+
+/// What became of how many messages are settled.
+pub(super) enum Settlement {
+    /// Nothing.
+    None,
+    /// There are more.
+    More,
+    /// There are fewer.
+    Fewer,
 }
 
 impl GuardedWindow {
@@ -128,6 +140,22 @@ impl GuardedWindow {
             version: NEVER,
             partition,
             target: None,
+            settled: 0,
+        }
+    }
+
+    /// What became of how many are settled: with the lock, since `before`, and before that since
+    /// this process last looked, by whomever.
+    pub(super) fn settled_since(&mut self, before: u64) -> Settlement {
+        let mark = self.window.settled_mark();
+        let last = std::mem::replace(&mut self.settled, mark);
+        if (mark.wrapping_sub(before) as i64) < 0 {
+            // As after a seek: what was settled is not any more.
+            Settlement::Fewer
+        } else if mark != last {
+            Settlement::More
+        } else {
+            Settlement::None
         }
     }
 
@@ -256,6 +284,8 @@ impl InForce for GroupInner {
     fn end(&self) -> Result<()> {
         self.set_changed(GONE);
         self.wake(u32::MAX);
+        // What it alone had not settled counts no more (P14).
+        self.topic.count_anew();
         self.topic.store.untend(&self.folder());
         Ok(())
     }

@@ -86,6 +86,8 @@ pub struct GroupStats {
     pub redriven: u64,
     /// Dead letters that were purged.
     pub purged: u64,
+    /// Messages that were settled because they were the oldest of a topic that was full.
+    pub dropped: u64,
 }
 
 impl Topic {
@@ -187,6 +189,7 @@ fn add_counters(stats: &mut GroupStats, window: &Window) {
     stats.holding += window.counter(Counter::Holding);
     stats.redriven += window.counter(Counter::Redriven);
     stats.purged += window.counter(Counter::Purged);
+    stats.dropped += window.counter(Counter::Dropped);
 }
 
 /// Messages and bytes from a cursor on, of those that are not settled, and the first timestamp.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Block;
+use super::flow::FlowGroups;
 use super::group::GroupInner;
 use super::message::MessageId;
 use super::open::folder_mode;
@@ -39,6 +40,8 @@ pub(crate) struct TopicInner {
 #[derive(Clone)]
 pub struct Topic {
     pub(super) inner: Arc<TopicInner>,
+    /// What this handle and its copies count a limited topic by.
+    pub(super) flow: Arc<FlowGroups>,
     pub(super) _handle: Option<Arc<Handle>>,
 }
 
@@ -81,6 +84,7 @@ impl Store {
         let handle = Arc::new(inner.register_handle(format!("topic {name:?}")));
         Ok(Topic {
             inner: inner.topic_inner(name)?,
+            flow: Arc::default(),
             _handle: Some(handle),
         })
     }
@@ -131,6 +135,7 @@ impl StoreInner {
             let partition =
                 Partition::open(env, folder.clone(), words, place, durability, publish)?;
             self.tend_partition(folder, partition.clone(), &block.head);
+            partition.set_min_free(config.min_free_bytes);
             partitions.push(partition);
         }
         let inner = Arc::new(TopicInner {
@@ -147,6 +152,7 @@ impl StoreInner {
         let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
         known.insert(uid, Arc::downgrade(&any));
         drop(known);
+        inner.set_limited(inner.settings.is_limited());
         if !self.is_read_only() {
             // What fails is done by the next one who opens the topic.
             let _ = inner.finish_deletions();
@@ -191,6 +197,7 @@ impl StoreInner {
     pub(super) fn create_as(&self, name: &str, uid: u64, config: &TopicConfig) -> Result<bool> {
         self.check_send()?;
         names::check("topic", name)?;
+        config.check()?;
         let (env, storage) = (&*self.env, &*self.env.storage);
         let _held = self.hold_create_lock()?;
         let folder = names::topic_folder(&self.path, name);

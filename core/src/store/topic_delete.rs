@@ -14,9 +14,10 @@ use super::topic::{TopicInner, read_meta};
 use super::{Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE};
+use crate::format::control::flow::EVENT;
 use crate::format::control::{header, partition};
 use crate::format::names;
-use crate::shm::OwnerLock;
+use crate::shm::{EventCount, OwnerLock};
 use crate::storage::Storage;
 
 impl Store {
@@ -112,6 +113,9 @@ impl StoreInner {
             }
             topic.head.store(CHANGED, GONE, Ordering::Release);
             self.wake_topic(&topic.head, uid, u32::MAX);
+            if let Some(flow) = &topic.flow {
+                EventCount::notify(flow.word32(EVENT), u32::MAX);
+            }
         }
         Ok(())
     }

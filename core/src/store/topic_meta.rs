@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::format::meta;
-use crate::options::{Durability, TopicConfig, TopicOptions};
+use crate::options::{Durability, OnFull, TopicConfig, TopicOptions};
 
 /// The text of `topic.meta`.
 pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
@@ -14,15 +14,37 @@ pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
         Some(Durability::Sync) => "sync".to_owned(),
         Some(Durability::Interval(every)) => format!("interval {}", every.as_micros()),
     };
-    meta::encode(
-        "topic",
-        &[
-            ("id", format!("{uid:016x}")),
-            ("partitions", config.partitions.to_string()),
-            ("max_message_bytes", config.max_message_bytes.to_string()),
-            ("durability", durability),
-        ],
-    )
+    let mut fields = vec![
+        ("id", format!("{uid:016x}")),
+        ("partitions", config.partitions.to_string()),
+        ("max_message_bytes", config.max_message_bytes.to_string()),
+        ("durability", durability),
+    ];
+    fields.extend(limits(config));
+    meta::encode("topic", &fields)
+}
+
+/// The fields of what is limited; what is as by default has none.
+fn limits(config: &TopicConfig) -> Vec<(&'static str, String)> {
+    let plain = TopicConfig::from_options(&TopicOptions::default());
+    let mut fields = Vec::new();
+    let mut add = |name, value: u64, default| {
+        if value != default {
+            fields.push((name, value.to_string()));
+        }
+    };
+    add("max_messages", config.max_messages.unwrap_or(0), 0);
+    add("max_bytes", config.max_bytes.unwrap_or(0), 0);
+    add("low_mark", config.low_mark.into(), plain.low_mark.into());
+    add("high_mark", config.high_mark.into(), plain.high_mark.into());
+    add("min_free_bytes", config.min_free_bytes, 0);
+    if let Some(timeout) = config.send_timeout {
+        fields.push(("send_timeout", timeout.as_micros().to_string()));
+    }
+    if config.on_full != plain.on_full {
+        fields.push(("on_full", config.on_full.name().to_owned()));
+    }
+    fields
 }
 
 /// Id and configuration, or what is wrong with the fields.
@@ -49,16 +71,69 @@ pub(crate) fn parse(
             Some(Durability::Interval(Duration::from_micros(micros)))
         }
     };
-    let options = TopicOptions {
+    let mut options = TopicOptions {
         partitions: Some(partitions),
         durability,
         max_message_bytes: Some(most),
+        ..TopicOptions::default()
     };
+    parse_limits(fields, &mut options)?;
     options.check().map_err(|e| e.message().to_owned())?;
-    let config = TopicConfig {
-        partitions,
-        durability,
-        max_message_bytes: most,
-    };
+    let config = TopicConfig::from_options(&options);
+    config.check().map_err(|e| e.message().to_owned())?;
     Ok((uid, config))
+}
+
+/// What is limited, as far as there are fields for it: earlier builds wrote none.
+fn parse_limits(
+    fields: &BTreeMap<String, String>,
+    options: &mut TopicOptions,
+) -> std::result::Result<(), String> {
+    let number = |key: &str| {
+        let parsed = fields.get(key).map(|text| text.parse::<u64>());
+        let bad = |_| format!("its {key} is not a number in range");
+        parsed.transpose().map_err(bad)
+    };
+    let percent = |key: &str| {
+        let bad = |_| format!("its {key} is not a number in range");
+        number(key)?.map(u32::try_from).transpose().map_err(bad)
+    };
+    options.max_messages = number("max_messages")?;
+    options.max_bytes = number("max_bytes")?;
+    options.min_free_bytes = number("min_free_bytes")?;
+    options.low_mark = percent("low_mark")?;
+    options.high_mark = percent("high_mark")?;
+    options.send_timeout = number("send_timeout")?.map(Duration::from_micros);
+    if let Some(name) = fields.get("on_full") {
+        let known = OnFull::of_name(name);
+        options.on_full = Some(known.ok_or_else(|| format!("its on_full is {name:?}"))?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p14_limits_round_trip_and_a_file_without_them_has_none() {
+        let options = TopicOptions {
+            max_messages: Some(7),
+            max_bytes: Some(1 << 20),
+            on_full: Some(OnFull::Throttle),
+            send_timeout: Some(Duration::from_millis(1500)),
+            low_mark: Some(10),
+            high_mark: Some(80),
+            min_free_bytes: Some(1 << 30),
+            ..TopicOptions::default()
+        };
+        for options in [options, TopicOptions::default()] {
+            let config = TopicConfig::from_options(&options);
+            let text = write(5, &config);
+            let fields = meta::decode("topic", text.as_bytes()).expect("whole");
+            assert_eq!(parse(&fields).expect("fields"), (5, config));
+        }
+        let plain = write(5, &TopicConfig::from_options(&TopicOptions::default()));
+        assert!(!plain.contains("max_messages"), "{plain}");
+    }
 }

@@ -3,7 +3,7 @@
 //! `in_force` says how all processes follow. Senders compare the word at each send; what they need
 //! of the configuration there stands in words of its own, which are taken anew after a change.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::StoreInner;
@@ -25,6 +25,8 @@ pub(super) struct TopicSettings {
     /// The word with which the following were taken.
     version: AtomicU64,
     max_message_bytes: AtomicU64,
+    /// Whether there is a limit on what is not settled.
+    limited: AtomicBool,
 }
 
 impl TopicSettings {
@@ -33,6 +35,7 @@ impl TopicSettings {
         Self {
             version: AtomicU64::new(NEVER),
             max_message_bytes: AtomicU64::new(config.max_message_bytes),
+            limited: AtomicBool::new(config.is_limited()),
             known: Mutex::new((NEVER, Arc::new(config))),
         }
     }
@@ -41,6 +44,17 @@ impl TopicSettings {
     #[inline]
     pub(super) fn max_message_bytes(&self) -> u64 {
         self.max_message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a limit on what is not settled (P14).
+    #[inline]
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Relaxed)
+    }
+
+    /// What was read last.
+    pub(super) fn known_now(&self) -> Arc<TopicConfig> {
+        locked(&self.known).1.clone()
     }
 }
 
@@ -81,7 +95,10 @@ impl Topic {
         // Also after an error: the file may have the new name, and only its folder not be synced.
         topic.set_changed(raised(word));
         drop(held);
-        written.and_then(|()| topic.follow())
+        let followed = written.and_then(|()| topic.follow());
+        // Who waits for room goes by the new limits from here on.
+        topic.tell_room();
+        followed
     }
 }
 
@@ -109,7 +126,12 @@ impl TopicInner {
             let durability = config.durability.unwrap_or(self.store.options.durability);
             for partition in &self.partitions {
                 partition.change_durability(durability)?;
+                partition.set_min_free(config.min_free_bytes);
             }
+            settings
+                .limited
+                .store(config.is_limited(), Ordering::Relaxed);
+            self.set_limited(config.is_limited());
             // Last: whoever sees it sees the others.
             settings.version.store(known.0, Ordering::Release);
         }

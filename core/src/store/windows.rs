@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::group::GroupInner;
 use super::in_force::InForce;
-use super::settings::GuardedWindow;
+use super::settings::{GuardedWindow, Settlement};
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::group::{Batches, Life, Now, Policy, Window};
@@ -90,6 +90,11 @@ impl GroupInner {
         };
         let guarded = self.windows[partition as usize].with(&mut held);
         let ready = self.make_ready(&mut guarded.window, partition, how);
+        // One load in a topic without a limit. A seek may leave less that is settled.
+        let before = self
+            .topic
+            .tells_settled()
+            .then(|| guarded.window.settled_mark());
         // In a new life not before the window was rebuilt, which looks at what was closed.
         if ready.is_ok() && guarded.is_behind() && self.is_rebuilt(partition) {
             guarded.catch_up();
@@ -107,6 +112,11 @@ impl GroupInner {
         match catch_unwind(AssertUnwindSafe(|| work(window, policy))) {
             Ok(done) => {
                 window.tell_tally();
+                if let Some(before) = before {
+                    let settled = guarded.settled_since(before);
+                    drop(held);
+                    self.tell_settled(settled);
+                }
                 Ok(done)
             }
             Err(panic) => {
@@ -114,6 +124,16 @@ impl GroupInner {
                 held.abandon();
                 Err(error)
             }
+        }
+    }
+
+    /// Of a topic with a limit: that there may be room, or that there is more that is not settled
+    /// than those who send have counted (P14).
+    fn tell_settled(&self, settled: Settlement) {
+        match settled {
+            Settlement::None => {}
+            Settlement::More => self.topic.tell_room(),
+            Settlement::Fewer => self.topic.count_anew(),
         }
     }
 

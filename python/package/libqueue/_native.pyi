@@ -35,6 +35,7 @@ __all__ = [
 __version__: str
 
 _Durability = Literal["process", "sync", "interval"]
+_OnFull = Literal["reject", "block", "throttle", "drop_oldest"]
 _Delivery = Literal["at_least_once", "at_most_once"]
 _Start = Literal["earliest", "latest"] | int | datetime
 _Filter = Mapping[str, Any] | str
@@ -60,6 +61,13 @@ class _TopicChanges(TypedDict, total=False):
     durability: _Durability | None
     sync_interval: float | None
     max_message_bytes: int | None
+    max_messages: int | None
+    max_bytes: int | None
+    on_full: _OnFull | None
+    send_timeout: float | None
+    low_mark: int | None
+    high_mark: int | None
+    min_free_bytes: int | None
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -118,6 +126,7 @@ class _GroupStats(TypedDict):
     paused_at: float | None
     redriven: int
     purged: int
+    dropped: int
 
 class _Damage(TypedDict):
     file: Path
@@ -156,6 +165,13 @@ class _TopicConfig(TypedDict):
     durability: _Durability | None
     sync_interval: float | None
     max_message_bytes: int
+    max_messages: int | None
+    max_bytes: int | None
+    on_full: _OnFull
+    send_timeout: float | None
+    low_mark: int
+    high_mark: int
+    min_free_bytes: int
 
 class _LeaseConfig(TypedDict, total=False):
     lease: float
@@ -257,7 +273,12 @@ class Store:
         """Open the topic, creating it where there is none.
 
         `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
-        `max_message_bytes` limits key, headers and payload of a message (1 GiB by default). An
+        `max_message_bytes` limits key, headers and payload of a message (1 GiB by default).
+        `max_messages` and `max_bytes` limit what some group has not settled, 0 for no limit;
+        `on_full` says what becomes of more (`"reject"`, `"block"`, `"throttle"`, `"drop_oldest"`),
+        `send_timeout` how many seconds a send waits for room, `low_mark` and `high_mark` (50, 90)
+        between how many percent of the limit senders are slowed; `min_free_bytes` is left free on
+        the disk. An
         existing topic keeps its stored configuration: an argument that contradicts it raises
         `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
         """
@@ -329,6 +350,7 @@ class Topic:
         deliver_at: float | datetime | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        timeout: float | None = None,
     ) -> MessageId:
         """Send one message; return its id once it survives `kill -9` of any process.
 
@@ -343,19 +365,38 @@ class Topic:
         a group's window those with the highest `priority`, 0 to 9, come first, but for the order
         within a key.
 
-        Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
-        partition), `Stuck` or `Closed`; then the message is not in the log.
+        In a topic with a limit that it has reached it raises `Full`, waits for room, or makes some,
+        as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
+        of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
 
-            topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"})
+        Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
+        (no such partition), `Stuck` or `Closed`; then the message is not in the log.
+
+            topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"}, timeout=5.0)
         """
-    def send_many(self, messages: Iterable[Buffer | Message]) -> list[MessageId]:
+    def send_many(
+        self, messages: Iterable[Buffer | Message], *, timeout: float | None = None
+    ) -> list[MessageId]:
         """Send all or, on an error, none: one lock and one publish for each partition.
 
         A batch for several partitions is whole in each of them. A death in the middle of the call
         may leave the parts of some partitions in the log and not the others', and a failed sync may
         take some back and not others: then the error names the partitions whose part is in the log.
 
+        `timeout` is that of `send`: there is room for all of them, or none is sent.
+
         topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
+        """
+    @property
+    def pressure(self) -> float:
+        """How full the topic is, from 0.0 to 1.0; 0.0 without a limit, 1.0 where it takes nothing.
+
+        What is not settled as a part of `max_messages` or `max_bytes`, of the one that is nearer.
+        It is read from shared memory, without a system call; the first time, and the first after
+        the topic has another group, the groups' files are looked at.
+
+            if topic.pressure > 0.8:
+                time.sleep(0.1)
         """
     def durable_offsets(self) -> list[int]:
         """Return for each partition the first offset that a power loss may take."""

@@ -152,6 +152,10 @@ impl Storage for Twin {
         self.0.boot
     }
 
+    fn free_bytes(&self, _path: &Path) -> Result<u64> {
+        Ok(u64::MAX)
+    }
+
     fn network_kind(&self, _path: &Path) -> Result<Option<&'static str>> {
         Ok(None)
     }

@@ -81,6 +81,10 @@ impl Storage for Gated {
     fn boot_id(&self) -> [u8; 16] {
         Disk.boot_id()
     }
+    fn free_bytes(&self, path: &Path) -> Result<u64> {
+        Disk.free_bytes(path)
+    }
+
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         Disk.network_kind(path)
     }

@@ -18,6 +18,7 @@ mod lives;
 mod moves;
 mod once;
 mod opening;
+mod pressure;
 mod redirects;
 mod redrive_crashes;
 mod redrive_lanes;

@@ -244,6 +244,10 @@ impl Storage for Dying {
     fn boot_id(&self) -> [u8; 16] {
         Disk.boot_id()
     }
+    fn free_bytes(&self, path: &Path) -> Result<u64> {
+        Disk.free_bytes(path)
+    }
+
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
         match self.network {
             Some(kind) => Ok(Some(kind)),

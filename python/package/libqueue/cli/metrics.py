@@ -11,6 +11,7 @@ OF_STORE = {
     "disk_bytes": "Bytes of all files of the store.",
 }
 OF_TOPIC = {
+    "pressure": "How full the topic is, 0 to 1; 0 where it has no limit.",
     "messages": "Offsets from the earliest to the next, over all partitions.",
     "bytes": "Bytes of the segments on disk.",
     "segments": "Segments on disk.",
@@ -45,6 +46,7 @@ OF_GROUP = {
     "purged_total": "Dead letters that were purged.",
     "filtered_total": "Messages that the filter left out.",
     "lost_messages_total": "Messages that were gone before they were settled.",
+    "dropped_total": "Messages dropped to make room in a full topic.",
     "damaged_total": "Messages whose bytes were damaged.",
 }
 UNITS = {"paused_at": "paused_at_seconds"}

@@ -9,7 +9,11 @@ import typer
 
 from libqueue.cli.common import FROM_HELP, place_of
 
-OF_TOPIC = "durability=process|sync|interval, sync_interval=SECONDS, max_message_bytes=N"
+OF_TOPIC = (
+    "durability=process|sync|interval, sync_interval=SECONDS, max_message_bytes=N, "
+    "max_messages=N, max_bytes=N (0 takes a limit off), on_full=reject|block|throttle|drop_oldest, "
+    "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N"
+)
 OF_GROUP = (
     "lease=SECONDS, max_lease=SECONDS, max_attempts=N, ordering=key|partition|none, "
     "backoff=FIRST,LONGEST,FACTOR, dead_letter_topic=NAME (empty drops), "
@@ -66,6 +70,13 @@ TOPIC_KINDS: Kinds = {
     "durability": str,
     "sync_interval": float,
     "max_message_bytes": int,
+    "max_messages": int,
+    "max_bytes": int,
+    "on_full": str,
+    "send_timeout": float,
+    "low_mark": int,
+    "high_mark": int,
+    "min_free_bytes": int,
 }
 """What stands behind each key of a topic, as a value."""
 GROUP_KINDS: Kinds = {

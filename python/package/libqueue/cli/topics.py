@@ -48,6 +48,7 @@ GROUP_NUMBERS = (
     "paused_at",
     "redriven",
     "purged",
+    "dropped",
 )
 
 
@@ -95,6 +96,16 @@ def create(
     ] = None,
     sync_interval: Annotated[float | None, typer.Option(help="Seconds, with interval.")] = None,
     max_message_bytes: Annotated[int | None, typer.Option(help="Key, headers, payload.")] = None,
+    max_messages: Annotated[int | None, typer.Option(help="Most that are not settled.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Most bytes of those.")] = None,
+    on_full: Annotated[
+        Literal["reject", "block", "throttle", "drop_oldest"] | None,
+        typer.Option(help="What a full topic does; reject by default."),
+    ] = None,
+    send_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for room.")] = None,
+    low_mark: Annotated[int | None, typer.Option(help="Percent, with throttle.")] = None,
+    high_mark: Annotated[int | None, typer.Option(help="Percent, with throttle.")] = None,
+    min_free_bytes: Annotated[int | None, typer.Option(help="Left free on the disk.")] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
@@ -109,6 +120,13 @@ def create(
         "durability": durability,
         "sync_interval": sync_interval,
         "max_message_bytes": max_message_bytes,
+        "max_messages": max_messages,
+        "max_bytes": max_bytes,
+        "on_full": on_full,
+        "send_timeout": send_timeout,
+        "low_mark": low_mark,
+        "high_mark": high_mark,
+        "min_free_bytes": min_free_bytes,
     }
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
     if slash:
@@ -190,7 +208,8 @@ def topic_object(topic: libqueue.Topic) -> dict[str, object]:
         with suppress(libqueue.NotFound):
             group = topic.group(name)
             groups[name] = {"delivery": group.config["delivery"], **group.stats()}
-    return {"topic": topic.name, **topic.stats(), "groups": groups}
+    own = {"topic": topic.name, "pressure": topic.pressure, **topic.stats()}
+    return {**own, "groups": groups}
 
 
 def show_topic(found: dict[str, object]) -> None:
@@ -198,7 +217,9 @@ def show_topic(found: dict[str, object]) -> None:
     partitions, groups = found["partitions"], found["groups"]
     assert isinstance(partitions, list)
     assert isinstance(groups, dict)
-    console.print(f"\n[bold]{found['topic']}[/]")
+    pressure = found["pressure"]
+    assert isinstance(pressure, float)
+    console.print(f"\n[bold]{found['topic']}[/]" + (f" {pressure:.0%} full" if pressure else ""))
     columns = ["earliest_offset", "next_offset", "durable_offset", "bytes", "segments"]
     rows = [[number, *(one[c] for c in columns)] for number, one in enumerate(partitions)]
     print_table(["partition", *(name.removesuffix("_offset") for name in columns)], rows)

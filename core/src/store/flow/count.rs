@@ -1,0 +1,366 @@
+//! How much of a topic is not settled, and what may be sent for that.
+//!
+//! Counted is by sums: how many messages, and bytes, stand before the end of a partition, and
+//! before the place where a group goes on. Both only go forward, so that each message is walked
+//! over once for the partition and once for each group, and the sums stand in `control` for all
+//! processes. Of what a group has taken in its window knows how much is not settled.
+//!
+//! With several groups it is the union of what each has not settled: at least that of the one with
+//! most, at most the sum. Only where that does not decide are the entries looked at.
+//!
+//! Counting maps files and takes windows' locks, so it is done without the lock of those who send;
+//! what was sent meanwhile is added under it, and that is little.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::topic::TopicInner;
+use super::groups::{FlowGroups, Known, sum};
+use super::pace;
+use super::places::{Place, begin_at, count_place, end_at, load_place, store_place};
+use super::room::{Limits, Want, Words};
+use crate::error::{ErrorKind, Result};
+use crate::format::control::{flow as at, group_partition};
+use crate::log::{Counted, Cursor, Step};
+use crate::options::OnFull;
+use crate::shm::{OwnerLock, Region};
+
+/// How often what was counted may be overtaken by others before the rest is taken as it stands.
+const TRIES: usize = 20;
+/// Messages that are counted with the lock of those who send held.
+const SOME: usize = 1024;
+
+/// What came of counting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Grant {
+    /// There is room.
+    Given,
+    /// There is not: so much is not settled, and so much would have to be less.
+    Short(Counted, Want),
+    /// There is, from this time on, in ns of the boot clock.
+    Paced(u64),
+}
+
+/// What was counted without the lock of those who send.
+struct Measured {
+    used: Counted,
+    /// The ends of the partitions up to which that goes.
+    ends: Vec<Cursor>,
+    /// The sum of what stands before them.
+    sent: Counted,
+}
+
+impl TopicInner {
+    /// Counts, and says in the topic's words what may be sent now. By one at a time; the topic is
+    /// over its limit for as long as there is more than that, takes nothing, and says so.
+    pub(super) fn count_room(
+        self: &Arc<Self>,
+        groups: &FlowGroups,
+        limits: &Limits,
+        want: Want,
+    ) -> Result<Grant> {
+        let (env, words) = (&*self.store.env, self.words());
+        let Some(lock) = words.count_lock() else {
+            return Ok(Grant::Given);
+        };
+        // A holder that dies leaves sums that are whole, or none (`store_place`).
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        env.check_fence()?;
+        let mut known = super::super::inner::locked(&groups.known);
+        for turn in 0.. {
+            let marks = (words.news(), Words::changed_of(&self.block.head));
+            known.follow(self, marks.0)?;
+            if self.known_limits() != *limits {
+                // Another configuration is in force by now: the caller goes by that.
+                return Ok(Grant::Paced(0));
+            }
+            let measured = self.measure(&mut known, limits, want)?;
+            match self.grant(&measured, (limits, want), marks, turn >= TRIES)? {
+                None => {}
+                Some(Grant::Short(used, need)) if limits.on_full == OnFull::DropOldest => {
+                    let made = self.drop_oldest(&known, need)?;
+                    if !made {
+                        return Ok(Grant::Short(used, need));
+                    }
+                }
+                Some(grant) => return Ok(grant),
+            }
+        }
+        Ok(Grant::Paced(0))
+    }
+
+    /// The limits that are in force.
+    pub(super) fn known_limits(&self) -> Limits {
+        Limits::of(&self.known_config())
+    }
+
+    /// With the lock of those who send: adds what was sent since it was measured; `None` where that
+    /// is much, or where it was measured for something else than what is in force now.
+    fn grant(
+        &self,
+        measured: &Measured,
+        (limits, want): (&Limits, Want),
+        marks: (u64, u64),
+        last: bool,
+    ) -> Result<Option<Grant>> {
+        let (env, words) = (&*self.store.env, self.words());
+        let Some(lock) = words.lock() else {
+            return Ok(Some(Grant::Given));
+        };
+        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        env.check_fence()?;
+        if marks != (words.news(), Words::changed_of(&self.block.head)) {
+            return Ok(None);
+        }
+        let mut since = Counted::default();
+        for (log, end) in self.partitions.iter().zip(&measured.ends) {
+            let (mut cursor, copying) = (*end, log.is_copying());
+            let stopped = log.count_mapped(&mut cursor, u64::MAX, &mut since, SOME);
+            match stopped {
+                Step::End if !copying => {}
+                Step::End => since = since.plus(log.unread_behind(cursor)),
+                _ if last => since = since.plus(log.unread_behind(cursor)),
+                _ => return Ok(None),
+            }
+        }
+        let used = measured.used.plus(since);
+        let room = match limits.on_full {
+            OnFull::Throttle => {
+                let sent = measured.sent.plus(since);
+                let now = env.clock.boot_ns();
+                match pace::room(words, limits, (used, sent), want, now) {
+                    Ok(room) => room,
+                    // What room there is was given before: that is for whoever comes to it.
+                    Err(until) => return Ok(Some(Grant::Paced(until))),
+                }
+            }
+            _ => Counted {
+                messages: limits.messages.saturating_sub(used.messages),
+                bytes: limits.bytes.saturating_sub(used.bytes),
+            },
+        };
+        words.set_room(used, room, marks);
+        if want.messages <= room.messages && want.bytes <= room.bytes {
+            return Ok(Some(Grant::Given));
+        }
+        let need = Want {
+            messages: want.messages.saturating_sub(room.messages),
+            bytes: want.bytes.saturating_sub(room.bytes),
+        };
+        let over = Want {
+            messages: need.messages + used.messages.saturating_sub(limits.messages),
+            bytes: need.bytes + used.bytes.saturating_sub(limits.bytes),
+        };
+        Ok(Some(Grant::Short(used, over)))
+    }
+
+    /// Which counts belong together: begun anew where an end was never counted, or where what stood
+    /// before it was taken back.
+    fn era(&self) -> Result<u64> {
+        let (words, era) = (self.words(), self.words().get(at::ERA));
+        let good = |number: usize| {
+            let voids = self.partitions[number].voids();
+            let region = self.block.flow.as_ref()?;
+            load_place(region, end_at(number), era, Some(voids))
+        };
+        if era != 0 && (0..self.partitions.len()).all(|number| good(number).is_some()) {
+            return Ok(era);
+        }
+        let next = era.wrapping_add(1).max(1);
+        for (number, log) in self.partitions.iter().enumerate() {
+            let voids = log.voids();
+            let place = Place {
+                cursor: log.end()?,
+                sum: Counted::default(),
+            };
+            if let Some(region) = &self.block.flow {
+                store_place(region, end_at(number), next, &place, voids);
+            }
+        }
+        words.set(at::ERA, next);
+        Ok(next)
+    }
+
+    /// How much is not settled, exactly where it matters: where a bit less would let this be sent.
+    fn measure(&self, known: &mut Known, limits: &Limits, want: Want) -> Result<Measured> {
+        let era = self.era()?;
+        known.set_era(era);
+        let numbers = 0..self.partitions.len() as u32;
+        for group in &mut known.groups {
+            for number in numbers.clone() {
+                match group.look(number) {
+                    // All of it counts, as long as nobody can say what it has settled.
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        group.read[number as usize] = None;
+                    }
+                    looked => looked?,
+                }
+            }
+        }
+        // After the windows: they end where these do, or before.
+        let mut ends = Vec::with_capacity(self.partitions.len());
+        let mut sent = Counted::default();
+        for number in numbers.clone() {
+            let place = self.count_end(number, era)?;
+            sent = sent.plus(place.sum);
+            ends.push(place);
+        }
+        let most = match limits.on_full {
+            OnFull::Throttle => limits.part(limits.marks.0),
+            _ => Counted {
+                messages: limits.messages,
+                bytes: limits.bytes,
+            },
+        };
+        let fits = |used: Counted| {
+            used.messages.saturating_add(want.messages) <= most.messages
+                && (!limits.limits_bytes() || used.bytes.saturating_add(want.bytes) <= most.bytes)
+        };
+        let bytes = limits.limits_bytes();
+        let (mut upper, mut lower) = self.sum_up(known, (&ends, era), bytes, false)?;
+        if bytes && upper.bytes.saturating_add(want.bytes) > most.bytes {
+            (upper, lower) = self.sum_up(known, (&ends, era), bytes, true)?;
+        }
+        // What is dropped is no more than has to be.
+        let decides = fits(lower) || limits.on_full == OnFull::DropOldest;
+        if upper != lower && !fits(upper) && decides {
+            upper = self.sum_of_union(known, &ends, era)?;
+        }
+        let ends = ends.iter().map(|place| place.cursor).collect();
+        Ok(Measured {
+            used: upper,
+            ends,
+            sent,
+        })
+    }
+
+    /// The end of a partition, counted up to now.
+    fn count_end(&self, number: u32, era: u64) -> Result<Place> {
+        let log = &self.partitions[number as usize];
+        // One that was copied by who died is padding from here on.
+        log.tend_large()?;
+        let voids = log.voids();
+        let (Some(region), at) = (&self.block.flow, end_at(number as usize)) else {
+            let cursor = log.end()?;
+            let sum = Counted::default();
+            return Ok(Place { cursor, sum });
+        };
+        let mut place = match load_place(region, at, era, None) {
+            Some(place) => place,
+            None => Place {
+                cursor: log.end()?,
+                sum: Counted::default(),
+            },
+        };
+        place.sum = place.sum.plus(log.count(&mut place.cursor, u64::MAX)?);
+        store_place(region, at, era, &place, voids);
+        Ok(place)
+    }
+
+    /// At most, and at least so much. With several groups neither is exact.
+    fn sum_up(
+        &self,
+        known: &mut Known,
+        (ends, era): (&[Place], u64),
+        bytes: bool,
+        exact: bool,
+    ) -> Result<(Counted, Counted)> {
+        let (mut upper, mut lower) = (Counted::default(), Counted::default());
+        for (number, end) in ends.iter().enumerate() {
+            let log = &self.partitions[number];
+            let first = known.earliest.get(number).copied().unwrap_or(0);
+            let from_first = |known_at: (&Region, usize)| {
+                count_place(log, known_at, era, end, Cursor::at_offset(first))
+            };
+            if known.groups.is_empty() {
+                if let Some(region) = &self.block.flow {
+                    let begin = from_first((region, begin_at(number)))?;
+                    let all = end.sum.since(begin.sum);
+                    (upper, lower) = (upper.plus(all), lower.plus(all));
+                }
+                continue;
+            }
+            let (mut fresh, mut open, mut most) =
+                (Counted::default(), Counted::default(), Counted::default());
+            for group in &mut known.groups {
+                let region = &group.inner.block.partitions[number];
+                let known_at = (region, group_partition::COUNTED);
+                let Some(mut read) = group.read[number].clone() else {
+                    let all = end.sum.since(from_first(known_at)?.sum);
+                    fresh = larger(fresh, all);
+                    most = larger(most, all);
+                    continue;
+                };
+                if bytes && (exact || read.open_bytes.is_none()) {
+                    let (next, lengths) = group.open_bytes(number as u32)?;
+                    let place = count_place(log, known_at, era, end, next)?;
+                    read.open_bytes = Some((sum(&lengths).bytes, place.sum.bytes));
+                    group.read[number].clone_from(&Some(read.clone()));
+                }
+                let next = match read.next.offset < first {
+                    true => Cursor::at_offset(first),
+                    false => read.next,
+                };
+                let place = count_place(log, known_at, era, end, next)?;
+                let behind = end.sum.since(place.sum);
+                let taken_in = Counted {
+                    messages: read.open,
+                    bytes: match read.open_bytes {
+                        // What was taken in since then may all be open.
+                        Some((bytes, base)) => {
+                            let since = (place.sum.bytes.wrapping_sub(base) as i64).max(0);
+                            bytes.saturating_add(since as u64)
+                        }
+                        None => 0,
+                    },
+                };
+                fresh = larger(fresh, behind);
+                open = open.plus(taken_in);
+                most = larger(most, behind.plus(taken_in));
+            }
+            upper = upper.plus(fresh.plus(open));
+            lower = lower.plus(most);
+        }
+        Ok((upper, lower))
+    }
+
+    /// What any group has not settled, each message once: what some have not looked at yet, and the
+    /// entries before that.
+    fn sum_of_union(&self, known: &Known, ends: &[Place], era: u64) -> Result<Counted> {
+        let mut all = Counted::default();
+        for (number, end) in ends.iter().enumerate() {
+            let log = &self.partitions[number];
+            let first = known.earliest.get(number).copied().unwrap_or(0);
+            let nexts = known.groups.iter().map(|group| match &group.read[number] {
+                Some(read) => (read.next.offset.max(first), group),
+                None => (first, group),
+            });
+            let Some((from, least)) = nexts.min_by_key(|(from, _)| *from) else {
+                continue;
+            };
+            let region = &least.inner.block.partitions[number];
+            let at = (region, group_partition::COUNTED);
+            let place = count_place(log, at, era, end, Cursor::at_offset(from))?;
+            all = all.plus(end.sum.since(place.sum));
+            let mut open: HashMap<u64, u64> = HashMap::new();
+            for group in known
+                .groups
+                .iter()
+                .filter(|group| group.read[number].is_some())
+            {
+                let lengths = group.open_bytes(number as u32)?.1;
+                open.extend(lengths.into_iter().filter(|(offset, _)| *offset < from));
+            }
+            let open: Vec<(u64, u64)> = open.into_iter().collect();
+            all = all.plus(sum(&open));
+        }
+        Ok(all)
+    }
+}
+
+fn larger(one: Counted, other: Counted) -> Counted {
+    Counted {
+        messages: one.messages.max(other.messages),
+        bytes: one.bytes.max(other.bytes),
+    }
+}

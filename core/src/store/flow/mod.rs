@@ -1,0 +1,141 @@
+//! What a topic with limits does about them (P14): how much is not settled, who may send, who
+//! waits, who is slowed, and what makes room.
+//!
+//! - `room`: the words of a topic's block. Who sends holds one lock from taking room until the
+//!   records are in the log, so that nothing is sent that nobody counted.
+//! - `count`: how much is not settled by some group. Counted only when the room is used up. What
+//!   is settled meanwhile errs to the safe side.
+//! - `admit`: what a send does, by what the topic is configured to do where there is no room.
+//! - `waiting`: the order of those who wait, which the dead and the stopped do not hold up.
+//! - `pace`: how fast senders may go between the marks of a topic that throttles.
+//! - `oldest`: making room by settling what is oldest.
+//! - `pressure`: how full the topic is, read without a lock.
+
+mod admit;
+mod count;
+mod groups;
+mod oldest;
+mod pace;
+mod places;
+mod pressure;
+mod room;
+mod waiting;
+
+pub(super) use admit::{Beat, Patience, Through};
+pub(super) use groups::FlowGroups;
+
+use std::sync::atomic::Ordering;
+
+use super::topic::TopicInner;
+use crate::error::Result;
+use crate::format::control::flow as at;
+use crate::log::{Draft, Gate, Room};
+use crate::shm::{EventCount, OwnerLock};
+use room::{Pass, Want, Words};
+
+impl TopicInner {
+    #[inline]
+    fn words(&self) -> Words<'_> {
+        Words(self.block.flow.as_ref())
+    }
+
+    /// Whether settling is to be told to those who wait for room. One load.
+    #[inline]
+    pub(super) fn tells_settled(&self) -> bool {
+        self.block
+            .flow
+            .as_ref()
+            .is_some_and(|flow| flow.get(at::LIMITED) != 0)
+    }
+
+    /// Something was settled, or is about to be looked at again: wakes those who wait for room.
+    pub(super) fn tell_room(&self) {
+        if let Some(flow) = &self.block.flow {
+            EventCount::notify(flow.word32(at::EVENT), u32::MAX);
+        }
+    }
+
+    /// There may be more that is not settled, or less, without anybody having sent or settled:
+    /// another group, or one less. The next sender counts.
+    pub(super) fn count_anew(&self) {
+        if let Some(flow) = &self.block.flow {
+            flow.add(at::NEWS, 1);
+        }
+        self.tell_room();
+    }
+
+    /// After the settings were taken.
+    pub(super) fn set_limited(&self, limited: bool) {
+        if let Some(flow) = &self.block.flow
+            && flow.get(at::LIMITED) != u64::from(limited)
+        {
+            flow.store(at::LIMITED, u64::from(limited), Ordering::Release);
+        }
+    }
+
+    /// To one partition, whatever the limit is: dead letters are not refused for it (P12), and
+    /// count.
+    pub(super) fn append_unlimited(
+        &self,
+        partition: u32,
+        drafts: &[Draft<'_>],
+        room: Room,
+    ) -> Result<u64> {
+        let log = &self.partitions[partition as usize];
+        if !self.tells_settled() {
+            return log.append_in(drafts, room);
+        }
+        let gate = Unlimited {
+            topic: self,
+            want: Want::of(drafts),
+        };
+        log.append_through(drafts, room, &gate)
+    }
+}
+
+/// Takes what room there is, and goes on where there is none.
+struct Unlimited<'a> {
+    topic: &'a TopicInner,
+    want: Want,
+}
+
+impl<'a> Gate for Unlimited<'a> {
+    type Pass = Pass<'a>;
+
+    fn enter(&self) -> Result<Pass<'a>> {
+        let (env, words) = (&*self.topic.store.env, self.topic.words());
+        let Some(lock) = words.lock() else {
+            return Ok(Pass::nothing());
+        };
+        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        Ok(Pass::taken(
+            held,
+            words,
+            words.take_what_there_is(self.want),
+        ))
+    }
+
+    fn leave(&self, pass: Pass<'a>, done: bool) {
+        pass.end(done);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Want, waiting};
+    use crate::shm::Owner;
+    use crate::store::Topic;
+
+    /// A place in the order of those who wait, for one who does not go on.
+    pub(in crate::store) fn join(topic: &Topic, owner: Owner) -> Option<u64> {
+        let want = Want {
+            messages: 1,
+            bytes: 1,
+        };
+        waiting::join(topic.inner.words(), owner, want)
+    }
+
+    pub(in crate::store) fn anybody_waits(topic: &Topic) -> bool {
+        waiting::first(topic.inner.words()).is_some()
+    }
+}
