@@ -428,7 +428,8 @@ typedef struct lq_topic_options {
      */
     uint32_t low_mark;
     /**
-     * With LQ_ON_FULL_THROTTLE: where they block, in percent of the limit. 0: left out, default 90.
+     * With LQ_ON_FULL_THROTTLE: where they block, in percent of the limit. 0: left out, default
+     * 90.
      */
     uint32_t high_mark;
     /**
@@ -1360,8 +1361,8 @@ lq_status lq_send(lq_topic *topic,
  * options: NULL waits as the topic is configured, as lq_send does.
  * ids: gets the id of each message, in their order; NULL if they are of no interest.
  *
- * Returns: LQ_OK; what lq_send returns; LQ_TIMEOUT also where there was no room in time, and then nothing was
- * stored; LQ_UNSUPPORTED (options of a newer library).
+ * Returns: LQ_OK; what lq_send returns; LQ_TIMEOUT also where there was no room in time, and then
+ * nothing was stored; LQ_UNSUPPORTED (options of a newer library).
  * Memory: nothing is kept, and nothing has to be freed.
  * Threads: any, several at once.
  */

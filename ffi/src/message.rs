@@ -278,8 +278,8 @@ pub unsafe extern "C" fn lq_send(
 /// options: NULL waits as the topic is configured, as lq_send does.
 /// ids: gets the id of each message, in their order; NULL if they are of no interest.
 ///
-/// Returns: LQ_OK; what lq_send returns; LQ_TIMEOUT also where there was no room in time, and then nothing was
-/// stored; LQ_UNSUPPORTED (options of a newer library).
+/// Returns: LQ_OK; what lq_send returns; LQ_TIMEOUT also where there was no room in time, and then
+/// nothing was stored; LQ_UNSUPPORTED (options of a newer library).
 /// Memory: nothing is kept, and nothing has to be freed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

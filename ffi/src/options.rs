@@ -140,7 +140,8 @@ pub struct lq_topic_options {
     /// With LQ_ON_FULL_THROTTLE: where senders begin to be slowed, in percent of the limit. 0: left
     /// out, default 50.
     pub low_mark: u32,
-    /// With LQ_ON_FULL_THROTTLE: where they block, in percent of the limit. 0: left out, default 90.
+    /// With LQ_ON_FULL_THROTTLE: where they block, in percent of the limit. 0: left out, default
+    /// 90.
     pub high_mark: u32,
     /// How long a send waits for room, in milliseconds. -1: left out, default as long as it takes.
     pub send_timeout_ms: i64,

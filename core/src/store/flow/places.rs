@@ -1,5 +1,5 @@
-//! Places of a log up to which was counted, as they stand in `control`: by the holder of the lock of
-//! who counts.
+//! Places of a log up to which was counted, as they stand in `control`: by the holder of the lock
+//! of who counts.
 
 use crate::error::Result;
 use crate::format::control::flow as at;
