@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libqueue::{
     Backoff, Brake, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnDeadLetter,
-    OnExpired, Ordering, Start, TopicConfig, TopicOptions,
+    OnExpired, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -52,10 +52,15 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "max_message_bytes" => {
                 options.max_message_bytes = Some(named_whole("max_message_bytes", &value)?);
             }
+            "retention" => options.retention = Some(retention(&value)?),
+            "retention_bytes" => {
+                options.retention_bytes = Some(named_whole("retention_bytes", &value)?);
+            }
+            "on_lost" => options.on_lost = Some(on_lost(py, &value.extract::<String>()?)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
-                     sync_interval or max_message_bytes"
+                     sync_interval, max_message_bytes, retention, retention_bytes or on_lost"
                 )));
             }
         }
@@ -67,6 +72,33 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
     let durability = named.map(|name| durability(py, &name, interval));
     options.durability = durability.transpose()?;
     Ok(options)
+}
+
+/// When segments go: `"settled"`, `"forever"`, or a number of seconds.
+fn retention(value: &Bound<'_, PyAny>) -> PyResult<Retention> {
+    let py = value.py();
+    let Ok(name) = value.cast::<PyString>() else {
+        return Ok(Retention::Time(seconds(py, "retention", value.extract()?)?));
+    };
+    match name.to_str()? {
+        "settled" => Ok(Retention::Settled),
+        "forever" => Ok(Retention::Forever),
+        other => Err(invalid(
+            py,
+            format!("retention is {other:?}; expected \"settled\", \"forever\" or seconds"),
+        )),
+    }
+}
+
+fn on_lost(py: Python<'_>, name: &str) -> PyResult<OnLost> {
+    match name {
+        "count" => Ok(OnLost::Count),
+        "dead_letter" => Ok(OnLost::DeadLetter),
+        other => Err(invalid(
+            py,
+            format!("on_lost is {other:?}; expected \"count\" or \"dead_letter\""),
+        )),
+    }
 }
 
 /// Where to start: `"earliest"`, `"latest"`, an offset, or a time with a `timestamp` method.
@@ -221,6 +253,17 @@ pub(crate) fn topic_dict<'py>(
     let every = durability.and_then(|(_, every)| every);
     dict.set_item("sync_interval", every.map(|every| every.as_secs_f64()))?;
     dict.set_item("max_message_bytes", config.max_message_bytes)?;
+    match config.retention {
+        Retention::Settled => dict.set_item("retention", "settled")?,
+        Retention::Forever => dict.set_item("retention", "forever")?,
+        Retention::Time(time) => dict.set_item("retention", time.as_secs_f64())?,
+    }
+    dict.set_item("retention_bytes", config.retention_bytes)?;
+    let on_lost = match config.on_lost {
+        OnLost::Count => "count",
+        OnLost::DeadLetter => "dead_letter",
+    };
+    dict.set_item("on_lost", on_lost)?;
     Ok(dict)
 }
 

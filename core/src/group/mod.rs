@@ -16,6 +16,7 @@ mod grow;
 mod hold;
 mod keys;
 mod letters;
+mod lost;
 mod make;
 #[cfg(test)]
 mod model;
@@ -44,6 +45,8 @@ pub use cause::Cause;
 pub use gather::GATHERED;
 pub use gone::Batches;
 pub use letters::Dead;
+pub use lost::{Fate, Taken as TakenAway};
+pub use make::Standing;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;
 pub use restore::Truth;

@@ -14,6 +14,7 @@ mod filter;
 mod filter_tests;
 mod group;
 mod json;
+mod retention;
 mod topic;
 
 pub use brake::{BRAKE_MESSAGES_MAX, Brake};
@@ -21,6 +22,7 @@ pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
 pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };
+pub use retention::{OnLost, RETENTION_MAX, Retention};
 pub use topic::{TopicConfig, TopicOptions};
 
 /// Most partitions of a topic.

@@ -1,8 +1,8 @@
 //! What can be set for a topic.
 
 use super::{
-    Durability, MESSAGE_BYTES_MAX, PARTITIONS_MAX, agree, check_durability, check_range, invalid,
-    mismatch,
+    Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, agree, check_durability,
+    check_range, invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -17,6 +17,15 @@ pub struct TopicOptions {
     /// are never refused for it: they are as large as their messages, and the headers that say
     /// where they came from.
     pub max_message_bytes: Option<u64>,
+    /// When segments go. Default: [`Retention::Settled`].
+    pub retention: Option<Retention>,
+    /// Bytes of segments that are kept in all partitions together, settled or not: beyond them the
+    /// oldest segments go. The ones that messages are appended to stay, whatever they take; they
+    /// are made small enough for some to fit. 0 and by default: no limit.
+    pub retention_bytes: Option<u64>,
+    /// What becomes of messages that a time or `retention_bytes` takes from a group that has not
+    /// settled them. Default: [`OnLost::Count`].
+    pub on_lost: Option<OnLost>,
 }
 
 impl TopicOptions {
@@ -28,6 +37,7 @@ impl TopicOptions {
         if let Some(n) = self.max_message_bytes {
             check_range("max_message_bytes", n, 1, MESSAGE_BYTES_MAX)?;
         }
+        self.retention.map_or(Ok(()), |one| one.check())?;
         self.durability.map_or(Ok(()), check_durability)
     }
 }
@@ -41,6 +51,12 @@ pub struct TopicConfig {
     pub durability: Option<Durability>,
     /// Largest message in bytes: key, headers and payload.
     pub max_message_bytes: u64,
+    /// When segments go.
+    pub retention: Retention,
+    /// Bytes of segments that are kept; 0 for no limit.
+    pub retention_bytes: u64,
+    /// What becomes of messages that are taken from a group that has not settled them.
+    pub on_lost: OnLost,
 }
 
 impl TopicConfig {
@@ -51,6 +67,9 @@ impl TopicConfig {
             partitions: options.partitions.unwrap_or(1),
             durability: options.durability,
             max_message_bytes: options.max_message_bytes.unwrap_or(MESSAGE_BYTES_MAX),
+            retention: options.retention.unwrap_or_default(),
+            retention_bytes: options.retention_bytes.unwrap_or(0),
+            on_lost: options.on_lost.unwrap_or_default(),
         }
     }
 
@@ -67,6 +86,9 @@ impl TopicConfig {
             partitions: self.partitions,
             durability: changes.durability.or(self.durability),
             max_message_bytes: changes.max_message_bytes.unwrap_or(self.max_message_bytes),
+            retention: changes.retention.unwrap_or(self.retention),
+            retention_bytes: changes.retention_bytes.unwrap_or(self.retention_bytes),
+            on_lost: changes.on_lost.unwrap_or(self.on_lost),
         })
     }
 
@@ -80,6 +102,10 @@ impl TopicConfig {
             options.max_message_bytes,
             self.max_message_bytes,
         )?;
+        agree(&at, "retention", options.retention, self.retention)?;
+        let bytes = (options.retention_bytes, self.retention_bytes);
+        agree(&at, "retention_bytes", bytes.0, bytes.1)?;
+        agree(&at, "on_lost", options.on_lost, self.on_lost)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {

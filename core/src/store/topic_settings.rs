@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::StoreInner;
 use super::in_force::{InForce, NEVER, raised};
 use super::inner::locked;
-use super::topic::{Topic, TopicInner, read_meta};
+use super::topic::{Topic, TopicInner, read_meta, segment_max};
 use super::topic_meta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::CHANGING;
@@ -109,6 +109,7 @@ impl TopicInner {
             let durability = config.durability.unwrap_or(self.store.options.durability);
             for partition in &self.partitions {
                 partition.set_durability(durability);
+                partition.set_segment_max(segment_max(&config));
             }
             // Last: whoever sees it sees the others.
             settings.version.store(known.0, Ordering::Release);

@@ -5,6 +5,7 @@ mod damage;
 mod dumps;
 mod flips;
 mod invariants;
+mod retention;
 mod windows;
 
 use std::fs;

@@ -21,6 +21,7 @@ from libqueue.cli.common import (
     print_fields,
     print_json,
     print_table,
+    retention_of,
     show_text,
 )
 
@@ -81,16 +82,20 @@ def topic_changes_of(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         try:
-            if key == "max_message_bytes" and equals:
+            if key in ("max_message_bytes", "retention_bytes") and equals:
                 found[key] = int(value)
+            elif key == "retention" and equals:
+                found[key] = retention_of(value)
             elif key == "sync_interval" and equals:
                 found[key] = float(value)
-            elif key == "durability" and equals:
+            elif key in ("durability", "on_lost") and equals:
                 found[key] = value
             else:
                 raise typer.BadParameter(
                     f"{setting!r}; expected durability=process|sync|interval, "
-                    "sync_interval=SECONDS, max_message_bytes=N"
+                    "sync_interval=SECONDS, max_message_bytes=N, "
+                    "retention=settled|forever|SECONDS, retention_bytes=N (0 for no limit), "
+                    "on_lost=count|dead_letter"
                 )
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected a number behind {key}=") from None

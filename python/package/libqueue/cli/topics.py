@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from libqueue.cli.common import (
     print_fields,
     print_json,
     print_table,
+    retention_of,
 )
 
 GROUP_NUMBERS = (
@@ -84,10 +85,25 @@ def create(
     ] = None,
     sync_interval: Annotated[float | None, typer.Option(help="Seconds, with interval.")] = None,
     max_message_bytes: Annotated[int | None, typer.Option(help="Key, headers, payload.")] = None,
+    retention: Annotated[
+        str | None, typer.Option(help="settled (the default), forever, or seconds.")
+    ] = None,
+    retention_bytes: Annotated[
+        int | None, typer.Option(help="Remove the oldest beyond so many bytes; 0: no limit.")
+    ] = None,
+    on_lost: Annotated[
+        Literal["count", "dead_letter"] | None,
+        typer.Option(help="What a time or bytes take from a group that has not settled it."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Create a topic, and the store if there is none."""
+    try:
+        keeps: Any = None if retention is None else retention_of(retention)
+    except ValueError:
+        message = f"{retention!r}; expected settled, forever or a number of seconds"
+        raise typer.BadParameter(message, param_hint="--retention") from None
     with libqueue.open(folder(context, store)) as opened:
         made = opened.create_topic(
             topic,
@@ -95,6 +111,9 @@ def create(
             durability=durability,
             sync_interval=sync_interval,
             max_message_bytes=max_message_bytes,
+            retention=keeps,
+            retention_bytes=retention_bytes,
+            on_lost=on_lost,
         )
         if as_json:
             print_json({"topic": topic, **made.config})
@@ -141,6 +160,10 @@ def show_topic(found: dict[str, object]) -> None:
     columns = ["earliest_offset", "next_offset", "durable_offset", "bytes", "segments"]
     rows = [[number, *(one[c] for c in columns)] for number, one in enumerate(partitions)]
     print_table(["partition", *(name.removesuffix("_offset") for name in columns)], rows)
+    pin = {name: found[name] for name in ("pinned_by", "pinned_seconds", "pinned_bytes")}
+    if found["pinned_group"] is not None:
+        pin["pinned_by"] = f"{pin['pinned_by']} {found['pinned_group']}"
+    print_fields(pin)
     if groups:
         # Groups side by side: there are fewer of them than of their numbers.
         shown = ("delivery", *GROUP_NUMBERS)
