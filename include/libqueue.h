@@ -143,6 +143,12 @@
 /** A group's filter does not parse: the message names the place in it. */
 #define LQ_INVALID_FILTER 27
 
+/**
+ * Retention took the messages that were asked for: the message names their offsets and the earliest
+ * one that is kept.
+ */
+#define LQ_REMOVED 28
+
 /** Waits for as long as it takes: a value of timeout_ms. */
 #define LQ_FOREVER (-1)
 
@@ -247,6 +253,47 @@
 
 /** Of a send: to wait for room as the topic is configured. */
 #define LQ_TIMEOUT_STORED -2
+/** What is stored; for a new topic LQ_RETENTION_SETTLED. */
+#define LQ_RETENTION_DEFAULT 0
+
+/**
+ * A segment goes once every group has settled all that is in it. While the topic has no group
+ * nothing counts as settled: messages wait for the first one.
+ */
+#define LQ_RETENTION_SETTLED 1
+
+/** No segment goes for its age, or for being settled. */
+#define LQ_RETENTION_FOREVER 2
+
+/** A segment goes once the last message in it is older than retention_ms, settled or not. */
+#define LQ_RETENTION_TIME 3
+
+/** A value of retention_bytes: there is no limit. */
+#define LQ_NO_LIMIT UINT64_MAX
+
+/** What is stored; for a new topic LQ_ON_LOST_COUNT. */
+#define LQ_ON_LOST_DEFAULT 0
+
+/** What a time or retention_bytes takes from a group that has not settled it is counted as lost. */
+#define LQ_ON_LOST_COUNT 1
+
+/** It becomes a dead letter of the group first; until it can, its segment stays. */
+#define LQ_ON_LOST_DEAD_LETTER 2
+
+/** A value of pinned_by: nothing keeps the oldest segment, or it is the one that grows. */
+#define LQ_PINNED_BY_NOTHING 0
+
+/** A value of pinned_by: the topic's retention keeps it, or there is no group yet. */
+#define LQ_PINNED_BY_RETENTION 1
+
+/** A value of pinned_by: the group named by pinned_group has not settled all that is in it. */
+#define LQ_PINNED_BY_GROUP 2
+
+/**
+ * A value of pinned_by: dead letters are in it, of the group that pinned_group names as
+ * TOPIC/GROUP; where that is not known the name is empty.
+ */
+#define LQ_PINNED_BY_DEAD_LETTERS 3
 
 /** A value of paused_by: the group is not paused. */
 #define LQ_PAUSED_BY_NOBODY 0
@@ -300,6 +347,9 @@
 
 /** It is a dead letter that holds its key. */
 #define LQ_STATE_HOLDING 8
+
+/** Bytes of pinned_group: two names, what is between them, and the zero byte. */
+#define LQ_PINNED_GROUP_SIZE 508
 
 /**
  * The messages of one lq_receive or lq_reader_receive, at least one.
@@ -442,6 +492,20 @@ typedef struct lq_topic_options {
      * out, default 0.
      */
     int64_t min_free_bytes;
+    /** When segments go: one of LQ_RETENTION_. 0: left out. */
+    int32_t retention;
+    /**
+     * What becomes of messages that a time or retention_bytes takes from a group that has not
+     * settled them: one of LQ_ON_LOST_. 0: left out.
+     */
+    int32_t on_lost;
+    /** With LQ_RETENTION_TIME: that time in milliseconds, 1 or more. Else to be left at 0. */
+    int64_t retention_ms;
+    /**
+     * Bytes of segments that are kept in all partitions together, settled or not: beyond them the
+     * oldest go. LQ_NO_LIMIT takes the limit off. 0: left out, default LQ_NO_LIMIT.
+     */
+    uint64_t retention_bytes;
 } lq_topic_options;
 
 /** Names a message for ever: an id is never used twice in a store. */
@@ -924,6 +988,14 @@ typedef struct lq_topic_stats {
     uint64_t bytes;
     /** Number of segments. */
     uint64_t segments;
+    /** Bytes of the segments that would be removed if what keeps the oldest one did not. */
+    uint64_t pinned_bytes;
+    /** Age of the oldest segment's first message in seconds. */
+    double pinned_seconds;
+    /** What keeps the oldest segment: one of LQ_PINNED_BY_. */
+    int32_t pinned_by;
+    /** The group that does, ended by a zero byte; empty where it is none. */
+    char pinned_group[LQ_PINNED_GROUP_SIZE];
 } lq_topic_stats;
 
 /** What a partition of a topic holds at one moment. Begin with LQ_PARTITION_STATS_INIT. */
@@ -2487,7 +2559,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 #define LQ_STORE_STATS_INIT {sizeof(lq_store_stats), 0, 0, 0}
 
 /** All zero. */
-#define LQ_TOPIC_STATS_INIT {sizeof(lq_topic_stats), 0, 0, 0}
+#define LQ_TOPIC_STATS_INIT {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}}
 
 /** All zero. */
 #define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0}

@@ -66,11 +66,14 @@ pub enum ErrorKind {
     Internal = 26,
     /// A group's filter does not parse: the message names the place in it.
     InvalidFilter = 27,
+    /// Retention took the messages that were asked for: the message names their offsets and the
+    /// earliest one that is kept.
+    Removed = 28,
 }
 
 impl ErrorKind {
     /// Every kind, in order of its number.
-    pub const ALL: [ErrorKind; 27] = [
+    pub const ALL: [ErrorKind; 28] = [
         ErrorKind::InvalidArgument,
         ErrorKind::InvalidName,
         ErrorKind::NotFound,
@@ -98,6 +101,7 @@ impl ErrorKind {
         ErrorKind::Unsupported,
         ErrorKind::Internal,
         ErrorKind::InvalidFilter,
+        ErrorKind::Removed,
     ];
 
     /// The number that never changes: the status code of the C library.

@@ -47,12 +47,12 @@ mod store;
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
     Backoff, Brake, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions,
-    OnDeadLetter, OnExpired, OnFull, Ordering, ReaderOptions, Start, StoreOptions, TopicConfig,
-    TopicOptions,
+    OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, ReaderOptions, Retention, Start,
+    StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage,
-    Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, SeekPartition,
-    SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic, TopicStats,
+    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, PinnedBy,
+    ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress,
+    SeekPartition, SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic, TopicStats,
 };

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use libqueue::{
     Backoff, Consumer, ConsumerOptions, Delivery, Error, ErrorKind, GroupOptions, Message,
-    ReaderOptions, Receipt, Store, StoreOptions, Topic, TopicOptions,
+    ReaderOptions, Receipt, Retention, Store, StoreOptions, Topic, TopicOptions,
 };
 use small_disk::{CHILD, on_a_small_disk};
 
@@ -78,7 +78,12 @@ fn wait_for_ballast(folder: &Path) {
 }
 
 fn topic(store: &Store, name: &str) -> Topic {
-    store.topic(name, &TopicOptions::default()).unwrap()
+    // All that was sent is read at the end, whatever was settled.
+    let options = TopicOptions {
+        retention: Some(Retention::Forever),
+        ..TopicOptions::default()
+    };
+    store.topic(name, &options).unwrap()
 }
 
 fn consumer(topic: &Topic, window: u32) -> Result<Consumer, Error> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use libqueue::options::BRAKE_MESSAGES_MAX;
 use libqueue::{
     Backoff, Brake, ConsumerOptions, DeadLetter, DeliveryMode, Durability, Error, ErrorKind,
-    Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, OnFull, Ordering, ReaderOptions,
-    ReceiveOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
+    Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, OnFull, OnLost, Ordering,
+    ReaderOptions, ReceiveOptions, Result, Retention, Start, StoreOptions, TopicConfig,
+    TopicOptions,
 };
 
 use crate::args::{at_least_one, invalid, name, slice, timeout};
@@ -121,6 +122,18 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
         low_mark: (given.low_mark != 0).then_some(given.low_mark),
         high_mark: (given.high_mark != 0).then_some(given.high_mark),
         min_free_bytes: limit("min_free_bytes", given.min_free_bytes)?,
+        retention: retention(given.retention, given.retention_ms)?,
+        retention_bytes: match given.retention_bytes {
+            0 => None,
+            LQ_NO_LIMIT => Some(0),
+            bytes => Some(bytes),
+        },
+        on_lost: match given.on_lost {
+            LQ_ON_LOST_DEFAULT => None,
+            LQ_ON_LOST_COUNT => Some(OnLost::Count),
+            LQ_ON_LOST_DEAD_LETTER => Some(OnLost::DeadLetter),
+            other => return Err(unknown("on_lost", other, "LQ_ON_LOST_")),
+        },
     })
 }
 
@@ -146,6 +159,26 @@ pub(crate) unsafe fn send_timeout(at: *const lq_send_options) -> Result<Option<D
         LQ_TIMEOUT_STORED => Ok(None),
         ms => Ok(Some(timeout(ms)?.unwrap_or(Duration::MAX))),
     }
+}
+
+/// A retention from its two numbers.
+fn retention(number: i32, ms: i64) -> Result<Option<Retention>> {
+    if number != LQ_RETENTION_TIME && ms != 0 {
+        return Err(invalid(format!(
+            "retention_ms is {ms} and retention is {number}; expected 0, or LQ_RETENTION_TIME"
+        )));
+    }
+    Ok(Some(match number {
+        LQ_RETENTION_DEFAULT => return Ok(None),
+        LQ_RETENTION_SETTLED => Retention::Settled,
+        LQ_RETENTION_FOREVER => Retention::Forever,
+        LQ_RETENTION_TIME => {
+            Retention::Time(Duration::from_millis(u64::try_from(ms).map_err(|_| {
+                invalid(format!("retention_ms is {ms}; expected 1 or more"))
+            })?))
+        }
+        other => return Err(unknown("retention", other, "LQ_RETENTION_")),
+    }))
 }
 
 /// What is left out of it is as in `base`.
@@ -364,6 +397,23 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
         high_mark: config.high_mark,
         send_timeout_ms: config.send_timeout.map_or(-1, to_millis),
         min_free_bytes: number(config.min_free_bytes),
+        retention: match config.retention {
+            Retention::Settled => LQ_RETENTION_SETTLED,
+            Retention::Forever => LQ_RETENTION_FOREVER,
+            Retention::Time(_) => LQ_RETENTION_TIME,
+        },
+        retention_ms: match config.retention {
+            Retention::Time(time) => to_millis(time),
+            Retention::Settled | Retention::Forever => 0,
+        },
+        retention_bytes: match config.retention_bytes {
+            0 => LQ_NO_LIMIT,
+            bytes => bytes,
+        },
+        on_lost: match config.on_lost {
+            OnLost::Count => LQ_ON_LOST_COUNT,
+            OnLost::DeadLetter => LQ_ON_LOST_DEAD_LETTER,
+        },
         ..lq_topic_options::INIT
     }
 }

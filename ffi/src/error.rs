@@ -66,9 +66,12 @@ pub const LQ_UNSUPPORTED: i32 = 25;
 pub const LQ_INTERNAL: i32 = 26;
 /// A group's filter does not parse: the message names the place in it.
 pub const LQ_INVALID_FILTER: i32 = 27;
+/// Retention took the messages that were asked for: the message names their offsets and the
+/// earliest one that is kept.
+pub const LQ_REMOVED: i32 = 28;
 
 /// The names of all codes, in the order of their numbers.
-const NAMES: [&CStr; 28] = [
+const NAMES: [&CStr; 29] = [
     c"LQ_OK",
     c"LQ_INVALID_ARGUMENT",
     c"LQ_INVALID_NAME",
@@ -97,6 +100,7 @@ const NAMES: [&CStr; 28] = [
     c"LQ_UNSUPPORTED",
     c"LQ_INTERNAL",
     c"LQ_INVALID_FILTER",
+    c"LQ_REMOVED",
 ];
 
 struct LastError {

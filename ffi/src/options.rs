@@ -76,6 +76,34 @@ pub const LQ_ON_FULL_DROP_OLDEST: i32 = 4;
 
 /// Of a send: to wait for room as the topic is configured.
 pub const LQ_TIMEOUT_STORED: i64 = -2;
+/// What is stored; for a new topic LQ_RETENTION_SETTLED.
+pub const LQ_RETENTION_DEFAULT: i32 = 0;
+/// A segment goes once every group has settled all that is in it. While the topic has no group
+/// nothing counts as settled: messages wait for the first one.
+pub const LQ_RETENTION_SETTLED: i32 = 1;
+/// No segment goes for its age, or for being settled.
+pub const LQ_RETENTION_FOREVER: i32 = 2;
+/// A segment goes once the last message in it is older than retention_ms, settled or not.
+pub const LQ_RETENTION_TIME: i32 = 3;
+/// A value of retention_bytes: there is no limit.
+pub const LQ_NO_LIMIT: u64 = u64::MAX;
+
+/// What is stored; for a new topic LQ_ON_LOST_COUNT.
+pub const LQ_ON_LOST_DEFAULT: i32 = 0;
+/// What a time or retention_bytes takes from a group that has not settled it is counted as lost.
+pub const LQ_ON_LOST_COUNT: i32 = 1;
+/// It becomes a dead letter of the group first; until it can, its segment stays.
+pub const LQ_ON_LOST_DEAD_LETTER: i32 = 2;
+
+/// A value of pinned_by: nothing keeps the oldest segment, or it is the one that grows.
+pub const LQ_PINNED_BY_NOTHING: i32 = 0;
+/// A value of pinned_by: the topic's retention keeps it, or there is no group yet.
+pub const LQ_PINNED_BY_RETENTION: i32 = 1;
+/// A value of pinned_by: the group named by pinned_group has not settled all that is in it.
+pub const LQ_PINNED_BY_GROUP: i32 = 2;
+/// A value of pinned_by: dead letters are in it, of the group that pinned_group names as
+/// TOPIC/GROUP; where that is not known the name is empty.
+pub const LQ_PINNED_BY_DEAD_LETTERS: i32 = 3;
 
 /// A value of paused_by: the group is not paused.
 pub const LQ_PAUSED_BY_NOBODY: u64 = 0;
@@ -149,6 +177,16 @@ pub struct lq_topic_options {
     /// be left free on the file system; consumers and dead letters go on. 0 takes it off. -1: left
     /// out, default 0.
     pub min_free_bytes: i64,
+    /// When segments go: one of LQ_RETENTION_. 0: left out.
+    pub retention: i32,
+    /// What becomes of messages that a time or retention_bytes takes from a group that has not
+    /// settled them: one of LQ_ON_LOST_. 0: left out.
+    pub on_lost: i32,
+    /// With LQ_RETENTION_TIME: that time in milliseconds, 1 or more. Else to be left at 0.
+    pub retention_ms: i64,
+    /// Bytes of segments that are kept in all partitions together, settled or not: beyond them the
+    /// oldest go. LQ_NO_LIMIT takes the limit off. 0: left out, default LQ_NO_LIMIT.
+    pub retention_bytes: u64,
 }
 
 /// How a send waits. Begin with LQ_SEND_OPTIONS_INIT, which waits as the topic is configured.
@@ -309,6 +347,10 @@ unsafe impl Measured for lq_topic_options {
         high_mark: 0,
         send_timeout_ms: -1,
         min_free_bytes: -1,
+        retention: LQ_RETENTION_DEFAULT,
+        on_lost: LQ_ON_LOST_DEFAULT,
+        retention_ms: 0,
+        retention_bytes: 0,
     };
 }
 

@@ -1,12 +1,17 @@
 //! Statistics. Names are the same in every language.
 
-use libqueue::{GroupStats, PartitionStats, PausedBy, StoreStats, TopicStats};
+use std::ffi::c_char;
+
+use libqueue::{GroupStats, PartitionStats, PausedBy, PinnedBy, StoreStats, TopicStats};
 
 use crate::args::invalid;
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::measured::{Measured, Room};
-use crate::options::{LQ_PAUSED_BY_BRAKE, LQ_PAUSED_BY_NOBODY, LQ_PAUSED_BY_USER};
+use crate::options::{
+    LQ_PAUSED_BY_BRAKE, LQ_PAUSED_BY_NOBODY, LQ_PAUSED_BY_USER, LQ_PINNED_BY_DEAD_LETTERS,
+    LQ_PINNED_BY_GROUP, LQ_PINNED_BY_NOTHING, LQ_PINNED_BY_RETENTION,
+};
 use crate::panic::call;
 use crate::store::{STORES, lq_store};
 use crate::topic::{TOPICS, lq_topic};
@@ -37,7 +42,18 @@ pub struct lq_topic_stats {
     pub bytes: u64,
     /// Number of segments.
     pub segments: u64,
+    /// Bytes of the segments that would be removed if what keeps the oldest one did not.
+    pub pinned_bytes: u64,
+    /// Age of the oldest segment's first message in seconds.
+    pub pinned_seconds: f64,
+    /// What keeps the oldest segment: one of LQ_PINNED_BY_.
+    pub pinned_by: i32,
+    /// The group that does, ended by a zero byte; empty where it is none.
+    pub pinned_group: [c_char; LQ_PINNED_GROUP_SIZE],
 }
+
+/// Bytes of pinned_group: two names, what is between them, and the zero byte.
+pub const LQ_PINNED_GROUP_SIZE: usize = 508;
 
 /// What a partition of a topic holds at one moment. Begin with LQ_PARTITION_STATS_INIT.
 #[repr(C)]
@@ -134,6 +150,10 @@ unsafe impl Measured for lq_topic_stats {
         messages: 0,
         bytes: 0,
         segments: 0,
+        pinned_bytes: 0,
+        pinned_seconds: 0.0,
+        pinned_by: LQ_PINNED_BY_NOTHING,
+        pinned_group: [0; LQ_PINNED_GROUP_SIZE],
     };
 }
 
@@ -196,11 +216,28 @@ impl From<&StoreStats> for lq_store_stats {
 
 impl From<&TopicStats> for lq_topic_stats {
     fn from(stats: &TopicStats) -> Self {
+        let mut pinned_group = [0; LQ_PINNED_GROUP_SIZE];
+        let name = stats.pinned_by.group().bytes();
+        for (to, byte) in pinned_group[..LQ_PINNED_GROUP_SIZE - 1]
+            .iter_mut()
+            .zip(name)
+        {
+            *to = byte as c_char;
+        }
         Self {
             size: size_of::<Self>(),
             messages: stats.messages,
             bytes: stats.bytes,
             segments: stats.segments,
+            pinned_bytes: stats.pinned_bytes,
+            pinned_seconds: stats.pinned_seconds,
+            pinned_by: match stats.pinned_by {
+                PinnedBy::Nothing => LQ_PINNED_BY_NOTHING,
+                PinnedBy::Retention => LQ_PINNED_BY_RETENTION,
+                PinnedBy::Group(_) => LQ_PINNED_BY_GROUP,
+                PinnedBy::DeadLetters(_) => LQ_PINNED_BY_DEAD_LETTERS,
+            },
+            pinned_group,
         }
     }
 }

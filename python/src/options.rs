@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libqueue::{
     Backoff, Brake, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnDeadLetter,
-    OnExpired, OnFull, Ordering, Start, TopicConfig, TopicOptions,
+    OnExpired, OnFull, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -63,11 +63,17 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "min_free_bytes" => {
                 options.min_free_bytes = Some(named_whole("min_free_bytes", &value)?);
             }
+            "retention" => options.retention = Some(retention(&value)?),
+            "retention_bytes" => {
+                options.retention_bytes = Some(named_whole("retention_bytes", &value)?);
+            }
+            "on_lost" => options.on_lost = Some(on_lost(py, &value.extract::<String>()?)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
                      sync_interval, max_message_bytes, max_messages, max_bytes, on_full, \
-                     send_timeout, low_mark, high_mark or min_free_bytes"
+                     send_timeout, low_mark, high_mark, min_free_bytes, retention, \
+                     retention_bytes or on_lost"
                 )));
             }
         }
@@ -89,6 +95,33 @@ fn on_full(py: Python<'_>, name: &str) -> PyResult<OnFull> {
         );
         invalid(py, message)
     })
+}
+
+/// When segments go: `"settled"`, `"forever"`, or a number of seconds.
+fn retention(value: &Bound<'_, PyAny>) -> PyResult<Retention> {
+    let py = value.py();
+    let Ok(name) = value.cast::<PyString>() else {
+        return Ok(Retention::Time(seconds(py, "retention", value.extract()?)?));
+    };
+    match name.to_str()? {
+        "settled" => Ok(Retention::Settled),
+        "forever" => Ok(Retention::Forever),
+        other => Err(invalid(
+            py,
+            format!("retention is {other:?}; expected \"settled\", \"forever\" or seconds"),
+        )),
+    }
+}
+
+fn on_lost(py: Python<'_>, name: &str) -> PyResult<OnLost> {
+    match name {
+        "count" => Ok(OnLost::Count),
+        "dead_letter" => Ok(OnLost::DeadLetter),
+        other => Err(invalid(
+            py,
+            format!("on_lost is {other:?}; expected \"count\" or \"dead_letter\""),
+        )),
+    }
 }
 
 /// Where to start: `"earliest"`, `"latest"`, an offset, or a time with a `timestamp` method.
@@ -251,6 +284,17 @@ pub(crate) fn topic_dict<'py>(
     dict.set_item("low_mark", config.low_mark)?;
     dict.set_item("high_mark", config.high_mark)?;
     dict.set_item("min_free_bytes", config.min_free_bytes)?;
+    match config.retention {
+        Retention::Settled => dict.set_item("retention", "settled")?,
+        Retention::Forever => dict.set_item("retention", "forever")?,
+        Retention::Time(time) => dict.set_item("retention", time.as_secs_f64())?,
+    }
+    dict.set_item("retention_bytes", config.retention_bytes)?;
+    let on_lost = match config.on_lost {
+        OnLost::Count => "count",
+        OnLost::DeadLetter => "dead_letter",
+    };
+    dict.set_item("on_lost", on_lost)?;
     Ok(dict)
 }
 

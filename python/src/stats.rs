@@ -30,6 +30,11 @@ pub(crate) fn topic<'py>(py: Python<'py>, stats: &TopicStats) -> PyResult<Bound<
     dict.set_item("bytes", stats.bytes)?;
     dict.set_item("segments", stats.segments)?;
     dict.set_item("partitions", partitions)?;
+    dict.set_item("pinned_by", stats.pinned_by.kind())?;
+    let group = Some(stats.pinned_by.group()).filter(|name| !name.is_empty());
+    dict.set_item("pinned_group", group)?;
+    dict.set_item("pinned_seconds", stats.pinned_seconds)?;
+    dict.set_item("pinned_bytes", stats.pinned_bytes)?;
     Ok(dict)
 }
 

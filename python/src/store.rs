@@ -76,6 +76,15 @@ impl Store {
     /// the disk. An
     /// existing topic keeps its stored configuration: an argument that contradicts it raises
     /// `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+    ///
+    /// Whole segments of messages are removed by `retention`: "settled" (the default) as soon as
+    /// every group has settled them, never while there is no group; a number of seconds once their
+    /// last message is so old, settled or not; "forever" never. `retention_bytes` removes the
+    /// oldest, settled or not, beyond so many bytes on disk; 0, the default, is no limit. What a
+    /// time or the bytes take from a group that has not settled it is counted as `lost_messages`
+    /// of the group, or, with `on_lost="dead_letter"`, becomes its dead letters first.
+    ///
+    ///     store.topic("clicks", retention=7 * 86_400, retention_bytes=10 << 30)
     #[pyo3(signature = (name, **config))]
     fn topic(
         &self,

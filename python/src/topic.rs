@@ -258,6 +258,14 @@ impl Topic {
     }
 
     /// Return what the topic holds: messages, bytes, segments, and the same by partition.
+    ///
+    /// `pinned_by` says what keeps the oldest segment from being removed: "group" (which has not
+    /// settled all in it; `pinned_group` names it), "dead_letters" (of the group that it names as
+    /// TOPIC/GROUP, if that is known), "retention" (its time is not over, it keeps all, or there is
+    /// no group yet) or "nothing". `pinned_seconds` is the age of that segment's first message,
+    /// `pinned_bytes` what would be removed if it were not kept.
+    ///
+    ///     orders.stats()["pinned_by"] == "group"
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let found = py.detach(|| self.inner.stats()).or_raise(py)?;
         stats::topic(py, &found)

@@ -246,6 +246,8 @@ int main(int argc, char **argv)
     lq_consumer_options options = LQ_CONSUMER_OPTIONS_INIT;
     options.group = &group;
     lq_topic_options partitioned = LQ_TOPIC_OPTIONS_INIT;
+    /* All that was sent is looked for at the end, whatever was settled. */
+    partitioned.retention = LQ_RETENTION_FOREVER;
     partitioned.partitions = 2;
     OK(lq_store_open(path, NULL, &store));
     OK(lq_topic_open(store, "numbers", &partitioned, &topic));

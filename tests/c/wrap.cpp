@@ -99,6 +99,18 @@ static void at_most_once(lq::topic &topic)
     CHECK(group.stats().failed == 1 && !worker.receive(1, milliseconds(0)));
 }
 
+static void retain(lq::topic &topic)
+{
+    lq_topic_options changes = LQ_TOPIC_OPTIONS_INIT;
+    changes.retention = LQ_RETENTION_FOREVER;
+    topic.configure(changes);
+    CHECK(topic.config().retention == LQ_RETENTION_FOREVER);
+    changes.retention = LQ_RETENTION_SETTLED;
+    topic.configure(changes);
+    CHECK(topic.stats().pinned_by == LQ_PINNED_BY_NOTHING);
+    CHECK(lq_status_name(LQ_REMOVED) == std::string("LQ_REMOVED"));
+}
+
 static void settle(lq::topic topic)
 {
     lq::group passing = topic.create_group("passing");
@@ -196,6 +208,7 @@ int main(int argc, char **argv)
         lq::topic orders = lq::store(path, options).open_topic("orders");
         read(orders);
         at_most_once(orders);
+        retain(orders);
         settle(std::move(orders));
     }
     const lq::error error = fails(LQ_NOT_FOUND, [&] { lq::store(path).open_topic("nowhere"); });

@@ -43,7 +43,7 @@ def test_p14_the_configuration_is_shown_changed_and_checked(store: libqueue.Stor
     assert (config["low_mark"], config["high_mark"], config["min_free_bytes"]) == (50, 90, 0)
     with pytest.raises(libqueue.InvalidArgument, match="low_mark is 95"):
         topic.configure(low_mark=95)
-    with pytest.raises(libqueue.InvalidArgument, match="on_full is .wait."):
+    with pytest.raises(libqueue.InvalidArgument, match='on_full is "wait"'):
         topic.configure(on_full="wait")  # type: ignore[arg-type]
     with pytest.raises(libqueue.InvalidArgument, match="max_message_bytes"):
         topic.configure(max_message_bytes=2 << 20)

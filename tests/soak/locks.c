@@ -20,7 +20,7 @@
 #define MEMBER_BYTES 16
 #define BLOCK_WORDS 32
 #define TOPIC_KIND 1
-#define TOPIC_PARTITION_WORDS 40
+#define TOPIC_PARTITION_WORDS 48
 #define GROUP_PARTITION_WORDS 16
 #define WAITERS (1u << 31)
 #define SLOT_BITS 11
@@ -35,6 +35,7 @@ static const struct place of_header[] = {
     {5, "registry"}, {6, "create"}, {9, "death"}, {11, "ballast"},
 };
 static const struct place of_group[] = {{8, "mover"}, {9, "life"}};
+static const struct place of_topic[] = {{20, "retain"}};
 static const struct place of_topic_partition[] = {
     {0, "append"}, {1, "sync"}, {2, "slow"}, {24, "large"},
 };
@@ -96,7 +97,9 @@ bool find_locks(struct locks *locks, const char *store)
         bool topic = word_at(locks, block + 24) == TOPIC_KIND;
         uint64_t partitions = word_at(locks, block + 16);
         size_t words = topic ? TOPIC_PARTITION_WORDS : GROUP_PARTITION_WORDS;
-        if (!topic) {
+        if (topic) {
+            LIST(locks, block, of_topic, 0);
+        } else {
             LIST(locks, block, of_group, 0);
         }
         for (unsigned i = 0; i < partitions && i < LOCKS_MOST; i++) {

@@ -143,6 +143,17 @@ pub mod block {
     pub const LANE: usize = 14;
     /// Of a group: a bit for each member slot whose bell is to be rung, 64 in a word.
     pub const WATCHERS: usize = 16;
+    /// Of a topic: lock of the one who removes what retention takes.
+    pub const RETAIN_LOCK: usize = 20;
+    /// Of a topic: from when on that is looked for again, in ms of the boot clock.
+    pub const RETAIN_DUE: usize = 21;
+    /// Of a topic: 0 until somebody looked whether dead letters come here, then `NO_LETTERS` or
+    /// `SOME_LETTERS`.
+    pub const LETTERS: usize = 22;
+    /// Value of `LETTERS`: no group's dead letters went here so far.
+    pub const NO_LETTERS: u64 = 1;
+    /// Value of `LETTERS`: there may be dead letters.
+    pub const SOME_LETTERS: u64 = 2;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
 }
@@ -201,6 +212,10 @@ pub mod partition {
     pub const MARKS: usize = 32;
     /// In the first one's unused word: 1 once the topic was deleted.
     pub const DELETED: usize = 35;
+    /// Offsets below were taken by retention; only ever raised.
+    pub const FIRST_KEPT: usize = 40;
+    /// Below this offset no sealed segment is left that could go; only ever raised.
+    pub const REMOVED: usize = 41;
     /// Value of `POISONED`.
     pub const REWRITTEN: u64 = 1;
     /// Value of `POISONED`.
@@ -210,7 +225,7 @@ pub mod partition {
     /// Somebody sends with durability `sync`.
     pub const PROMISED_SYNC: u64 = 2;
     /// Words of the block.
-    pub const WORDS: usize = 40;
+    pub const WORDS: usize = 48;
 }
 
 /// A group's partition.

@@ -2,12 +2,12 @@
 //! to where the log is known to be on disk. Two slots in two sectors, written in turn; the newer
 //! whole one counts.
 
-use super::checksum::crc32;
+use super::checksum::{crc32, crc32_from};
 use super::record::OFFSET_MAX;
 use super::{VERSION, put, u32_at, u64_at};
 
 /// Bytes of a slot.
-pub const SLOT: usize = 96;
+pub const SLOT: usize = 112;
 /// Where the two slots are.
 pub const SLOTS: [u64; 2] = [0, 512];
 /// Bytes of the file.
@@ -36,6 +36,11 @@ pub const BOOT: usize = 64;
 pub const OWNER: usize = 80;
 /// Where a slot's CRC is; it covers what is before.
 pub const CRC: usize = 88;
+/// `u64`: offsets below it were taken by retention, whatever segments are left of them.
+pub const FIRST: usize = 96;
+/// Where the CRC of that is; it covers what the slot's CRC covers, and that. An earlier build
+/// writes neither.
+pub const FIRST_CRC: usize = 104;
 
 /// One slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,12 +63,29 @@ pub struct Reserve {
     pub boot: [u8; 16],
     /// Whose it is, see [`owner`]; 0 where an earlier build wrote it, which did not say.
     pub owner: u64,
+    /// Offsets below this one were taken by retention: the base of a segment, or 0.
+    pub first: u64,
+}
+
+/// Below which offset retention took all, as a reserve says. What is not before its mark cannot be:
+/// the mark's segment never goes.
+#[must_use]
+pub fn taken_by(reserve: &Reserve) -> u64 {
+    match reserve.mark_segment {
+        u64::MAX => 0,
+        mark => reserve.first.min(mark),
+    }
 }
 
 /// Whose a reserve is: no two partitions of a store have the same.
 #[must_use]
 pub fn owner(topic: u64, partition: u32) -> u64 {
     topic.wrapping_add(u64::from(partition))
+}
+
+/// Without the CRC in between: a CRC over its own is the same for all bytes before it.
+fn first_crc(bytes: &[u8; SLOT]) -> u32 {
+    crc32_from(crc32(&bytes[..CRC]), &bytes[FIRST..FIRST_CRC])
 }
 
 impl Reserve {
@@ -88,7 +110,21 @@ impl Reserve {
         put(&mut bytes, OWNER, &self.owner.to_le_bytes());
         let crc = crc32(&bytes[..CRC]);
         put(&mut bytes, CRC, &crc.to_le_bytes());
+        if self.first > 0 {
+            put(&mut bytes, FIRST, &self.first.to_le_bytes());
+            let crc = first_crc(&bytes);
+            put(&mut bytes, FIRST_CRC, &crc.to_le_bytes());
+        }
         bytes
+    }
+
+    /// Whether what the slot says of retention is whole, or was never written. Where it is not, as
+    /// after an earlier build wrote the rest of the slot, nothing counts as taken.
+    #[must_use]
+    pub fn is_first_whole(bytes: &[u8; SLOT]) -> bool {
+        bytes[FIRST..].iter().all(|byte| *byte == 0)
+            || (first_crc(bytes) == u32_at(bytes, FIRST_CRC)
+                && bytes[FIRST_CRC + 4..].iter().all(|byte| *byte == 0))
     }
 
     /// Whether it is the one of this partition, as far as it says.
@@ -115,12 +151,17 @@ impl Reserve {
             clean: u32_at(bytes, CLEAN) == 1,
             boot,
             owner: u64_at(bytes, OWNER),
+            first: match Self::is_first_whole(bytes) {
+                true => u64_at(bytes, FIRST),
+                false => 0,
+            },
         };
         let numbers = [
             slot.generation,
             slot.limit,
             slot.mark_position,
             slot.mark_offset,
+            slot.first,
         ];
         let known = slot.mark_segment <= OFFSET_MAX || slot.mark_segment == u64::MAX;
         let can_be = known && numbers.into_iter().all(|number| number <= OFFSET_MAX);
@@ -147,5 +188,32 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Reserve::decode(&damaged), None, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn p15_what_was_taken_is_believed_only_with_the_slot_that_it_was_written_with() {
+        let slot = Reserve {
+            generation: 3,
+            limit: 4096,
+            first: 1024,
+            ..Reserve::default()
+        };
+        let bytes = slot.encode();
+        assert_eq!(Reserve::decode(&bytes), Some(slot));
+        let nothing = Reserve { first: 0, ..slot };
+        for bit in FIRST * 8..SLOT * 8 {
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(!Reserve::is_first_whole(&damaged), "bit {bit}");
+            assert_eq!(Reserve::decode(&damaged), Some(nothing), "bit {bit}");
+        }
+        // An earlier build wrote another slot over the beginning.
+        let mut mixed = bytes;
+        let later = Reserve {
+            generation: 4,
+            ..nothing
+        };
+        mixed[..FIRST].copy_from_slice(&later.encode()[..FIRST]);
+        assert_eq!(Reserve::decode(&mixed), Some(later));
     }
 }

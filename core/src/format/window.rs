@@ -145,6 +145,8 @@ pub mod cause {
     pub const HOST_RESTARTED: u64 = 6;
     /// It was too late to be handed out.
     pub const TOO_LATE: u64 = 7;
+    /// Retention was about to take it.
+    pub const RETENTION: u64 = 8;
 }
 
 /// What is added to the low half of an offset for its tag in an epoch.

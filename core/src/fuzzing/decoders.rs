@@ -114,6 +114,7 @@ pub(super) fn reserve(data: &[u8]) {
         clean: input.byte() & 1 == 1,
         boot: std::array::from_fn(|_| input.byte()),
         owner: input.u64(),
+        first: input.u64(),
     };
     let read = Reserve::decode(&slot.encode());
     assert!(read.is_none_or(|read| read == slot));

@@ -91,7 +91,7 @@ impl Window {
 
     /// Takes the entry out of whatever it hangs in, but for its key's chain. One that waits for its
     /// own time is in none, and never comes into it.
-    fn unhook_any(&self, index: u32) {
+    pub(super) fn unhook_any(&self, index: u32) {
         match self.entries.state(index) {
             state::HELD => self.count(Counter::Held, -1),
             state::SCHEDULED => {

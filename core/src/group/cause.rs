@@ -24,6 +24,8 @@ pub enum Cause {
     HostRestarted = cause::HOST_RESTARTED,
     /// It never failed: it was too late to be handed out.
     TooLate = cause::TOO_LATE,
+    /// Retention was about to take it.
+    Retention = cause::RETENTION,
 }
 
 impl Cause {
@@ -37,6 +39,7 @@ impl Cause {
             Self::AllEnded,
             Self::HostRestarted,
             Self::TooLate,
+            Self::Retention,
         ];
         let found = all.into_iter().find(|cause| *cause as u64 == number);
         found.unwrap_or(Self::Unknown)

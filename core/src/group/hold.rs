@@ -13,9 +13,10 @@ use crate::format::window::state;
 
 impl Window {
     /// Whether a dying message is one that holds its key where dead letters do. One without a key,
-    /// and one that only came too late, holds nothing.
+    /// one that only came too late, and one whose record retention takes, hold nothing.
     pub(super) fn may_hold(&self, index: u32) -> bool {
-        self.entries.key_hash(index) != 0 && self.entries.cause(index) != Cause::TooLate
+        let holds_none = [Cause::TooLate, Cause::Retention];
+        self.entries.key_hash(index) != 0 && !holds_none.contains(&self.entries.cause(index))
     }
 
     /// The entry of a message that died in this hand-out and holds its key. A letter of an earlier

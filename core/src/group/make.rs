@@ -6,9 +6,22 @@ use std::sync::atomic::Ordering;
 use super::window::{Window, damaged};
 use crate::error::Result;
 use crate::format::VERSION;
-use crate::format::window::{CAPACITY_MIN, HEADER, MAGIC, Parts, header};
+use crate::format::window::{CAPACITY_MIN, CLOSED, HEADER, MAGIC, Parts, header};
 use crate::shm::Region;
 use crate::storage::{Access, Storage};
+
+/// Where a window stands, as its file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnDisk {
+    /// First offset that is not settled for good.
+    pub floor: u64,
+    /// First offset that was never looked at.
+    pub next: u64,
+    /// How often the group was sought that the window knows of.
+    pub epoch: u32,
+    /// Whether it was closed cleanly, and not used since.
+    pub closed: bool,
+}
 
 impl Window {
     /// Makes the window file, to begin at `start`. By one process at a time: of two the second
@@ -47,6 +60,28 @@ impl Window {
             .for_each(|(word, value)| head.set(*word, *value));
         head.store(header::MAGIC, MAGIC, Ordering::Release);
         file.sync()
+    }
+
+    /// Where a window stands, as its file says, without mapping it; `None` if it is none yet, or of
+    /// another group.
+    pub fn on_disk(
+        storage: &dyn Storage,
+        path: &Path,
+        (group, partition): (u64, u32),
+    ) -> Result<Option<OnDisk>> {
+        let mut bytes = [0; header::WORDS * 8];
+        storage
+            .open(path, Access::Read, 0)?
+            .read_at(&mut bytes, 0)?;
+        let word = |number: usize| crate::format::u64_at(&bytes, number * 8);
+        let known = word(header::MAGIC) == MAGIC && word(header::VERSION) == u64::from(VERSION);
+        let mine = (word(header::GROUP), word(header::PARTITION)) == (group, u64::from(partition));
+        Ok((known && mine).then(|| OnDisk {
+            floor: word(header::FLOOR),
+            next: word(header::NEXT),
+            epoch: word(header::EPOCH) as u32,
+            closed: word(header::CLEAN) == CLOSED,
+        }))
     }
 
     /// Whether anything was handed out, or passed over, through the window in this file.

@@ -17,6 +17,7 @@ mod grow;
 mod hold;
 mod keys;
 mod letters;
+mod lost;
 mod make;
 #[cfg(test)]
 mod model;
@@ -51,6 +52,8 @@ pub use gather::GATHERED;
 pub use glance::Glance;
 pub use gone::Batches;
 pub use letters::Dead;
+pub use lost::{Fate, Taken as TakenAway};
+pub use make::OnDisk;
 pub use oldest::Oldest;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;

@@ -10,7 +10,7 @@ use super::verify::Run;
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::{Header, MESSAGE};
-use crate::format::reserve::Reserve;
+use crate::format::reserve::{Reserve, taken_by};
 
 impl Partition<'_> {
     /// Before a segment is looked at: the one before must end with a record that names it, if it
@@ -45,7 +45,8 @@ impl Partition<'_> {
     fn missing(&mut self, run: &mut Run<'_>, base: u64) {
         let path = self.path(base);
         let last = self.seen.last().map_or(NONE, |last| last.base);
-        if !path.exists() && !self.may_be_torn(last, u64::MAX) {
+        let gone = !path.exists() && !self.may_be_torn(last, u64::MAX);
+        if gone && !self.is_taken_by_now(base) {
             let what = "the segment that the one before names is missing";
             self.damaged(run, &path, 0, what.into());
         }
@@ -85,6 +86,16 @@ impl Partition<'_> {
         Ok(now.map(|slot| slot.generation) != self.reserved.generation)
     }
 
+    /// Below which offset retention took all by now.
+    pub(super) fn taken_by_now(&self) -> Result<u64> {
+        let now = newest(&self.plan.folder.join(names::RESERVE))?;
+        Ok(now.as_ref().map_or(0, taken_by).max(self.reserved.taken))
+    }
+
+    fn is_taken_by_now(&self, base: u64) -> bool {
+        self.taken_by_now().is_ok_and(|taken| base < taken)
+    }
+
     /// Behind the last segment.
     pub(super) fn end(&mut self, run: &mut Run<'_>) -> Result<()> {
         if let Some((_, _, next)) = self.named.take() {
@@ -110,6 +121,7 @@ impl Partition<'_> {
         let path = self.path(mark.mark_segment);
         let seen = self.seen.iter().find(|one| one.base == mark.mark_segment);
         match seen.map(|one| one.ending) {
+            None if self.is_taken_by_now(mark.mark_segment) => {}
             None if !path.exists() && !self.is_behind_damage() => {
                 let what = "the segment in which the durable mark lies is missing";
                 self.damaged(run, &path, 0, what.into());

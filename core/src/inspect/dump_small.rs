@@ -79,6 +79,12 @@ pub(super) fn reserve(path: &Path, lines: &mut Lines<'_>) -> Result<()> {
             },
             u128::from_be_bytes(slot.boot),
         ))?;
+        if slot.first > 0 {
+            lines.line(format!(
+                "      retention took the offsets below {}",
+                slot.first
+            ))?;
+        }
     }
     for (place, what) in wrong {
         lines.line(format!("{place}  DAMAGED: {what}"))?;

@@ -10,7 +10,7 @@ use super::verify::Run;
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::HEADER;
-use crate::format::reserve::{Reserve, SLOTS};
+use crate::format::reserve::{Reserve, SLOTS, taken_by};
 use crate::format::segment::SIZE_MAX;
 use crate::shm::boot_id;
 
@@ -44,6 +44,8 @@ pub(super) struct Reserved {
     pub(super) newest: Option<Reserve>,
     /// That slot's generation, also where it is of another partition.
     pub(super) generation: Option<u64>,
+    /// Offsets below it were taken by retention.
+    pub(super) taken: u64,
     /// No slot is damaged, so it is the newest that ever was.
     certain: bool,
     /// The host was started anew and nobody has recovered the log since.
@@ -77,6 +79,7 @@ impl Reserved {
         run.report_all(path, wrong);
         Ok(Self {
             newest,
+            taken: newest.as_ref().map_or(0, taken_by),
             generation: found.map(|slot| slot.generation),
             certain: newest.is_some() && !torn,
             lost: newest.is_some_and(|r| !r.clean && r.boot != boot_id()),

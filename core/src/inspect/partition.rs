@@ -77,6 +77,11 @@ pub(super) fn look(
         beyond: run.beyond,
     };
     for (place, segment) in plan.segments.iter().enumerate() {
+        if segment.base < partition.reserved.taken {
+            // Of what retention took any part may still be there: nobody reads it.
+            run.pass(&segment.listed)?;
+            continue;
+        }
         let torn = |last: &Seen| last.ending == Ending::Torn;
         if partition.seen.last().is_some_and(torn) {
             run.pass(&segment.listed)?;
@@ -178,9 +183,13 @@ impl Partition<'_> {
                 self.damaged(run, &path, 0, e.message().to_owned());
                 Ok(())
             }
-            // Removed by a recovery since it was listed.
+            // Removed since it was listed: by retention, or by a recovery.
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                self.ends(Ending::Torn);
+                if self.taken_by_now()? > segment.base {
+                    self.seen.pop();
+                } else {
+                    self.ends(Ending::Torn);
+                }
                 Ok(())
             }
             looked => looked,

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::bytes::Bytes;
 use super::{Wrong, settled};
 use crate::error::Result;
-use crate::format::reserve::{CRC, FILE, Reserve, SLOT, SLOTS};
+use crate::format::reserve::{CRC, FILE, FIRST, Reserve, SLOT, SLOTS};
 
 /// The two slots, and what is wrong with them. A slot that was never written is of zeros; each lies
 /// in a sector of its own, so that a crash leaves it as it was or whole.
@@ -33,13 +33,19 @@ pub(super) fn look(path: &Path) -> Result<([Option<Reserve>; 2], Vec<Wrong>)> {
                     format!("slot {number} is not whole: magic, version or checksum is wrong");
                 wrong.push((at, what));
             }
+            if slots[number].is_some() && !Reserve::is_first_whole(&slot) {
+                let what = format!("of slot {number} the part that says what retention took");
+                wrong.push((at + FIRST as u64, what + " is not whole"));
+            }
             let end = SLOTS.get(number + 1).copied().unwrap_or(FILE);
-            let behind = at + (CRC + 4) as u64;
-            if let Some(place) = bytes.not_zero(behind, end)? {
-                wrong.push((
-                    place,
-                    "a byte behind the slot's checksum is not zero".into(),
-                ));
+            let unused = [
+                (at + (CRC + 4) as u64, at + FIRST as u64),
+                (at + SLOT as u64, end),
+            ];
+            for (from, to) in unused {
+                if let Some(place) = bytes.not_zero(from, to)? {
+                    wrong.push((place, "a byte that has no meaning is not zero".into()));
+                }
             }
         }
         Ok((slots, wrong))

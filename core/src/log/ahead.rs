@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{NONE, Partition, Room};
 use crate::error::Result;
+use crate::format::segment::SIZE_MAX;
 use crate::shm::Mapping;
 use crate::storage::File;
 
@@ -63,6 +64,7 @@ impl Partition {
     /// use; syncs of what was sealed, once there is time. Whether there was something to do.
     pub fn prepare_ahead(&self) -> Result<bool> {
         let copied = self.tend_large();
+        self.forget_taken();
         let base = self.block.segment();
         let mut ahead = super::locked(&self.ahead);
         let busy = ahead.is_busy(base);
@@ -95,7 +97,7 @@ impl Partition {
             return Ok(false);
         };
         // Another process may have prepared the file; the pages are this one's to map.
-        let file = self.next_file(0, Room::Ordinary)?.1;
+        let file = self.next_file(0, Room::Ordinary, SIZE_MAX)?.1;
         drop(slow);
         let id = file.id()?;
         if ahead.next.as_ref().is_some_and(|next| next.id == id) {

@@ -275,7 +275,7 @@ impl Partition {
     /// Somebody wrote into `control`: what it says of the end of the log does not fit together, or
     /// a record stands there. Appending would overwrite what was sent, or use an offset again (P4).
     #[cold]
-    fn changed(&self) -> Error {
+    pub(super) fn changed(&self) -> Error {
         Error::new(
             ErrorKind::Damaged,
             format!(

@@ -221,6 +221,36 @@ impl Block {
         self.0.store(first, 1, Ordering::Release);
     }
 
+    /// Offsets below were taken by retention.
+    #[inline]
+    pub(super) fn first_kept(&self) -> u64 {
+        clamp(self.0.load(at::FIRST_KEPT, Ordering::Acquire))
+    }
+
+    pub(super) fn raise_first_kept(&self, offset: u64) {
+        self.raise(at::FIRST_KEPT, offset);
+    }
+
+    /// Below it no sealed segment is left.
+    pub(super) fn removed(&self) -> u64 {
+        self.0.load(at::REMOVED, Ordering::Acquire)
+    }
+
+    pub(super) fn raise_removed(&self, offset: u64) {
+        self.raise(at::REMOVED, offset);
+    }
+
+    /// Never lowered, by whomever.
+    fn raise(&self, word: usize, offset: u64) {
+        let mut seen = self.0.load(word, Ordering::Acquire);
+        while seen < offset {
+            match self.0.cas(word, seen, offset) {
+                Ok(_) => return,
+                Err(found) => seen = found,
+            }
+        }
+    }
+
     /// How often what was not on disk was taken back.
     pub(super) fn voids(&self) -> u64 {
         self.0.load(at::VOIDS, Ordering::Acquire)

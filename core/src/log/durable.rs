@@ -233,6 +233,10 @@ impl Partition {
                 None => Ok(()),
             };
         }
+        if self.first_kept() > last {
+            // Nothing of it would be found, and counted as synced.
+            return Err(self.changed());
+        }
         for base in self.bases()? {
             if (marked == NONE || base >= marked)
                 && base <= last

@@ -22,6 +22,9 @@ mod read;
 mod record;
 mod recover;
 mod reserve;
+mod retain;
+#[cfg(test)]
+mod retain_tests;
 mod rewrite;
 mod roll;
 #[cfg(test)]
@@ -42,6 +45,7 @@ pub use append::Draft;
 pub use flow::{Counted, Gate};
 pub use read::{Cursor, Place, Step};
 pub use record::Record;
+pub use retain::{Sealed, may_have_sealed};
 pub use segment::Segment;
 
 use crate::clock::Clock;
@@ -158,6 +162,8 @@ pub struct Partition {
     durability: AtomicU64,
     /// What is left free when it grows for ordinary messages.
     min_free: AtomicU64,
+    /// Largest segment in bytes that is made without need.
+    segment_max: AtomicU64,
     block: Block,
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
@@ -173,10 +179,26 @@ impl Partition {
         env: Arc<Env>,
         folder: PathBuf,
         block: Region,
-        (topic, number): (u64, u32),
+        ids: (u64, u32),
         durability: Durability,
         on_publish: OnPublish,
     ) -> Result<Arc<Self>> {
+        let partition = Self::aside(env, folder, block, ids, durability, on_publish);
+        let held = partition.lock()?;
+        drop(held);
+        Ok(partition)
+    }
+
+    /// As `open`, without waiting for the append lock: for who only looks after it, once it is
+    /// recovered.
+    pub fn aside(
+        env: Arc<Env>,
+        folder: PathBuf,
+        block: Region,
+        (topic, number): (u64, u32),
+        durability: Durability,
+        on_publish: OnPublish,
+    ) -> Arc<Self> {
         let block = Block(block);
         let local = Guarded::new(block.lock(), Local::default());
         let segments = RwLock::default();
@@ -187,6 +209,7 @@ impl Partition {
             number,
             durability: AtomicU64::new(0),
             min_free: AtomicU64::new(0),
+            segment_max: AtomicU64::new(u64::MAX),
             block,
             local,
             segments,
@@ -195,9 +218,7 @@ impl Partition {
             on_publish,
         };
         partition.set_durability(durability);
-        let held = partition.lock()?;
-        drop(held);
-        Ok(Arc::new(partition))
+        Arc::new(partition)
     }
 
     /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.
@@ -291,8 +312,15 @@ impl Partition {
         Ok((bases.len() as u64, bytes))
     }
 
-    /// Bases of the segments on disk, in order.
+    /// Bases of the segments on disk, in order; of none that retention took, of which any may still
+    /// be there.
     pub(crate) fn bases(&self) -> Result<Vec<u64>> {
+        let (mut bases, first) = (self.all_bases()?, self.first_kept());
+        bases.retain(|base| *base >= first);
+        Ok(bases)
+    }
+
+    fn all_bases(&self) -> Result<Vec<u64>> {
         let names = self.env.storage.list(&self.folder)?;
         Ok(names
             .iter()

@@ -69,8 +69,8 @@ pub enum Place {
     Mapped,
     /// Nothing to map yet.
     Nothing,
-    /// The file of its segment is gone or damaged: [`Partition::skip_damage`] tells which, and goes
-    /// on behind it.
+    /// The file of its segment is gone or damaged, or retention took it: [`Partition::skip_damage`]
+    /// tells which, and goes on behind it.
     Broken,
 }
 
@@ -186,8 +186,13 @@ impl Partition {
 
     /// Behind damage at the cursor: the next place where a whole record stands, and the error that
     /// names file and position (P3).
+    /// Behind what retention took: the earliest that is kept, and an error of the kind
+    /// [`ErrorKind::Removed`].
     pub fn skip_damage(&self, cursor: &Cursor) -> Result<(Cursor, Error)> {
         let mut cursor = *cursor;
+        if let Some(skipped) = self.skip_taken(&cursor) {
+            return Ok(skipped);
+        }
         if cursor.segment == NONE {
             self.resolve(&mut cursor)?;
         }
@@ -196,6 +201,11 @@ impl Partition {
             Ok(Some(segment)) => segment,
             Err(error) if error.kind() != ErrorKind::Damaged => return Err(error),
             broken => {
+                // It may have gone since, and a store that is only read is told of it by the file.
+                self.learn_taken()?;
+                if let Some(skipped) = self.skip_taken(cursor) {
+                    return Ok(skipped);
+                }
                 let missing = self.folder.join(names::segment(cursor.segment));
                 let error = broken.err().unwrap_or_else(|| {
                     let message = format!(
@@ -324,13 +334,17 @@ impl Partition {
             .into_iter()
             .rfind(|base| *base <= offset)
             .unwrap_or(NONE);
-        self.segment(base)?.ok_or_else(|| {
+        if let Some(segment) = self.segment(base)? {
+            return Ok(segment);
+        }
+        self.learn_taken()?;
+        Err(self.removed_before(offset).unwrap_or_else(|| {
             let message = format!(
                 "{}: no segment holds offset {offset}",
                 self.folder.display()
             );
             Error::new(ErrorKind::Damaged, message)
-        })
+        }))
     }
 }
 

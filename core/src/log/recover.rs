@@ -18,7 +18,7 @@ use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
-use crate::format::reserve::Reserve;
+use crate::format::reserve::{Reserve, taken_by};
 use crate::format::segment::RECORDS;
 use crate::shm::Held;
 
@@ -59,6 +59,10 @@ impl Partition {
     /// With the append lock held, by the first that uses the partition in this life of `control`.
     pub(super) fn recover(&self, _held: &mut Held<'_>) -> Result<()> {
         let reserve = self.read_reserve()?;
+        if let Some(reserve) = reserve {
+            // Before anything is listed: of what was taken any part may still be there.
+            self.block.raise_first_kept(taken_by(&reserve));
+        }
         let bases = self.bases()?;
         let lost = reserve.is_some_and(|r| !r.clean && r.boot != self.env.storage.boot_id());
         let mut walk = self.begin(reserve, &bases, lost)?;

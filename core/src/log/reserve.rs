@@ -5,7 +5,7 @@ use super::{NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::OFFSET_MAX;
-use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS, owner};
+use crate::format::reserve::{FILE, Reserve, SLOT, SLOTS, owner, taken_by};
 use crate::storage::{Access, File};
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Partition {
         Ok(true)
     }
 
-    fn raise(&self, count: u64) -> Result<()> {
+    pub(super) fn raise(&self, count: u64) -> Result<()> {
         let step = self.block.step().saturating_mul(2);
         let step = step.clamp(STEP_MIN, STEP_MAX);
         let limit = self.block.limit().max(self.block.next_offset()) + step + count;
@@ -68,6 +68,12 @@ impl Partition {
         let file = self.reserve_file()?;
         let (newest, slot) = self.newest(&*file)?;
         let (mark_segment, mark_position, mark_offset) = self.block.mark();
+        // Never lowered, and never beyond the mark, whatever `control` says (P18).
+        let taken = match mark_segment {
+            NONE => 0,
+            mark => self.block.first_kept().min(mark),
+        };
+        let before = newest.as_ref().map_or(0, taken_by);
         let reserve = Reserve {
             generation: newest.map_or(0, |reserve| reserve.generation) + 1,
             limit,
@@ -78,6 +84,7 @@ impl Partition {
             clean,
             boot: self.env.storage.boot_id(),
             owner: owner(self.topic, self.number),
+            first: taken.max(before),
         };
         file.write_at(&reserve.encode(), SLOTS[1 - slot])?;
         file.sync()

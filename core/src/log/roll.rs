@@ -18,12 +18,16 @@ impl Partition {
     /// left behind is used or replaced; the roll of a segment that got its name but was not made
     /// active is finished by whoever repairs (`pass_on`).
     pub(super) fn roll(&self, bytes: u64, room: Room) -> Result<()> {
-        let env = &*self.env;
         let _slow = self.hold_slow()?;
         if self.has_room(bytes)? {
             return Ok(());
         }
-        let (capacity, file) = self.next_file(bytes, room)?;
+        self.go_on_in(self.next_file(bytes, room, SIZE_MAX)?)
+    }
+
+    /// With the slow lock held: seals the active segment and goes on in this file.
+    pub(super) fn go_on_in(&self, (capacity, file): (u64, Arc<dyn File>)) -> Result<()> {
+        let env = &*self.env;
         let path = self.folder.join(names::NEXT_SEGMENT);
         let mut held = self.lock()?;
         env.check_fence()?;
@@ -98,8 +102,14 @@ impl Partition {
     }
 
     /// The prepared file if it is large enough, else a new one with real blocks (P5: a full disk is
-    /// met here, before anything relies on the space).
-    pub(super) fn next_file(&self, bytes: u64, room: Room) -> Result<(u64, Arc<dyn File>)> {
+    /// met here, before anything relies on the space). One that is made has `most` bytes at most,
+    /// unless they are needed.
+    pub(super) fn next_file(
+        &self,
+        bytes: u64,
+        room: Room,
+        most: u64,
+    ) -> Result<(u64, Arc<dyn File>)> {
         let storage = &*self.env.storage;
         let path = self.folder.join(names::NEXT_SEGMENT);
         let least = (RECORDS as u64 + bytes + (HEADER + ALIGN) as u64).next_multiple_of(4096);
@@ -117,7 +127,9 @@ impl Partition {
         let active = self
             .segment(self.block.segment())?
             .map_or(0, |s| s.capacity());
-        let mut capacity = least.max((active * 2).clamp(SIZE_MIN, SIZE_MAX));
+        let most = most.min(self.segment_max.load(Ordering::Relaxed));
+        let most = most.clamp(SIZE_MIN, SIZE_MAX);
+        let mut capacity = least.max(active.saturating_mul(2).clamp(SIZE_MIN, most));
         if room == Room::Ordinary && self.check_free(capacity).is_err() {
             // A small one may fit where a large one does not.
             capacity = least.max(SIZE_MIN);

@@ -59,6 +59,10 @@ impl Partition {
 
     /// Maps what the cursor needs, finding its segment and position if they are not known.
     pub fn resolve(&self, cursor: &mut Cursor) -> Result<Place> {
+        if cursor.offset < self.first_kept() {
+            // Also where it is still mapped: what becomes of it is the same for all.
+            return Ok(Place::Broken);
+        }
         if self.usable(cursor.segment)?.is_some() {
             return Ok(Place::Mapped);
         }
@@ -82,6 +86,13 @@ impl Partition {
             cursor.segment = missing;
             return Ok(if known { broken } else { Place::Nothing });
         };
+        if base > cursor.offset {
+            // A store that is only read is told by the file.
+            self.learn_taken()?;
+            if cursor.offset < self.first_kept() {
+                return Ok(Place::Broken);
+            }
+        }
         if cursor.segment != NONE && base <= cursor.segment {
             return Ok(broken);
         }
@@ -100,12 +111,16 @@ impl Partition {
         Ok(Place::Mapped)
     }
 
-    /// The place that `start` means now.
+    /// The place that `start` means now. [`crate::ErrorKind::Removed`] for an offset that retention
+    /// took.
     pub fn seek(&self, start: Start) -> Result<Cursor> {
         match start {
             Start::Earliest => Ok(Cursor::at_offset(self.earliest_offset()?)),
             Start::Latest => Ok(Cursor::at_offset(self.next_offset())),
-            Start::Offset(offset) => Ok(Cursor::at_offset(offset)),
+            Start::Offset(offset) => match self.removed_before(offset) {
+                Some(error) => Err(error),
+                None => Ok(Cursor::at_offset(offset)),
+            },
             Start::Time(wanted) => self.seek_time(wanted),
         }
     }

@@ -15,6 +15,7 @@ mod filter_tests;
 mod flow;
 mod group;
 mod json;
+mod retention;
 mod topic;
 
 pub use brake::{BRAKE_MESSAGES_MAX, Brake};
@@ -23,6 +24,7 @@ pub use flow::{HIGH_MARK_DEFAULT, LIMIT_BYTES_MAX, LIMIT_MESSAGES_MAX, LOW_MARK_
 pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };
+pub use retention::{OnLost, RETENTION_MAX, Retention};
 pub use topic::{TopicConfig, TopicOptions};
 
 /// Most partitions of a topic.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::flow::{self, HIGH_MARK_DEFAULT, LOW_MARK_DEFAULT, OnFull};
 use super::{
-    Durability, MESSAGE_BYTES_MAX, PARTITIONS_MAX, agree, check_durability, check_range, invalid,
-    mismatch,
+    Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, agree, check_durability,
+    check_range, invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -38,6 +38,15 @@ pub struct TopicOptions {
     /// less than this would be left free on the file system. Consumers and dead letters go on
     /// (P5). 0 takes it off. Default: nothing is left free.
     pub min_free_bytes: Option<u64>,
+    /// When segments go. Default: [`Retention::Settled`].
+    pub retention: Option<Retention>,
+    /// Bytes of segments that are kept in all partitions together, settled or not: beyond them the
+    /// oldest segments go. The ones that messages are appended to stay, whatever they take; they
+    /// are made small enough for some to fit. 0 and by default: no limit.
+    pub retention_bytes: Option<u64>,
+    /// What becomes of messages that a time or `retention_bytes` takes from a group that has not
+    /// settled them. Default: [`OnLost::Count`].
+    pub on_lost: Option<OnLost>,
 }
 
 impl TopicOptions {
@@ -50,6 +59,7 @@ impl TopicOptions {
             check_range("max_message_bytes", n, 1, MESSAGE_BYTES_MAX)?;
         }
         flow::check(self)?;
+        self.retention.map_or(Ok(()), |one| one.check())?;
         self.durability.map_or(Ok(()), check_durability)
     }
 }
@@ -77,6 +87,12 @@ pub struct TopicConfig {
     pub high_mark: u32,
     /// What is left free on the file system.
     pub min_free_bytes: u64,
+    /// When segments go.
+    pub retention: Retention,
+    /// Bytes of segments that are kept; 0 for no limit.
+    pub retention_bytes: u64,
+    /// What becomes of messages that are taken from a group that has not settled them.
+    pub on_lost: OnLost,
 }
 
 impl TopicConfig {
@@ -94,6 +110,9 @@ impl TopicConfig {
             low_mark: LOW_MARK_DEFAULT,
             high_mark: HIGH_MARK_DEFAULT,
             min_free_bytes: 0,
+            retention: options.retention.unwrap_or_default(),
+            retention_bytes: options.retention_bytes.unwrap_or(0),
+            on_lost: options.on_lost.unwrap_or_default(),
         };
         config.limits_changed_by(options);
         config
@@ -111,6 +130,9 @@ impl TopicConfig {
         let mut config = Self {
             durability: changes.durability.or(self.durability),
             max_message_bytes: changes.max_message_bytes.unwrap_or(self.max_message_bytes),
+            retention: changes.retention.unwrap_or(self.retention),
+            retention_bytes: changes.retention_bytes.unwrap_or(self.retention_bytes),
+            on_lost: changes.on_lost.unwrap_or(self.on_lost),
             ..self.clone()
         };
         config.limits_changed_by(changes);
@@ -129,6 +151,10 @@ impl TopicConfig {
             self.max_message_bytes,
         )?;
         self.check_limits_against(&at, options)?;
+        agree(&at, "retention", options.retention, self.retention)?;
+        let bytes = (options.retention_bytes, self.retention_bytes);
+        agree(&at, "retention_bytes", bytes.0, bytes.1)?;
+        agree(&at, "on_lost", options.on_lost, self.on_lost)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::crash::{Crash, Sim, add};
 use super::faults::{FAULTS, says_where};
 use super::groups;
+use super::kept;
 use super::letters::Letters;
 use super::life::{Life, PLACE, consumer_options, open, topic_options};
 use super::model::{Log, Model, Sent, There, Topic as TopicModel, payload};
@@ -193,7 +194,12 @@ impl<'a> Opened<'a> {
                 None => Vec::new(),
             };
             let found = numbers(log, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
-            is_a_prefix(log, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
+            let first = match &opened {
+                Some(topic) => kept::first(topic, model, partition, self.crashes),
+                None => Ok(0),
+            };
+            let first = first.map_err(|e| format!("{place}: {e}"))?;
+            is_a_prefix(log, first, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
             all.push(found);
         }
         self.contents.push(all);
@@ -363,12 +369,11 @@ fn numbers(log: &Log, found: &[ReadMessage], crash: Crash) -> Result<Contents, S
     Ok(contents)
 }
 
-/// P1, P2: what is left is a prefix of what was sent, with all that was promised; a batch is there
-/// as a whole or not at all.
-fn is_a_prefix(log: &Log, found: &Contents, crash: Crash) -> Result<(), String> {
-    let sent: Vec<(u64, u64)> = log
-        .sent
-        .iter()
+/// P1, P2: what is left is a prefix of what was sent and retention kept, with all that was
+/// promised; a batch is there as a whole or not at all.
+fn is_a_prefix(log: &Log, first: u64, found: &Contents, crash: Crash) -> Result<(), String> {
+    let sent: Vec<(u64, u64)> = (log.sent.iter())
+        .filter(|one| one.offset >= first)
         .map(|one| (one.offset, one.number))
         .collect();
     let promised = match crash {

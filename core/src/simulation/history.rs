@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::crash::{Depth, Sim, Tally, add};
+use super::kept;
 use super::life::{Life, consumer_options, open, topic_options};
 use super::model::{At, Sent, There, payload};
 use super::seek::Kept;
@@ -135,6 +136,12 @@ impl History {
                 self.may_bury(|_| true);
                 self.life.store.inner()?.look_around();
                 self.interval_is_over();
+                if self.numbers.is_multiple_of(3) {
+                    self.doing("retention".to_owned());
+                    let topic = self.life.topics[topic].as_ref().expect("open");
+                    topic.retain_all_now()?;
+                }
+                self.learn_taken();
             }
             95..98 => self.let_time_go_by(),
             98.. => self.begin_a_new_life()?,
@@ -289,6 +296,19 @@ impl History {
                 }
             }
         });
+    }
+
+    /// What retention took, as far as is known.
+    fn learn_taken(&self) {
+        let seen = self.sim.know(|model| {
+            let mut topics = self.life.topics.iter().zip(&mut model.topics);
+            topics.try_for_each(|(topic, model)| {
+                topic
+                    .as_ref()
+                    .map_or(Ok(()), |topic| kept::learn(topic, model))
+            })
+        });
+        self.sim.wants(seen);
     }
 
     /// Leases run out, retries fall due.

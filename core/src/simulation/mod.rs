@@ -13,6 +13,7 @@ mod delivery;
 mod faults;
 mod groups;
 mod history;
+mod kept;
 mod learn;
 mod letters;
 mod life;

@@ -46,6 +46,9 @@ pub struct Log {
     pub known: BTreeMap<u64, Sent>,
     /// Everything below this offset is promised to be on disk.
     pub durable: u64,
+    /// Everything below this offset was taken by retention, when all groups that there were had
+    /// settled it.
+    pub taken: u64,
 }
 
 impl Log {

@@ -42,6 +42,26 @@ impl GroupInner {
         })
     }
 
+    /// Moves the window from a place of what retention took to what is kept; what it had not come
+    /// to is counted as lost.
+    pub(super) fn go_on_behind_taken(
+        &self,
+        log: &Partition,
+        from: Cursor,
+        first: u64,
+    ) -> Result<Moved> {
+        let now = Now::by(&*self.topic.store.env.clock);
+        self.with_window(log.number(), |window| {
+            if window.cursor() != from {
+                return Moved::ByAnother;
+            }
+            match window.begin_at(first, !self.is_lane(), now) {
+                true => Moved::Now,
+                false => Moved::NoRoom,
+            }
+        })
+    }
+
     /// Room for more unsettled messages, if the group's limit allows.
     pub(super) fn grow(&self, partition: u32) -> Result<bool> {
         let Some(grower) = self.with_window(partition, |window| window.grower())? else {

@@ -288,6 +288,7 @@ impl Control {
             let of_flow = [flow::LOCK, flow::COUNT_LOCK];
             any |= kind == GROUP && of_head.iter().any(|word| held(&found.head, *word));
             any |= (found.flow.iter()).any(|part| of_flow.iter().any(|word| held(part, *word)));
+            any |= kind == TOPIC && held(&found.head, block::RETAIN_LOCK);
             any |= found.partitions.iter().any(in_partition);
             any
         })?;
@@ -301,6 +302,18 @@ impl Control {
             let of = |part: &Region| part.load(partition::PROMISED, Ordering::Acquire) & promised;
             if kind == TOPIC && found.partitions.iter().any(|part| of(part) != 0) {
                 topics.push(found.id());
+            }
+            false
+        })?;
+        Ok(topics)
+    }
+
+    /// The blocks of all topics that any process opened in this life of `control`.
+    pub(crate) fn opened_topics(&self) -> Result<Vec<Block>> {
+        let mut topics = Vec::new();
+        self.walk(|kind, found| {
+            if kind == TOPIC {
+                topics.push(found);
             }
             false
         })?;

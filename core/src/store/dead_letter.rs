@@ -110,7 +110,7 @@ pub(super) fn walk(
             Step::Damaged => {
                 let (next, error) = log.skip_damage(&cursor)?;
                 cursor = next;
-                if !damaged(error) {
+                if error.kind() != ErrorKind::Removed && !damaged(error) {
                     return Ok(cursor);
                 }
             }

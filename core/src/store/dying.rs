@@ -198,6 +198,7 @@ fn move_to(
         }
         opened => opened?,
     };
+    target.tell_of_letters();
     let words = &group.block.partitions[partition as usize];
     if words.load(at::MOVED, Ordering::Acquire) == 0 {
         finish(group, partition, &target)?;

@@ -219,6 +219,7 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
         }
         next = next.min(interval.saturating_sub(synced.elapsed()));
     }
+    store.retain();
     if unreturned || store.find_dead_now.load(Ordering::Acquire) {
         next = next.min(SOON);
     }

@@ -15,6 +15,7 @@ use super::death::Cleanup;
 use super::group::GroupInner;
 use super::housekeeping::{Housekeeper, Tended};
 use super::member::Members;
+use super::retain::Retaining;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::lock::STORE_BYTE;
 use crate::log::Env;
@@ -61,6 +62,8 @@ pub(crate) struct StoreInner {
     pub(super) noticed_moves: Mutex<Vec<(Weak<GroupInner>, u32)>>,
     /// Consumers of this process that closed and could not hand back all that they had.
     pub(super) unreturned: Mutex<Vec<ConsumerEntry>>,
+    /// What housekeeping knows of the topics that retention is looked for in.
+    pub(super) retaining: Mutex<Retaining>,
     handles: Arc<Handles>,
     left: AtomicBool,
     born: u64,
@@ -127,6 +130,7 @@ impl StoreInner {
             find_dead_now: AtomicBool::new(false),
             noticed_moves: Mutex::default(),
             unreturned: Mutex::default(),
+            retaining: Mutex::default(),
             handles: Arc::default(),
             left: AtomicBool::new(false),
             born: fork_generation(),

@@ -79,7 +79,9 @@ impl GroupInner {
                 }
                 Step::Damaged => {
                     let (next, error) = log.skip_damage(&cursor)?;
-                    damage.push(error);
+                    if error.kind() != ErrorKind::Removed {
+                        damage.push(error);
+                    }
                     steps.push((Next::Other(next.offset), next));
                     cursor = next;
                 }

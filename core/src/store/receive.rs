@@ -13,7 +13,7 @@ use super::group::GroupInner;
 use super::receiving::{Gathered, Receiving, Wanted};
 use super::sieve::{MOST, NONE};
 use crate::error::{ErrorKind, Result};
-use crate::group::{Counter, Now, Taken};
+use crate::group::{Counter, Fate, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
 
 struct Looked {
@@ -243,6 +243,13 @@ impl Consumer {
                     })?;
                     self.keep_pending(error);
                 }
+                Err(error) if error.kind() == ErrorKind::Removed => {
+                    let now = Now::by(&*topic.store.env.clock);
+                    group.with_window(number, |window| {
+                        window.end_taken(one.offset, Fate::Lost, now);
+                    })?;
+                    late = true;
+                }
                 Err(error) => {
                     // It may be readable another time; nobody was handed it, nor those behind it.
                     group.with_epoch(number, epoch, |window, _| {
@@ -299,6 +306,11 @@ impl Consumer {
     /// Goes on behind damage at the window's cursor, which was resolved to `at`.
     fn pass_damage(&self, partition: &Partition, cursor: Cursor, at: Cursor) -> Result<bool> {
         let (next, error) = partition.skip_damage(&at)?;
+        if error.kind() == ErrorKind::Removed {
+            let group = &self.group;
+            let moved = group.go_on_behind_taken(partition, cursor, next.offset)?;
+            return self.looks_again(partition, moved);
+        }
         let moved = self.group.go_on(partition, cursor, next, true)?;
         if moved == Moved::Now {
             self.keep_pending(error);

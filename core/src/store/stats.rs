@@ -2,13 +2,14 @@
 
 use super::brake::PausedBy;
 use super::group::Group;
+use super::retain_stats::PinnedBy;
 use super::topic::Topic;
 use crate::error::Result;
 use crate::group::{Counter, Window};
 use crate::log::{Cursor, Place, Step};
 
 /// What a topic holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopicStats {
     /// Offsets from the earliest to the next, over all partitions.
     pub messages: u64,
@@ -18,6 +19,12 @@ pub struct TopicStats {
     pub segments: u64,
     /// Each partition.
     pub partitions: Vec<PartitionStats>,
+    /// What keeps the oldest segment from being removed.
+    pub pinned_by: PinnedBy,
+    /// Age of that segment's first message in seconds.
+    pub pinned_seconds: f64,
+    /// Bytes of the segments that would be removed if that did not keep them.
+    pub pinned_bytes: u64,
 }
 
 /// What a partition holds.
@@ -112,6 +119,10 @@ impl Topic {
                 segments,
             });
         }
+        let pinned = self.inner.pinned(&self.inner.known_config())?;
+        stats.pinned_by = pinned.by;
+        stats.pinned_seconds = pinned.seconds;
+        stats.pinned_bytes = pinned.bytes;
         Ok(stats)
     }
 }

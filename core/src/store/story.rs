@@ -12,6 +12,7 @@ use crate::group::{Cause, Dying};
 type Who = (String, u32);
 
 const TOO_LATE: &str = "it expired before anybody was handed it";
+const TAKEN: &str = "the topic's retention was about to take it, and the group had not settled it";
 
 fn named(who: Option<&Who>) -> String {
     match who {
@@ -51,6 +52,7 @@ impl GroupInner {
                  write down why"
             ),
             Cause::TooLate => return (TOO_LATE.to_owned(), String::new()),
+            Cause::Retention => return (TAKEN.to_owned(), String::new()),
             // The slots are those of others by now.
             Cause::AllEnded => {
                 let error = "all processes of the store ended while one of them had the message: \
@@ -79,6 +81,12 @@ impl GroupInner {
     /// A message that was too late for anybody.
     pub(super) fn remember_late(&self, partition: u32, offset: u64) {
         let reason = (TOO_LATE.to_owned(), String::new());
+        self.remember_reason(partition, offset, reason);
+    }
+
+    /// A message that retention was about to take.
+    pub(super) fn remember_taken(&self, partition: u32, offset: u64) {
+        let reason = (TAKEN.to_owned(), String::new());
         self.remember_reason(partition, offset, reason);
     }
 

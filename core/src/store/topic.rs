@@ -117,6 +117,27 @@ impl StoreInner {
         if let Some(inner) = open.and_then(|any| any.downcast::<TopicInner>().ok()) {
             return Ok(inner);
         }
+        let inner = self.assemble(name, (uid, config), folder, true)?;
+        let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
+        known.insert(uid, Arc::downgrade(&any));
+        drop(known);
+        inner.set_limited(inner.settings.is_limited());
+        if !self.is_read_only() {
+            // What fails is done by the next one who opens the topic.
+            let _ = inner.finish_deletions();
+        }
+        Ok(inner)
+    }
+
+    /// The parts of a topic. What is `joined` is looked after by housekeeping until the store
+    /// closes; else it waits for no lock, and lasts as long as it is held.
+    pub(super) fn assemble(
+        self: &Arc<Self>,
+        name: &str,
+        (uid, config): (u64, TopicConfig),
+        folder: PathBuf,
+        joined: bool,
+    ) -> Result<Arc<TopicInner>> {
         let block = self.control.topic_block(uid, config.partitions)?;
         let topics = self.path.join(names::TOPICS);
         block.name_durably(&*self.env.storage, &[&folder, &topics])?;
@@ -132,13 +153,18 @@ impl StoreInner {
             let publish = on_publish.clone();
             let durability = config.durability.unwrap_or(self.options.durability);
             let place = (uid, number);
-            let partition =
-                Partition::open(env, folder.clone(), words, place, durability, publish)?;
-            self.tend_partition(folder, partition.clone(), &block.head);
+            let partition = match joined {
+                true => Partition::open(env, folder.clone(), words, place, durability, publish)?,
+                false => Partition::aside(env, folder.clone(), words, place, durability, publish),
+            };
+            partition.set_segment_max(segment_max(&config));
             partition.set_min_free(config.min_free_bytes);
+            if joined {
+                self.tend_partition(folder, partition.clone(), &block.head);
+            }
             partitions.push(partition);
         }
-        let inner = Arc::new(TopicInner {
+        Ok(Arc::new(TopicInner {
             store: self.clone(),
             name: name.to_owned(),
             uid,
@@ -148,16 +174,7 @@ impl StoreInner {
             block,
             turn: AtomicU32::new(0),
             groups: Mutex::default(),
-        });
-        let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
-        known.insert(uid, Arc::downgrade(&any));
-        drop(known);
-        inner.set_limited(inner.settings.is_limited());
-        if !self.is_read_only() {
-            // What fails is done by the next one who opens the topic.
-            let _ = inner.finish_deletions();
-        }
-        Ok(inner)
+        }))
     }
 
     /// A folder without `topic.meta` that holds messages is no topic of a creator that died.
@@ -219,6 +236,14 @@ impl StoreInner {
         replace_file(storage, &path, text.as_bytes(), env.mode)?;
         storage.sync_dir(&self.path.join(names::TOPICS))?;
         Ok(true)
+    }
+}
+
+/// Where only so many bytes are kept, segments are small enough for a few of each partition.
+pub(super) fn segment_max(config: &TopicConfig) -> u64 {
+    match config.retention_bytes {
+        0 => u64::MAX,
+        bytes => bytes / (4 * u64::from(config.partitions)),
     }
 }
 
@@ -375,7 +400,7 @@ impl Topic {
     }
 
     /// Returns once the message is on disk. [`ErrorKind::Timeout`] after `timeout`; `None` waits
-    /// for as long as it takes.
+    /// for as long as it takes. [`ErrorKind::Removed`] where retention took it.
     pub fn wait_durable(&self, id: MessageId, timeout: Option<Duration>) -> Result<()> {
         self.inner.store.check_open()?;
         if id.topic_id != self.inner.uid {
@@ -391,6 +416,9 @@ impl Topic {
                 partition.next_offset()
             );
             return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        if let Some(error) = partition.removed_before(id.offset) {
+            return Err(error);
         }
         partition.ensure_durable(
             id.offset.saturating_add(1),

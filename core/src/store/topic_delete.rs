@@ -13,7 +13,7 @@ use super::in_force::{InForce, raised};
 use super::topic::{TopicInner, read_meta};
 use super::{Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block::{CHANGED, CHANGING, GONE};
+use crate::format::control::block::{CHANGED, CHANGING, GONE, RETAIN_LOCK};
 use crate::format::control::flow::EVENT;
 use crate::format::control::{header, partition};
 use crate::format::names;
@@ -116,6 +116,11 @@ impl StoreInner {
             if let Some(flow) = &topic.flow {
                 EventCount::notify(flow.word32(EVENT), u32::MAX);
             }
+            // Whoever removes what retention takes goes by names, which may be another topic's
+            // next: he is done, and the next one sees that the topic is gone. He waits for no lock
+            // that is held here.
+            let (env, lock) = (&*self.env, topic.head.word32(RETAIN_LOCK));
+            drop(OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::format::meta;
-use crate::options::{Durability, OnFull, TopicConfig, TopicOptions};
+use crate::options::{Durability, OnFull, OnLost, Retention, TopicConfig, TopicOptions};
 
 /// The text of `topic.meta`.
 pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
@@ -21,6 +21,17 @@ pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
         ("durability", durability),
     ];
     fields.extend(limits(config));
+    match config.retention {
+        Retention::Settled => {}
+        Retention::Forever => fields.push(("retention", "forever".to_owned())),
+        Retention::Time(time) => fields.push(("retention", format!("ms {}", time.as_millis()))),
+    }
+    if config.retention_bytes > 0 {
+        fields.push(("retention_bytes", config.retention_bytes.to_string()));
+    }
+    if config.on_lost == OnLost::DeadLetter {
+        fields.push(("on_lost", "dead_letter".to_owned()));
+    }
     meta::encode("topic", &fields)
 }
 
@@ -47,6 +58,31 @@ fn limits(config: &TopicConfig) -> Vec<(&'static str, String)> {
     fields
 }
 
+/// What the fields say of retention; an earlier build, and one with the defaults, writes none.
+fn retention_of(
+    fields: &BTreeMap<String, String>,
+) -> std::result::Result<(Retention, u64, OnLost), &'static str> {
+    let get = |key: &str| fields.get(key).map(String::as_str);
+    let retention = match get("retention") {
+        None => Retention::Settled,
+        Some("forever") => Retention::Forever,
+        Some(other) => {
+            let ms = other.strip_prefix("ms ").and_then(|n| n.parse().ok());
+            Retention::Time(Duration::from_millis(ms.ok_or("retention")?))
+        }
+    };
+    let bytes = match get("retention_bytes").map(str::parse) {
+        None => 0,
+        Some(Ok(bytes)) => bytes,
+        Some(Err(_)) => return Err("retention_bytes"),
+    };
+    match get("on_lost") {
+        None => Ok((retention, bytes, OnLost::Count)),
+        Some("dead_letter") => Ok((retention, bytes, OnLost::DeadLetter)),
+        Some(_) => Err("on_lost"),
+    }
+}
+
 /// Id and configuration, or what is wrong with the fields.
 pub(crate) fn parse(
     fields: &BTreeMap<String, String>,
@@ -71,10 +107,14 @@ pub(crate) fn parse(
             Some(Durability::Interval(Duration::from_micros(micros)))
         }
     };
+    let (retention, retention_bytes, on_lost) = retention_of(fields).map_err(bad)?;
     let mut options = TopicOptions {
         partitions: Some(partitions),
         durability,
         max_message_bytes: Some(most),
+        retention: Some(retention),
+        retention_bytes: Some(retention_bytes),
+        on_lost: Some(on_lost),
         ..TopicOptions::default()
     };
     parse_limits(fields, &mut options)?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::StoreInner;
 use super::in_force::{InForce, NEVER, raised};
 use super::inner::locked;
-use super::topic::{Topic, TopicInner, read_meta};
+use super::topic::{Topic, TopicInner, read_meta, segment_max};
 use super::topic_meta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::CHANGING;
@@ -127,6 +127,7 @@ impl TopicInner {
             for partition in &self.partitions {
                 partition.change_durability(durability)?;
                 partition.set_min_free(config.min_free_bytes);
+                partition.set_segment_max(segment_max(&config));
             }
             settings
                 .limited

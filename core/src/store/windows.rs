@@ -258,6 +258,12 @@ impl GroupInner {
         window.open_clean()?;
         self.rebuild(partition, window, life)?;
         window.set_boot(boot);
+        let log = &self.topic.partitions[partition as usize];
+        let first = log.first_kept();
+        if window.floor() < first {
+            let now = Now::by(&*self.topic.store.env.clock);
+            window.begin_at(first, !self.is_lane(), now);
+        }
         Ok(life)
     }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libqueue::{Backoff, ConsumerOptions, GroupOptions, Message, Start, TopicOptions};
+use libqueue::{Backoff, ConsumerOptions, GroupOptions, Message, Retention, Start, TopicOptions};
 use tempfile::TempDir;
 
 use super::common::{NOW, open, receipts};
@@ -47,6 +47,8 @@ impl Made {
         for name in [ORDERS, "other"] {
             let options = TopicOptions {
                 partitions: Some(2),
+                // What is damaged is taken back, and has to be there for that.
+                retention: Some(Retention::Forever),
                 ..TopicOptions::default()
             };
             let topic = store.topic(name, &options).unwrap();

@@ -201,5 +201,11 @@ class InvalidFilter(Error, ValueError):
     kind = 27
 
 
+class Removed(Error, LookupError):
+    """Retention took the messages that were asked for: the text names their offsets."""
+
+    kind = 28
+
+
 BY_KIND = {error.kind: error for error in Error.__subclasses__()}
 """The class for each number; the native module raises by it."""

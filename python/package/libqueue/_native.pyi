@@ -68,6 +68,9 @@ class _TopicChanges(TypedDict, total=False):
     low_mark: int | None
     high_mark: int | None
     min_free_bytes: int | None
+    retention: Literal["settled", "forever"] | float | None
+    retention_bytes: int | None
+    on_lost: Literal["count", "dead_letter"] | None
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -100,6 +103,10 @@ class _TopicStats(TypedDict):
     bytes: int
     segments: int
     partitions: list[_PartitionStats]
+    pinned_by: Literal["nothing", "retention", "group", "dead_letters"]
+    pinned_group: str | None
+    pinned_seconds: float
+    pinned_bytes: int
 
 class _GroupStats(TypedDict):
     lag_messages: int
@@ -172,6 +179,9 @@ class _TopicConfig(TypedDict):
     low_mark: int
     high_mark: int
     min_free_bytes: int
+    retention: Literal["settled", "forever"] | float
+    retention_bytes: int
+    on_lost: Literal["count", "dead_letter"]
 
 class _LeaseConfig(TypedDict, total=False):
     lease: float
@@ -281,6 +291,15 @@ class Store:
         the disk. An
         existing topic keeps its stored configuration: an argument that contradicts it raises
         `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+
+        Whole segments of messages are removed by `retention`: "settled" (the default) as soon as
+        every group has settled them, never while there is no group; a number of seconds once their
+        last message is so old, settled or not; "forever" never. `retention_bytes` removes the
+        oldest, settled or not, beyond so many bytes on disk; 0, the default, is no limit. What a
+        time or the bytes take from a group that has not settled it is counted as `lost_messages`
+        of the group, or, with `on_lost="dead_letter"`, becomes its dead letters first.
+
+            store.topic("clicks", retention=7 * 86_400, retention_bytes=10 << 30)
         """
     def create_topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
         """Create the topic; as `topic`, but raises `AlreadyExists` if there is one."""
@@ -483,7 +502,16 @@ class Topic:
         at the end for more.
         """
     def stats(self) -> _TopicStats:
-        """Return what the topic holds: messages, bytes, segments, and the same by partition."""
+        """Return what the topic holds: messages, bytes, segments, and the same by partition.
+
+        `pinned_by` says what keeps the oldest segment from being removed: "group" (which has not
+        settled all in it; `pinned_group` names it), "dead_letters" (of the group that it names as
+        TOPIC/GROUP, if that is known), "retention" (its time is not over, it keeps all, or there is
+        no group yet) or "nothing". `pinned_seconds` is the age of that segment's first message,
+        `pinned_bytes` what would be removed if it were not kept.
+
+            orders.stats()["pinned_by"] == "group"
+        """
 
 @final
 class Message:

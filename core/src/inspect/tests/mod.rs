@@ -7,6 +7,7 @@ mod flips;
 mod invariants;
 mod lives;
 mod replay;
+mod retention;
 mod windows;
 
 use std::fs;

@@ -191,3 +191,8 @@ def print_fields(fields: Mapping[str, object]) -> None:
     wide = max(len(name) for name in fields)
     for name, value in fields.items():
         show_text(f"{name:<{wide}}  {shown(value)}")
+
+
+def retention_of(value: str) -> Any:
+    """A topic's retention: a word, or a number of seconds."""
+    return value if value in ("settled", "forever") else float(value)

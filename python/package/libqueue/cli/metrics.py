@@ -15,6 +15,8 @@ OF_TOPIC = {
     "messages": "Offsets from the earliest to the next, over all partitions.",
     "bytes": "Bytes of the segments on disk.",
     "segments": "Segments on disk.",
+    "pinned_seconds": "Age of the oldest segment.",
+    "pinned_bytes": "Bytes that would be free without what keeps the oldest segment.",
 }
 OF_PARTITION = {
     "earliest_offset": "Offset of the oldest message.",
@@ -51,7 +53,7 @@ OF_GROUP = {
 }
 UNITS = {"paused_at": "paused_at_seconds"}
 """Names that the ecosystem wants with their unit."""
-TEXTS = {"delivery", "paused_by"}
+TEXTS = {"delivery", "paused_by", "pinned_by", "pinned_group"}
 """Statistics that are no numbers."""
 
 Samples = list[tuple[dict[str, object], Mapping[str, Any]]]

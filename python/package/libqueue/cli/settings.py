@@ -7,12 +7,14 @@ from typing import Any
 
 import typer
 
-from libqueue.cli.common import FROM_HELP, place_of
+from libqueue.cli.common import FROM_HELP, place_of, retention_of
 
 OF_TOPIC = (
     "durability=process|sync|interval, sync_interval=SECONDS, max_message_bytes=N, "
     "max_messages=N, max_bytes=N (0 takes a limit off), on_full=reject|block|throttle|drop_oldest, "
-    "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N"
+    "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N, "
+    "retention=settled|forever|SECONDS, retention_bytes=N (0 for no limit), "
+    "on_lost=count|dead_letter"
 )
 OF_GROUP = (
     "lease=SECONDS, max_lease=SECONDS, max_attempts=N, ordering=key|partition|none, "
@@ -77,6 +79,9 @@ TOPIC_KINDS: Kinds = {
     "low_mark": int,
     "high_mark": int,
     "min_free_bytes": int,
+    "retention": retention_of,
+    "retention_bytes": int,
+    "on_lost": str,
 }
 """What stands behind each key of a topic, as a value."""
 GROUP_KINDS: Kinds = {

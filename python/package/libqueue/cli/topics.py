@@ -20,6 +20,7 @@ from libqueue.cli.common import (
     print_fields,
     print_json,
     print_table,
+    retention_of,
 )
 from libqueue.cli.settings import group_options, topic_options
 
@@ -106,6 +107,16 @@ def create(
     low_mark: Annotated[int | None, typer.Option(help="Percent, with throttle.")] = None,
     high_mark: Annotated[int | None, typer.Option(help="Percent, with throttle.")] = None,
     min_free_bytes: Annotated[int | None, typer.Option(help="Left free on the disk.")] = None,
+    retention: Annotated[
+        str | None, typer.Option(help="settled (the default), forever, or seconds.")
+    ] = None,
+    retention_bytes: Annotated[
+        int | None, typer.Option(help="Remove the oldest beyond so many bytes; 0: no limit.")
+    ] = None,
+    on_lost: Annotated[
+        Literal["count", "dead_letter"] | None,
+        typer.Option(help="What a time or bytes take from a group that has not settled it."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
@@ -115,6 +126,11 @@ def create(
     offset or a time, which stay as they are.
     """
     topic, slash, group = target.partition("/")
+    try:
+        keeps: Any = None if retention is None else retention_of(retention)
+    except ValueError:
+        message = f"{retention!r}; expected settled, forever or a number of seconds"
+        raise typer.BadParameter(message, param_hint="--retention") from None
     options = {
         "partitions": partitions,
         "durability": durability,
@@ -127,6 +143,9 @@ def create(
         "low_mark": low_mark,
         "high_mark": high_mark,
         "min_free_bytes": min_free_bytes,
+        "retention": keeps,
+        "retention_bytes": retention_bytes,
+        "on_lost": on_lost,
     }
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
     if slash:
@@ -223,6 +242,10 @@ def show_topic(found: dict[str, object]) -> None:
     columns = ["earliest_offset", "next_offset", "durable_offset", "bytes", "segments"]
     rows = [[number, *(one[c] for c in columns)] for number, one in enumerate(partitions)]
     print_table(["partition", *(name.removesuffix("_offset") for name in columns)], rows)
+    pin = {name: found[name] for name in ("pinned_by", "pinned_seconds", "pinned_bytes")}
+    if found["pinned_group"] is not None:
+        pin["pinned_by"] = f"{pin['pinned_by']} {found['pinned_group']}"
+    print_fields(pin)
     if groups:
         # Groups side by side: there are fewer of them than of their numbers.
         shown = ("delivery", *GROUP_NUMBERS)
