@@ -144,8 +144,8 @@
 #define LQ_INVALID_FILTER 27
 
 /**
- * Retention took the messages that were asked for: the message names their offsets and the earliest
- * one that is kept.
+ * Retention took the messages that were asked for: the message names their offsets and the
+ * earliest one that is kept.
  */
 #define LQ_REMOVED 28
 
@@ -253,6 +253,7 @@
 
 /** Of a send: to wait for room as the topic is configured. */
 #define LQ_TIMEOUT_STORED -2
+
 /** What is stored; for a new topic LQ_RETENTION_SETTLED. */
 #define LQ_RETENTION_DEFAULT 0
 
@@ -2527,7 +2528,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_TOPIC_OPTIONS_INIT                                                                      \
     {sizeof(lq_topic_options), 0, LQ_DURABILITY_DEFAULT, 0, 0, -1, -1, LQ_ON_FULL_DEFAULT, 0, 0,   \
-     -1, -1}
+     -1, -1, LQ_RETENTION_DEFAULT, LQ_ON_LOST_DEFAULT, 0, 0}
 
 /** Waits for room as the topic is configured. */
 #define LQ_SEND_OPTIONS_INIT {sizeof(lq_send_options), LQ_TIMEOUT_STORED}
