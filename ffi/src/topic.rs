@@ -123,16 +123,17 @@ pub unsafe extern "C" fn lq_topic_open_existing(
 }
 
 /// Deletes a topic: its messages, its groups and their positions, durably, before the call returns.
-/// Whoever has it open in any process gets LQ_NOT_FOUND from the next call on, and so does who waits
-/// for messages; batches stay good. Topics that its groups' dead letters are in stay. The name is
-/// free for another topic.
+/// Whoever has it open in any process gets LQ_NOT_FOUND from the next call on, and so does who
+/// waits for messages; batches stay good. Topics that its groups' dead letters are in stay. The
+/// name is free for another topic.
 ///
 /// store: the store that it is in.
 /// name: its name.
 ///
 /// Returns: LQ_OK; LQ_NOT_FOUND (there is none); LQ_BUSY (a group of another topic has its dead
-/// letters in it: delete that group first, or give it another dead_letter_topic); LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY,
-/// LQ_DAMAGED, LQ_PERMISSION_DENIED, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
+/// letters in it: delete that group first, or give it another dead_letter_topic); LQ_INVALID_NAME;
+/// LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY, LQ_DAMAGED, LQ_PERMISSION_DENIED,
+/// LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_topic_delete(store: *mut lq_store, name: *const c_char) -> lq_status {

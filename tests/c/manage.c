@@ -1,5 +1,6 @@
 /*
- * Managing groups and topics: DIR. Configuring, pausing, consumers, peeking, settling by id, deleting.
+ * Managing groups and topics: DIR. Configuring, pausing, consumers, peeking, settling by id,
+ * deleting.
  */
 #include "check.h"
 

@@ -73,6 +73,7 @@ def test_a_deleted_topic_is_none_for_anybody(tmp_path: Path) -> None:
         again = store.topic("t")
         assert again.send(b"first").offset == 0
         assert again.groups() == []
+    assert libqueue.verify(tmp_path / "store")["damage"] == []
 
 
 def test_a_topic_that_other_groups_letters_are_in_stays(tmp_path: Path) -> None:

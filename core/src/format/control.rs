@@ -208,7 +208,7 @@ pub mod partition {
     pub const SEALED_SEGMENT: usize = 29;
     /// Where its END record is.
     pub const SEALED_POSITION: usize = 30;
-    /// The two marks: where what is on disk ends, as segment, position, offset of each, and one more.
+    /// The two marks: where what is on disk ends, as segment, position, offset of each, one more.
     pub const MARKS: usize = 32;
     /// In the first one's unused word: 1 once the topic was deleted.
     pub const DELETED: usize = 35;

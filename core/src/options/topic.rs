@@ -123,8 +123,8 @@ impl TopicConfig {
         if let Some(wanted) = changes.partitions.filter(|n| *n != self.partitions) {
             let stored = self.partitions;
             return Err(invalid(format!(
-                "partitions is {wanted}, the topic was made with {stored}, by which keys find their \
-                 order; expected {stored}: make another topic with the partitions you want"
+                "partitions is {wanted}, the topic was made with {stored}, by which keys find \
+                 their order; expected {stored}: make another topic with the partitions you want"
             )));
         }
         let mut config = Self {

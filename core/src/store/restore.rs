@@ -50,7 +50,8 @@ impl Restorer {
 
     /// Partition and offset of the messages of a topic whose dead letters, of this group and of the
     /// time since it was sought, are in the topic `target`; and the group's id, where it was lost
-    /// that of the last letter that names the group: those before it may be of one that was deleted.
+    /// that of the last letter that names the group: those before it may be of one that was
+    /// deleted.
     pub(crate) fn dead_letters(
         &self,
         target: &str,

@@ -64,8 +64,8 @@ impl Store {
         drop(held);
         removed.map_err(|error| {
             let message = format!(
-                "topic {name:?} is deleted, and its files are still to be removed, by whoever lists \
-                 the topics next: {}",
+                "topic {name:?} is deleted, and its files are still to be removed, by whoever \
+                 lists the topics next: {}",
                 error.message()
             );
             Error::new(error.kind(), message)
