@@ -20,6 +20,7 @@ pub mod batch;
 pub mod consumer;
 pub mod consumers;
 mod convert;
+mod convert_topic;
 pub mod dead_letters;
 pub mod error;
 pub mod group;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use libqueue::{MessageId, Result};
 
 use crate::args::{invalid, one, reason as reason_of};
-use crate::convert::{group_options_on, topic_options};
+use crate::convert::group_options_on;
+use crate::convert_topic::topic_options;
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::message::lq_message_id;

@@ -3,7 +3,8 @@
 use libqueue::{Message, MessageId, Receipt, Result};
 
 use crate::args::{invalid, slice, slice_mut};
-use crate::convert::{millis, send_timeout};
+use crate::convert::millis;
+use crate::convert_topic::send_timeout;
 use crate::error::lq_status;
 use crate::options::lq_send_options;
 use crate::panic::call;

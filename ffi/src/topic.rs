@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char};
 use libqueue::{Result, Store, Topic};
 
 use crate::args::{Out, c_text, invalid, name as name_of, one, slice_mut, timeout};
-use crate::convert::{from_topic, topic_options};
+use crate::convert_topic::{from_topic, topic_options};
 use crate::error::lq_status;
 use crate::handle::{Closing, Table, Tag};
 use crate::measured::Room;
