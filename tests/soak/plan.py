@@ -96,9 +96,7 @@ def lay_out(store: libqueue.Store) -> None:
     """Makes all topics and groups."""
     for name, (partitions, durability) in TOPICS.items():
         # The checker reads all that was sent, at the end of a round, whatever was settled.
-        topic = store.topic(
-            name, partitions=partitions, durability=durability, retention="forever"
-        )
+        topic = store.topic(name, partitions=partitions, durability=durability, retention="forever")
         for (of, group), plan in GROUPS.items():
             if of == name:
                 topic.create_group(group, **plan.options())
