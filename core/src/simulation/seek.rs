@@ -118,6 +118,12 @@ impl History {
         failures: BTreeMap<At, u32>,
     ) -> Result<(), Error> {
         let concerned = |at: At| only.is_none_or(|only| only == at.0);
+        // What retention took does not come again.
+        let taken = self.sim.know(|model| {
+            let logs = &model.topics[topic].logs;
+            logs.iter().map(|log| log.taken).collect::<Vec<u64>>()
+        });
+        let settled = |at: At| settled(at) || at.1 < taken[at.0 as usize];
         let all = self.sim.know(|model| {
             model.doing = format!("seeking topic {topic}, group {place} to {to:?} of {only:?}");
             let logs = (0_u32..).zip(&model.topics[topic].logs);
