@@ -28,11 +28,12 @@ impl Partition {
         }
     }
 
-    /// As `set_durability`, and keeps what was promised before: nobody syncs at intervals from here
-    /// on what was sent while somebody did (P2).
+    /// As `set_durability`, and keeps what was promised before: what was sent to be on disk after
+    /// an interval is put there now, since nobody does so at that interval any more (P2). A death
+    /// before the sync is that of a member, after which whoever cleans up syncs by PROMISED.
     pub fn change_durability(&self, durability: Durability) -> Result<()> {
-        let weaker = durability == Durability::Process;
-        if weaker && matches!(self.durability(), Durability::Interval(_)) {
+        let before = self.durability();
+        if before != durability && matches!(before, Durability::Interval(_)) {
             self.sync()?;
         }
         self.set_durability(durability);

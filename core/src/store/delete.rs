@@ -6,21 +6,15 @@
 //! makes a group of the name, after one that died in between does the rest.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::group::{Group, GroupInner};
 use super::group_meta::read_meta;
-use super::in_force::{InForce, raised};
+use super::in_force::{GLANCE, InForce, raised};
 use super::topic::TopicInner;
 use crate::error::{Error, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE};
-use crate::format::control::header;
 use crate::format::names;
-use crate::shm::OwnerLock;
 use crate::storage::{Access, Storage};
-
-/// How long who opens a topic waits for those who create or delete something.
-pub(super) const GLANCE: Duration = Duration::from_millis(1);
 
 impl Group {
     /// Deletes the group, durably, with its position and all that it counted; messages stay in the
@@ -123,9 +117,7 @@ impl TopicInner {
             let folder = groups.join(&name);
             let marked = env.storage.exists(&folder.join(names::GROUP_DELETED))?;
             if marked || self.is_orphan(&name)? {
-                let lock = self.store.control.header().word32(header::CREATE_LOCK);
-                let _held = OwnerLock::hold(lock, env.me, &*env.live, GLANCE)?;
-                env.check_fence()?;
+                let _held = self.store.hold_create_lock_within(GLANCE)?;
                 self.finish_deleting(&folder)?;
                 self.remove_orphan(&name)?;
             }

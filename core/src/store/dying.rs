@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
 use crate::group::Dying;
 use crate::log::{Cursor, Record};
-use crate::options::TopicOptions;
+use crate::options::{OnDeadLetter, TopicOptions};
 use crate::shm::OwnerLock;
 
 const BATCH: usize = 256;
@@ -208,6 +208,7 @@ fn move_to(
         dying.iter().copied().filter(still).collect()
     })?;
     group.sync_window(partition)?;
+    keep_what_holds(group, partition, &still)?;
     // From here to the settling a death leaves some in the topic and still dying.
     words.store(at::MOVED, 0, Ordering::Release);
     let voids = target.partitions[0].voids();
@@ -240,6 +241,21 @@ fn move_to(
         *damage = std::mem::replace(damage, Ok(())).and(Err(error));
     }
     Ok(settled)
+}
+
+/// What is to hold its key is handed out of the log again when its letter is redriven: it is on disk
+/// before the letter is, whatever the topic's durability. Else a power loss would take the message,
+/// and leave a letter that nobody lists (P12).
+fn keep_what_holds(group: &GroupInner, partition: u32, dying: &[Dying]) -> Result<()> {
+    if group.is_lane() || group.settings()?.config.on_dead_letter != OnDeadLetter::HoldKey {
+        return Ok(());
+    }
+    let holding = dying.iter().filter(|dead| dead.may_hold);
+    let Some(last) = holding.map(|dead| dead.offset).max() else {
+        return Ok(());
+    };
+    let timeout = group.topic.store.env.lock_timeout;
+    group.topic.partitions[partition as usize].ensure_durable(last + 1, timeout)
 }
 
 /// Those whose bytes are damaged have nothing to be moved: they are settled, counted as damaged,

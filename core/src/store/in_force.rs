@@ -22,7 +22,7 @@ pub(super) const NEVER: u64 = GONE - 1;
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 1000;
 /// How long to wait for one who is about to change it, before he is taken for alive.
-const GLANCE: Duration = Duration::from_millis(1);
+pub(super) const GLANCE: Duration = Duration::from_millis(1);
 
 /// The word after the next change.
 pub(super) fn raised(word: u64) -> u64 {
@@ -37,9 +37,15 @@ pub(super) fn raised(word: u64) -> u64 {
 impl StoreInner {
     /// The lock of those who create, and change what was created.
     pub(super) fn hold_create_lock(&self) -> Result<Held<'_>> {
+        self.hold_create_lock_within(self.env.lock_timeout)
+    }
+
+    /// As `hold_create_lock`; [`ErrorKind::Stuck`] where somebody who lives has it for longer than
+    /// this.
+    pub(super) fn hold_create_lock_within(&self, patience: Duration) -> Result<Held<'_>> {
         let env = &*self.env;
         let lock = self.control.header().word32(header::CREATE_LOCK);
-        let held = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0;
+        let held = OwnerLock::hold(lock, env.me, &*env.live, patience)?.0;
         env.check_fence()?;
         Ok(held)
     }
@@ -119,10 +125,7 @@ pub(super) trait InForce {
     /// Where the one who was changing it died: its file, old or new, is in force from here on.
     /// False while he is alive and at it.
     fn finish_change(&self, word: u64) -> Result<bool> {
-        let store = self.of_store();
-        let env = &*store.env;
-        let lock = store.control.header().word32(header::CREATE_LOCK);
-        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
+        let held = match self.of_store().hold_create_lock_within(GLANCE) {
             Err(error) if error.kind() == ErrorKind::Stuck => return Ok(false),
             held => held?,
         };

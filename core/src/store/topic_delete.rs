@@ -8,14 +8,14 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::delete::{GLANCE, mark, unmark};
-use super::in_force::{InForce, raised};
+use super::delete::{mark, unmark};
+use super::in_force::{GLANCE, InForce, raised};
 use super::topic::{TopicInner, read_meta};
 use super::{Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE, RETAIN_LOCK};
 use crate::format::control::flow::EVENT;
-use crate::format::control::{header, partition};
+use crate::format::control::partition;
 use crate::format::names;
 use crate::shm::{EventCount, OwnerLock};
 use crate::storage::Storage;
@@ -60,7 +60,9 @@ impl Store {
         }
         // A death from here on: what is marked is gone for whoever looks.
         topic.end()?;
-        let removed = marked.and_then(|()| store.remove_topic(&topic.folder));
+        let removed = marked
+            .and_then(|()| store.let_namers_out(topic.uid))
+            .and_then(|()| store.remove_topic(&topic.folder));
         drop(held);
         removed.map_err(|error| {
             let message = format!(
@@ -104,13 +106,10 @@ impl StoreInner {
             group.head.store(CHANGED, GONE, Ordering::Release);
         }
         if let Some(topic) = self.control.opened_topic(uid)? {
-            let env = &*self.env;
             for words in &topic.partitions {
                 words.store(partition::DELETED, 1, Ordering::Release);
-                // Who is giving files their names finishes first; the next one sees the word.
-                let slow = words.word32(partition::SLOW_LOCK);
-                OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
             }
+            // Last: who died before leaves CHANGING, or the mark, and the next one tells again.
             topic.head.store(CHANGED, GONE, Ordering::Release);
             self.wake_topic(&topic.head, uid, u32::MAX);
             if let Some(flow) = &topic.flow {
@@ -123,6 +122,20 @@ impl StoreInner {
             drop(OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?);
         }
         Ok(())
+    }
+
+    /// Before the files of a topic go, and its name is free: whoever was about to give one of them
+    /// a name, and had not seen that the topic is gone, has done so; the next one sees it. Waits
+    /// for one who is stopped as for any lock: then the files are left to the next one.
+    fn let_namers_out(&self, uid: u64) -> Result<()> {
+        let Some(topic) = self.control.opened_topic(uid)? else {
+            return Ok(());
+        };
+        let env = &*self.env;
+        topic.partitions.iter().try_for_each(|words| {
+            let slow = words.word32(partition::SLOW_LOCK);
+            OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout).map(drop)
+        })
     }
 
     /// Whether there is a topic of the name.
@@ -142,21 +155,17 @@ impl StoreInner {
             return Ok(());
         }
         // He may have died before he told anybody, and before it was on disk.
+        mark(storage, folder, names::TOPIC_DELETED, mode)?;
         if let Ok((uid, _)) = read_meta(self, &folder.join(names::TOPIC_META)) {
             self.end_topic(uid)?;
+            self.let_namers_out(uid)?;
         }
-        mark(storage, folder, names::TOPIC_DELETED, mode)?;
         self.remove_topic(folder)
     }
 
     /// As `finish_topic_deletion`, unless somebody creates or deletes just now.
     pub(super) fn try_finish_topic_deletion(&self, folder: &Path) -> Result<()> {
-        let (env, lock) = (
-            &*self.env,
-            self.control.header().word32(header::CREATE_LOCK),
-        );
-        let _held = OwnerLock::hold(lock, env.me, &*env.live, GLANCE)?;
-        env.check_fence()?;
+        let _held = self.hold_create_lock_within(GLANCE)?;
         self.finish_topic_deletion(folder)
     }
 

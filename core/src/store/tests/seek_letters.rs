@@ -79,6 +79,38 @@ fn p12_p16_what_is_dying_becomes_a_dead_letter_before_it_is_passed_over() {
     assert_eq!(offsets(&scene.manage(9)), [1]);
 }
 
+/// Where the dead-letter topic ended at a seek says nothing of another one.
+#[test]
+fn p11_p12_p16_after_a_seek_a_letter_in_another_topic_holds_its_key_and_is_listed() {
+    let options = GroupOptions {
+        on_dead_letter: Some(OnDeadLetter::HoldKey),
+        ordering: Some(Order::Partition),
+        ..GroupOptions::default()
+    };
+    let scene = Scene::new(1, options);
+    scene.send(0, 3);
+    let group = scene.group();
+    let die = || {
+        let receipt = scene.take(1)[0].receipt();
+        scene.worker.dead_letter(&[receipt], "no").expect("bury");
+    };
+    die();
+    assert_eq!(group.purge_dead_letters(None).expect("purge"), 1);
+    scene.seek(Start::Earliest);
+    let elsewhere = crate::options::DeadLetter::Topic("elsewhere".into());
+    let other = GroupOptions {
+        dead_letter_topic: Some(elsewhere),
+        ..GroupOptions::default()
+    };
+    group.configure(&other).expect("nothing holds");
+    die();
+    assert_eq!(group.stats().expect("stats").holding, 1);
+    assert_eq!(group.dead_letters(9).expect("letters").len(), 1);
+    let redriven = group.redrive(RedriveOptions::default());
+    assert_eq!(redriven.expect("redrive"), 1);
+    assert_eq!(group.stats().expect("stats").holding, 0);
+}
+
 #[test]
 fn p12_p16_what_cannot_become_a_dead_letter_is_not_passed_over() {
     let twin = Twin::new();

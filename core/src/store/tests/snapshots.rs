@@ -172,6 +172,11 @@ fn p6_p16_who_comes_next_goes_on_with_a_snapshot_that_nobody_took_in() {
         }
         let group = scene.group();
         group.snapshot("before").expect("snapshot");
+        let other = (case == "as it is").then(|| {
+            let other = Scene::on(&twin, 1, by_partition());
+            let there = other.group();
+            (other, there)
+        });
         // As the one leaves it who dies when `group.meta` is on disk.
         let end = 5;
         let epoch = group
@@ -211,6 +216,14 @@ fn p6_p16_who_comes_next_goes_on_with_a_snapshot_that_nobody_took_in() {
                 .open(path, crate::storage::Access::ReadWrite, 0)
                 .expect("file");
             file.write_at(&[0xFF], 70).expect("damage");
+        }
+        if let Some((_, there)) = other {
+            // That it cannot be opened now says nothing of what it holds.
+            twin.fail(Fault::Open, 2);
+            let error = there.inner.settings().expect_err("no descriptor is left");
+            assert_ne!(error.kind(), ErrorKind::Damaged, "{error}");
+            twin.heal();
+            there.inner.settings().expect("it is whole");
         }
         drop((group, scene));
         let scene = Scene::on(&twin, 1, GroupOptions::default());

@@ -5,6 +5,10 @@ use std::sync::Mutex;
 use super::group_changes::{at_each_step, prepared};
 use super::*;
 use crate::format::control::block::{CHANGE, CHANGING};
+use crate::format::control::partition::SLOW_LOCK;
+use crate::format::record::body_crc;
+use crate::log::Draft;
+use crate::shm::OwnerLock;
 use crate::storage::Fault;
 use crate::store::in_force::InForce;
 use crate::{ConsumerOptions, Durability, Message, ReaderOptions, TopicOptions};
@@ -134,6 +138,113 @@ fn p2_what_is_sent_after_a_topic_was_made_sync_is_on_disk() {
     let sent = other.send(&Message::new(b"after")).expect("send");
     assert_eq!(other.durable_offsets(), [sent.offset + 1]);
     assert_eq!(other.config().durability, durability);
+}
+
+#[test]
+fn p2_what_was_promised_at_an_interval_is_on_disk_before_nobody_keeps_to_it() {
+    let hours = |n: u64| Durability::Interval(Duration::from_secs(3_600 * n));
+    for to in [Durability::Process, Durability::Sync, hours(2)] {
+        let (twin, clock) = (Twin::new(), Arc::new(ManualClock::new(0, 1_000_000)));
+        let (store, _) = open_by(&twin, &clock);
+        let with = |durability| TopicOptions {
+            durability: Some(durability),
+            ..TopicOptions::default()
+        };
+        let topic = store.topic("i", &with(hours(1))).expect("topic");
+        topic.send(&Message::new(b"promised")).expect("send");
+        assert_eq!(topic.durable_offsets(), [0]);
+        // Until it is on disk the promise is the old one.
+        twin.fail(Fault::Sync, 2);
+        let error = topic.configure(&with(to)).expect_err("the log's sync");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(matches!(topic.inner.durability(), Durability::Interval(_)));
+        twin.heal();
+        topic.configure(&with(to)).expect("configure");
+        assert_eq!(topic.durable_offsets(), [1], "{to:?}");
+        assert_eq!(topic.inner.durability(), to);
+    }
+}
+
+#[test]
+fn p17_one_who_is_stopped_while_he_names_a_file_keeps_nobody_from_being_told() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (_others, topic, group) = prepared(folder.path());
+    let short = StoreOptions {
+        lock_timeout: Duration::from_millis(50),
+        ..options()
+    };
+    let store = Store::open(folder.path(), short).expect("open");
+    let stopped = Store::open(folder.path(), options()).expect("open");
+    let env = &stopped.inner().expect("open").env;
+    let slow = topic.inner.block.partitions[1].word32(SLOW_LOCK);
+    let (held, _) = OwnerLock::hold(slow, env.me, &*env.live, BOUND).expect("lock");
+    let error = store.delete_topic("t").expect_err("he may be naming one");
+    assert_eq!(error.kind(), ErrorKind::Stuck, "{error}");
+    assert!(error.message().contains("is deleted"), "{error}");
+    for error in [
+        topic.send(&Message::new(b"late")).err(),
+        group.stats().err(),
+    ] {
+        assert_eq!(error.expect("it is gone").kind(), ErrorKind::NotFound);
+    }
+    let left = || folder.path().join("topics/t/1/reserve").exists();
+    assert!(store.topics().expect("topics").is_empty());
+    assert!(left(), "not while he may be at it");
+    drop(held);
+    assert!(store.topics().expect("topics").is_empty());
+    assert!(!left());
+}
+
+#[test]
+fn p4_p17_who_has_a_deleted_topic_open_names_no_file_in_another_one() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, topic, _group) = prepared(folder.path());
+    let old = topic.inner.partitions[0].clone();
+    store.delete_topic("t").expect("delete");
+    let again = store.topic("t", &TopicOptions::default()).expect("topic");
+    again.send(&Message::new(b"first")).expect("send");
+    let files = snapshot(&folder.path().join("topics/t"));
+    // As one who had looked at the topic's word before it was deleted.
+    let payload = vec![7; 4 << 20];
+    let draft = Draft {
+        extension: &[],
+        key: None,
+        headers: &[],
+        payload: &payload,
+        timestamp_ns: None,
+        body_crc: body_crc([&[], &[], &[], &payload]),
+        key_hash: 0,
+    };
+    for error in [old.append(&[draft]).err(), old.make_room(&[draft]).err()] {
+        let error = error.expect("there is no room, and none can be made");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    assert!(
+        snapshot(&folder.path().join("topics/t")) == files,
+        "changed"
+    );
+}
+
+#[test]
+fn p19_housekeeping_lets_go_of_a_topic_that_another_process_deleted() {
+    let (twin, clock) = (Twin::new(), Arc::new(ManualClock::new(0, 1_000_000)));
+    let (store, topic) = open_by(&twin, &clock);
+    let (other, there) = open_by(&twin, &clock);
+    topic.create_group("g", &Default::default()).expect("group");
+    there.group("g").expect("group");
+    let inner = other.inner().expect("open");
+    let tended = || {
+        let parts = crate::store::inner::locked(&inner.tended);
+        let of_topic = parts
+            .keys()
+            .filter(|path| path.starts_with("/store/topics/t"));
+        of_topic.count()
+    };
+    inner.look_around();
+    assert_eq!(tended(), 2, "a partition and a group");
+    store.delete_topic("t").expect("delete");
+    inner.look_around();
+    assert_eq!(tended(), 0);
 }
 
 #[test]
