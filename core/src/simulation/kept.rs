@@ -22,7 +22,7 @@ pub fn first(topic: &Topic, model: &Model, partition: usize, crashes: u32) -> Re
         for group in there {
             let settled = !group.takes(Some(sent))
                 || group.acked.contains(&at)
-                || group.dead.contains(&at)
+                || group.is_done_as_a_letter(at)
                 || group.may_be_dead(at, crashes)
                 || group.may_be_settled(at)
                 || group.giving + group.may_be_lost > 0

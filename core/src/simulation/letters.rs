@@ -104,6 +104,14 @@ impl Group {
         }
     }
 
+    /// Whether its letter, or what became of that, is all that the group needs of a message. One
+    /// that holds its key is handed out of the log again.
+    pub fn is_done_as_a_letter(&self, at: At) -> bool {
+        let purged = self.letters.is_purged(at) || self.letters.may_be_purged(at);
+        let left = self.dead.contains(&at) || self.letters.cycles(at).1 > 0;
+        purged || left && !self.hold
+    }
+
     /// The order that this message may hold as a dead letter. Of one that may have come too late
     /// before it died nobody knows whether it does.
     pub fn held_by(&self, sent: &Sent) -> Option<Vec<u8>> {
