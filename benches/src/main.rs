@@ -4,7 +4,7 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|cost|synced|recovery|python]
+//! libqueue-bench [--short] [--only append|consume|pair|cost|unique|synced|recovery|python]
 //!                [--json FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
@@ -22,6 +22,7 @@ mod python;
 mod recovery;
 mod report;
 mod synced;
+mod unique;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -107,6 +108,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
     }
     if wanted("cost") {
         cost::run(folder, scale, &mut table)?;
+    }
+    if wanted("unique") {
+        unique::run(folder, scale, &mut table)?;
     }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;

@@ -46,13 +46,13 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, Brake, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions,
-    OnDeadLetter, OnExpired, Ordering, ReaderOptions, Start, StoreOptions, TopicConfig,
-    TopicOptions,
+    Backoff, Brake, DeadLetter, DedupWindow, DeliveryMode, Durability, Filter, GroupConfig,
+    GroupOptions, OnDeadLetter, OnExpired, Ordering, ReaderOptions, Start, StoreOptions,
+    TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage,
-    Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, Store, StoreStats,
-    Topic, TopicStats,
+    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, Producer,
+    ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress,
+    Store, StoreStats, Topic, TopicStats,
 };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libqueue::options::BRAKE_MESSAGES_MAX;
 use libqueue::{
-    Backoff, Brake, ConsumerOptions, DeadLetter, DeliveryMode, Durability, Error, ErrorKind,
-    Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering, ReaderOptions,
+    Backoff, Brake, ConsumerOptions, DeadLetter, DedupWindow, DeliveryMode, Durability, Error,
+    ErrorKind, Filter, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering, ReaderOptions,
     ReceiveOptions, Result, Start, StoreOptions, TopicConfig, TopicOptions,
 };
 
@@ -107,6 +107,11 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
         partitions: (given.partitions != 0).then_some(given.partitions),
         durability: durability(given.durability, given.sync_interval_ms)?,
         max_message_bytes: (given.max_message_bytes != 0).then_some(given.max_message_bytes),
+        dedup_window: match given.dedup_window_ms {
+            LQ_DEDUP_OFF => Some(DedupWindow::Off),
+            LQ_DEDUP_UNTIL_SETTLED => Some(DedupWindow::UntilSettled),
+            ms => millis("dedup_window_ms", ms, 0)?.map(DedupWindow::Time),
+        },
     })
 }
 
@@ -310,6 +315,11 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
         durability,
         sync_interval_ms: interval,
         max_message_bytes: config.max_message_bytes,
+        dedup_window_ms: match config.dedup_window {
+            DedupWindow::Off => LQ_DEDUP_OFF,
+            DedupWindow::UntilSettled => LQ_DEDUP_UNTIL_SETTLED,
+            DedupWindow::Time(time) => to_millis(time),
+        },
         ..lq_topic_options::INIT
     }
 }

@@ -63,6 +63,9 @@ pub struct lq_message {
     /// After so many milliseconds nobody is handed it any more: it is settled, and counted as
     /// expired. 0: never.
     pub ttl_ms: i64,
+    /// 1 to 255 bytes under which it is sent once: within the topic's dedup_window_ms another send
+    /// with the same id returns the first one's id and appends nothing. None where data is NULL.
+    pub dedup_id: lq_bytes,
 }
 
 /// Names a message for ever: an id is never used twice in a store.
@@ -161,7 +164,7 @@ impl lq_bytes {
 ///
 /// # Safety
 /// `message` is valid as the header of the library demands, until the call returns.
-unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> {
+pub(crate) unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> {
     // SAFETY: valid as demanded above.
     let given = unsafe { slice(message.headers, message.headers_len, "headers") }?;
     let mut headers = Vec::with_capacity(given.len());
@@ -183,7 +186,7 @@ unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> 
 /// # Safety
 /// As in `headers`.
 #[inline]
-unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
+pub(crate) unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
     let key = match message.key.data {
         data if data.is_null() && message.key.len == 0 => None,
         // SAFETY: valid as demanded above.
@@ -212,6 +215,11 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
         deliver_at_ns: (message.deliver_at_ns != 0).then_some(message.deliver_at_ns),
         ttl: millis("ttl_ms", message.ttl_ms, 0)?,
         priority,
+        dedup_id: match message.dedup_id.data {
+            data if data.is_null() && message.dedup_id.len == 0 => None,
+            // SAFETY: valid as demanded above.
+            _ => Some(unsafe { message.dedup_id.read("dedup_id") }?),
+        },
     })
 }
 
@@ -219,7 +227,7 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
 ///
 /// # Safety
 /// `messages`, unless it is NULL, is valid for reading `n` messages until the call returns.
-unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
+pub(crate) unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
     // SAFETY: valid as demanded above.
     let given = unsafe { slice(messages, n, "messages") }?;
     if let Some(place) = given.iter().position(|m| m.size != size_of::<lq_message>()) {
@@ -248,7 +256,8 @@ unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_mes
 /// ids: gets the id of each message, in their order; NULL if they are of no interest.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
-/// header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store
+/// header's name that is not UTF-8; a dedup_id that is empty or too long, or whose topic has no
+/// dedup_window_ms); LQ_TOO_LARGE (above max_message_bytes); LQ_READ_ONLY (a store
 /// that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (stored, but the disk did not
 /// confirm it in time); LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an
 /// earlier sync failed); LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child);

@@ -10,6 +10,11 @@ pub const LQ_FOREVER: i64 = -1;
 /// Takes the group's backoff: a value of delay_ms.
 pub const LQ_BACKOFF: i64 = -1;
 
+/// A value of dedup_window_ms: messages with a dedup_id are refused.
+pub const LQ_DEDUP_OFF: i64 = -1;
+/// A value of dedup_window_ms: until every group has settled the message.
+pub const LQ_DEDUP_UNTIL_SETTLED: i64 = -2;
+
 /// The durability that is stored; for a new topic the store's; for a store LQ_DURABILITY_PROCESS.
 pub const LQ_DURABILITY_DEFAULT: i32 = 0;
 /// Messages survive the end of any process; a power loss takes what the kernel had not written yet.
@@ -114,6 +119,9 @@ pub struct lq_topic_options {
     pub sync_interval_ms: i64,
     /// Largest message in bytes: key, headers and payload. 0: left out, default 1 GiB, the most.
     pub max_message_bytes: u64,
+    /// For how many milliseconds after its first send a dedup_id keeps its message from being sent
+    /// again; LQ_DEDUP_UNTIL_SETTLED or LQ_DEDUP_OFF. 0: left out, default LQ_DEDUP_OFF.
+    pub dedup_window_ms: i64,
 }
 
 /// Configuration of a group. Begin with LQ_GROUP_OPTIONS_INIT, which leaves everything out: what is
@@ -256,6 +264,7 @@ unsafe impl Measured for lq_topic_options {
         durability: LQ_DURABILITY_DEFAULT,
         sync_interval_ms: 0,
         max_message_bytes: 0,
+        dedup_window_ms: 0,
     };
 }
 

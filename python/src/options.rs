@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, Brake, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnDeadLetter,
-    OnExpired, Ordering, Start, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, DedupWindow, DeliveryMode, Durability, GroupConfig, GroupOptions,
+    OnDeadLetter, OnExpired, Ordering, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -52,10 +52,11 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "max_message_bytes" => {
                 options.max_message_bytes = Some(named_whole("max_message_bytes", &value)?);
             }
+            "dedup_window" => options.dedup_window = Some(dedup_window(&value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
-                     sync_interval or max_message_bytes"
+                     sync_interval, max_message_bytes or dedup_window"
                 )));
             }
         }
@@ -67,6 +68,25 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
     let durability = named.map(|name| durability(py, &name, interval));
     options.durability = durability.transpose()?;
     Ok(options)
+}
+
+/// `"until_settled"`, seconds, or 0 for none.
+fn dedup_window(value: &Bound<'_, PyAny>) -> PyResult<DedupWindow> {
+    let py = value.py();
+    if let Ok(name) = value.cast::<PyString>() {
+        return match name.to_str()? {
+            "until_settled" => Ok(DedupWindow::UntilSettled),
+            other => Err(invalid(
+                py,
+                format!("dedup_window is {other:?}; expected seconds or \"until_settled\""),
+            )),
+        };
+    }
+    let time = seconds(py, "dedup_window", value.extract()?)?;
+    match time.is_zero() {
+        true => Ok(DedupWindow::Off),
+        false => Ok(DedupWindow::Time(time)),
+    }
 }
 
 /// Where to start: `"earliest"`, `"latest"`, an offset, or a time with a `timestamp` method.
@@ -221,6 +241,11 @@ pub(crate) fn topic_dict<'py>(
     let every = durability.and_then(|(_, every)| every);
     dict.set_item("sync_interval", every.map(|every| every.as_secs_f64()))?;
     dict.set_item("max_message_bytes", config.max_message_bytes)?;
+    match config.dedup_window {
+        DedupWindow::Off => dict.set_item("dedup_window", 0.0)?,
+        DedupWindow::Time(time) => dict.set_item("dedup_window", time.as_secs_f64())?,
+        DedupWindow::UntilSettled => dict.set_item("dedup_window", "until_settled")?,
+    }
     Ok(dict)
 }
 

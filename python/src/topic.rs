@@ -12,6 +12,7 @@ use crate::errors::OrRaise;
 use crate::group::Group;
 use crate::message::MessageId;
 use crate::options;
+use crate::producer::Producer;
 use crate::reader::Reader;
 use crate::send::{self, Extras, Timing};
 use crate::stats;
@@ -46,12 +47,16 @@ impl Topic {
     /// a group's window those with the highest `priority`, 0 to 9, come first, but for the order
     /// within a key.
     ///
+    /// Under a `dedup_id`, a text or 1 to 255 bytes, it is sent once: within the topic's
+    /// `dedup_window` another send with the same id returns the first one's id and appends nothing.
+    /// So it may be sent again after an error, a timeout or a kill.
+    ///
     /// Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
     /// partition), `Stuck` or `Closed`; then the message is not in the log.
     ///
     ///     topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"})
     #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None,
-        delay=None, deliver_at=None, ttl=None, priority=0))]
+        delay=None, deliver_at=None, ttl=None, priority=0, dedup_id=None))]
     #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
@@ -64,6 +69,7 @@ impl Topic {
         deliver_at: Option<&Bound<'_, PyAny>>,
         ttl: Option<f64>,
         priority: i64,
+        dedup_id: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<MessageId> {
         let timing = Timing::of(payload.py(), (delay, deliver_at, ttl), priority)?;
         let extras = Extras {
@@ -72,6 +78,7 @@ impl Topic {
             partition,
             timestamp,
             timing,
+            dedup_id,
         };
         send::one(&self.inner, payload, &extras)
     }
@@ -85,6 +92,21 @@ impl Topic {
     /// topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
     fn send_many(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<Vec<MessageId>> {
         send::many(py, &self.inner, messages)
+    }
+
+    /// Open the named producer, which is created where there is none.
+    ///
+    /// Each of its messages has a sequence, and one that is sent again is not there twice, across
+    /// restarts. Handles of the name that were opened before, in any process, raise `Fenced` from
+    /// then on. Raises `InvalidName`, `ReadOnly` or `Stuck`.
+    ///
+    ///     with orders.producer("till-3") as till:
+    ///         first = till.send(b"paid", 1)
+    ///         again = till.send(b"paid", 1)
+    ///         assert first == again
+    fn producer(&self, py: Python<'_>, name: &str) -> PyResult<Producer> {
+        let producer = py.detach(|| self.inner.producer(name)).or_raise(py)?;
+        Ok(Producer::of(producer, self.inner.name()))
     }
 
     /// Return for each partition the first offset that a power loss may take.

@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL08");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL09");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -109,11 +109,11 @@ pub mod block {
     pub const ID: usize = 1;
     /// Number of partitions.
     pub const PARTITIONS: usize = 2;
-    /// 1 topic, 2 group.
+    /// 1 topic, 2 group, 3 named producer.
     pub const KIND: usize = 3;
     /// Event word: readers of a topic, consumers of a group.
     pub const EVENT: usize = 4;
-    /// Of a group: id of its topic.
+    /// Of a group or producer: id of its topic.
     pub const TOPIC: usize = 5;
     /// Of a topic: event word that says whether any group sleeps.
     pub const GROUPS_EVENT: usize = 6;
@@ -145,6 +145,29 @@ pub mod block {
     pub const WATCHERS: usize = 16;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
+}
+
+/// Words of a topic's block for its dedup ids, and of a producer's block.
+pub mod sent {
+    /// Lock around look-up, append and entry.
+    pub const LOCK: usize = 31;
+    /// Lock of the one who begins a life, makes files or writes marks.
+    pub const SLOW_LOCK: usize = 30;
+    /// 0 until the files were made ready in this life of `control`; raised whenever others are to
+    /// look which there are.
+    pub const READY: usize = 29;
+    /// The partition that is being appended to, plus 1, until its entries are written; else 0.
+    pub const INTENT: usize = 28;
+    /// Its next offset before that.
+    pub const INTENT_OFFSET: usize = 27;
+    /// Of dedup ids: number of the table that takes entries.
+    pub const TABLE: usize = 26;
+    /// Of a producer: which opening of the name may send.
+    pub const EPOCH: usize = 26;
+    /// Of a producer: the highest sequence that was sent.
+    pub const SEQUENCE: usize = 25;
+    /// Of a producer: the place of the next entry in its ring.
+    pub const PLACE: usize = 24;
 }
 
 /// A topic's partition.

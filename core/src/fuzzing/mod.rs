@@ -7,6 +7,7 @@
 mod control;
 mod damage;
 mod decoders;
+mod decoders_sent;
 mod dumping;
 mod files;
 mod hook;
@@ -29,12 +30,13 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 16] = [
+pub const TARGETS: [(&str, Body); 17] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
     ("window", decoders::window),
     ("reserve", decoders::reserve),
+    ("sent", decoders_sent::sent),
     ("meta", decoders::meta),
     ("names", decoders::names),
     ("headers", decoders::headers),

@@ -21,7 +21,7 @@ pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Filter};
 pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };
-pub use topic::{TopicConfig, TopicOptions};
+pub use topic::{DedupWindow, TopicConfig, TopicOptions};
 
 /// Most partitions of a topic.
 pub const PARTITIONS_MAX: u32 = 1024;

@@ -1,8 +1,10 @@
 //! What can be set for a topic.
 
+use std::time::Duration;
+
 use super::{
-    Durability, MESSAGE_BYTES_MAX, PARTITIONS_MAX, agree, check_durability, check_range, invalid,
-    mismatch,
+    Durability, MESSAGE_BYTES_MAX, PARTITIONS_MAX, agree, check_durability, check_range,
+    check_time, invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -17,6 +19,21 @@ pub struct TopicOptions {
     /// are never refused for it: they are as large as their messages, and the headers that say
     /// where they came from.
     pub max_message_bytes: Option<u64>,
+    /// For how long a dedup id keeps its message from being sent again. Default:
+    /// [`DedupWindow::Off`].
+    pub dedup_window: Option<DedupWindow>,
+}
+
+/// For how long a topic knows a dedup id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DedupWindow {
+    /// It knows none: a message with one is refused.
+    #[default]
+    Off,
+    /// For so long after the first send, by the wall clock.
+    Time(Duration),
+    /// Until every group has settled the message; while the topic has no group, for ever.
+    UntilSettled,
 }
 
 impl TopicOptions {
@@ -27,6 +44,9 @@ impl TopicOptions {
         }
         if let Some(n) = self.max_message_bytes {
             check_range("max_message_bytes", n, 1, MESSAGE_BYTES_MAX)?;
+        }
+        if let Some(DedupWindow::Time(time)) = self.dedup_window {
+            check_time("dedup_window", time, Duration::from_millis(1))?;
         }
         self.durability.map_or(Ok(()), check_durability)
     }
@@ -41,6 +61,8 @@ pub struct TopicConfig {
     pub durability: Option<Durability>,
     /// Largest message in bytes: key, headers and payload.
     pub max_message_bytes: u64,
+    /// For how long a dedup id is known.
+    pub dedup_window: DedupWindow,
 }
 
 impl TopicConfig {
@@ -51,6 +73,7 @@ impl TopicConfig {
             partitions: options.partitions.unwrap_or(1),
             durability: options.durability,
             max_message_bytes: options.max_message_bytes.unwrap_or(MESSAGE_BYTES_MAX),
+            dedup_window: options.dedup_window.unwrap_or_default(),
         }
     }
 
@@ -67,6 +90,7 @@ impl TopicConfig {
             partitions: self.partitions,
             durability: changes.durability.or(self.durability),
             max_message_bytes: changes.max_message_bytes.unwrap_or(self.max_message_bytes),
+            dedup_window: changes.dedup_window.unwrap_or(self.dedup_window),
         })
     }
 
@@ -80,6 +104,7 @@ impl TopicConfig {
             options.max_message_bytes,
             self.max_message_bytes,
         )?;
+        agree(&at, "dedup_window", options.dedup_window, self.dedup_window)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {

@@ -49,6 +49,7 @@ mod redrive;
 mod redriven;
 mod restore;
 mod send;
+mod sent;
 mod settings;
 mod settle;
 mod sieve;
@@ -80,6 +81,7 @@ pub use reader::Reader;
 pub use receive_options::ReceiveOptions;
 pub use receiving::Receiving;
 pub use redrive::{LetterFilter, RedriveOptions, RedriveProgress};
+pub use sent::Producer;
 pub use stats::{GroupStats, PartitionStats, TopicStats};
 pub use store::{Store, StoreStats};
 pub use topic::Topic;
@@ -87,6 +89,10 @@ pub use topic::Topic;
 // What a simulation opens a store with.
 #[cfg(test)]
 pub(crate) use open::World;
+
+// What fuzzing decodes.
+#[cfg(any(test, fuzzing))]
+pub(crate) use sent::Mark;
 
 // What inspection reads and writes stores with.
 pub(crate) use group_meta::{GroupMeta, dead_letters_of, parse as parse_group_meta};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::message::{Message, MessageId};
 use super::topic::{Topic, TopicInner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::origin::Origin;
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
 use crate::log::{Draft, Room};
@@ -20,9 +21,12 @@ impl Topic {
     /// [`ErrorKind::Timeout`] while waiting for the disk.
     #[inline]
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         inner.store.check_send()?;
         inner.follow()?;
+        if message.dedup_id.is_some() {
+            return Ok(inner.send_unique(std::slice::from_ref(message))?[0]);
+        }
         let (mut block, mut extension) = (Vec::new(), Vec::new());
         let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
@@ -36,7 +40,7 @@ impl Topic {
         let inner = &*self.inner;
         inner.store.check_send()?;
         inner.follow()?;
-        if inner.durability() == Durability::Sync {
+        if inner.durability() == Durability::Sync || message.dedup_id.is_some() {
             return Ok(None);
         }
         let (mut block, mut extension) = (Vec::new(), Vec::new());
@@ -54,11 +58,14 @@ impl Topic {
     /// may leave the parts of some partitions in the log and not the others', and a failed sync may
     /// take some back and not others: then the error names the partitions whose part is in the log.
     pub fn send_many(&self, messages: &[Message<'_>]) -> Result<Vec<MessageId>> {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         inner.store.check_send()?;
         inner.follow()?;
         if messages.is_empty() {
             return Ok(Vec::new());
+        }
+        if messages.iter().any(|message| message.dedup_id.is_some()) {
+            return inner.send_unique(messages);
         }
         let mut blocks: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
         let mut extensions: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
@@ -84,11 +91,27 @@ impl Topic {
 
 impl TopicInner {
     #[inline]
-    fn draft<'a>(
+    pub(super) fn draft<'a>(
         &self,
         message: &Message<'a>,
         block: &'a mut Vec<u8>,
         extension: &'a mut Vec<u8>,
+    ) -> Result<Draft<'a>> {
+        let origin = match message.dedup_id {
+            None => None,
+            Some(_) => self.origin_of(message)?,
+        };
+        self.draft_from(message, block, extension, origin)
+    }
+
+    /// As `draft`, which says how it was sent.
+    #[inline]
+    pub(super) fn draft_from<'a>(
+        &self,
+        message: &Message<'a>,
+        block: &'a mut Vec<u8>,
+        extension: &'a mut Vec<u8>,
+        origin: Option<Origin>,
     ) -> Result<Draft<'a>> {
         headers::encode(message.headers, block)?;
         let attributes = message.attributes(|| self.store.env.clock.wall_ns())?;
@@ -97,6 +120,9 @@ impl TopicInner {
             if attributes.priority > 0 {
                 self.note_priorities()?;
             }
+        }
+        if let Some(origin) = origin {
+            origin.add_to(extension);
         }
         let key = message.key.unwrap_or_default();
         let bytes = (key.len() + block.len() + message.payload.len()) as u64;
@@ -126,7 +152,7 @@ impl TopicInner {
     }
 
     #[inline]
-    fn next_turn(&self) -> u32 {
+    pub(super) fn next_turn(&self) -> u32 {
         if self.count() == 1 {
             return 0;
         }
@@ -134,7 +160,7 @@ impl TopicInner {
     }
 
     #[inline]
-    fn choose(&self, message: &Message<'_>) -> Result<u32> {
+    pub(super) fn choose(&self, message: &Message<'_>) -> Result<u32> {
         if self.count() == 1 && message.partition.is_none() {
             return Ok(0);
         }
@@ -142,7 +168,7 @@ impl TopicInner {
         self.choose_or(message, if keyed { 0 } else { self.next_turn() })
     }
 
-    fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
+    pub(super) fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
         match (message.partition, message.key) {
             (Some(number), _) => self.partition(number).map(|_| number),
             (None, Some(key)) => Ok(murmur2::partition_of(key, self.count())),
@@ -196,7 +222,7 @@ impl TopicInner {
         Ok(ids)
     }
 
-    fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
+    pub(super) fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
         let (mut done, mut failed) = (Vec::new(), None);
         for (number, partition) in self.partitions.iter().enumerate() {
             let mine = ids.iter().filter(|id| id.partition == number as u32);
@@ -214,7 +240,7 @@ impl TopicInner {
 
 /// The error of a batch of which a part is in the log.
 #[cold]
-fn sent_in_part(error: Error, done: &[usize]) -> Error {
+pub(super) fn sent_in_part(error: Error, done: &[usize]) -> Error {
     if done.is_empty() {
         return error;
     }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Block;
 use super::group::GroupInner;
 use super::message::MessageId;
 use super::open::folder_mode;
+use super::sent::{Ground, Ring, Tables};
 use super::topic_meta;
 use super::topic_settings::TopicSettings;
 use super::{Handle, Store, StoreInner};
@@ -33,6 +34,11 @@ pub(crate) struct TopicInner {
     pub(super) block: Block,
     pub(super) turn: AtomicU32,
     pub(super) groups: Mutex<HashMap<String, Weak<GroupInner>>>,
+    /// Of its dedup ids.
+    pub(super) tables: Arc<Tables>,
+    pub(super) tables_tended: Once,
+    /// Of its named producers.
+    pub(super) rings: Mutex<HashMap<String, Weak<Ring>>>,
 }
 
 /// A named stream of messages. Cheap to clone; usable from several threads at once.
@@ -133,6 +139,15 @@ impl StoreInner {
             self.tend_partition(folder, partition.clone(), &block.head);
             partitions.push(partition);
         }
+        let tables = Arc::new(Tables::new(Ground {
+            env: self.env.clone(),
+            topic: uid,
+            what: format!("topic {name:?}"),
+            partitions: partitions.clone(),
+            folder: folder.join(names::DEDUP),
+            head: block.head.clone(),
+            topic_head: block.head.clone(),
+        }));
         let inner = Arc::new(TopicInner {
             store: self.clone(),
             name: name.to_owned(),
@@ -143,6 +158,9 @@ impl StoreInner {
             block,
             turn: AtomicU32::new(0),
             groups: Mutex::default(),
+            tables,
+            tables_tended: Once::new(),
+            rings: Mutex::default(),
         });
         let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
         known.insert(uid, Arc::downgrade(&any));

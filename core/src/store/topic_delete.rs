@@ -160,6 +160,12 @@ impl StoreInner {
             }
             remove_all(storage, &partition)?;
         }
+        remove_all(storage, &folder.join(names::DEDUP))?;
+        let producers = folder.join(names::PRODUCERS);
+        for name in names_in(storage, &producers)? {
+            remove_all(storage, &producers.join(name))?;
+        }
+        remove_folder(storage, &producers)?;
         for name in [names::PRIORITIES, names::TOPIC_META] {
             unlink(storage, &folder.join(name))?;
         }

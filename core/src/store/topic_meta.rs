@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::format::meta;
-use crate::options::{Durability, TopicConfig, TopicOptions};
+use crate::options::{DedupWindow, Durability, TopicConfig, TopicOptions};
 
 /// The text of `topic.meta`.
 pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
@@ -14,15 +14,18 @@ pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
         Some(Durability::Sync) => "sync".to_owned(),
         Some(Durability::Interval(every)) => format!("interval {}", every.as_micros()),
     };
-    meta::encode(
-        "topic",
-        &[
-            ("id", format!("{uid:016x}")),
-            ("partitions", config.partitions.to_string()),
-            ("max_message_bytes", config.max_message_bytes.to_string()),
-            ("durability", durability),
-        ],
-    )
+    let mut fields = vec![
+        ("id", format!("{uid:016x}")),
+        ("partitions", config.partitions.to_string()),
+        ("max_message_bytes", config.max_message_bytes.to_string()),
+        ("durability", durability),
+    ];
+    match config.dedup_window {
+        DedupWindow::Off => {}
+        DedupWindow::UntilSettled => fields.push(("dedup_window", "until_settled".to_owned())),
+        DedupWindow::Time(time) => fields.push(("dedup_window", time.as_millis().to_string())),
+    }
+    meta::encode("topic", &fields)
 }
 
 /// Id and configuration, or what is wrong with the fields.
@@ -49,16 +52,26 @@ pub(crate) fn parse(
             Some(Durability::Interval(Duration::from_micros(micros)))
         }
     };
+    let dedup_window = match fields.get("dedup_window").map(String::as_str) {
+        None => DedupWindow::Off,
+        Some("until_settled") => DedupWindow::UntilSettled,
+        Some(millis) => {
+            let millis = millis.parse().map_err(|_| bad("dedup_window"))?;
+            DedupWindow::Time(Duration::from_millis(millis))
+        }
+    };
     let options = TopicOptions {
         partitions: Some(partitions),
         durability,
         max_message_bytes: Some(most),
+        dedup_window: Some(dedup_window),
     };
     options.check().map_err(|e| e.message().to_owned())?;
     let config = TopicConfig {
         partitions,
         durability,
         max_message_bytes: most,
+        dedup_window,
     };
     Ok((uid, config))
 }

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::StoreInner;
 use super::in_force::{InForce, NEVER, raised};
@@ -14,7 +15,7 @@ use super::topic_meta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::CHANGING;
 use crate::format::names;
-use crate::options::{TopicConfig, TopicOptions};
+use crate::options::{DedupWindow, TopicConfig, TopicOptions};
 use crate::shm::Region;
 use crate::storage::replace_file;
 
@@ -25,6 +26,16 @@ pub(super) struct TopicSettings {
     /// The word with which the following were taken.
     version: AtomicU64,
     max_message_bytes: AtomicU64,
+    /// In ms; 0 is off, the most is until it is settled.
+    dedup_window: AtomicU64,
+}
+
+fn word_of(window: DedupWindow) -> u64 {
+    match window {
+        DedupWindow::Off => 0,
+        DedupWindow::UntilSettled => u64::MAX,
+        DedupWindow::Time(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1),
+    }
 }
 
 impl TopicSettings {
@@ -33,6 +44,7 @@ impl TopicSettings {
         Self {
             version: AtomicU64::new(NEVER),
             max_message_bytes: AtomicU64::new(config.max_message_bytes),
+            dedup_window: AtomicU64::new(word_of(config.dedup_window)),
             known: Mutex::new((NEVER, Arc::new(config))),
         }
     }
@@ -41,6 +53,15 @@ impl TopicSettings {
     #[inline]
     pub(super) fn max_message_bytes(&self) -> u64 {
         self.max_message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// For how long a dedup id is known.
+    pub(super) fn dedup_window(&self) -> DedupWindow {
+        match self.dedup_window.load(Ordering::Relaxed) {
+            0 => DedupWindow::Off,
+            u64::MAX => DedupWindow::UntilSettled,
+            millis => DedupWindow::Time(Duration::from_millis(millis)),
+        }
     }
 }
 
@@ -106,6 +127,9 @@ impl TopicInner {
             settings
                 .max_message_bytes
                 .store(config.max_message_bytes, Ordering::Relaxed);
+            settings
+                .dedup_window
+                .store(word_of(config.dedup_window), Ordering::Relaxed);
             let durability = config.durability.unwrap_or(self.store.options.durability);
             for partition in &self.partitions {
                 partition.set_durability(durability);

@@ -58,6 +58,7 @@ class _TopicChanges(TypedDict, total=False):
     durability: _Durability | None
     sync_interval: float | None
     max_message_bytes: int | None
+    dedup_window: float | Literal["until_settled"] | None
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -154,6 +155,7 @@ class _TopicConfig(TypedDict):
     durability: _Durability | None
     sync_interval: float | None
     max_message_bytes: int
+    dedup_window: float | Literal["until_settled"]
 
 class _LeaseConfig(TypedDict, total=False):
     lease: float
@@ -255,9 +257,11 @@ class Store:
         """Open the topic, creating it where there is none.
 
         `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
-        `max_message_bytes` limits key, headers and payload of a message (1 GiB by default). An
-        existing topic keeps its stored configuration: an argument that contradicts it raises
-        `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+        `max_message_bytes` limits key, headers and payload of a message (1 GiB by default);
+        `dedup_window` is for how long a `dedup_id` keeps its message from being sent again: seconds,
+        `"until_settled"` (until every group has settled the message), or 0, the default, which
+        refuses them. An existing topic keeps its stored configuration: an argument that contradicts
+        it raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
         """
     def create_topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
         """Create the topic; as `topic`, but raises `AlreadyExists` if there is one."""
@@ -327,6 +331,7 @@ class Topic:
         deliver_at: float | datetime | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        dedup_id: Buffer | str | None = None,
     ) -> MessageId:
         """Send one message; return its id once it survives `kill -9` of any process.
 
@@ -341,6 +346,10 @@ class Topic:
         a group's window those with the highest `priority`, 0 to 9, come first, but for the order
         within a key.
 
+        Under a `dedup_id`, a text or 1 to 255 bytes, it is sent once: within the topic's
+        `dedup_window` another send with the same id returns the first one's id and appends nothing.
+        So it may be sent again after an error, a timeout or a kill.
+
         Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
         partition), `Stuck` or `Closed`; then the message is not in the log.
 
@@ -354,6 +363,18 @@ class Topic:
         take some back and not others: then the error names the partitions whose part is in the log.
 
         topic.send_many([b"a", libqueue.Message(b"b", key=b"k")])
+        """
+    def producer(self, name: str) -> Producer:
+        """Open the named producer, which is created where there is none.
+
+        Each of its messages has a sequence, and one that is sent again is not there twice, across
+        restarts. Handles of the name that were opened before, in any process, raise `Fenced` from
+        then on. Raises `InvalidName`, `ReadOnly` or `Stuck`.
+
+            with orders.producer("till-3") as till:
+                first = till.send(b"paid", 1)
+                again = till.send(b"paid", 1)
+                assert first == again
         """
     def durable_offsets(self) -> list[int]:
         """Return for each partition the first offset that a power loss may take."""
@@ -458,6 +479,7 @@ class Message:
         deliver_at: float | datetime | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        dedup_id: Buffer | str | None = None,
     ) -> Self: ...
     @property
     def payload(self) -> Buffer:
@@ -486,6 +508,9 @@ class Message:
     @property
     def priority(self) -> int:
         """0 to 9, the most urgent."""
+    @property
+    def dedup_id(self) -> Buffer | str | None:
+        """The id under which it is sent once, or None."""
 
 @final
 class MessageId:
@@ -770,6 +795,61 @@ class Delivery:
     def dead_letter(self, reason: str) -> None:
         """Give up on the message now: it becomes a dead letter."""
     def __len__(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Producer:
+    """A named, idempotent producer. Made by `Topic.producer`.
+
+    May be used from several threads, which take turns. A context manager.
+    """
+
+    @property
+    def name(self) -> str:
+        """The producer's name."""
+    @property
+    def last_sequence(self) -> int:
+        """The highest sequence that was sent, by any opening of the name; 0 before the first.
+
+        What was sent in a call that timed out or was killed is in it, or is not in the log and never
+        will be.
+        """
+    def send(
+        self,
+        payload: Buffer,
+        sequence: int | None = None,
+        *,
+        key: Buffer | None = None,
+        headers: Mapping[str, Buffer] | None = None,
+        partition: int | None = None,
+        timestamp: float | None = None,
+        delay: float | None = None,
+        deliver_at: float | datetime | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
+    ) -> MessageId:
+        """Send one message; a `sequence` that was sent before returns the first send's id.
+
+        The first sequence is 1, gaps are allowed, and None counts on from the last one. A repeat,
+        by this handle or an earlier one of the name, appends nothing, whatever the message is: so
+        it may be sent again after an error, a timeout or a kill. The other arguments are those of
+        `Topic.send`.
+
+        Raises `Fenced` where the name was opened again, and nothing was sent; `InvalidArgument` for
+        a sequence that is older than the last 1,000 or was passed over; and what `Topic.send`
+        raises.
+
+            with orders.producer("till-3") as till:
+                till.send(b"paid", till.last_sequence + 1)
+        """
+    def close(self) -> None:
+        """End the handle. Closing twice is fine."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

@@ -9,7 +9,10 @@ import typer
 
 from libqueue.cli.common import FROM_HELP, place_of
 
-OF_TOPIC = "durability=process|sync|interval, sync_interval=SECONDS, max_message_bytes=N"
+OF_TOPIC = (
+    "durability=process|sync|interval, sync_interval=SECONDS, max_message_bytes=N, "
+    "dedup_window=SECONDS|until_settled (0: none)"
+)
 OF_GROUP = (
     "lease=SECONDS, max_lease=SECONDS, max_attempts=N, ordering=key|partition|none, "
     "backoff=FIRST,LONGEST,FACTOR, dead_letter_topic=NAME (empty drops), "
@@ -62,10 +65,16 @@ def brake(value: str) -> tuple[int, float] | None:
     return int(messages), float(seconds)
 
 
+def dedup_window(value: str) -> float | str:
+    """SECONDS or `until_settled`."""
+    return value if value == "until_settled" else float(value)
+
+
 TOPIC_KINDS: Kinds = {
     "durability": str,
     "sync_interval": float,
     "max_message_bytes": int,
+    "dedup_window": dedup_window,
 }
 """What stands behind each key of a topic, as a value."""
 GROUP_KINDS: Kinds = {
