@@ -85,8 +85,8 @@ impl Producer {
 
     /// The highest sequence that was sent, by any opening of the name; 0 before the first.
     ///
-    /// What was sent in a call that timed out or was killed is in it, or is not in the log and never
-    /// will be.
+    /// What was sent in a call that timed out or was killed is in it, or is not in the log and
+    /// never will be.
     #[getter]
     fn last_sequence(&self, py: Python<'_>) -> PyResult<u64> {
         let producer = self.opened().or_raise(py)?;

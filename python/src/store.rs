@@ -69,9 +69,9 @@ impl Store {
     ///
     /// `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
     /// `max_message_bytes` limits key, headers and payload of a message (1 GiB by default);
-    /// `dedup_window` is for how long a `dedup_id` keeps its message from being sent again: seconds,
-    /// `"until_settled"` (until every group has settled the message), or 0, the default, which
-    /// refuses them. An existing topic keeps its stored configuration: an argument that contradicts
+    /// `dedup_window` is for how long a `dedup_id` keeps its message from being sent again:
+    /// seconds, `"until_settled"` (until every group has settled the message), or 0, the default,
+    /// which refuses them. An existing topic keeps its stored configuration: an argument that contradicts
     /// it raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
     #[pyo3(signature = (name, **config))]
     fn topic(

@@ -49,6 +49,29 @@ def test_p8_ids_are_known_across_restarts(path: Path) -> None:
     assert sent[0] == sent[1] == sent[2]
 
 
+def test_p8_a_recovered_copy_knows_what_was_sent(path: Path, tmp_path: Path) -> None:
+    def send(path: Path) -> list[object]:
+        with libqueue.open(path) as store:
+            topic = store.topic("t", dedup_window=3600.0)
+            with topic.producer("till") as till:
+                ids: list[object] = [topic.send(b"x", dedup_id=str(n)) for n in range(20)]
+                ids += [till.send(b"y", n) for n in range(1, 20)]
+            assert len(payloads(topic)) == 39
+            return ids
+
+    first = send(path)
+    libqueue.recover(path, tmp_path / "copy")
+    assert libqueue.verify(tmp_path / "copy")["unknown"] == []
+    assert send(tmp_path / "copy") == first
+    lines: list[str] = []
+    for file in sorted((path / "topics/t").glob("dedup/*")):
+        libqueue.dump(file, lines.append)
+    libqueue.dump(path / "topics/t/producers/till/ring", lines.append)
+    text = "".join(lines)
+    assert text.count("partition 0, offset") == 39
+    assert "until" not in text
+
+
 def test_p8_bad_ids_and_windows_say_what_is_expected(store: libqueue.Store) -> None:
     topic = store.topic("t", dedup_window=1.5)
     assert topic.config["dedup_window"] == 1.5

@@ -258,9 +258,9 @@ class Store:
 
         `partitions` is 1 to 1024 (1 by default); `durability` overrides the store's;
         `max_message_bytes` limits key, headers and payload of a message (1 GiB by default);
-        `dedup_window` is for how long a `dedup_id` keeps its message from being sent again: seconds,
-        `"until_settled"` (until every group has settled the message), or 0, the default, which
-        refuses them. An existing topic keeps its stored configuration: an argument that contradicts
+        `dedup_window` is for how long a `dedup_id` keeps its message from being sent again:
+        seconds, `"until_settled"` (until every group has settled the message), or 0, the default,
+        which refuses them. An existing topic keeps its stored configuration: an argument that contradicts
         it raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
         """
     def create_topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
@@ -817,8 +817,8 @@ class Producer:
     def last_sequence(self) -> int:
         """The highest sequence that was sent, by any opening of the name; 0 before the first.
 
-        What was sent in a call that timed out or was killed is in it, or is not in the log and never
-        will be.
+        What was sent in a call that timed out or was killed is in it, or is not in the log and
+        never will be.
         """
     def send(
         self,

@@ -134,14 +134,16 @@ impl Producer {
         if sequence == Some(0) {
             return Err(self.invalid("sequence 0; the first one is 1"));
         }
-        let _turn = locked(&self.turn);
         let number = topic.choose(message)?;
         let voids: Vec<u64> = topic.partitions.iter().map(|log| log.voids()).collect();
+        let turn = locked(&self.turn);
         let id = loop {
             if let Some((part, offset)) = self.try_once(message, sequence, number)? {
                 break topic.id(part, offset);
             }
         };
+        // Others go on while this one waits for the disk.
+        drop(turn);
         if topic.durability() == Durability::Sync {
             topic.wait_for(&[id], &voids)?;
         }

@@ -209,3 +209,42 @@ fn check_beside_zero(store: &Store, returned: &Returned) {
         assert_eq!(found.get(text), Some(id), "{text}");
     }
 }
+
+/// What the other process does: 800 ids, for which a second table is made, and a producer.
+pub(super) fn sends_unique(topic: &Topic) -> Result<()> {
+    let dedup_window = Some(DedupWindow::UntilSettled);
+    topic.configure(&TopicOptions {
+        dedup_window,
+        ..TopicOptions::default()
+    })?;
+    let producer = topic.producer("p")?;
+    for number in 0..800_u64 {
+        let text = number.to_string();
+        topic.send(&Message::new(text.as_bytes()).dedup_id(text.as_bytes()))?;
+        if number % 100 == 0 {
+            let text = format!("p{number}");
+            producer.send(&Message::new(text.as_bytes()), Some(number + 1))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn p8_p17_a_process_killed_at_any_step_leaves_the_rest_to_the_others() {
+    let died = super::group_changes::at_each_step("unique", |path, _store, topic, _group| {
+        for _ in 0..2 {
+            sends_unique(topic).expect("send");
+        }
+        let mut once: Vec<String> = (0..800).map(|number| number.to_string()).collect();
+        once.extend((0..8).map(|number| format!("p{}", number * 100)));
+        // What the store was prepared with.
+        once.extend(["0", "1", "2"].map(str::to_owned));
+        once.sort();
+        assert_eq!(all(topic), once);
+        let other = Store::open(path, options()).expect("open");
+        let theirs = other.open_topic("t").expect("topic");
+        sends_unique(&theirs).expect("send");
+        assert_eq!(all(topic), once);
+    });
+    assert!(died > 20, "{died} deaths");
+}
