@@ -55,6 +55,7 @@ fn in_code() -> BTreeMap<String, u64> {
         ledger::HEADER,
         ledger::ENTRY,
         ledger::CAPACITY_MAX,
+        ledger::FACTOR,
         ledger::header::TOPIC,
         ledger::header::OWNER,
         ledger::header::CAPACITY,

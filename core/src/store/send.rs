@@ -13,7 +13,7 @@ use crate::log::{Draft, Room};
 use crate::options::Durability;
 
 /// How long a `sync` send waits for the disk.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Topic {
     /// Sends one message. Once it returns, the message survives `kill -9` of any process (P1), and
@@ -24,8 +24,8 @@ impl Topic {
         let inner = &self.inner;
         inner.store.check_send()?;
         inner.follow()?;
-        if message.dedup_id.is_some() {
-            return Ok(inner.send_unique(std::slice::from_ref(message))?[0]);
+        if let Some(id) = message.dedup_id {
+            return inner.send_unique_one(message, id);
         }
         let (mut block, mut extension) = (Vec::new(), Vec::new());
         let draft = inner.draft(message, &mut block, &mut extension)?;

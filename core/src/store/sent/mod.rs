@@ -27,6 +27,7 @@ mod tables;
 mod tables_begin;
 mod tables_tend;
 mod unique;
+mod unique_one;
 
 pub use producer::Producer;
 

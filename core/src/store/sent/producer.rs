@@ -15,6 +15,7 @@ use crate::options::Durability;
 use crate::store::Handle;
 use crate::store::inner::locked;
 use crate::store::message::{Message, MessageId};
+use crate::store::send::SYNC_TIMEOUT;
 use crate::store::topic::{Topic, TopicInner};
 
 /// A named, idempotent producer of a topic. Usable from several threads at once, which take turns.
@@ -135,7 +136,7 @@ impl Producer {
             return Err(self.invalid("sequence 0; the first one is 1"));
         }
         let number = topic.choose(message)?;
-        let voids: Vec<u64> = topic.partitions.iter().map(|log| log.voids()).collect();
+        let voids = topic.partitions[number as usize].voids();
         let turn = locked(&self.turn);
         let id = loop {
             if let Some((part, offset)) = self.try_once(message, sequence, number)? {
@@ -145,7 +146,13 @@ impl Producer {
         // Others go on while this one waits for the disk.
         drop(turn);
         if topic.durability() == Durability::Sync {
-            topic.wait_for(&[id], &voids)?;
+            let other = &topic.partitions[id.partition as usize];
+            let since = if id.partition == number {
+                voids
+            } else {
+                other.voids()
+            };
+            other.ensure_durable_since(id.offset + 1, since, SYNC_TIMEOUT)?;
         }
         Ok(id)
     }
@@ -171,7 +178,7 @@ impl Producer {
             id: ring.id,
             sequence,
         };
-        let (mut block, mut extension) = (Vec::new(), Vec::new());
+        let (mut block, mut extension) = (Vec::new(), Vec::with_capacity(32));
         let draft = topic.draft_from(message, &mut block, &mut extension, Some(origin))?;
         let (held, ledger) = ring.enter()?;
         self.check_fenced()?;

@@ -1,7 +1,7 @@
 //! The tables of a topic's dedup ids: open addressing, in files that only ever take entries.
 //!
-//! The newest table takes them; when it is three quarters full another one, four times as large, is
-//! made beside it. So nothing is ever moved, and nothing grows under a lock. A table goes when all
+//! The newest table takes them; when it is half full another one, up to four times as large, is made
+//! beside it. So nothing is ever moved, and nothing grows under a lock. A table goes when all
 //! its entries are spent (`tables_tend.rs`).
 
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ use crate::store::inner::{draw, locked};
 pub(super) const FIRST: u64 = 1 << 10;
 /// And of the largest that follows another one.
 const LARGEST: u64 = 1 << 22;
+/// Up to so many places a table has four times as many as the one before, else twice as many.
+const QUICKLY: u64 = 1 << 18;
 /// Kind of the mark.
 pub(super) const KIND: &str = "dedup";
 
@@ -88,7 +90,7 @@ impl Known {
 }
 
 fn room_in(capacity: u64, used: u64) -> u64 {
-    (capacity / 4 * 3).saturating_sub(used)
+    (capacity / 2).saturating_sub(used)
 }
 
 /// Writes an entry into a table; false where no place is free.
@@ -234,8 +236,9 @@ impl Tables {
         let (number, before) = known
             .newest()
             .map_or((0, FIRST), |newest| (newest.owner, newest.capacity));
-        let least = entries.saturating_mul(2).next_power_of_two();
-        let capacity = (before * 4).min(LARGEST).max(least).max(FIRST);
+        let least = entries.saturating_mul(4).next_power_of_two();
+        let factor = if before < QUICKLY { 4 } else { 2 };
+        let capacity = (before * factor).min(LARGEST).max(least).max(FIRST);
         let env = &*self.ground.env;
         let ids = (self.ground.topic, number + 1, capacity);
         Ledger::make(&*env.storage, &self.path(number + 1), env.mode, ids, &[])?;

@@ -141,7 +141,7 @@ impl Tables {
 
     /// Makes the table that takes entries, with these in it, on disk.
     fn write(&self, number: u64, entries: &Entries) -> Result<()> {
-        let capacity = (entries.len() as u64 * 2).next_power_of_two().max(FIRST);
+        let capacity = (entries.len() as u64 * 4).next_power_of_two().max(FIRST);
         if capacity > CAPACITY_MAX {
             let message = format!(
                 "{}: more dedup ids than {CAPACITY_MAX}; give the topic a shorter dedup_window",

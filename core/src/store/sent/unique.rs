@@ -13,6 +13,7 @@ use crate::format::window::state;
 use crate::log::Draft;
 use crate::options::{DedupWindow, Durability};
 use crate::store::message::{Message, MessageId};
+pub(super) use crate::store::send::SYNC_TIMEOUT;
 use crate::store::send::sent_in_part;
 use crate::store::topic::TopicInner;
 
@@ -106,7 +107,7 @@ impl Batch<'_> {
 
 impl TopicInner {
     /// Errors with [`ErrorKind::InvalidArgument`] unless the topic takes such an id.
-    fn check_dedup_id(&self, id: &[u8]) -> Result<()> {
+    pub(super) fn check_dedup_id(&self, id: &[u8]) -> Result<()> {
         let message = match id.len() {
             0 => format!("the dedup id is empty; expected 1 to {ID_BYTES} bytes"),
             len if len > ID_BYTES => format!(
@@ -242,7 +243,11 @@ impl TopicInner {
     }
 
     /// Without any lock: whether what an entry speaks of keeps its id from being sent again.
-    fn still_counts(self: &Arc<Self>, entry: &Entry, window: DedupWindow) -> Result<bool> {
+    pub(super) fn still_counts(
+        self: &Arc<Self>,
+        entry: &Entry,
+        window: DedupWindow,
+    ) -> Result<bool> {
         let number = entry.partition;
         let Some(log) = self.partitions.get(number as usize) else {
             return Ok(false);
@@ -295,7 +300,7 @@ impl TopicInner {
     }
 
     /// Has housekeeping look after the tables, from the first use on.
-    fn tend_tables(self: &Arc<Self>) {
+    pub(super) fn tend_tables(self: &Arc<Self>) {
         self.tables_tended.call_once(|| {
             let part = TendedTables {
                 tables: self.tables.clone(),
