@@ -71,8 +71,9 @@ impl Store {
     /// `max_message_bytes` limits key, headers and payload of a message (1 GiB by default);
     /// `dedup_window` is for how long a `dedup_id` keeps its message from being sent again:
     /// seconds, `"until_settled"` (until every group has settled the message), or 0, the default,
-    /// which refuses them. An existing topic keeps its stored configuration: an argument that contradicts
-    /// it raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+    /// which refuses them. An existing topic keeps its stored configuration: an argument that
+    /// contradicts it raises `ConfigMismatch`. A name that cannot be a topic's raises
+    /// `InvalidName`.
     #[pyo3(signature = (name, **config))]
     fn topic(
         &self,

@@ -23,7 +23,7 @@ pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
     match config.dedup_window {
         DedupWindow::Off => {}
         DedupWindow::UntilSettled => fields.push(("dedup_window", "until_settled".to_owned())),
-        DedupWindow::Time(time) => fields.push(("dedup_window", time.as_millis().to_string())),
+        DedupWindow::Time(time) => fields.push(("dedup_window", time.as_micros().to_string())),
     }
     meta::encode("topic", &fields)
 }
@@ -55,9 +55,9 @@ pub(crate) fn parse(
     let dedup_window = match fields.get("dedup_window").map(String::as_str) {
         None => DedupWindow::Off,
         Some("until_settled") => DedupWindow::UntilSettled,
-        Some(millis) => {
-            let millis = millis.parse().map_err(|_| bad("dedup_window"))?;
-            DedupWindow::Time(Duration::from_millis(millis))
+        Some(micros) => {
+            let micros = micros.parse().map_err(|_| bad("dedup_window"))?;
+            DedupWindow::Time(Duration::from_micros(micros))
         }
     };
     let options = TopicOptions {

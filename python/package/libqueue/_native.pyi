@@ -18,6 +18,7 @@ __all__ = [
     "Message",
     "MessageId",
     "Peeked",
+    "Producer",
     "ReadMessage",
     "Reader",
     "Store",
@@ -260,8 +261,9 @@ class Store:
         `max_message_bytes` limits key, headers and payload of a message (1 GiB by default);
         `dedup_window` is for how long a `dedup_id` keeps its message from being sent again:
         seconds, `"until_settled"` (until every group has settled the message), or 0, the default,
-        which refuses them. An existing topic keeps its stored configuration: an argument that contradicts
-        it raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+        which refuses them. An existing topic keeps its stored configuration: an argument that
+        contradicts it raises `ConfigMismatch`. A name that cannot be a topic's raises
+        `InvalidName`.
         """
     def create_topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
         """Create the topic; as `topic`, but raises `AlreadyExists` if there is one."""

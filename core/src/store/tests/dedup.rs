@@ -153,6 +153,30 @@ fn p8_an_id_is_good_again_when_its_window_is_over() {
 }
 
 #[test]
+fn a_window_is_stored_as_it_was_given() {
+    let (twin, clock) = (Twin::new(), clock());
+    for window in [Duration::from_micros(1_500), Duration::from_secs(1 << 20)] {
+        let store = store_on(&twin, &clock);
+        let options = with_window(DedupWindow::Time(window));
+        let name = format!("t{}", window.as_micros());
+        drop(store.topic(&name, &options).expect("made"));
+        store.close().expect("close");
+        let store = store_on(&twin, &clock);
+        let topic = store.topic(&name, &options).expect("the same");
+        assert_eq!(topic.config().dedup_window, DedupWindow::Time(window));
+        drop(topic);
+        store.close().expect("close");
+    }
+    let error = with_window(DedupWindow::Time(Duration::ZERO)).check();
+    assert!(
+        error
+            .expect_err("too short")
+            .message()
+            .contains("dedup_window")
+    );
+}
+
+#[test]
 fn p8_until_settled_an_id_is_known_until_every_group_has_settled_its_message() {
     let (twin, clock) = (Twin::new(), clock());
     let store = store_on(&twin, &clock);
