@@ -102,13 +102,23 @@ fn p8_p17_at_every_event_what_is_sent_again_is_there_once() {
         let (known, events) = (returned.clone(), AtomicU64::new(0));
         let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let counted = counts.clone();
+        let failed: Arc<Mutex<Option<String>>> = Arc::default();
+        let tell = failed.clone();
         let watcher: Watcher = Arc::new(move |twin: &Twin, event| {
             let draw = events.fetch_add(1, Ordering::Relaxed);
+            if tell.lock().expect("lock").is_some() {
+                return;
+            }
             let returned = known.lock().expect("lock").clone();
             let look = |image: Twin| {
                 let what = format!("{durability:?}, event {draw}, {event:?}");
                 counted[usize::from(image.is_here())].fetch_add(1, Ordering::Relaxed);
-                check_image(&image, durability, &returned, &what);
+                let work = || check_image(&image, durability, &returned, &what);
+                // Told at the end: a panic here would end the process, if it is in the middle of
+                // giving a lock back.
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    tell.lock().expect("lock").get_or_insert(what.clone());
+                }
             };
             if event != Event::Stored {
                 let losses = (0..2).map(|turn| twin.power_loss(draw * 2 + turn));
@@ -130,6 +140,7 @@ fn p8_p17_at_every_event_what_is_sent_again_is_there_once() {
         drop((topic, producer));
         store.close().expect("close");
         twin.watch(None);
+        assert_eq!(*failed.lock().expect("lock"), None, "the first that failed");
         let [losses, deaths] = [0, 1].map(|kind| counts[kind].load(Ordering::Relaxed));
         assert!(
             deaths > 40 && losses > 200,
