@@ -291,13 +291,15 @@ fn p5_p8_what_a_failed_sync_took_back_is_sent_again_under_its_id() {
     let (twin, clock) = (Twin::new(), clock());
     let store = store_on(&twin, &clock);
     let options = TopicOptions {
+        partitions: Some(1),
         durability: Some(Durability::Sync),
         ..with_window(HOUR)
     };
     let topic = store.topic("t", &options).expect("topic");
     let kept = send(&topic, "kept");
     twin.fail(Fault::Sync, 1);
-    try_send(&topic, "a").expect_err("the disk fails");
+    let error = try_send(&topic, "a").expect_err("the disk fails");
+    assert!(error.message().contains("taken back"), "{error}");
     twin.heal();
     let _ = store.sync();
     let sent = send(&topic, "a");
