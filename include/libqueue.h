@@ -155,6 +155,12 @@
 /** Takes the group's backoff: a value of delay_ms. */
 #define LQ_BACKOFF (-1)
 
+/** A value of dedup_window_ms: messages with a dedup_id are refused. */
+#define LQ_DEDUP_OFF (-1)
+
+/** A value of dedup_window_ms: until every group has settled the message. */
+#define LQ_DEDUP_UNTIL_SETTLED -2
+
 /**
  * The durability that is stored; for a new topic the store's; for a store LQ_DURABILITY_PROCESS.
  */
@@ -392,6 +398,15 @@ typedef struct lq_names lq_names;
 typedef struct lq_peeked lq_peeked;
 
 /**
+ * A named, idempotent producer of a topic: of its messages each has a sequence, and one that is
+ * sent again is not there twice.
+ *
+ * Lifetime: from lq_producer_open to lq_producer_close, within that of its store; the topic's
+ * handle may be closed earlier. Threads: any, several at once; they take turns.
+ */
+typedef struct lq_producer lq_producer;
+
+/**
  * A reader: a place in a topic that belongs to no group. It sees everything and settles nothing.
  *
  * Lifetime: from lq_reader_open to lq_reader_close, within that of its store; the topic's handle
@@ -581,6 +596,11 @@ typedef struct lq_message {
      * expired. 0: never.
      */
     int64_t ttl_ms;
+    /**
+     * 1 to 255 bytes under which it is sent once: within the topic's dedup_window_ms another send
+     * with the same id returns the first one's id and appends nothing. None where data is NULL.
+     */
+    lq_bytes dedup_id;
 } lq_message;
 
 /** How a send waits. Begin with LQ_SEND_OPTIONS_INIT, which waits as the topic is configured. */
@@ -2431,6 +2451,67 @@ lq_status lq_reader_seek(lq_reader *reader, int32_t start, int64_t start_at);
 lq_status lq_reader_close(lq_reader *reader);
 
 /**
+ * Opens the producer of a name, which is created where there is none. Handles of the name that
+ * were opened before, in any process, get LQ_FENCED from then on.
+ *
+ * topic: the topic.
+ * name: 1 to 249 of the characters A-Z a-z 0-9 . _ -
+ * producer: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_NAME; LQ_INVALID_ARGUMENT (NULL, no open topic); LQ_READ_ONLY;
+ * LQ_TOO_MANY, LQ_DAMAGED, LQ_INCOMPATIBLE, LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_STUCK,
+ * LQ_NOT_FOUND (the topic was deleted); LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: close the handle with lq_producer_close.
+ * Threads: any, several at once.
+ */
+lq_status lq_producer_open(lq_topic *topic, const char *name, lq_producer **producer);
+
+/**
+ * Sends one message. A sequence that was sent before, by this handle or an earlier one of the
+ * name, returns the first send's id and appends nothing, whatever the message is: so it may be
+ * sent again after an error, a timeout or a kill.
+ *
+ * producer: the producer.
+ * message: begun with LQ_MESSAGE_INIT, without a dedup_id; read during the call only.
+ * sequence: its number, above the last one, from 1; gaps are allowed. 0 counts on by itself.
+ * id: gets the message's id; NULL if it is of no interest.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle or number; a sequence that is older
+ * than the last 1,000, or was passed over); LQ_FENCED (the name was opened again: nothing was
+ * sent); and what lq_send returns.
+ * Memory: nothing is kept, and nothing has to be freed.
+ * Threads: any, several at once.
+ */
+lq_status lq_producer_send(lq_producer *producer,
+                           const lq_message *message,
+                           uint64_t sequence,
+                           lq_message_id *id);
+
+/**
+ * The highest sequence that was sent, by any opening of the name. What was sent in a call that
+ * timed out, or whose process was killed, is in it, or is not in the log and never will be.
+ *
+ * producer: the producer.
+ * sequence: gets it; 0 before the first send.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open producer); LQ_STUCK, LQ_NOT_FOUND (the topic
+ * was deleted), LQ_DAMAGED, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_producer_last_sequence(lq_producer *producer, uint64_t *sequence);
+
+/**
+ * Closes a producer.
+ *
+ * producer: the producer; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was closed before, or is no producer); LQ_INTERNAL.
+ * Memory: the handle is no longer valid.
+ * Threads: any; a call that is using it ends as usual.
+ */
+lq_status lq_producer_close(lq_producer *producer);
+
+/**
  * How many names a list has.
  *
  * names: the list.
@@ -2520,7 +2601,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
 /** Leaves everything out: an empty payload, no key, no headers, the clock's time, any partition. */
 #define LQ_MESSAGE_INIT                                                                            \
-    {sizeof(lq_message), {NULL, 0}, {NULL, 0}, NULL, 0, 0, LQ_ANY_PARTITION, 0, 0, 0, 0}
+    {sizeof(lq_message), {NULL, 0}, {NULL, 0}, NULL, 0, 0, LQ_ANY_PARTITION, 0, 0, 0, 0, {NULL, 0}}
 
 /** The defaults: create, read and write, LQ_DURABILITY_PROCESS, 0660, 10 seconds for a lock. */
 #define LQ_STORE_OPTIONS_INIT {sizeof(lq_store_options), 1, 0, LQ_DURABILITY_DEFAULT, 0, 0, 0}

@@ -112,6 +112,8 @@ struct message {
     std::chrono::milliseconds ttl = std::chrono::milliseconds::zero();
     /** 0 to 9, the most urgent. */
     std::int32_t priority = 0;
+    /** The id under which it is sent once, in a topic with a dedup_window_ms. */
+    std::optional<std::string_view> dedup_id = std::nullopt;
 };
 
 namespace detail {
@@ -140,6 +142,35 @@ inline lq_bytes bytes(std::string_view view) noexcept
     bytes.data = reinterpret_cast<const std::uint8_t *>(view.data() ? view.data() : "");
     bytes.len = view.size();
     return bytes;
+}
+
+/** What it borrows has to live for as long as the message and the headers do. */
+inline lq_message lower(const message &one, std::vector<lq_header> &headers)
+{
+    for (const auto &[name, value] : one.headers) {
+        headers.push_back({bytes(name), bytes(value)});
+    }
+    lq_message raw = LQ_MESSAGE_INIT;
+    raw.payload = bytes(one.payload);
+    if (one.key) {
+        raw.key = bytes(*one.key);
+    }
+    raw.headers = headers.data();
+    raw.headers_len = headers.size();
+    raw.timestamp_ns = one.timestamp_ns;
+    raw.delay_ms = one.delay.count();
+    raw.deliver_at_ns = one.deliver_at_ns;
+    raw.ttl_ms = one.ttl.count();
+    raw.priority = one.priority;
+    if (one.dedup_id) {
+        raw.dedup_id = bytes(*one.dedup_id);
+    }
+    if (one.partition) {
+        // Above what the field holds there is no partition anyway: let the library refuse it.
+        raw.partition = *one.partition > INT32_MAX ? INT32_MAX
+                                                   : static_cast<std::int32_t>(*one.partition);
+    }
+    return raw;
 }
 
 inline std::string_view view(lq_bytes bytes) noexcept
@@ -547,6 +578,30 @@ public:
     }
 };
 
+/** A named, idempotent producer: a sequence that is sent again returns the first send's id. */
+class producer : public detail::handle<lq_producer, lq_producer_close> {
+public:
+    using handle::handle;
+
+    /** Sends one message. A sequence is above the last one, from 1; 0 counts on by itself. */
+    lq_message_id send(const message &one, std::uint64_t sequence = 0)
+    {
+        std::vector<lq_header> headers;
+        const lq_message raw = detail::lower(one, headers);
+        lq_message_id id{};
+        detail::check(lq_producer_send(get(), &raw, sequence, &id));
+        return id;
+    }
+
+    /** The highest sequence that was sent, by any opening of the name; 0 before the first. */
+    std::uint64_t last_sequence() const
+    {
+        std::uint64_t sequence = 0;
+        detail::check(lq_producer_last_sequence(get(), &sequence));
+        return sequence;
+    }
+};
+
 /** A group, to look at and to manage. */
 class group : public detail::handle<lq_group, lq_group_close> {
 public:
@@ -744,7 +799,7 @@ public:
     lq_message_id send(const message &one)
     {
         std::vector<lq_header> headers;
-        const lq_message raw = lower(one, headers);
+        const lq_message raw = detail::lower(one, headers);
         lq_message_id id = {};
         detail::check(lq_send(get(), &raw, 1, &id));
         return id;
@@ -757,7 +812,7 @@ public:
         std::vector<std::vector<lq_header>> headers(many.size());
         std::vector<lq_message> raw;
         for (std::size_t i = 0; i < many.size(); i++) {
-            raw.push_back(lower(many[i], headers[i]));
+            raw.push_back(detail::lower(many[i], headers[i]));
         }
         std::vector<lq_message_id> ids(many.size());
         detail::check(lq_send(get(), raw.data(), raw.size(), ids.data()));
@@ -832,6 +887,14 @@ public:
         return lq::consumer(raw, store());
     }
 
+    /** The named producer, created where there is none; older handles of the name are fenced. */
+    lq::producer producer(const std::string &name)
+    {
+        lq_producer *raw = nullptr;
+        detail::check(lq_producer_open(get(), detail::text(name, LQ_INVALID_NAME), &raw));
+        return lq::producer(raw, store());
+    }
+
     /** A reader. */
     lq::reader reader(const lq_reader_options &options = LQ_READER_OPTIONS_INIT)
     {
@@ -863,32 +926,6 @@ public:
         lq_names *names = nullptr;
         detail::check(lq_topic_groups(get(), &names));
         return detail::strings(names);
-    }
-
-private:
-    static lq_message lower(const message &one, std::vector<lq_header> &headers)
-    {
-        for (const auto &[name, value] : one.headers) {
-            headers.push_back({detail::bytes(name), detail::bytes(value)});
-        }
-        lq_message raw = LQ_MESSAGE_INIT;
-        raw.payload = detail::bytes(one.payload);
-        if (one.key) {
-            raw.key = detail::bytes(*one.key);
-        }
-        raw.headers = headers.data();
-        raw.headers_len = headers.size();
-        raw.timestamp_ns = one.timestamp_ns;
-        raw.delay_ms = one.delay.count();
-        raw.deliver_at_ns = one.deliver_at_ns;
-        raw.ttl_ms = one.ttl.count();
-        raw.priority = one.priority;
-        if (one.partition) {
-            // Above what the field holds there is no partition anyway: let the library refuse it.
-            raw.partition = *one.partition > INT32_MAX ? INT32_MAX
-                                                       : static_cast<std::int32_t>(*one.partition);
-        }
-        return raw;
     }
 };
 

@@ -4,7 +4,8 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|cost|pressure|synced|recovery|python]
+//! libqueue-bench [--short]
+//!                [--only append|consume|pair|cost|pressure|unique|synced|recovery|python]
 //!                [--json FILE] [--plot FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
@@ -23,6 +24,7 @@ mod python;
 mod recovery;
 mod report;
 mod synced;
+mod unique;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -113,6 +115,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     }
     if wanted("pressure") {
         pressure::run(folder, scale, plot, &mut table)?;
+    }
+    if wanted("unique") {
+        unique::run(folder, scale, &mut table)?;
     }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;

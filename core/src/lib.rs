@@ -46,13 +46,14 @@ mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use options::{
-    Backoff, Brake, DeadLetter, DeliveryMode, Durability, Filter, GroupConfig, GroupOptions,
-    OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, ReaderOptions, Retention, Start,
-    StoreOptions, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, DedupWindow, DeliveryMode, Durability, Filter, GroupConfig,
+    GroupOptions, OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, ReaderOptions, Retention,
+    Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
     LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, PinnedBy,
-    ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress,
-    SeekPartition, SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic, TopicStats,
+    Producer, ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions,
+    RedriveProgress, SeekPartition, SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic,
+    TopicStats,
 };

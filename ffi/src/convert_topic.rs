@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use libqueue::{Durability, OnFull, OnLost, Result, Retention, TopicConfig, TopicOptions};
+use libqueue::{
+    DedupWindow, Durability, OnFull, OnLost, Result, Retention, TopicConfig, TopicOptions,
+};
 
 use crate::args::{invalid, timeout};
 use crate::convert::{durability, millis, to_millis, unknown};
@@ -43,6 +45,11 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
             LQ_ON_LOST_COUNT => Some(OnLost::Count),
             LQ_ON_LOST_DEAD_LETTER => Some(OnLost::DeadLetter),
             other => return Err(unknown("on_lost", other, "LQ_ON_LOST_")),
+        },
+        dedup_window: match given.dedup_window_ms {
+            LQ_DEDUP_OFF => Some(DedupWindow::Off),
+            LQ_DEDUP_UNTIL_SETTLED => Some(DedupWindow::UntilSettled),
+            ms => millis("dedup_window_ms", ms, 0)?.map(DedupWindow::Time),
         },
     })
 }
@@ -136,6 +143,11 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
         on_lost: match config.on_lost {
             OnLost::Count => LQ_ON_LOST_COUNT,
             OnLost::DeadLetter => LQ_ON_LOST_DEAD_LETTER,
+        },
+        dedup_window_ms: match config.dedup_window {
+            DedupWindow::Off => LQ_DEDUP_OFF,
+            DedupWindow::UntilSettled => LQ_DEDUP_UNTIL_SETTLED,
+            DedupWindow::Time(time) => to_millis(time),
         },
         ..lq_topic_options::INIT
     }

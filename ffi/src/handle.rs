@@ -47,6 +47,7 @@ pub(crate) enum Tag {
     DeadLetters,
     Consumers,
     Peeked,
+    Producer,
     SeekPlan,
     Snapshots,
 }

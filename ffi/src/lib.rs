@@ -32,6 +32,7 @@ pub mod names;
 pub mod options;
 mod panic;
 pub mod peek;
+pub mod producer;
 pub mod reader;
 pub mod receive;
 pub mod redrive;

@@ -65,6 +65,9 @@ pub struct lq_message {
     /// After so many milliseconds nobody is handed it any more: it is settled, and counted as
     /// expired. 0: never.
     pub ttl_ms: i64,
+    /// 1 to 255 bytes under which it is sent once: within the topic's dedup_window_ms another send
+    /// with the same id returns the first one's id and appends nothing. None where data is NULL.
+    pub dedup_id: lq_bytes,
 }
 
 /// Names a message for ever: an id is never used twice in a store.
@@ -163,7 +166,7 @@ impl lq_bytes {
 ///
 /// # Safety
 /// `message` is valid as the header of the library demands, until the call returns.
-unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> {
+pub(crate) unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> {
     // SAFETY: valid as demanded above.
     let given = unsafe { slice(message.headers, message.headers_len, "headers") }?;
     let mut headers = Vec::with_capacity(given.len());
@@ -185,7 +188,7 @@ unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &'a [u8])>> 
 /// # Safety
 /// As in `headers`.
 #[inline]
-unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
+pub(crate) unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
     let key = match message.key.data {
         data if data.is_null() && message.key.len == 0 => None,
         // SAFETY: valid as demanded above.
@@ -214,6 +217,11 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
         deliver_at_ns: (message.deliver_at_ns != 0).then_some(message.deliver_at_ns),
         ttl: millis("ttl_ms", message.ttl_ms, 0)?,
         priority,
+        dedup_id: match message.dedup_id.data {
+            data if data.is_null() && message.dedup_id.len == 0 => None,
+            // SAFETY: valid as demanded above.
+            _ => Some(unsafe { message.dedup_id.read("dedup_id") }?),
+        },
     })
 }
 
@@ -222,7 +230,7 @@ unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
 /// # Safety
 /// `messages`, unless it is NULL, is valid for reading `n` messages until the call returns.
 #[inline(always)]
-unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
+pub(crate) unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_message]> {
     // SAFETY: valid as demanded above.
     let given = unsafe { slice(messages, n, "messages") }?;
     if let Some(place) = given.iter().position(|m| m.size != size_of::<lq_message>()) {
@@ -251,13 +259,13 @@ unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<&'a [lq_mes
 /// ids: gets the id of each message, in their order; NULL if they are of no interest.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
-/// header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes, or above the topic's
-/// limit by itself); LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store
-/// that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the
-/// topic's send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it);
-/// LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed);
-/// LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED,
-/// LQ_INTERNAL.
+/// header's name that is not UTF-8; a dedup_id that is empty or too long, or whose topic has no
+/// dedup_window_ms); LQ_TOO_LARGE (above max_message_bytes, or above the topic's limit by itself);
+/// LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store that is only read);
+/// LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the topic's
+/// send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it); LQ_STUCK
+/// (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed); LQ_CLOSED,
+/// LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED, LQ_INTERNAL.
 /// Memory: nothing is kept, and nothing has to be freed.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

@@ -10,6 +10,11 @@ pub const LQ_FOREVER: i64 = -1;
 /// Takes the group's backoff: a value of delay_ms.
 pub const LQ_BACKOFF: i64 = -1;
 
+/// A value of dedup_window_ms: messages with a dedup_id are refused.
+pub const LQ_DEDUP_OFF: i64 = -1;
+/// A value of dedup_window_ms: until every group has settled the message.
+pub const LQ_DEDUP_UNTIL_SETTLED: i64 = -2;
+
 /// The durability that is stored; for a new topic the store's; for a store LQ_DURABILITY_PROCESS.
 pub const LQ_DURABILITY_DEFAULT: i32 = 0;
 /// Messages survive the end of any process; a power loss takes what the kernel had not written yet.
@@ -187,6 +192,9 @@ pub struct lq_topic_options {
     /// Bytes of segments that are kept in all partitions together, settled or not: beyond them the
     /// oldest go. LQ_NO_LIMIT takes the limit off. 0: left out, default LQ_NO_LIMIT.
     pub retention_bytes: u64,
+    /// For how many milliseconds after its first send a dedup_id keeps its message from being sent
+    /// again; LQ_DEDUP_UNTIL_SETTLED or LQ_DEDUP_OFF. 0: left out, default LQ_DEDUP_OFF.
+    pub dedup_window_ms: i64,
 }
 
 /// How a send waits. Begin with LQ_SEND_OPTIONS_INIT, which waits as the topic is configured.
@@ -351,6 +359,7 @@ unsafe impl Measured for lq_topic_options {
         on_lost: LQ_ON_LOST_DEFAULT,
         retention_ms: 0,
         retention_bytes: 0,
+        dedup_window_ms: 0,
     };
 }
 

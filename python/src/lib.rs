@@ -13,6 +13,7 @@ mod inspect;
 mod message;
 mod options;
 mod peek;
+mod producer;
 mod reader;
 mod receiving;
 mod seek;
@@ -41,6 +42,8 @@ mod _native {
     use crate::message::{Message, MessageId};
     #[pymodule_export]
     use crate::peek::{ConsumerStats, Peeked};
+    #[pymodule_export]
+    use crate::producer::Producer;
     #[pymodule_export]
     use crate::reader::Reader;
     #[pymodule_export]

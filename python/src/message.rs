@@ -80,6 +80,8 @@ pub(crate) struct Message {
     ttl: Option<f64>,
     /// 0 to 9, the most urgent.
     priority: i64,
+    /// The id under which it is sent once, or None.
+    dedup_id: Option<Py<PyAny>>,
 }
 
 impl Message {
@@ -95,6 +97,7 @@ impl Message {
             partition: self.partition,
             timestamp: self.timestamp,
             timing: Timing::of(py, (self.delay, deliver_at, self.ttl), self.priority)?,
+            dedup_id: self.dedup_id.as_ref().map(|id| id.bind(py)),
         };
         Ok((self.payload.bind(py), extras))
     }
@@ -104,7 +107,7 @@ impl Message {
 impl Message {
     #[new]
     #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None,
-        delay=None, deliver_at=None, ttl=None, priority=0))]
+        delay=None, deliver_at=None, ttl=None, priority=0, dedup_id=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         payload: Py<PyAny>,
@@ -116,6 +119,7 @@ impl Message {
         deliver_at: Option<Py<PyAny>>,
         ttl: Option<f64>,
         priority: i64,
+        dedup_id: Option<Py<PyAny>>,
     ) -> Self {
         Self {
             payload,
@@ -127,6 +131,7 @@ impl Message {
             deliver_at,
             ttl,
             priority,
+            dedup_id,
         }
     }
 

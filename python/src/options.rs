@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libqueue::{
-    Backoff, Brake, DeadLetter, DeliveryMode, Durability, GroupConfig, GroupOptions, OnDeadLetter,
-    OnExpired, OnFull, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
+    Backoff, Brake, DeadLetter, DedupWindow, DeliveryMode, Durability, GroupConfig, GroupOptions,
+    OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
@@ -68,12 +68,13 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
                 options.retention_bytes = Some(named_whole("retention_bytes", &value)?);
             }
             "on_lost" => options.on_lost = Some(on_lost(py, &value.extract::<String>()?)?),
+            "dedup_window" => options.dedup_window = Some(dedup_window(&value)?),
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
                      sync_interval, max_message_bytes, max_messages, max_bytes, on_full, \
                      send_timeout, low_mark, high_mark, min_free_bytes, retention, \
-                     retention_bytes or on_lost"
+                     retention_bytes, on_lost or dedup_window"
                 )));
             }
         }
@@ -121,6 +122,25 @@ fn on_lost(py: Python<'_>, name: &str) -> PyResult<OnLost> {
             py,
             format!("on_lost is {other:?}; expected \"count\" or \"dead_letter\""),
         )),
+    }
+}
+
+/// `"until_settled"`, seconds, or 0 for none.
+fn dedup_window(value: &Bound<'_, PyAny>) -> PyResult<DedupWindow> {
+    let py = value.py();
+    if let Ok(name) = value.cast::<PyString>() {
+        return match name.to_str()? {
+            "until_settled" => Ok(DedupWindow::UntilSettled),
+            other => Err(invalid(
+                py,
+                format!("dedup_window is {other:?}; expected seconds or \"until_settled\""),
+            )),
+        };
+    }
+    let time = seconds(py, "dedup_window", value.extract()?)?;
+    match time.is_zero() {
+        true => Ok(DedupWindow::Off),
+        false => Ok(DedupWindow::Time(time)),
     }
 }
 
@@ -295,6 +315,11 @@ pub(crate) fn topic_dict<'py>(
         OnLost::DeadLetter => "dead_letter",
     };
     dict.set_item("on_lost", on_lost)?;
+    match config.dedup_window {
+        DedupWindow::Off => dict.set_item("dedup_window", 0.0)?,
+        DedupWindow::Time(time) => dict.set_item("dedup_window", time.as_secs_f64())?,
+        DedupWindow::UntilSettled => dict.set_item("dedup_window", "until_settled")?,
+    }
     Ok(dict)
 }
 

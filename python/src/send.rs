@@ -23,6 +23,7 @@ struct Held<'py> {
     partition: Option<u32>,
     timestamp_ns: Option<i64>,
     timing: Timing,
+    dedup_id: Option<Bound<'py, PyBytes>>,
 }
 
 /// When a message is to be handed out, and how urgent it is.
@@ -61,6 +62,7 @@ pub(crate) struct Extras<'a, 'py> {
     pub(crate) partition: Option<u32>,
     pub(crate) timestamp: Option<f64>,
     pub(crate) timing: Timing,
+    pub(crate) dedup_id: Option<&'a Bound<'py, PyAny>>,
 }
 
 impl<'py> Held<'py> {
@@ -77,6 +79,7 @@ impl<'py> Held<'py> {
                 .map(|at| nanoseconds(py, "timestamp", at))
                 .transpose()?,
             timing: extras.timing,
+            dedup_id: extras.dedup_id.map(dedup_id).transpose()?,
         })
     }
 
@@ -100,7 +103,16 @@ impl<'py> Held<'py> {
             deliver_at_ns: self.timing.deliver_at_ns,
             ttl: self.timing.ttl,
             priority: self.timing.priority,
+            dedup_id: self.dedup_id.as_ref().map(|id| id.as_bytes()),
         }
+    }
+}
+
+/// Bytes, or a text as UTF-8.
+fn dedup_id<'py>(given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    match given.cast::<PyString>() {
+        Ok(text) => Ok(PyBytes::new(given.py(), text.to_str()?.as_bytes())),
+        Err(_) => bytes("dedup_id", given),
     }
 }
 
@@ -189,6 +201,23 @@ fn waiting(
         Some(error) if sent.is_err() => Err(error),
         _ => sent.or_raise(py),
     }
+}
+
+/// Sends one by a producer.
+pub(crate) fn by_producer(
+    producer: &libqueue::Producer,
+    payload: &Bound<'_, PyAny>,
+    extras: &Extras<'_, '_>,
+    sequence: Option<u64>,
+) -> PyResult<MessageId> {
+    let py = payload.py();
+    let held = Held::of(payload, extras)?;
+    let headers = held.named()?;
+    let message = held.message(&headers);
+    let id = py
+        .detach(|| producer.send(&message, sequence))
+        .or_raise(py)?;
+    Ok(id.into())
 }
 
 /// Sends all or, on an error, none.

@@ -73,9 +73,12 @@ impl Store {
     /// `on_full` says what becomes of more (`"reject"`, `"block"`, `"throttle"`, `"drop_oldest"`),
     /// `send_timeout` how many seconds a send waits for room, `low_mark` and `high_mark` (50, 90)
     /// between how many percent of the limit senders are slowed; `min_free_bytes` is left free on
-    /// the disk. An
-    /// existing topic keeps its stored configuration: an argument that contradicts it raises
-    /// `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+    /// the disk. An existing topic keeps its stored configuration: an argument that contradicts it
+    /// raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+    ///
+    /// `dedup_window` is for how long a `dedup_id` keeps its message from being sent again:
+    /// seconds, `"until_settled"` (until every group has settled the message), or 0, the default,
+    /// which refuses them.
     ///
     /// Whole segments of messages are removed by `retention`: "settled" (the default) as soon as
     /// every group has settled them, never while there is no group; a number of seconds once their

@@ -12,6 +12,7 @@ use crate::errors::OrRaise;
 use crate::group::Group;
 use crate::message::MessageId;
 use crate::options;
+use crate::producer::Producer;
 use crate::reader::Reader;
 use crate::send::{self, Extras, Timing};
 use crate::stats;
@@ -46,16 +47,23 @@ impl Topic {
     /// a group's window those with the highest `priority`, 0 to 9, come first, but for the order
     /// within a key.
     ///
+    /// Under a `dedup_id`, a text or 1 to 255 bytes, it is sent once: within the topic's
+    /// `dedup_window` another send with the same id returns the first one's id and appends nothing.
+    /// So it may be sent again after an error, a timeout or a kill.
+    ///
     /// In a topic with a limit that it has reached it raises `Full`, waits for room, or makes some,
     /// as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
     /// of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
+    ///
+    /// Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
+    /// partition), `Stuck` or `Closed`; then the message is not in the log.
     ///
     /// Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
     /// (no such partition), `Stuck` or `Closed`; then the message is not in the log.
     ///
     ///     topic.send(b"paid", key=b"user-12345", headers={"trace": b"42"}, timeout=5.0)
     #[pyo3(signature = (payload, *, key=None, headers=None, partition=None, timestamp=None,
-        delay=None, deliver_at=None, ttl=None, priority=0, timeout=None))]
+        delay=None, deliver_at=None, ttl=None, priority=0, timeout=None, dedup_id=None))]
     #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
@@ -69,6 +77,7 @@ impl Topic {
         ttl: Option<f64>,
         priority: i64,
         timeout: Option<f64>,
+        dedup_id: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<MessageId> {
         let timing = Timing::of(payload.py(), (delay, deliver_at, ttl), priority)?;
         let extras = Extras {
@@ -77,6 +86,7 @@ impl Topic {
             partition,
             timestamp,
             timing,
+            dedup_id,
         };
         send::one(&self.inner, payload, &extras, timeout)
     }
@@ -111,6 +121,21 @@ impl Topic {
     #[getter]
     fn pressure(&self, py: Python<'_>) -> PyResult<f64> {
         self.inner.pressure().or_raise(py)
+    }
+
+    /// Open the named producer, which is created where there is none.
+    ///
+    /// Each of its messages has a sequence, and one that is sent again is not there twice, across
+    /// restarts. Handles of the name that were opened before, in any process, raise `Fenced` from
+    /// then on. Raises `InvalidName`, `ReadOnly` or `Stuck`.
+    ///
+    ///     with orders.producer("till-3") as till:
+    ///         first = till.send(b"paid", 1)
+    ///         again = till.send(b"paid", 1)
+    ///         assert first == again
+    fn producer(&self, py: Python<'_>, name: &str) -> PyResult<Producer> {
+        let producer = py.detach(|| self.inner.producer(name)).or_raise(py)?;
+        Ok(Producer::of(producer, self.inner.name()))
     }
 
     /// Return for each partition the first offset that a power loss may take.

@@ -197,11 +197,34 @@ static void read(lq::topic &topic)
     CHECK(reader.receive(1).size() == 1);
 }
 
+/* P8: a repeated id or sequence returns the first send's id. */
+static void nothing_twice(const std::string &path)
+{
+    lq::store store(path);
+    lq_topic_options options = LQ_TOPIC_OPTIONS_INIT;
+    options.dedup_window_ms = 60000;
+    lq::topic topic = store.topic("unique", options);
+    lq::message message = {"paid"};
+    message.dedup_id = "order-17";
+    const lq_message_id first = topic.send(message);
+    CHECK(topic.send(message).offset == first.offset);
+    message.dedup_id = std::nullopt;
+    lq::producer older = topic.producer("till");
+    const lq_message_id sent = older.send(message, 3);
+    CHECK(older.send(message, 3).offset == sent.offset && sent.offset == first.offset + 1);
+    CHECK(older.last_sequence() == 3);
+    lq::producer till = topic.producer("till");
+    fails(LQ_FENCED, [&] { older.send(message); });
+    till.send(message);
+    CHECK(till.last_sequence() == 4 && topic.stats().messages == 3);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
     const std::string path = inside(argv[1], "wrap");
     send_and_receive(path);
+    nothing_twice(path);
     {
         lq_store_options options = LQ_STORE_OPTIONS_INIT;
         options.create = 0;

@@ -83,6 +83,16 @@ def send(world: World) -> None:
     assert {id: 1}[libqueue.MessageId(id.topic_id, id.partition, id.offset)] == 1
 
 
+def unique(world: World) -> None:
+    topic = world.store.topic("unique", dedup_window=3600.0)
+    first = topic.send(world.payload, dedup_id=world.key)
+    assert topic.send_many([libqueue.Message(world.payload, dedup_id=world.key)]) == [first]
+    with topic.producer("p") as producer:
+        sent = producer.send(world.payload, 1, headers=world.headers)
+        assert producer.send(world.payload, 1) == sent
+        assert producer.last_sequence == 1
+
+
 def send_many(world: World) -> None:
     ids = world.topic.send_many([world.message, world.payload, memoryview(world.payload)])
     assert sorted(ids) == ids
@@ -265,6 +275,7 @@ OPERATIONS = [
     topics,
     send,
     send_many,
+    unique,
     messages,
     settle,
     in_a_with,
@@ -283,7 +294,7 @@ OPERATIONS = [
 ]
 
 
-SLOW = (dead_letters, open_all_in_it, inspected)
+SLOW = (dead_letters, open_all_in_it, inspected, unique)
 """What syncs at each call, or reads everything."""
 
 

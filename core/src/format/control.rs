@@ -109,11 +109,11 @@ pub mod block {
     pub const ID: usize = 1;
     /// Number of partitions.
     pub const PARTITIONS: usize = 2;
-    /// 1 topic, 2 group.
+    /// 1 topic, 2 group, 3 named producer.
     pub const KIND: usize = 3;
     /// Event word: readers of a topic, consumers of a group.
     pub const EVENT: usize = 4;
-    /// Of a group: id of its topic.
+    /// Of a group or producer: id of its topic.
     pub const TOPIC: usize = 5;
     /// Of a topic: event word that says whether any group sleeps.
     pub const GROUPS_EVENT: usize = 6;
@@ -156,6 +156,29 @@ pub mod block {
     pub const SOME_LETTERS: u64 = 2;
     /// Words before the partitions' blocks.
     pub const WORDS: usize = 32;
+}
+
+/// Words of a topic's block for its dedup ids, and of a producer's block.
+pub mod sent {
+    /// Lock around look-up, append and entry.
+    pub const LOCK: usize = 31;
+    /// Lock of the one who begins a life, makes files or writes marks.
+    pub const SLOW_LOCK: usize = 30;
+    /// 0 until the files were made ready in this life of `control`; raised whenever others are to
+    /// look which there are.
+    pub const READY: usize = 29;
+    /// The partition that is being appended to, plus 1, until its entries are written; else 0.
+    pub const INTENT: usize = 28;
+    /// Its next offset before that.
+    pub const INTENT_OFFSET: usize = 27;
+    /// Of dedup ids: number of the table that takes entries.
+    pub const TABLE: usize = 26;
+    /// Of a producer: which opening of the name may send.
+    pub const EPOCH: usize = 26;
+    /// Of a producer: the highest sequence that was sent.
+    pub const SEQUENCE: usize = 25;
+    /// Of a producer: the place of the next entry in its ring.
+    pub const PLACE: usize = 24;
 }
 
 /// A topic's partition.

@@ -49,7 +49,17 @@ fn in_code() -> BTreeMap<String, u64> {
         extension::DELIVER_AT,
         extension::EXPIRES_AT,
         extension::LETTER,
+        extension::PRODUCER,
+        extension::DEDUP,
         extension::PRIORITY_MAX,
+        ledger::HEADER,
+        ledger::ENTRY,
+        ledger::CAPACITY_MAX,
+        ledger::FACTOR,
+        ledger::header::TOPIC,
+        ledger::header::OWNER,
+        ledger::header::CAPACITY,
+        ledger::header::USED,
         index::SALT,
         index::COUNT,
         index::CRC,
@@ -222,6 +232,15 @@ fn in_code() -> BTreeMap<String, u64> {
         control::partition::REWRITE,
         control::partition::PROMISED_INTERVAL,
         control::partition::PROMISED_SYNC,
+        control::sent::LOCK,
+        control::sent::SLOW_LOCK,
+        control::sent::READY,
+        control::sent::INTENT,
+        control::sent::INTENT_OFFSET,
+        control::sent::TABLE,
+        control::sent::EPOCH,
+        control::sent::SEQUENCE,
+        control::sent::PLACE,
         record::RESERVED,
         control::group_partition::LOCK,
         control::group_partition::REBUILT,
@@ -287,7 +306,8 @@ fn the_documents_tables_are_the_codes_constants() {
 /// Constants that are no places or values in the table of that name.
 const OTHER: [&str; 3] = ["MAGIC", "SLOTS", "COVERED"];
 /// Sizes in words and of what is inside, which the text around the tables says.
-const IN_WORDS: [&str; 17] = [
+const IN_WORDS: [&str; 18] = [
+    "ledger::ENTRY_WORDS",
     "control::header::LOCKS",
     "window::ENTRY_WORDS",
     "window::header::WORDS",
@@ -335,6 +355,7 @@ fn every_place_in_a_structure_stands_in_the_document() {
         ("index", include_str!("index.rs")),
         ("snapshot", include_str!("snapshot.rs")),
         ("window", include_str!("window.rs")),
+        ("ledger", include_str!("ledger.rs")),
         ("control", include_str!("control.rs")),
     ];
     let (document, mut looked_at) = (in_document(), 0);
@@ -375,5 +396,6 @@ fn p18_the_files_begin_with_their_magic() {
             .starts_with(b"LQSNAPS\0")
     );
     assert_eq!(window::MAGIC.to_le_bytes(), *b"LQWINDOW");
+    assert_eq!(ledger::MAGIC.to_le_bytes(), *b"LQSENT\0\0");
     assert!(DOCUMENT.contains(&String::from_utf8_lossy(&control::SIGNATURE.to_le_bytes())[..]));
 }

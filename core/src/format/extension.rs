@@ -16,6 +16,10 @@ pub const DELIVER_AT: u8 = 2;
 pub const EXPIRES_AT: u8 = 3;
 /// Tag: `u64`, the id of the group whose move to the dead letters wrote it; nobody sent it.
 pub const LETTER: u8 = 4;
+/// Tag: 16 bytes, the hash of its dedup id, and `u64`, when it was sent in ms since the Unix epoch.
+pub const DEDUP: u8 = 7;
+/// Tag: 16 bytes, the id of the named producer that sent it, and `u64`, its sequence.
+pub const PRODUCER: u8 = 6;
 /// The highest priority.
 pub const PRIORITY_MAX: u8 = 9;
 

@@ -9,12 +9,15 @@ mod doc_tests;
 pub mod extension;
 pub mod headers;
 pub mod index;
+pub mod ledger;
 pub mod meta;
 pub mod murmur2;
 pub mod names;
+pub mod origin;
 pub mod record;
 pub mod reserve;
 pub mod segment;
+pub mod siphash;
 pub mod snapshot;
 pub mod window;
 

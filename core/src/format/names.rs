@@ -23,6 +23,16 @@ pub const TOPIC_META: &str = "topic.meta";
 pub const TOPIC_DELETED: &str = "topic.deleted";
 /// In a topic's folder, empty: there may be messages with a priority.
 pub const PRIORITIES: &str = "priorities";
+/// Folder of the tables of a topic's dedup ids.
+pub const DEDUP: &str = "dedup";
+/// In that folder: which tables are whole on disk, and up to where they know the log.
+pub const DEDUP_MARK: &str = "mark";
+/// Folder of a topic's named producers.
+pub const PRODUCERS: &str = "producers";
+/// Which opening of a producer may send, and up to where its ring knows the log.
+pub const PRODUCER_META: &str = "producer.meta";
+/// A producer's last messages.
+pub const RING: &str = "ring";
 /// Folder of a topic's groups.
 pub const GROUPS: &str = "groups";
 /// Configuration of a group.
@@ -45,6 +55,7 @@ const SNAPSHOT_SUFFIX: &str = ".snapshot";
 const SEGMENT_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".index";
 const WINDOW_SUFFIX: &str = ".window";
+const TABLE_SUFFIX: &str = ".table";
 
 /// Errors with [`ErrorKind::InvalidName`] unless the name can be a topic's or group's.
 pub fn check(what: &str, name: &str) -> Result<()> {
@@ -111,6 +122,18 @@ pub fn parse_segment(name: &str) -> Option<u64> {
 #[must_use]
 pub fn parse_index(name: &str) -> Option<u64> {
     parse_base(name, INDEX_SUFFIX)
+}
+
+/// File of a table of dedup ids.
+#[must_use]
+pub fn table(number: u64) -> String {
+    format!("{number:020}{TABLE_SUFFIX}")
+}
+
+/// The number that a table's file name states.
+#[must_use]
+pub fn parse_table(name: &str) -> Option<u64> {
+    parse_base(name, TABLE_SUFFIX)
 }
 
 fn parse_base(name: &str, suffix: &str) -> Option<u64> {

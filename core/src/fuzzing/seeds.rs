@@ -43,6 +43,29 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
         }
         "window" => vec![[&256_u32.to_le_bytes()[..], &file(&window, 512)].concat()],
         "reserve" => vec![file(&partition("reserve"), 96)],
+        "sent" => {
+            let entry = crate::format::ledger::Entry {
+                key: [7, 8],
+                partition: 1,
+                offset: 9,
+                stamp_ms: 10,
+            };
+            let header = crate::format::ledger::encode_header(1, 2, 1024);
+            let words = header.into_iter().chain(entry.encode());
+            let words: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+            let mut extension = Vec::new();
+            let (id, sequence) = ([3, 4], 5);
+            crate::format::origin::Origin::Producer { id, sequence }.add_to(&mut extension);
+            let mark = crate::store::Mark {
+                ends: vec![5],
+                sealed: vec![1, 2],
+                ..Default::default()
+            };
+            let text = mark.encode("dedup").into_bytes();
+            [extension, text]
+                .map(|rest| [&words[..], &rest].concat())
+                .to_vec()
+        }
         "meta" => ["store.meta", &topic_meta, &group_meta]
             .iter()
             .enumerate()

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::bytes::Bytes;
 use super::clock_text::utc;
+use super::dump_sent;
 use super::dump_small;
 use super::opened;
 use super::plan::name_of;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::extension::{Attributes, letter_group};
 use crate::format::headers::Headers;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
-use crate::format::{control, index, names, reserve, segment, snapshot, window};
+use crate::format::{control, index, ledger, names, reserve, segment, snapshot, window};
 use crate::storage::{Disk, Storage};
 
 /// Bytes of a key or payload that are shown.
@@ -47,6 +48,7 @@ enum Kind {
     Control,
     Index,
     Snapshot,
+    Ledger,
     Meta(&'static str),
     Lock,
     Ballast,
@@ -95,6 +97,7 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<()> {
         Kind::Window => dump_small::window(&mut bytes, &mut lines),
         Kind::Reserve => dump_small::reserve(path, &mut lines),
         Kind::Control => dump_small::control(&mut bytes, &mut lines),
+        Kind::Ledger => dump_sent::ledger(&mut bytes, &mut lines),
         Kind::Index => dump_small::index(&mut bytes, &mut lines),
         Kind::Snapshot => super::snapshot::dump(path, &mut lines),
         Kind::Meta(kind) => dump_small::meta(kind, &mut bytes, &mut lines),
@@ -117,6 +120,8 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         ("store", names::STORE_META),
         ("topic", names::TOPIC_META),
         ("group", names::GROUP_META),
+        ("producer", names::PRODUCER_META),
+        ("dedup", names::DEDUP_MARK),
     ];
     let name = name_of(path);
     let meta = metas
@@ -129,6 +134,7 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         _ if begins(&control::SIGNATURE.to_le_bytes()) => Kind::Control,
         _ if begins(&index::MAGIC.to_le_bytes()) => Kind::Index,
         _ if begins(&snapshot::MAGIC) => Kind::Snapshot,
+        _ if begins(&ledger::MAGIC.to_le_bytes()) => Kind::Ledger,
         _ if begins(&reserve::MAGIC)
             || head
                 .get(second..)
@@ -140,6 +146,8 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         _ if names::parse_index(&name).is_some() => Kind::Index,
         _ if names::parse_window(&name).is_some() => Kind::Window,
         _ if names::parse_snapshot(&name).is_some() => Kind::Snapshot,
+        _ if names::parse_table(&name).is_some() => Kind::Ledger,
+        names::RING => Kind::Ledger,
         names::RESERVE => Kind::Reserve,
         names::CONTROL => Kind::Control,
         names::LOCK if head.is_empty() => Kind::Lock,
@@ -243,6 +251,7 @@ fn message(bytes: &mut Bytes, position: u64, header: &Header) -> Result<String> 
         (Some(says), None) => attributes(&says),
         (None, None) => ", DAMAGED extension".to_owned(),
     };
+    let sent = dump_sent::origin(extension);
     let more = if header.flags & MORE != 0 {
         ", batch goes on"
     } else {
@@ -250,7 +259,7 @@ fn message(bytes: &mut Bytes, position: u64, header: &Header) -> Result<String> 
     };
     Ok(format!(
         "{position}  message: offset {}, {}, {key}, headers [{}], payload of {} bytes \
-         {}{attributes}{more}",
+         {}{attributes}{sent}{more}",
         header.offset,
         utc(header.timestamp_ns),
         header_names(bytes, headers_at, header.headers_len)?,

@@ -11,6 +11,7 @@ mod cached;
 mod chain;
 mod clock_text;
 mod dump;
+mod dump_sent;
 mod dump_small;
 mod entries;
 mod letters;

@@ -37,9 +37,27 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
     for topic in &plan.topics {
         look(&topic.folder, &|name| {
             let partition = names::parse_partition(name).is_some();
-            let known = [names::TOPIC_META, names::GROUPS, names::PRIORITIES];
+            let known = [
+                names::TOPIC_META,
+                names::GROUPS,
+                names::PRIORITIES,
+                names::DEDUP,
+                names::PRODUCERS,
+            ];
             partition || known.contains(&name)
         })?;
+        look(&topic.folder.join(names::DEDUP), &|name| {
+            name == names::DEDUP_MARK || names::parse_table(name).is_some()
+        })?;
+        let producers = topic.folder.join(names::PRODUCERS);
+        look(&producers, &|name| {
+            names::check("producer", name).is_ok() && producers.join(name).is_dir()
+        })?;
+        for name in folder_names(&producers)?.unwrap_or_default() {
+            look(&producers.join(name), &|name| {
+                [names::PRODUCER_META, names::RING].contains(&name)
+            })?;
+        }
         for partition in &topic.partitions {
             look(&partition.folder, &|name| {
                 let numbered = names::parse_segment(name).or_else(|| names::parse_index(name));

@@ -157,6 +157,23 @@ impl Partition {
         }
     }
 
+    /// As `append`, but `None` where `make_room` has to be called first, which may be slow: for who
+    /// holds a lock of his own. What is large is copied without the append lock, as always.
+    pub fn append_if_room(&self, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
+        let bytes = total(drafts);
+        if bytes > LARGE {
+            return self.append_large(drafts, Room::Ordinary, &Open).map(Some);
+        }
+        let mut held = self.lock()?;
+        let outcome = self.attempt(&mut held, drafts, bytes)?;
+        drop(held);
+        let Outcome::Done(first) = outcome else {
+            return Ok(None);
+        };
+        (self.on_publish)(drafts.len() as u32);
+        Ok(Some(first))
+    }
+
     /// Makes room for these drafts without appending them: what can fail for want of space fails
     /// here.
     pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {

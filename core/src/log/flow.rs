@@ -138,11 +138,6 @@ impl Partition {
         })
     }
 
-    /// Whether a large batch is being copied, behind which nothing can be read.
-    pub fn is_copying(&self) -> bool {
-        self.block.large().is_some()
-    }
-
     /// What was given room from this place on and cannot be read yet, at most.
     pub fn unread_behind(&self, at: Cursor) -> Counted {
         let here = at.segment == self.block.segment();

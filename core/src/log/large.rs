@@ -188,6 +188,11 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether a large batch is being copied, which hides what stands behind it.
+    pub fn is_copying(&self) -> bool {
+        self.block.large().is_some()
+    }
+
     /// By those who wait: if a large batch stands there whose writer died, it becomes padding;
     /// whether it did, so that what is behind it can be read now. Costs a load while there is none.
     pub fn tend_large(&self) -> Result<bool> {

@@ -277,6 +277,11 @@ impl Partition {
         Err(Error::new(ErrorKind::NotFound, message))
     }
 
+    /// Base of the segment that is appended to; `u64::MAX` before there is one.
+    pub fn active_base(&self) -> u64 {
+        self.block.segment()
+    }
+
     /// The folder of its files.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -25,7 +25,7 @@ pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };
 pub use retention::{OnLost, RETENTION_MAX, Retention};
-pub use topic::{TopicConfig, TopicOptions};
+pub use topic::{DedupWindow, TopicConfig, TopicOptions};
 
 /// Most partitions of a topic.
 pub const PARTITIONS_MAX: u32 = 1024;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::flow::{self, HIGH_MARK_DEFAULT, LOW_MARK_DEFAULT, OnFull};
 use super::{
     Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, agree, check_durability,
-    check_range, invalid, mismatch,
+    check_range, check_time, invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -47,6 +47,21 @@ pub struct TopicOptions {
     /// What becomes of messages that a time or `retention_bytes` takes from a group that has not
     /// settled them. Default: [`OnLost::Count`].
     pub on_lost: Option<OnLost>,
+    /// For how long a dedup id keeps its message from being sent again. Default:
+    /// [`DedupWindow::Off`].
+    pub dedup_window: Option<DedupWindow>,
+}
+
+/// For how long a topic knows a dedup id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DedupWindow {
+    /// It knows none: a message with one is refused.
+    #[default]
+    Off,
+    /// For so long after the first send, by the wall clock.
+    Time(Duration),
+    /// Until every group has settled the message; while the topic has no group, for ever.
+    UntilSettled,
 }
 
 impl TopicOptions {
@@ -60,6 +75,9 @@ impl TopicOptions {
         }
         flow::check(self)?;
         self.retention.map_or(Ok(()), |one| one.check())?;
+        if let Some(DedupWindow::Time(time)) = self.dedup_window {
+            check_time("dedup_window", time, Duration::from_millis(1))?;
+        }
         self.durability.map_or(Ok(()), check_durability)
     }
 }
@@ -93,6 +111,8 @@ pub struct TopicConfig {
     pub retention_bytes: u64,
     /// What becomes of messages that are taken from a group that has not settled them.
     pub on_lost: OnLost,
+    /// For how long a dedup id is known.
+    pub dedup_window: DedupWindow,
 }
 
 impl TopicConfig {
@@ -113,6 +133,7 @@ impl TopicConfig {
             retention: options.retention.unwrap_or_default(),
             retention_bytes: options.retention_bytes.unwrap_or(0),
             on_lost: options.on_lost.unwrap_or_default(),
+            dedup_window: options.dedup_window.unwrap_or_default(),
         };
         config.limits_changed_by(options);
         config
@@ -133,6 +154,7 @@ impl TopicConfig {
             retention: changes.retention.unwrap_or(self.retention),
             retention_bytes: changes.retention_bytes.unwrap_or(self.retention_bytes),
             on_lost: changes.on_lost.unwrap_or(self.on_lost),
+            dedup_window: changes.dedup_window.unwrap_or(self.dedup_window),
             ..self.clone()
         };
         config.limits_changed_by(changes);
@@ -155,6 +177,7 @@ impl TopicConfig {
         let bytes = (options.retention_bytes, self.retention_bytes);
         agree(&at, "retention_bytes", bytes.0, bytes.1)?;
         agree(&at, "on_lost", options.on_lost, self.on_lost)?;
+        agree(&at, "dedup_window", options.dedup_window, self.dedup_window)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {

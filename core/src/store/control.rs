@@ -11,13 +11,14 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{
     BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, flow, group_partition, header, member,
-    partition,
+    partition, sent,
 };
 use crate::shm::{Liveness, Mapping, Owner, OwnerLock, Region};
 use crate::storage::{Access, File, Storage};
 
 const TOPIC: u64 = 1;
 const GROUP: u64 = 2;
+const PRODUCER: u64 = 3;
 const HEAD_BYTES: usize = block::WORDS * 8;
 
 /// The mapped file, before anyone has joined.
@@ -255,6 +256,11 @@ impl Control {
         self.find_or_append(GROUP, group, topic, partitions)
     }
 
+    /// The block of a topic's producer, found by id, appended if there is none.
+    pub(crate) fn producer_block(&self, topic: u64, producer: u64) -> Result<Block> {
+        self.find_or_append(PRODUCER, producer, topic, 0)
+    }
+
     /// The blocks of a topic's groups that any process opened in this life of `control`.
     pub(crate) fn groups_of(&self, topic: u64) -> Result<Vec<Block>> {
         let mut groups = Vec::new();
@@ -289,6 +295,8 @@ impl Control {
             any |= kind == GROUP && of_head.iter().any(|word| held(&found.head, *word));
             any |= (found.flow.iter()).any(|part| of_flow.iter().any(|word| held(part, *word)));
             any |= kind == TOPIC && held(&found.head, block::RETAIN_LOCK);
+            let of_sent = [sent::LOCK, sent::SLOW_LOCK];
+            any |= kind != GROUP && of_sent.iter().any(|word| held(&found.head, *word));
             any |= found.partitions.iter().any(in_partition);
             any
         })?;
@@ -340,9 +348,10 @@ impl Control {
         } else {
             partition::WORDS
         };
-        if count > u64::from(crate::options::PARTITIONS_MAX) || !(TOPIC..=GROUP).contains(&kind) {
+        if count > u64::from(crate::options::PARTITIONS_MAX) || !(TOPIC..=PRODUCER).contains(&kind)
+        {
             return Err(damaged(format!(
-                "the block at {at} of control is no topic's or group's"
+                "the block at {at} of control is no topic's, group's or producer's"
             )));
         }
         let mut partitions = Vec::with_capacity(count as usize);

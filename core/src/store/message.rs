@@ -33,6 +33,9 @@ pub struct Message<'a> {
     /// 0 to 9: of the messages that are ready in a group's window those with the highest priority
     /// come first, but for the order within a key. Default: 0.
     pub priority: u8,
+    /// 1 to 255 bytes under which it is sent once: within the topic's `dedup_window` another send
+    /// with the same id returns the first one's id and appends nothing.
+    pub dedup_id: Option<&'a [u8]>,
 }
 
 impl<'a> Message<'a> {
@@ -98,6 +101,13 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sent once under this id, in a topic that has a `dedup_window`.
+    #[must_use]
+    pub fn dedup_id(mut self, dedup_id: &'a [u8]) -> Self {
+        self.dedup_id = Some(dedup_id);
         self
     }
 

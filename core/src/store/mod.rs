@@ -55,6 +55,7 @@ mod retain_lost;
 mod retain_stats;
 mod seek;
 mod send;
+mod sent;
 mod settings;
 mod settle;
 mod sieve;
@@ -89,6 +90,7 @@ pub use receiving::Receiving;
 pub use redrive::{LetterFilter, RedriveOptions, RedriveProgress};
 pub use retain_stats::PinnedBy;
 pub use seek::{SeekPartition, SeekPlan, SeekTo};
+pub use sent::Producer;
 pub use snapshots::SnapshotInfo;
 pub use stats::{GroupStats, PartitionStats, TopicStats};
 pub use store::{Store, StoreStats};
@@ -97,6 +99,10 @@ pub use topic::Topic;
 // What a simulation opens a store with.
 #[cfg(test)]
 pub(crate) use open::World;
+
+// What fuzzing decodes.
+#[cfg(any(test, fuzzing))]
+pub(crate) use sent::Mark;
 
 // What inspection reads and writes stores with.
 pub(crate) use group_meta::{GroupMeta, dead_letters_of, parse as parse_group_meta};

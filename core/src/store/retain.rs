@@ -12,6 +12,8 @@
 //!
 //! - the windows of all groups are put on disk, or a power loss would bring messages back as
 //!   unsettled that are gone;
+//! - ledgers of dedup ids and producers know on disk what they knew by the log
+//!   (`sent/keep.rs`);
 //! - the ledger in `reserve` says what was taken, then the files go (`log/retain.rs`).
 //!
 //! Who dies in between leaves segments that are hidden or not, and all that is needed to decide the
@@ -288,6 +290,9 @@ impl TopicInner {
             return Ok(0);
         }
         self.sync_windows(&first)?;
+        if !self.ledgers_know(&first)? {
+            return Ok(0);
+        }
         let mut bytes = 0;
         for (partition, first) in self.partitions.iter().zip(first) {
             if first > 0 {

@@ -4,17 +4,18 @@ use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::flow::{Beat, Patience, Through};
+use super::flow::{Beat, Patience, Through, Way};
 use super::message::{Message, MessageId};
 use super::topic::{Topic, TopicInner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::origin::Origin;
 use crate::format::record::body_crc;
 use crate::format::{headers, murmur2};
 use crate::log::{Draft, Gate, Room};
 use crate::options::Durability;
 
 /// How long a `sync` send waits for the disk.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Topic {
     /// Sends one message. Once it returns, the message survives `kill -9` of any process (P1), and
@@ -26,9 +27,12 @@ impl Topic {
     /// dropped, as its `on_full` says. [`ErrorKind::TooLarge`] for more than the limit itself.
     #[inline]
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         inner.store.check_send()?;
         inner.follow()?;
+        if let Some(id) = message.dedup_id {
+            return inner.send_unique_one(message, id, &self.way(Patience::Stored, None));
+        }
         let (mut block, mut extension) = (Vec::new(), Vec::new());
         let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
@@ -92,7 +96,7 @@ impl Topic {
         let inner = &*self.inner;
         inner.store.check_send()?;
         inner.follow()?;
-        if inner.durability() == Durability::Sync {
+        if inner.durability() == Durability::Sync || message.dedup_id.is_some() {
             return Ok(None);
         }
         let (mut block, mut extension) = (Vec::new(), Vec::new());
@@ -119,11 +123,14 @@ impl Topic {
     }
 
     fn send_all(&self, messages: &[Message<'_>], wait: &Wait<'_>) -> Result<Vec<MessageId>> {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         inner.store.check_send()?;
         inner.follow()?;
         if messages.is_empty() {
             return Ok(Vec::new());
+        }
+        if messages.iter().any(|message| message.dedup_id.is_some()) {
+            return inner.send_unique(messages, &self.way(wait.patience, wait.beat));
         }
         let mut blocks: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
         let mut extensions: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
@@ -145,31 +152,34 @@ impl Topic {
                 .map(|place| inner.id(numbers[0], first + place))
                 .collect()
         } else {
-            let gate = limited.then(|| self.gate(&drafts, wait.patience, wait.beat));
+            let gate = self.way(wait.patience, wait.beat).gate(&drafts);
             inner.append_parted(&drafts, &numbers, gate.as_ref())?
         };
         Ok(ids)
     }
 
-    fn gate<'a>(
-        &'a self,
-        drafts: &[Draft<'_>],
-        patience: Patience,
-        beat: Option<Beat<'a>>,
-    ) -> Through<'a> {
-        Through {
+    fn way<'a>(&'a self, patience: Patience, beat: Option<Beat<'a>>) -> Way<'a> {
+        Way {
             topic: &self.inner,
             groups: &self.flow,
-            want: Through::want(drafts),
             patience,
             beat,
         }
     }
 
+    fn gate<'a>(&'a self, drafts: &[Draft<'_>], wait: &Wait<'a>) -> Through<'a> {
+        self.way(wait.patience, wait.beat).through(drafts)
+    }
+
     #[cold]
-    fn append_limited(&self, number: u32, drafts: &[Draft<'_>], wait: &Wait<'_>) -> Result<u64> {
+    fn append_limited<'a>(
+        &'a self,
+        number: u32,
+        drafts: &[Draft<'_>],
+        wait: &Wait<'a>,
+    ) -> Result<u64> {
         let inner = &*self.inner;
-        let gate = self.gate(drafts, wait.patience, wait.beat);
+        let gate = self.gate(drafts, wait);
         let partition = &inner.partitions[number as usize];
         if inner.durability() == Durability::Sync {
             partition.append_durably_through(drafts, Room::Ordinary, SYNC_TIMEOUT, &gate)
@@ -180,7 +190,7 @@ impl Topic {
 
     #[cold]
     fn try_append_limited(&self, number: u32, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
-        let gate = self.gate(drafts, Patience::Never, None);
+        let gate = self.way(Patience::Never, None).through(drafts);
         let pass = match gate.try_pass(None, false)? {
             Some(pass) => Some(pass),
             None => gate.wait()?,
@@ -213,11 +223,27 @@ impl<'a> Wait<'a> {
 
 impl TopicInner {
     #[inline]
-    fn draft<'a>(
+    pub(super) fn draft<'a>(
         &self,
         message: &Message<'a>,
         block: &'a mut Vec<u8>,
         extension: &'a mut Vec<u8>,
+    ) -> Result<Draft<'a>> {
+        let origin = match message.dedup_id {
+            None => None,
+            Some(_) => self.origin_of(message)?,
+        };
+        self.draft_from(message, block, extension, origin)
+    }
+
+    /// As `draft`, which says how it was sent.
+    #[inline]
+    pub(super) fn draft_from<'a>(
+        &self,
+        message: &Message<'a>,
+        block: &'a mut Vec<u8>,
+        extension: &'a mut Vec<u8>,
+        origin: Option<Origin>,
     ) -> Result<Draft<'a>> {
         headers::encode(message.headers, block)?;
         let attributes = message.attributes(|| self.store.env.clock.wall_ns())?;
@@ -226,6 +252,9 @@ impl TopicInner {
             if attributes.priority > 0 {
                 self.note_priorities()?;
             }
+        }
+        if let Some(origin) = origin {
+            origin.add_to(extension);
         }
         let key = message.key.unwrap_or_default();
         let bytes = (key.len() + block.len() + message.payload.len()) as u64;
@@ -255,7 +284,7 @@ impl TopicInner {
     }
 
     #[inline]
-    fn next_turn(&self) -> u32 {
+    pub(super) fn next_turn(&self) -> u32 {
         if self.count() == 1 {
             return 0;
         }
@@ -263,7 +292,7 @@ impl TopicInner {
     }
 
     #[inline]
-    fn choose(&self, message: &Message<'_>) -> Result<u32> {
+    pub(super) fn choose(&self, message: &Message<'_>) -> Result<u32> {
         if self.count() == 1 && message.partition.is_none() {
             return Ok(0);
         }
@@ -271,7 +300,7 @@ impl TopicInner {
         self.choose_or(message, if keyed { 0 } else { self.next_turn() })
     }
 
-    fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
+    pub(super) fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
         match (message.partition, message.key) {
             (Some(number), _) => self.partition(number).map(|_| number),
             (None, Some(key)) => Ok(murmur2::partition_of(key, self.count())),
@@ -335,7 +364,7 @@ impl TopicInner {
         Ok(ids)
     }
 
-    fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
+    pub(super) fn wait_for(&self, ids: &[MessageId], voids: &[u64]) -> Result<()> {
         let (mut done, mut failed) = (Vec::new(), None);
         for (number, partition) in self.partitions.iter().enumerate() {
             let mine = ids.iter().filter(|id| id.partition == number as u32);
@@ -353,7 +382,7 @@ impl TopicInner {
 
 /// The error of a batch of which a part is in the log.
 #[cold]
-fn sent_in_part(error: Error, done: &[usize]) -> Error {
+pub(super) fn sent_in_part(error: Error, done: &[usize]) -> Error {
     if done.is_empty() {
         return error;
     }

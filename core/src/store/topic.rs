@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Block;
@@ -11,6 +11,7 @@ use super::flow::FlowGroups;
 use super::group::GroupInner;
 use super::message::MessageId;
 use super::open::folder_mode;
+use super::sent::{Ground, Ring, Tables};
 use super::topic_meta;
 use super::topic_settings::TopicSettings;
 use super::{Handle, Store, StoreInner};
@@ -34,6 +35,11 @@ pub(crate) struct TopicInner {
     pub(super) block: Block,
     pub(super) turn: AtomicU32,
     pub(super) groups: Mutex<HashMap<String, Weak<GroupInner>>>,
+    /// Of its dedup ids.
+    pub(super) tables: Arc<Tables>,
+    pub(super) tables_tended: Once,
+    /// Of its named producers.
+    pub(super) rings: Mutex<HashMap<String, Weak<Ring>>>,
 }
 
 /// A named stream of messages. Cheap to clone; usable from several threads at once.
@@ -164,6 +170,15 @@ impl StoreInner {
             }
             partitions.push(partition);
         }
+        let tables = Arc::new(Tables::new(Ground {
+            env: self.env.clone(),
+            topic: uid,
+            what: format!("topic {name:?}"),
+            partitions: partitions.clone(),
+            folder: folder.join(names::DEDUP),
+            head: block.head.clone(),
+            topic_head: block.head.clone(),
+        }));
         Ok(Arc::new(TopicInner {
             store: self.clone(),
             name: name.to_owned(),
@@ -174,6 +189,9 @@ impl StoreInner {
             block,
             turn: AtomicU32::new(0),
             groups: Mutex::default(),
+            tables,
+            tables_tended: Once::new(),
+            rings: Mutex::default(),
         }))
     }
 

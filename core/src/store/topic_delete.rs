@@ -177,12 +177,12 @@ impl StoreInner {
         // configuration goes last, so that its id is known for as long as there is anything.
         for name in names_in(storage, folder)? {
             let path = folder.join(&name);
-            if name == names::GROUPS {
-                for group in names_in(storage, &path)? {
-                    remove_all(storage, &path.join(group))?;
+            if [names::GROUPS, names::PRODUCERS].contains(&name.as_str()) {
+                for one in names_in(storage, &path)? {
+                    remove_all(storage, &path.join(one))?;
                 }
                 remove_folder(storage, &path)?;
-            } else if names::parse_partition(&name).is_some() {
+            } else if name == names::DEDUP || names::parse_partition(&name).is_some() {
                 remove_all(storage, &path)?;
             } else if ![names::TOPIC_META, names::TOPIC_DELETED].contains(&name.as_str()) {
                 unlink(storage, &path)?;

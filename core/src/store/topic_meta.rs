@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::format::meta;
-use crate::options::{Durability, OnFull, OnLost, Retention, TopicConfig, TopicOptions};
+use crate::options::{
+    DedupWindow, Durability, OnFull, OnLost, Retention, TopicConfig, TopicOptions,
+};
 
 /// The text of `topic.meta`.
 pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
@@ -31,6 +33,11 @@ pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
     }
     if config.on_lost == OnLost::DeadLetter {
         fields.push(("on_lost", "dead_letter".to_owned()));
+    }
+    match config.dedup_window {
+        DedupWindow::Off => {}
+        DedupWindow::UntilSettled => fields.push(("dedup_window", "until_settled".to_owned())),
+        DedupWindow::Time(time) => fields.push(("dedup_window", time.as_micros().to_string())),
     }
     meta::encode("topic", &fields)
 }
@@ -107,6 +114,14 @@ pub(crate) fn parse(
             Some(Durability::Interval(Duration::from_micros(micros)))
         }
     };
+    let dedup_window = match fields.get("dedup_window").map(String::as_str) {
+        None => DedupWindow::Off,
+        Some("until_settled") => DedupWindow::UntilSettled,
+        Some(micros) => {
+            let micros = micros.parse().map_err(|_| bad("dedup_window"))?;
+            DedupWindow::Time(Duration::from_micros(micros))
+        }
+    };
     let (retention, retention_bytes, on_lost) = retention_of(fields).map_err(bad)?;
     let mut options = TopicOptions {
         partitions: Some(partitions),
@@ -115,6 +130,7 @@ pub(crate) fn parse(
         retention: Some(retention),
         retention_bytes: Some(retention_bytes),
         on_lost: Some(on_lost),
+        dedup_window: Some(dedup_window),
         ..TopicOptions::default()
     };
     parse_limits(fields, &mut options)?;

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::StoreInner;
 use super::in_force::{InForce, NEVER, raised};
@@ -14,7 +15,7 @@ use super::topic_meta;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::CHANGING;
 use crate::format::names;
-use crate::options::{TopicConfig, TopicOptions};
+use crate::options::{DedupWindow, TopicConfig, TopicOptions};
 use crate::shm::Region;
 use crate::storage::replace_file;
 
@@ -27,6 +28,16 @@ pub(super) struct TopicSettings {
     max_message_bytes: AtomicU64,
     /// Whether there is a limit on what is not settled.
     limited: AtomicBool,
+    /// In ms; 0 is off, the most is until it is settled.
+    dedup_window: AtomicU64,
+}
+
+fn word_of(window: DedupWindow) -> u64 {
+    match window {
+        DedupWindow::Off => 0,
+        DedupWindow::UntilSettled => u64::MAX,
+        DedupWindow::Time(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1),
+    }
 }
 
 impl TopicSettings {
@@ -36,6 +47,7 @@ impl TopicSettings {
             version: AtomicU64::new(NEVER),
             max_message_bytes: AtomicU64::new(config.max_message_bytes),
             limited: AtomicBool::new(config.is_limited()),
+            dedup_window: AtomicU64::new(word_of(config.dedup_window)),
             known: Mutex::new((NEVER, Arc::new(config))),
         }
     }
@@ -55,6 +67,15 @@ impl TopicSettings {
     /// What was read last.
     pub(super) fn known_now(&self) -> Arc<TopicConfig> {
         locked(&self.known).1.clone()
+    }
+
+    /// For how long a dedup id is known.
+    pub(super) fn dedup_window(&self) -> DedupWindow {
+        match self.dedup_window.load(Ordering::Relaxed) {
+            0 => DedupWindow::Off,
+            u64::MAX => DedupWindow::UntilSettled,
+            millis => DedupWindow::Time(Duration::from_millis(millis)),
+        }
     }
 }
 
@@ -123,6 +144,9 @@ impl TopicInner {
             settings
                 .max_message_bytes
                 .store(config.max_message_bytes, Ordering::Relaxed);
+            settings
+                .dedup_window
+                .store(word_of(config.dedup_window), Ordering::Relaxed);
             let durability = config.durability.unwrap_or(self.store.options.durability);
             for partition in &self.partitions {
                 partition.change_durability(durability)?;

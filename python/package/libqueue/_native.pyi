@@ -18,6 +18,7 @@ __all__ = [
     "Message",
     "MessageId",
     "Peeked",
+    "Producer",
     "ReadMessage",
     "Reader",
     "SeekPartition",
@@ -71,6 +72,7 @@ class _TopicChanges(TypedDict, total=False):
     retention: Literal["settled", "forever"] | float | None
     retention_bytes: int | None
     on_lost: Literal["count", "dead_letter"] | None
+    dedup_window: float | Literal["until_settled"] | None
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -182,6 +184,7 @@ class _TopicConfig(TypedDict):
     retention: Literal["settled", "forever"] | float
     retention_bytes: int
     on_lost: Literal["count", "dead_letter"]
+    dedup_window: float | Literal["until_settled"]
 
 class _LeaseConfig(TypedDict, total=False):
     lease: float
@@ -288,9 +291,12 @@ class Store:
         `on_full` says what becomes of more (`"reject"`, `"block"`, `"throttle"`, `"drop_oldest"`),
         `send_timeout` how many seconds a send waits for room, `low_mark` and `high_mark` (50, 90)
         between how many percent of the limit senders are slowed; `min_free_bytes` is left free on
-        the disk. An
-        existing topic keeps its stored configuration: an argument that contradicts it raises
-        `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+        the disk. An existing topic keeps its stored configuration: an argument that contradicts it
+        raises `ConfigMismatch`. A name that cannot be a topic's raises `InvalidName`.
+
+        `dedup_window` is for how long a `dedup_id` keeps its message from being sent again:
+        seconds, `"until_settled"` (until every group has settled the message), or 0, the default,
+        which refuses them.
 
         Whole segments of messages are removed by `retention`: "settled" (the default) as soon as
         every group has settled them, never while there is no group; a number of seconds once their
@@ -370,6 +376,7 @@ class Topic:
         ttl: float | None = None,
         priority: int = 0,
         timeout: float | None = None,
+        dedup_id: Buffer | str | None = None,
     ) -> MessageId:
         """Send one message; return its id once it survives `kill -9` of any process.
 
@@ -384,9 +391,16 @@ class Topic:
         a group's window those with the highest `priority`, 0 to 9, come first, but for the order
         within a key.
 
+        Under a `dedup_id`, a text or 1 to 255 bytes, it is sent once: within the topic's
+        `dedup_window` another send with the same id returns the first one's id and appends nothing.
+        So it may be sent again after an error, a timeout or a kill.
+
         In a topic with a limit that it has reached it raises `Full`, waits for room, or makes some,
         as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
         of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
+
+        Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
+        partition), `Stuck` or `Closed`; then the message is not in the log.
 
         Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
         (no such partition), `Stuck` or `Closed`; then the message is not in the log.
@@ -416,6 +430,17 @@ class Topic:
 
             if topic.pressure > 0.8:
                 time.sleep(0.1)
+    def producer(self, name: str) -> Producer:
+        """Open the named producer, which is created where there is none.
+
+        Each of its messages has a sequence, and one that is sent again is not there twice, across
+        restarts. Handles of the name that were opened before, in any process, raise `Fenced` from
+        then on. Raises `InvalidName`, `ReadOnly` or `Stuck`.
+
+            with orders.producer("till-3") as till:
+                first = till.send(b"paid", 1)
+                again = till.send(b"paid", 1)
+                assert first == again
         """
     def durable_offsets(self) -> list[int]:
         """Return for each partition the first offset that a power loss may take."""
@@ -529,6 +554,7 @@ class Message:
         deliver_at: float | datetime | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        dedup_id: Buffer | str | None = None,
     ) -> Self: ...
     @property
     def payload(self) -> Buffer:
@@ -557,6 +583,9 @@ class Message:
     @property
     def priority(self) -> int:
         """0 to 9, the most urgent."""
+    @property
+    def dedup_id(self) -> Buffer | str | None:
+        """The id under which it is sent once, or None."""
 
 @final
 class MessageId:
@@ -841,6 +870,61 @@ class Delivery:
     def dead_letter(self, reason: str) -> None:
         """Give up on the message now: it becomes a dead letter."""
     def __len__(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Producer:
+    """A named, idempotent producer. Made by `Topic.producer`.
+
+    May be used from several threads, which take turns. A context manager.
+    """
+
+    @property
+    def name(self) -> str:
+        """The producer's name."""
+    @property
+    def last_sequence(self) -> int:
+        """The highest sequence that was sent, by any opening of the name; 0 before the first.
+
+        What was sent in a call that timed out or was killed is in it, or is not in the log and
+        never will be.
+        """
+    def send(
+        self,
+        payload: Buffer,
+        sequence: int | None = None,
+        *,
+        key: Buffer | None = None,
+        headers: Mapping[str, Buffer] | None = None,
+        partition: int | None = None,
+        timestamp: float | None = None,
+        delay: float | None = None,
+        deliver_at: float | datetime | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
+    ) -> MessageId:
+        """Send one message; a `sequence` that was sent before returns the first send's id.
+
+        The first sequence is 1, gaps are allowed, and None counts on from the last one. A repeat,
+        by this handle or an earlier one of the name, appends nothing, whatever the message is: so
+        it may be sent again after an error, a timeout or a kill. The other arguments are those of
+        `Topic.send`.
+
+        Raises `Fenced` where the name was opened again, and nothing was sent; `InvalidArgument` for
+        a sequence that is older than the last 1,000 or was passed over; and what `Topic.send`
+        raises.
+
+            with orders.producer("till-3") as till:
+                till.send(b"paid", till.last_sequence + 1)
+        """
+    def close(self) -> None:
+        """End the handle. Closing twice is fine."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

@@ -9,7 +9,7 @@ use crate::format::record::{HAS_KEY, HEADER, Header};
 use crate::inspect::bytes::Bytes;
 use crate::inspect::log::Log;
 use crate::inspect::partition;
-use crate::inspect::plan::{PartitionPlan, TopicPlan};
+use crate::inspect::plan::{PartitionPlan, TopicPlan, folder_names};
 use crate::options::{PARTITIONS_MAX, TopicConfig, TopicOptions};
 use crate::store::{Parts, Topic};
 
@@ -48,6 +48,9 @@ impl Copy<'_> {
         let topic = self.restorer.topic(&plan.name, id, &config)?;
         self.ids.insert(topic.id());
         self.done.topics += 1;
+        let listed = |name: &str| folder_names(&plan.folder.join(name));
+        let producers = listed(names::PRODUCERS)?.unwrap_or_default();
+        topic.restore_sent(listed(names::DEDUP)?.is_some(), &producers)?;
         let mut logs = Vec::new();
         for number in 0..config.partitions {
             let known = plan.partitions.iter().find(|one| one.number == number);

@@ -31,6 +31,32 @@ pub(in super::super) enum Patience {
 /// Asked at each beat of a wait, without any lock: whether to go on.
 pub(in super::super) type Beat<'a> = &'a dyn Fn() -> bool;
 
+/// How a call comes by the gate, whatever it is to send.
+pub(in super::super) struct Way<'a> {
+    pub(in super::super) topic: &'a Arc<TopicInner>,
+    pub(in super::super) groups: &'a FlowGroups,
+    pub(in super::super) patience: Patience,
+    pub(in super::super) beat: Option<Beat<'a>>,
+}
+
+impl<'a> Way<'a> {
+    pub(in super::super) fn through(&self, drafts: &[Draft<'_>]) -> Through<'a> {
+        Through {
+            topic: self.topic,
+            groups: self.groups,
+            want: Want::of(drafts),
+            patience: self.patience,
+            beat: self.beat,
+        }
+    }
+
+    /// The gate, where the topic has a limit.
+    pub(in super::super) fn gate(&self, drafts: &[Draft<'_>]) -> Option<Through<'a>> {
+        let limited = self.topic.settings.is_limited();
+        limited.then(|| self.through(drafts))
+    }
+}
+
 /// The gate of a topic that had a limit when the send began.
 pub(in super::super) struct Through<'a> {
     pub(in super::super) topic: &'a Arc<TopicInner>,
@@ -88,11 +114,6 @@ impl Drop for Ticket<'_> {
 }
 
 impl<'a> Through<'a> {
-    /// What these take of the room.
-    pub(in super::super) fn want(drafts: &[Draft<'_>]) -> Want {
-        Want::of(drafts)
-    }
-
     /// Takes room that was counted, if it is this one's turn, or if nobody waits in this topic.
     #[inline]
     pub(in super::super) fn try_pass(

@@ -21,8 +21,9 @@ mod pressure;
 mod room;
 mod waiting;
 
-pub(super) use admit::{Beat, Patience, Through};
+pub(super) use admit::{Beat, Patience, Through, Way};
 pub(super) use groups::FlowGroups;
+pub(super) use room::Pass;
 
 use std::sync::atomic::Ordering;
 
@@ -31,7 +32,7 @@ use crate::error::Result;
 use crate::format::control::flow as at;
 use crate::log::{Draft, Gate, Room};
 use crate::shm::{EventCount, OwnerLock};
-use room::{Pass, Want, Words};
+use room::{Want, Words};
 
 impl TopicInner {
     #[inline]

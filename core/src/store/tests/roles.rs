@@ -184,6 +184,7 @@ fn changes(place: &Path, how: &str) {
             durability: Some(crate::Durability::Sync),
             ..Default::default()
         }),
+        "unique" => super::dedup_crashes::sends_unique(&topic),
         "delete topic" => store.delete_topic("t"),
         _ => group.delete(),
     }

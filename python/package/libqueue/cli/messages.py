@@ -33,7 +33,7 @@ PREFETCH = 100
 INTERRUPTED = 130
 KNOWN = {
     "payload", "payload_base64", "key", "key_base64", "headers", "partition",
-    "delay", "ttl", "priority",
+    "delay", "ttl", "priority", "dedup_id",
 }  # fmt: skip
 
 
@@ -163,6 +163,7 @@ def send_object(topic: libqueue.Topic, line: bytes) -> None:
         delay=given.get("delay"),
         ttl=given.get("ttl"),
         priority=given.get("priority", 0),
+        dedup_id=given.get("dedup_id"),
     )
 
 

@@ -14,7 +14,7 @@ OF_TOPIC = (
     "max_messages=N, max_bytes=N (0 takes a limit off), on_full=reject|block|throttle|drop_oldest, "
     "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N, "
     "retention=settled|forever|SECONDS, retention_bytes=N (0 for no limit), "
-    "on_lost=count|dead_letter"
+    "on_lost=count|dead_letter, dedup_window=SECONDS|until_settled (0: none)"
 )
 OF_GROUP = (
     "lease=SECONDS, max_lease=SECONDS, max_attempts=N, ordering=key|partition|none, "
@@ -68,6 +68,11 @@ def brake(value: str) -> tuple[int, float] | None:
     return int(messages), float(seconds)
 
 
+def dedup_window(value: str) -> float | str:
+    """SECONDS or `until_settled`."""
+    return value if value == "until_settled" else float(value)
+
+
 TOPIC_KINDS: Kinds = {
     "durability": str,
     "sync_interval": float,
@@ -82,6 +87,7 @@ TOPIC_KINDS: Kinds = {
     "retention": retention_of,
     "retention_bytes": int,
     "on_lost": str,
+    "dedup_window": dedup_window,
 }
 """What stands behind each key of a topic, as a value."""
 GROUP_KINDS: Kinds = {

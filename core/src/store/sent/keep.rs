@@ -1,0 +1,87 @@
+//! What retention asks of the ledgers before segments go (P8, P15).
+//!
+//! After a power loss an entry above its ledger's mark counts only if its record is in the log. So
+//! no record goes that stands above a mark: the mark is moved first, with the entries on disk. A
+//! ledger that was closed cleanly has no entries above its mark.
+
+use std::sync::{Arc, Weak};
+
+use super::ground::Ground;
+use super::mark::Mark;
+use super::ring::{self, Ring};
+use super::tables;
+use crate::error::Result;
+use crate::format::names;
+use crate::store::inner::locked;
+use crate::store::topic::TopicInner;
+
+impl TopicInner {
+    /// Whether all ledgers of the topic know by themselves what stands below these offsets of the
+    /// partitions. Where one does not yet, because somebody died at it, nothing goes this time.
+    pub(in crate::store) fn ledgers_know(self: &Arc<Self>, first: &[u64]) -> Result<bool> {
+        let tables = &*self.tables;
+        if tables
+            .ground
+            .lacks(tables::KIND, &tables.mark_path(), first)?
+        {
+            self.sync_below(first)?;
+            drop(tables.enter()?);
+            tables.move_mark(true)?;
+            if tables
+                .ground
+                .lacks(tables::KIND, &tables.mark_path(), first)?
+            {
+                return Ok(false);
+            }
+        }
+        for name in self.producer_names()? {
+            let ring = self.ring_beside(&name)?;
+            let path = ring.mark_path();
+            if ring.ground.lacks(ring::KIND, &path, first)? {
+                self.sync_below(first)?;
+                drop(ring.enter()?);
+                ring.move_mark(true)?;
+                if ring.ground.lacks(ring::KIND, &path, first)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// A mark is no further than what is on disk of the log.
+    fn sync_below(&self, first: &[u64]) -> Result<()> {
+        for (log, first) in self.partitions.iter().zip(first) {
+            log.ensure_durable(*first, self.store.env.lock_timeout)?;
+        }
+        Ok(())
+    }
+
+    fn producer_names(&self) -> Result<Vec<String>> {
+        let (storage, folder) = (&*self.store.env.storage, self.folder.join(names::PRODUCERS));
+        if !storage.exists(&folder)? {
+            return Ok(Vec::new());
+        }
+        let mut all = storage.list(&folder)?;
+        all.retain(|name| names::check("producer", name).is_ok());
+        Ok(all)
+    }
+
+    /// The ring of a producer as this process has it open, or for as long as it is asked.
+    fn ring_beside(&self, name: &str) -> Result<Arc<Ring>> {
+        let open = locked(&self.rings).get(name).and_then(Weak::upgrade);
+        match open {
+            Some(ring) => Ok(ring),
+            None => self.ring_of(name),
+        }
+    }
+}
+
+impl Ground {
+    /// Whether there is a mark that is not clean, and below one of these offsets.
+    fn lacks(&self, kind: &str, path: &std::path::Path, first: &[u64]) -> Result<bool> {
+        let read = Mark::read(&self.env, path, kind, self.partitions.len())?;
+        let below = |mark: &Mark| mark.ends.iter().zip(first).any(|(end, first)| end < first);
+        Ok(read.is_some_and(|mark| !mark.clean && below(&mark)))
+    }
+}

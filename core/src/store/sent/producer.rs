@@ -1,0 +1,336 @@
+//! Named producers: a repeated sequence returns the first send's id, and appends nothing (P8).
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
+
+use super::ground::Ground;
+use super::ledger::Ledger;
+use super::ring::{PLACES, Ring};
+use super::room::Room;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::sent as at;
+use crate::format::ledger::{Entry, Slot};
+use crate::format::names;
+use crate::format::origin::{Origin, producer_id};
+use crate::options::Durability;
+use crate::store::Handle;
+use crate::store::flow::{FlowGroups, Patience, Way};
+use crate::store::inner::locked;
+use crate::store::message::{Message, MessageId};
+use crate::store::send::SYNC_TIMEOUT;
+use crate::store::topic::{Topic, TopicInner};
+
+/// A named, idempotent producer of a topic. Usable from several threads at once, which take turns.
+///
+/// Each message has a sequence: a number above the last one, from 1; gaps are allowed. Sending one
+/// again, as after an error, a timeout or a kill, returns the first send's id and appends nothing.
+/// So does whoever opens the name next, also in another process or after a restart: he asks for
+/// [`Producer::last_sequence`] and goes on behind it. From then on older handles of the name get
+/// [`ErrorKind::Fenced`].
+pub struct Producer {
+    topic: Arc<TopicInner>,
+    /// What it counts a limited topic by.
+    flow: Arc<FlowGroups>,
+    ring: Arc<Ring>,
+    name: String,
+    epoch: u64,
+    /// Held by the thread whose turn it is: its sequence is in the checksum of its record.
+    turn: Mutex<()>,
+    _handle: Option<Handle>,
+}
+
+/// What a look for a sequence came to.
+enum Look {
+    /// It is the next one.
+    New,
+    /// It was sent.
+    Sent(u64, Entry),
+}
+
+impl Topic {
+    /// Opens the producer of this name, creating it where there is none. Handles that were opened
+    /// before, in any process, are fenced from then on.
+    ///
+    /// ```
+    /// # use libqueue::{Message, Store, StoreOptions, TopicOptions};
+    /// # let folder = tempfile::TempDir::new().unwrap();
+    /// # let store = Store::open(folder.path(), StoreOptions::default())?;
+    /// let orders = store.topic("orders", &TopicOptions::default())?;
+    /// let till = orders.producer("till-3")?;
+    /// let first = till.send(&Message::new(b"paid"), Some(1))?;
+    /// // The answer was lost, say; so it is sent again.
+    /// assert_eq!(till.send(&Message::new(b"paid"), Some(1))?, first);
+    /// assert_eq!(till.last_sequence()?, 1);
+    /// # Ok::<(), libqueue::Error>(())
+    /// ```
+    pub fn producer(&self, name: &str) -> Result<Producer> {
+        let topic = &self.inner;
+        topic.store.check_send()?;
+        topic.follow()?;
+        names::check("producer", name)?;
+        let ring = topic.ring(name)?;
+        let epoch = ring.open_anew()?;
+        let handle = format!("producer {name:?} of topic {:?}", topic.name);
+        Ok(Producer {
+            topic: topic.clone(),
+            flow: self.flow.clone(),
+            ring,
+            name: name.to_owned(),
+            epoch,
+            turn: Mutex::default(),
+            _handle: Some(topic.store.register_handle(handle)),
+        })
+    }
+}
+
+impl TopicInner {
+    fn ring(&self, name: &str) -> Result<Arc<Ring>> {
+        let mut known = locked(&self.rings);
+        if let Some(ring) = known.get(name).and_then(Weak::upgrade) {
+            return Ok(ring);
+        }
+        let ring = self.ring_of(name)?;
+        known.insert(name.to_owned(), Arc::downgrade(&ring));
+        self.store.tend(ring.ground.folder.clone(), ring.clone());
+        Ok(ring)
+    }
+
+    pub(super) fn ring_of(&self, name: &str) -> Result<Arc<Ring>> {
+        let id = producer_id(self.uid, name);
+        let block = self.store.control.producer_block(self.uid, id[0])?;
+        let folder = self.folder.join(names::PRODUCERS).join(name);
+        Ok(Arc::new(Ring::new(
+            Ground {
+                env: self.store.env.clone(),
+                topic: self.uid,
+                what: format!("producer {name:?} of topic {:?}", self.name),
+                partitions: self.partitions.clone(),
+                folder,
+                head: block.head,
+                topic_head: self.block.head.clone(),
+            },
+            id,
+        )))
+    }
+}
+
+impl Producer {
+    /// The producer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same handle, but one that does not keep the store from being closed: once it is, calls
+    /// error with [`ErrorKind::Closed`]. For languages that end handles when they like.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self._handle = None;
+        self
+    }
+
+    /// Sends one message; `None` counts on from the last sequence. As durable as [`Topic::send`].
+    ///
+    /// [`ErrorKind::Fenced`] where the name was opened again: nothing was appended.
+    /// [`ErrorKind::InvalidArgument`] for a sequence that is older than the last 1,000, or was
+    /// passed over, and for a message with a dedup id.
+    pub fn send(&self, message: &Message<'_>, sequence: Option<u64>) -> Result<MessageId> {
+        let topic = &*self.topic;
+        topic.store.check_send()?;
+        topic.follow()?;
+        if message.dedup_id.is_some() {
+            return Err(self.invalid("a message with a dedup id; its sequence does the same"));
+        }
+        if sequence == Some(0) {
+            return Err(self.invalid("sequence 0; the first one is 1"));
+        }
+        let number = topic.choose(message)?;
+        let voids = topic.partitions[number as usize].voids();
+        let turn = locked(&self.turn);
+        let mut room = Room::default();
+        let id = loop {
+            if let Some((part, offset)) = self.try_once(message, sequence, number, &mut room)? {
+                break topic.id(part, offset);
+            }
+        };
+        room.give_back();
+        // Others go on while this one waits for the disk.
+        drop(turn);
+        if topic.durability() == Durability::Sync {
+            let other = &topic.partitions[id.partition as usize];
+            let since = if id.partition == number {
+                voids
+            } else {
+                other.voids()
+            };
+            other.ensure_durable_since(id.offset + 1, since, SYNC_TIMEOUT)?;
+        }
+        Ok(id)
+    }
+
+    /// Where the message is in the log; `None` where all is to be looked at anew.
+    fn try_once<'a>(
+        &'a self,
+        message: &Message<'_>,
+        wanted: Option<u64>,
+        number: u32,
+        room: &mut Room<'a>,
+    ) -> Result<Option<(u32, u64)>> {
+        let (topic, ring) = (&*self.topic, &*self.ring);
+        let head = &ring.ground.head;
+        let next = |last: u64| {
+            let full = || self.invalid("all sequences are used");
+            last.checked_add(1).ok_or_else(full)
+        };
+        let sequence = match wanted {
+            Some(sequence) => sequence,
+            None => next(head.load(at::SEQUENCE, Ordering::Acquire))?,
+        };
+        let origin = Origin::Producer {
+            id: ring.id,
+            sequence,
+        };
+        let (mut block, mut extension) = (Vec::new(), Vec::with_capacity(32));
+        let draft = topic.draft_from(message, &mut block, &mut extension, Some(origin))?;
+        let (held, ledger) = ring.enter()?;
+        self.check_fenced()?;
+        if wanted.is_none() && next(head.get(at::SEQUENCE))? != sequence {
+            return Ok(None);
+        }
+        let mut again = None;
+        match self.look(&ledger, sequence)? {
+            Some(Look::New) => {}
+            Some(Look::Sent(place, entry)) => {
+                // A failed sync may have taken it back; it was said not to be in the log (P5).
+                let same = |found| found == origin;
+                let (part, offset) = (entry.partition, entry.offset);
+                let voids = ring.ground.has_voids();
+                if !voids || ring.ground.stands(part, offset, same)? {
+                    return Ok(Some((part, offset)));
+                }
+                again = Some(place);
+            }
+            None => {
+                drop(held);
+                room.give_back();
+                ring.rebuild(ring.ground.ready())?;
+                return Ok(None);
+            }
+        }
+        let log = &topic.partitions[number as usize];
+        if let Some(gate) = self.way().gate(&[draft]).filter(|_| !room.is_taken()) {
+            drop(held);
+            room.take(&gate)?;
+            return Ok(None);
+        }
+        ring.ground.intend(number);
+        room.is_used(true);
+        // A death, or an error, from here on: the next holder looks what became of it.
+        let Some(offset) = log.append_if_room(&[draft])? else {
+            ring.ground.intend_nothing();
+            drop(held);
+            room.is_used(false);
+            room.give_back();
+            log.make_room(&[draft])?;
+            return Ok(None);
+        };
+        let entry = ring.entry(sequence, number, offset);
+        match again {
+            Some(place) => ledger.put(place, &entry),
+            None => ring.put(&ledger, &entry),
+        }
+        ring.ground.intend_nothing();
+        Ok(Some((number, offset)))
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way {
+            topic: &self.topic,
+            groups: &self.flow,
+            patience: Patience::Stored,
+            beat: None,
+        }
+    }
+
+    /// With the lock held. `None` where the ring is damaged.
+    fn look(&self, ring: &Ledger, sequence: u64) -> Result<Option<Look>> {
+        let last = self.ring.ground.head.get(at::SEQUENCE);
+        if sequence > last {
+            return Ok(Some(Look::New));
+        }
+        let (mut oldest, mut count) = (u64::MAX, 0);
+        for place in 0..PLACES {
+            match ring.get(place) {
+                Slot::Taken(entry) if entry.key[0] == sequence => {
+                    return Ok(Some(Look::Sent(place, entry)));
+                }
+                Slot::Taken(entry) => {
+                    oldest = oldest.min(entry.key[0]);
+                    count += 1;
+                }
+                Slot::Empty => {}
+                Slot::Bad => return Ok(None),
+            }
+        }
+        let what = if sequence < oldest && count >= super::ring::KEPT {
+            format!(
+                "sequence {sequence}, which is older than the last 1,000; whether it was sent is \
+                 not known any more"
+            )
+        } else {
+            format!("sequence {sequence}, which was passed over; expected one above {last}")
+        };
+        Err(self.invalid(&what))
+    }
+
+    /// The highest sequence that was sent, by any opening of the name; 0 before the first. What was
+    /// sent under a call that was killed or timed out is in it, or never will be.
+    pub fn last_sequence(&self) -> Result<u64> {
+        let topic = &*self.topic;
+        topic.store.check_send()?;
+        topic.follow()?;
+        let (_held, ledger) = self.ring.enter()?;
+        let ground = &self.ring.ground;
+        if !ground.has_voids() {
+            return Ok(ground.head.get(at::SEQUENCE));
+        }
+        let (mut entries, _) = ledger.all();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.key[0]));
+        for entry in entries {
+            let id = self.ring.id;
+            let sequence = entry.key[0];
+            let same = |found| found == Origin::Producer { id, sequence };
+            if ground.stands(entry.partition, entry.offset, same)? {
+                return Ok(sequence);
+            }
+        }
+        Ok(0)
+    }
+
+    /// With the lock held: from then on nobody opens the name before this one is done.
+    fn check_fenced(&self) -> Result<()> {
+        if self.ring.ground.head.get(at::EPOCH) == self.epoch {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was opened again, which fences this older handle; nothing was sent. Use the newer \
+             handle, or open the name anew and ask for last_sequence",
+            self.ring.ground.what
+        );
+        Err(Error::new(ErrorKind::Fenced, message))
+    }
+
+    #[cold]
+    fn invalid(&self, found: &str) -> Error {
+        let message = format!("{} was given {found}", self.ring.ground.what);
+        Error::new(ErrorKind::InvalidArgument, message)
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer")
+            .field("name", &self.name)
+            .finish()
+    }
+}

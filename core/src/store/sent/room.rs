@@ -1,0 +1,47 @@
+//! Room in a topic with a limit, for what is sent under the lock of a ledger (P14).
+//!
+//! Whoever is given room holds the topic's FLOW lock until his records are in the log. A repeated
+//! id needs none, so it is looked for first; then the ledger's lock is given back, room is taken,
+//! which may wait long, and all is looked at again. So FLOW is always the first of the two locks,
+//! and nobody waits for room with a ledger's lock in his hands.
+
+use crate::error::Result;
+use crate::log::Gate;
+use crate::store::flow::{Pass, Through};
+
+/// Room that was taken, or none yet.
+#[derive(Default)]
+pub(super) struct Room<'a> {
+    pass: Option<Pass<'a>>,
+    used: bool,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn is_taken(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    pub(super) fn take(&mut self, gate: &Through<'a>) -> Result<()> {
+        self.pass = Some(gate.enter()?);
+        self.used = false;
+        Ok(())
+    }
+
+    /// Whether something is in the log of what it was taken for, or may be: then it counts.
+    pub(super) fn is_used(&mut self, used: bool) {
+        self.used = used;
+    }
+
+    /// The next one's turn.
+    pub(super) fn give_back(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            pass.end(self.used);
+        }
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
