@@ -39,7 +39,8 @@ impl Window {
     #[inline]
     pub fn admit(&self, policy: &Policy, fresh: &Fresh, now: Now) -> Admit {
         let offset = fresh.offset;
-        if offset - self.floor() >= self.usable() || self.is_full(offset) {
+        // One below the floor, which somebody else has raised, counts as far behind.
+        if offset.wrapping_sub(self.floor()) >= self.usable() || self.is_full(offset) {
             return Admit::Full;
         }
         let index = self.index(offset);
@@ -105,7 +106,7 @@ impl Window {
     /// Whether a message at this offset would be further from the floor than the group may run.
     #[inline]
     pub fn is_full(&self, offset: u64) -> bool {
-        offset - self.floor() >= self.head.get(header::LIMIT)
+        offset.wrapping_sub(self.floor()) >= self.head.get(header::LIMIT)
     }
 
     /// Puts an admitted or returned message among the ready ones.

@@ -30,7 +30,7 @@ impl Window {
         let Ok(position) = u32::try_from(dead.position) else {
             return false;
         };
-        if dead.offset - self.floor() >= self.usable() || self.is_full(dead.offset) {
+        if dead.offset.wrapping_sub(self.floor()) >= self.usable() || self.is_full(dead.offset) {
             return false;
         }
         let index = self.index(dead.offset);

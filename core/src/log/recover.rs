@@ -77,6 +77,14 @@ impl Partition {
     fn begin(&self, reserve: Option<Reserve>, bases: &[u64], lost: bool) -> Result<Walk> {
         let timestamp_ns = reserve.map_or(0, |r| r.mark_timestamp);
         let limit = reserve.map_or(0, |r| r.limit);
+        // Nothing was on disk for sure, and the segment in which the log began is not: what is
+        // behind it would be no prefix of what was sent (P2).
+        let headless = lost
+            && reserve.is_some_and(|r| {
+                let begun = |first: &u64| *first > r.mark_offset;
+                r.mark_segment == NONE && bases.first().is_some_and(begun)
+            });
+        let bases = if headless { &[] } else { bases };
         Ok(match reserve {
             // What was on disk up to there is gone, so where the rest ends cannot be told: cutting
             // by the first record that is not whole would cut what was durable (P3).
