@@ -6,6 +6,7 @@ use super::*;
 use crate::format::record::{KIND, RESERVED};
 use crate::format::reserve::{Reserve, SLOT, SLOTS};
 use crate::inspect::recover;
+use crate::options::Retention;
 
 /// Changes the slot that counts.
 fn edit_reserve(store: &Path, edit: impl Fn(&mut Reserve)) {
@@ -171,7 +172,12 @@ fn p2_of_a_batch_that_a_power_loss_tore_nothing_counts() {
 fn p3_a_store_in_use_verifies_clean() {
     let folder = tempfile::tempdir().expect("folder");
     let store = open(folder.path());
-    let topic = topic(&store, "t");
+    // All are counted in the end.
+    let kept = TopicOptions {
+        retention: Some(Retention::Forever),
+        ..TopicOptions::default()
+    };
+    let topic = store.topic("t", &kept).expect("topic");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
