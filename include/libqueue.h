@@ -522,6 +522,11 @@ typedef struct lq_topic_options {
      * oldest go. LQ_NO_LIMIT takes the limit off. 0: left out, default LQ_NO_LIMIT.
      */
     uint64_t retention_bytes;
+    /**
+     * For how many milliseconds after its first send a dedup_id keeps its message from being sent
+     * again; LQ_DEDUP_UNTIL_SETTLED or LQ_DEDUP_OFF. 0: left out, default LQ_DEDUP_OFF.
+     */
+    int64_t dedup_window_ms;
 } lq_topic_options;
 
 /** Names a message for ever: an id is never used twice in a store. */
@@ -1430,13 +1435,13 @@ lq_status lq_topic_durable_offsets(lq_topic *topic, uint64_t *offsets, size_t le
  * ids: gets the id of each message, in their order; NULL if they are of no interest.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
- * header's name that is not UTF-8); LQ_TOO_LARGE (above max_message_bytes, or above the topic's
- * limit by itself); LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store
- * that is only read); LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the
- * topic's send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it);
- * LQ_STUCK (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed);
- * LQ_CLOSED, LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED,
- * LQ_INTERNAL.
+ * header's name that is not UTF-8; a dedup_id that is empty or too long, or whose topic has no
+ * dedup_window_ms); LQ_TOO_LARGE (above max_message_bytes, or above the topic's limit by itself);
+ * LQ_FULL (the topic has no room: nothing was stored); LQ_READ_ONLY (a store that is only read);
+ * LQ_DISK_FULL (nothing was stored); LQ_TIMEOUT (there was no room within the topic's
+ * send_timeout_ms, and nothing was stored; or it was, but the disk did not confirm it); LQ_STUCK
+ * (a live process holds the partition's lock); LQ_POISONED (an earlier sync failed); LQ_CLOSED,
+ * LQ_FORKED (the store was closed; open it again in the child); LQ_IO, LQ_FENCED, LQ_INTERNAL.
  * Memory: nothing is kept, and nothing has to be freed.
  * Threads: any, several at once.
  */
@@ -2609,7 +2614,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_TOPIC_OPTIONS_INIT                                                                      \
     {sizeof(lq_topic_options), 0, LQ_DURABILITY_DEFAULT, 0, 0, -1, -1, LQ_ON_FULL_DEFAULT, 0, 0,   \
-     -1, -1, LQ_RETENTION_DEFAULT, LQ_ON_LOST_DEFAULT, 0, 0}
+     -1, -1, LQ_RETENTION_DEFAULT, LQ_ON_LOST_DEFAULT, 0, 0, 0}
 
 /** Waits for room as the topic is configured. */
 #define LQ_SEND_OPTIONS_INIT {sizeof(lq_send_options), LQ_TIMEOUT_STORED}

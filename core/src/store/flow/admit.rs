@@ -50,6 +50,11 @@ impl<'a> Way<'a> {
         }
     }
 
+    /// Whether who waits is to go on waiting.
+    pub(in super::super) fn goes_on(&self) -> bool {
+        self.beat.is_none_or(|beat| beat())
+    }
+
     /// The gate, where the topic has a limit.
     pub(in super::super) fn gate(&self, drafts: &[Draft<'_>]) -> Option<Through<'a>> {
         let limited = self.topic.settings.is_limited();

@@ -3,7 +3,8 @@
 //! Whoever is given room holds the topic's FLOW lock until his records are in the log. A repeated
 //! id needs none, so it is looked for first; then the ledger's lock is given back, room is taken,
 //! which may wait long, and all is looked at again. So FLOW is always the first of the two locks,
-//! and nobody waits for room with a ledger's lock in his hands.
+//! and nobody waits for room with a ledger's lock in his hands. While he waits, another one may send
+//! the same: then he is told of that, and needs no room.
 
 use crate::error::Result;
 use crate::log::Gate;
@@ -21,9 +22,14 @@ impl<'a> Room<'a> {
         self.pass.is_some()
     }
 
-    pub(super) fn take(&mut self, gate: &Through<'a>) -> Result<()> {
-        self.pass = Some(gate.enter()?);
+    /// Waits as the gate does; not taken where `is_sent` says that another one sent it meanwhile.
+    pub(super) fn take(&mut self, gate: &Through<'a>, is_sent: &dyn Fn() -> bool) -> Result<()> {
         self.used = false;
+        match gate.enter() {
+            Ok(pass) => self.pass = Some(pass),
+            Err(error) if !is_sent() => return Err(error),
+            Err(_) => {}
+        }
         Ok(())
     }
 

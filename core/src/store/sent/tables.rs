@@ -53,6 +53,15 @@ pub(super) enum Lookup {
 }
 
 impl Known {
+    /// How many entries there are of these ids.
+    pub(super) fn count(&self, hashes: &[[u64; 2]]) -> usize {
+        let of = |hash: &[u64; 2]| match self.find(*hash) {
+            Lookup::Found(found) => found.len(),
+            Lookup::Damaged => 0,
+        };
+        hashes.iter().map(of).sum()
+    }
+
     /// All entries with this hash.
     pub(super) fn find(&self, hash: [u64; 2]) -> Lookup {
         let mut found = Vec::new();
@@ -155,6 +164,12 @@ impl Tables {
             }
             return Ok((held, known));
         }
+    }
+
+    /// How many entries there are of these ids by now; 0 where that cannot be told.
+    pub(super) fn count(&self, hashes: &[[u64; 2]]) -> usize {
+        let entered = self.enter();
+        entered.map_or(0, |(_held, known)| known.count(hashes))
     }
 
     /// With the lock held: the entries of who appended and died, or failed, before he wrote them.

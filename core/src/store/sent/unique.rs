@@ -1,5 +1,6 @@
 //! Sending under a dedup id: a repeated one returns the first send's id, and appends nothing (P8).
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -175,6 +176,16 @@ impl TopicInner {
         let (mut verdicts, mut done) = (Verdicts::default(), Vec::new());
         let voids: Vec<u64> = self.partitions.iter().map(|log| log.voids()).collect();
         // What room was taken for: others may have sent some of it meanwhile.
+        let asked = RefCell::new((Vec::new(), 0));
+        let is_sent = || {
+            let (hashes, seen) = &*asked.borrow();
+            self.tables.count(hashes) > *seen
+        };
+        let go_on = || !is_sent() && way.goes_on();
+        let way = Way {
+            beat: Some(&go_on),
+            ..*way
+        };
         let (mut room, mut admitted) = (Room::default(), Vec::new());
         'again: loop {
             let (held, known) = tables.enter()?;
@@ -207,10 +218,14 @@ impl TopicInner {
                 continue;
             }
             if self.settings.is_limited() && !(room.is_taken() && admitted == fresh) {
+                let hashes = fresh.iter().filter_map(|at| batch.hashes[*at]);
+                let hashes: Vec<[u64; 2]> = hashes.collect();
+                let seen = known.count(&hashes);
                 drop(held);
                 room.give_back();
                 let drafts: Vec<Draft<'_>> = fresh.iter().map(|at| batch.drafts[*at]).collect();
-                room.take(&way.through(&drafts))?;
+                asked.replace((hashes, seen));
+                room.take(&way.through(&drafts), &is_sent)?;
                 admitted = fresh;
                 continue;
             }

@@ -1,5 +1,6 @@
 //! Sending one message under a dedup id: as `unique.rs`, without what a batch needs.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::room::Room;
@@ -36,6 +37,13 @@ impl TopicInner {
         let window = self.settings.dedup_window();
         let (tables, log) = (&*self.tables, &self.partitions[number as usize]);
         let voids = log.voids();
+        let seen = Cell::new(0);
+        let is_sent = || self.tables.count(&[hash]) > seen.get();
+        let go_on = || !is_sent() && way.goes_on();
+        let way = Way {
+            beat: Some(&go_on),
+            ..*way
+        };
         let (gate, mut room) = (way.gate(&[draft]), Room::default());
         let mut spent: Vec<Entry> = Vec::new();
         let (partition, offset) = loop {
@@ -65,7 +73,8 @@ impl TopicInner {
             }
             if let Some(gate) = gate.as_ref().filter(|_| !room.is_taken()) {
                 drop(held);
-                room.take(gate)?;
+                seen.set(found.len());
+                room.take(gate, &is_sent)?;
                 continue;
             }
             tables.ground.intend(number);

@@ -12,7 +12,7 @@ use crate::storage::{Event, Fault, Twin, Watcher};
 use crate::store::in_force::InForce;
 use crate::{ConsumerOptions, Group, Message, Topic, TopicOptions};
 
-const STEPS: u32 = 60;
+const STEPS: u32 = 90;
 
 pub(super) fn prepared(folder: &Path) -> (Store, Topic, Group) {
     let store = Store::open(folder, options()).expect("open");

@@ -36,6 +36,7 @@ mod roles;
 mod seek;
 mod seek_crashes;
 mod seek_letters;
+mod sent_limits;
 mod sieves;
 mod snapshots;
 mod topic_changes;

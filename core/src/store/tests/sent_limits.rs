@@ -1,0 +1,128 @@
+//! Dedup ids and named producers in topics with limits (P8, P14), and where retention takes what
+//! they speak of (P8, P15).
+
+use super::dedup::{all, clock, send, store_on, try_send};
+use super::*;
+use crate::options::{DedupWindow, OnFull};
+use crate::storage::Twin;
+use crate::store::{Consumer, ConsumerOptions, Message, Receipt};
+use crate::{Durability, TopicOptions};
+
+const HOUR: DedupWindow = DedupWindow::Time(Duration::from_secs(3600));
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+fn topic_of(store: &Store, most: u64, on_full: OnFull) -> (Topic, Consumer) {
+    let options = TopicOptions {
+        dedup_window: Some(HOUR),
+        max_messages: Some(most),
+        on_full: Some(on_full),
+        durability: Some(Durability::Sync),
+        ..TopicOptions::default()
+    };
+    let topic = store.topic("t", &options).expect("topic");
+    let worker = topic.consumer("g", &ConsumerOptions::default());
+    (topic, worker.expect("consumer"))
+}
+
+fn settle(worker: &Consumer, count: usize) {
+    let batch = worker.receive(count, NOW).expect("receive");
+    let receipts: Vec<Receipt> = batch.iter().map(|one| one.receipt()).collect();
+    assert_eq!(receipts.len(), count);
+    worker.ack(&receipts).expect("ack");
+}
+
+fn many(topic: &Topic, ids: &[&str]) -> Result<Vec<crate::store::MessageId>> {
+    let of = |id: &&'static str| Message::new(id.as_bytes()).dedup_id(id.as_bytes());
+    let ids: Vec<&'static str> = ids.iter().map(|id| &*id.to_string().leak()).collect();
+    let messages: Vec<Message<'_>> = ids.iter().map(of).collect();
+    topic.send_many(&messages)
+}
+
+#[test]
+fn p8_p14_a_full_topic_refuses_new_ids_and_still_knows_the_old_ones() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let (topic, worker) = topic_of(&store, 3, OnFull::Reject);
+    let (first, second) = (send(&topic, "a"), send(&topic, "b"));
+    // Of a batch only what is new needs room.
+    let ids = many(&topic, &["a", "c", "b"]).expect("room for one");
+    assert_eq!((ids[0], ids[2]), (first, second));
+    let error = try_send(&topic, "d").expect_err("full");
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    let error = many(&topic, &["a", "d"]).expect_err("full");
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(send(&topic, "a"), first);
+    assert_eq!(all(&topic), ["a", "b", "c"]);
+    settle(&worker, 1);
+    let fourth = send(&topic, "d");
+    assert_eq!(send(&topic, "d"), fourth);
+    let error = many(&topic, &["e", "f", "g", "h"]).expect_err("more than there ever is");
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert_eq!(all(&topic).len(), 4);
+}
+
+#[test]
+fn p8_p14_a_producer_counts_for_the_limit_and_a_repeat_does_not() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let (topic, worker) = topic_of(&store, 2, OnFull::Reject);
+    let producer = topic.producer("p").expect("producer");
+    let send = |sequence| producer.send(&Message::new(b"x"), Some(sequence));
+    let first = send(1).expect("room");
+    send(2).expect("room");
+    let error = send(3).expect_err("full");
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(producer.last_sequence().expect("last"), 2);
+    assert_eq!(send(1).expect("sent"), first);
+    settle(&worker, 1);
+    let third = send(3).expect("room");
+    assert_eq!(send(3).expect("sent"), third);
+    let error = topic.send(&Message::new(b"plain")).expect_err("full");
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+}
+
+#[test]
+fn p8_p14_what_waits_for_room_is_sent_once_when_there_is_some() {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let (topic, worker) = topic_of(&store, 1, OnFull::Block);
+    send(&topic, "a");
+    let message = Message::new(b"b").dedup_id(b"b");
+    let error = topic.send_within(&message, Duration::from_millis(20));
+    assert_eq!(error.expect_err("no room").kind(), ErrorKind::Timeout);
+    let bound = Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| topic.send_within(&message, bound).expect("room"));
+        let other = scope.spawn(|| topic.send_within(&message, bound).expect("room"));
+        settle(&worker, 1);
+        assert_eq!(one.join().expect("one"), other.join().expect("other"));
+    });
+    assert_eq!(all(&topic), ["a", "b"]);
+}
+
+/// Seals and removes all that is settled, and looks at the disk at each event.
+#[test]
+fn p8_p15_what_retention_took_is_still_known_behind_a_power_loss_at_any_event() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let (topic, worker) = topic_of(&store, 100, OnFull::Reject);
+    let producer = topic.producer("p").expect("producer");
+    let first = send(&topic, "a");
+    let sent = producer.send(&Message::new(b"x"), Some(7)).expect("send");
+    settle(&worker, 2);
+    let found = retention_crashes::images(&twin, || topic.retain_all_now().expect("retain"));
+    assert!(topic.first_kept(0) > sent.offset, "it is gone");
+    assert_eq!(send(&topic, "a"), first);
+    let mut gone = 0;
+    for (place, (event, power, image)) in found.iter().enumerate() {
+        let at = format!("{place}: {event:?}, power lost: {power}");
+        let store = store_on(image, &clock);
+        let topic = store.open_topic("t").expect("topic");
+        gone += u32::from(topic.first_kept(0) > sent.offset);
+        assert_eq!(send(&topic, "a"), first, "{at}");
+        let producer = topic.producer("p").expect("producer");
+        let again = producer.send(&Message::new(b"x"), Some(7));
+        assert_eq!(again.expect("sent"), sent, "{at}");
+    }
+    assert!(gone > 0, "no image in which anything was gone");
+}
