@@ -4,17 +4,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/filler.rs"]
+mod filler;
 #[path = "common/small_disk.rs"]
 mod small_disk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use filler::Filler;
 use libqueue::{
     Backoff, Consumer, ConsumerOptions, Delivery, Error, ErrorKind, GroupOptions, Message,
     ReaderOptions, Receipt, Retention, Store, StoreOptions, Topic, TopicOptions,
@@ -35,32 +37,6 @@ fn on_disk(test: &str, mebibytes: u32) -> Option<PathBuf> {
         println!("this machine lets nobody mount a small disk; the twin's tests stand alone");
     }
     None
-}
-
-/// Takes room until it is dropped.
-struct Filler(PathBuf);
-
-impl Filler {
-    /// Takes all room that is left.
-    fn take(folder: &Path) -> Self {
-        Self::pages(folder, "all", usize::MAX)
-    }
-
-    fn pages(folder: &Path, name: &str, most: usize) -> Self {
-        let path = folder.join(format!("filler-{name}"));
-        let mut file = File::create(&path).unwrap();
-        let mut left = most;
-        while left > 0 && file.write_all(&[1; 4096]).is_ok() {
-            left -= 1;
-        }
-        Self(path)
-    }
-}
-
-impl Drop for Filler {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
 }
 
 fn open(folder: &Path) -> Store {

@@ -18,8 +18,8 @@ pub const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The most entries of one file.
 pub const CAPACITY_MAX: u64 = 1 << 28;
 
-/// Words of the header. The first two are `MAGIC` and the format version; behind the capacity stands
-/// the sum of those before.
+/// Words of the header. The first two are `MAGIC` and the format version; behind the capacity
+/// stands the sum of those before.
 pub mod header {
     /// Id of the topic.
     pub const TOPIC: usize = 2;

@@ -1,5 +1,5 @@
-//! SipHash-2-4 with 128 bits, by Aumasson and Bernstein: a hash with a key, of which nobody who does
-//! not know the key makes two texts with the same value.
+//! SipHash-2-4 with 128 bits, by Aumasson and Bernstein: a hash with a key, of which nobody who
+//! does not know the key makes two texts with the same value.
 
 /// The four words of the state.
 struct State([u64; 4]);

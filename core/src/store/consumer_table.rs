@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::control::{Block, Control};
+use super::control::Control;
+use super::control_block::Block;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{consumer, header};
 use crate::shm::{Owner, Region, process_id};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::control_block::{Block, HEAD_BYTES, bytes_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{
     BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, flow, group_partition, header, member,
@@ -17,9 +18,8 @@ use crate::shm::{Liveness, Mapping, Owner, OwnerLock, Region};
 use crate::storage::{Access, File, Storage};
 
 const TOPIC: u64 = 1;
-const GROUP: u64 = 2;
+pub(super) const GROUP: u64 = 2;
 const PRODUCER: u64 = 3;
-const HEAD_BYTES: usize = block::WORDS * 8;
 
 /// The mapped file, before anyone has joined.
 pub(super) struct Shared {
@@ -169,57 +169,6 @@ fn discard(storage: &dyn Storage, path: &Path) -> Result<()> {
 fn damaged(what: impl Into<String>) -> Error {
     let advice = "; close the store in all processes, the next open lays control out anew";
     Error::new(ErrorKind::Damaged, what.into() + advice)
-}
-
-/// A topic's or group's block and those of its partitions.
-#[derive(Clone)]
-pub(crate) struct Block {
-    /// The block's words: `format::control::block`.
-    pub(crate) head: Region,
-    /// One for each partition: `format::control::partition` or `group_partition`.
-    pub(crate) partitions: Vec<Region>,
-    /// Of a topic: `format::control::flow`.
-    pub(crate) flow: Option<Region>,
-}
-
-/// Bytes of a block.
-fn bytes_of(kind: u64, partitions: usize) -> usize {
-    let words = match kind {
-        GROUP => group_partition::WORDS * partitions,
-        _ => partition::WORDS * partitions + flow::words(partitions),
-    };
-    HEAD_BYTES + words * 8
-}
-
-impl Block {
-    /// Where the block is, which names it in the table of consumers.
-    pub(crate) fn at(&self) -> u64 {
-        self.head.at() as u64
-    }
-
-    /// Id of the topic or group.
-    pub(crate) fn id(&self) -> u64 {
-        self.head.get(block::ID)
-    }
-
-    /// Puts the names of a topic's or group's files, which lie in these folders, on disk, once in
-    /// each life of `control`. Whoever created it may have died before it did, and what is sent
-    /// here with a promise must be found by name after a power loss (P2).
-    pub(crate) fn name_durably(&self, storage: &dyn Storage, folders: &[&Path]) -> Result<()> {
-        if self.head.load(block::NAMED, Ordering::Acquire) == 0 {
-            for folder in folders {
-                storage.sync_dir(folder)?;
-            }
-            // Last: a death before has the next one do it again.
-            self.head.store(block::NAMED, 1, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// Of a group: id of its topic.
-    pub(crate) fn topic(&self) -> u64 {
-        self.head.get(block::TOPIC)
-    }
 }
 
 /// `control`, as a member uses it.

@@ -14,6 +14,7 @@ mod consumer;
 mod consumer_table;
 mod consumers;
 mod control;
+mod control_block;
 mod dead_letter;
 mod death;
 mod delete;
@@ -69,6 +70,7 @@ mod tended_group;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod topic_create;
 mod topic_delete;
 mod topic_meta;
 mod topic_settings;
@@ -111,6 +113,6 @@ pub(crate) use topic_meta::parse as parse_topic_meta;
 
 // What the topics, groups and readers of a store build on.
 use consumer_table::ConsumerSlot;
-use control::Block;
+use control_block::Block;
 use death::Cleanup;
 use inner::{Handle, StoreInner};

@@ -99,7 +99,7 @@ impl StoreInner {
         }
     }
 
-    fn retain_topic(self: &Arc<Self>, block: &Block) -> Result<()> {
+    pub(super) fn retain_topic(self: &Arc<Self>, block: &Block) -> Result<()> {
         let Some(known) = self.topic_known(block)? else {
             return Ok(());
         };
@@ -424,34 +424,5 @@ impl TopicInner {
         }
         drop(held);
         Ok(first)
-    }
-}
-
-#[cfg(test)]
-impl super::Topic {
-    /// Has what was sent up to here in segments that may go, and removes those that may.
-    pub(crate) fn retain_all_now(&self) -> Result<()> {
-        for partition in &self.inner.partitions {
-            partition.seal_older(i64::MAX)?;
-        }
-        self.inner.store.retain_now()
-    }
-
-    /// Offsets of a partition below this one were taken.
-    pub(crate) fn first_kept(&self, partition: usize) -> u64 {
-        self.inner.partitions[partition].first_kept()
-    }
-}
-
-#[cfg(test)]
-impl StoreInner {
-    /// Retention of all topics now, whoever looked at them last; what went wrong.
-    pub(crate) fn retain_now(self: &Arc<Self>) -> Result<()> {
-        let mut done = Ok(());
-        for block in self.control.opened_topics()? {
-            block.head.store(RETAIN_DUE, 0, Ordering::Release);
-            done = done.and(self.retain_topic(&block));
-        }
-        done
     }
 }

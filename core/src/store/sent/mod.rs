@@ -6,13 +6,13 @@
 //! (`ring.rs`). They know also what retention removed from the log.
 //!
 //! - One lock, an owner word in `control`, is held around look-up, append and entry. It is taken
-//!   before the append lock. Whoever appends with it says first where: the *intent*. Who dies before
-//!   the entry is written leaves it, and the next one with the lock finds the record there and
-//!   writes the entry (P17).
+//!   before the append lock. Whoever appends with it says first where: the *intent*. Who dies
+//!   before the entry is written leaves it, and the next one with the lock finds the record there
+//!   and writes the entry (P17).
 //! - A new life of the store makes the ledger anew, unless it was closed cleanly: from the entries
 //!   that are whole, and the records from a *mark* on. Below the mark all entries are known to be
-//!   on disk, and all records that they name; above it an entry without its record is dropped, since
-//!   a power loss took what it speaks of (P2).
+//!   on disk, and all records that they name; above it an entry without its record is dropped,
+//!   since a power loss took what it speaks of (P2).
 //! - What is slow (scans, files, syncs) is done under a second lock, by one at a time.
 
 mod checked;

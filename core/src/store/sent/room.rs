@@ -3,8 +3,8 @@
 //! Whoever is given room holds the topic's FLOW lock until his records are in the log. A repeated
 //! id needs none, so it is looked for first; then the ledger's lock is given back, room is taken,
 //! which may wait long, and all is looked at again. So FLOW is always the first of the two locks,
-//! and nobody waits for room with a ledger's lock in his hands. While he waits, another one may send
-//! the same: then he is told of that, and needs no room.
+//! and nobody waits for room with a ledger's lock in his hands. While he waits, another one may
+//! send the same: then he is told of that, and needs no room.
 
 use crate::error::Result;
 use crate::log::Gate;

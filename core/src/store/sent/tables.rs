@@ -1,7 +1,7 @@
 //! The tables of a topic's dedup ids: open addressing, in files that only ever take entries.
 //!
-//! The newest table takes them; when it is half full another one, up to four times as large, is made
-//! beside it. So nothing is ever moved, and nothing grows under a lock. A table goes when all
+//! The newest table takes them; when it is half full another one, up to four times as large, is
+//! made beside it. So nothing is ever moved, and nothing grows under a lock. A table goes when all
 //! its entries are spent (`tables_tend.rs`).
 
 use std::collections::BTreeMap;

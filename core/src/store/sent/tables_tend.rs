@@ -46,8 +46,8 @@ impl Tended for TendedTables {
 }
 
 impl Tables {
-    /// Puts tables on disk and moves the mark, where a segment was closed behind it or a table takes
-    /// no more entries; or in any case.
+    /// Puts tables on disk and moves the mark, where a segment was closed behind it or a table
+    /// takes no more entries; or in any case.
     pub(super) fn move_mark(&self, now: bool) -> Result<()> {
         let due = |mark: &Mark, newest: u64| {
             let lacking = self.numbers().map(|numbers| {
@@ -79,8 +79,8 @@ impl Tables {
         Ok(())
     }
 
-    /// With the slow lock held. What the mark says is so before it is written: the records, then the
-    /// tables, then the mark (P2).
+    /// With the slow lock held. What the mark says is so before it is written: the records, then
+    /// the tables, then the mark (P2).
     fn write_mark(&self, mut mark: Mark) -> Result<Mark> {
         let ground = &self.ground;
         let newest = ground.head.load(at::TABLE, Ordering::Acquire);
@@ -113,8 +113,8 @@ impl Tables {
         Ok(mark)
     }
 
-    /// Removes the oldest tables as long as all their entries are spent. What was found spent is not
-    /// looked at again.
+    /// Removes the oldest tables as long as all their entries are spent. What was found spent is
+    /// not looked at again.
     fn remove_spent(&self, topic: &Arc<TopicInner>) -> Result<()> {
         let window = topic.settings.dedup_window();
         let known = self.known()?;

@@ -26,6 +26,7 @@ mod redirects;
 mod redrive_crashes;
 mod redrive_lanes;
 mod redrives;
+mod retain_now;
 mod retention;
 mod retention_caps;
 mod retention_crashes;
