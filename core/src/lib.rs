@@ -54,5 +54,5 @@ pub use store::{
     Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
     LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, ReadMessage,
     Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, Store, StoreStats,
-    Topic, TopicStats,
+    Topic, TopicStats, Transaction,
 };

@@ -16,6 +16,8 @@ pub const DELIVER_AT: u8 = 2;
 pub const EXPIRES_AT: u8 = 3;
 /// Tag, without a value: a group's move to the dead letters wrote it, and nobody sent it.
 pub const LETTER: u8 = 4;
+/// Tag: `u64`, the transaction that it was sent in, where a power loss must not halve that.
+pub const TRANSACTION: u8 = 5;
 /// The highest priority.
 pub const PRIORITY_MAX: u8 = 9;
 
@@ -107,6 +109,34 @@ pub fn of_letter() -> Vec<u8> {
     bytes
 }
 
+/// The same extension, or one where there was none, of a message of this transaction.
+#[must_use]
+pub fn of_transaction(extension: &[u8], id: u64) -> Vec<u8> {
+    let mut bytes = vec![0; CRC_BYTES];
+    bytes.extend_from_slice(extension.get(CRC_BYTES..).unwrap_or_default());
+    bytes.extend_from_slice(&[TRANSACTION, 8]);
+    bytes.extend_from_slice(&id.to_le_bytes());
+    let crc = crc32(&bytes[CRC_BYTES..]);
+    bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The transaction that an extension names, if it names one and is whole.
+#[must_use]
+pub fn transaction(bytes: &[u8]) -> Option<u64> {
+    let (crc, mut rest) = bytes.split_first_chunk::<CRC_BYTES>()?;
+    if u32::from_le_bytes(*crc) != crc32(rest) {
+        return None;
+    }
+    while let Some(([tag, length], behind)) = rest.split_first_chunk::<2>() {
+        if (*tag, *length, behind.len() >= 8) == (TRANSACTION, 8, true) {
+            return Some(u64_at(behind, 0));
+        }
+        rest = behind.get(usize::from(*length)..)?;
+    }
+    None
+}
+
 /// Whether an extension is that of a dead letter. What is sent can have any headers, and never
 /// this, so that nobody's message is taken for a letter (P12, P18).
 #[must_use]
@@ -196,6 +226,21 @@ mod tests {
             let crc = crc32(&bytes[CRC_BYTES..]);
             bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
             assert_eq!(is_letter(&bytes), is_one, "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn p8_the_transaction_of_a_message_stands_beside_what_it_says_of_its_delivery() {
+        for one in samples() {
+            let bytes = of_transaction(&one.encode(), 77);
+            assert_eq!(transaction(&bytes), Some(77));
+            assert_eq!(Attributes::decode(&bytes), Some(one));
+            assert_eq!(transaction(&one.encode()), None);
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(transaction(&damaged), None, "{one:?}, bit {bit}");
+            }
         }
     }
 

@@ -60,11 +60,13 @@ pub enum Counter {
     Purged,
     /// Dead letters that hold their keys.
     Holding,
+    /// Handed out, and about to be settled by a transaction.
+    Committing,
 }
 
 impl Counter {
     /// Those that follow from the entries' states, and are counted anew where these are looked at.
-    pub const DERIVED: [Self; 7] = [
+    pub const DERIVED: [Self; 8] = [
         Self::Leased,
         Self::Delayed,
         Self::Held,
@@ -72,6 +74,7 @@ impl Counter {
         Self::Dying,
         Self::Scheduled,
         Self::Holding,
+        Self::Committing,
     ];
 }
 

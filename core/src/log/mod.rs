@@ -16,6 +16,7 @@ mod index;
 mod large;
 #[cfg(test)]
 mod power_tests;
+mod prepare;
 mod promise;
 mod read;
 mod record;
@@ -30,6 +31,7 @@ mod segment;
 mod skip;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,9 +40,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use append::Draft;
+pub use prepare::{Obstacle, Prepared};
 pub use read::{Cursor, Place, Step};
 pub use record::Record;
 pub use segment::Segment;
+pub use transactions::{Extent, Transactions};
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -83,6 +87,8 @@ pub struct Env {
     pub may_take_room: MayTakeRoom,
     /// Has housekeeping look around now; never waits.
     pub nudge: Box<dyn Fn() + Send + Sync>,
+    /// What is known of transactions; `None` where nobody can have any.
+    pub transactions: Option<Arc<dyn Transactions>>,
 }
 
 /// Whose room a segment is allocated from.
@@ -173,6 +179,20 @@ impl Partition {
         durability: Durability,
         on_publish: OnPublish,
     ) -> Result<Arc<Self>> {
+        let partition = Self::unopened(env, folder, block, (topic, number), durability, on_publish);
+        let held = partition.lock()?;
+        drop(held);
+        Ok(Arc::new(partition))
+    }
+
+    fn unopened(
+        env: Arc<Env>,
+        folder: PathBuf,
+        block: Region,
+        (topic, number): (u64, u32),
+        durability: Durability,
+        on_publish: OnPublish,
+    ) -> Self {
         let block = Block(block);
         let local = Guarded::new(block.lock(), Local::default());
         let segments = RwLock::default();
@@ -190,17 +210,23 @@ impl Partition {
             on_publish,
         };
         partition.set_durability(durability);
-        let held = partition.lock()?;
-        drop(held);
-        Ok(Arc::new(partition))
+        partition
     }
 
     /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.
     #[inline]
     fn lock(&self) -> Result<Held<'_>> {
+        self.lock_within(self.env.lock_timeout)
+    }
+
+    /// As `lock`, waiting no longer than this for a live holder.
+    #[inline]
+    fn lock_within(&self, patience: Duration) -> Result<Held<'_>> {
         let env = &*self.env;
-        let (mut held, how) =
-            OwnerLock::hold(self.block.lock(), env.me, &*env.live, env.lock_timeout)?;
+        if !self.block.recovered() {
+            self.begin_transactions()?;
+        }
+        let (mut held, how) = OwnerLock::hold(self.block.lock(), env.me, &*env.live, patience)?;
         if (how != Acquired::Clean || !self.block.recovered())
             && let Err(error) = self.restore(&mut held, how)
         {

@@ -22,6 +22,9 @@ mod redrives;
 mod returns;
 mod roles;
 mod topic_changes;
+mod transaction_crashes;
+mod transaction_losses;
+mod transactions;
 mod wakes;
 mod who_died;
 
