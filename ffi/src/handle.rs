@@ -47,6 +47,7 @@ pub(crate) enum Tag {
     DeadLetters,
     Consumers,
     Peeked,
+    Transaction,
 }
 
 struct Slot<T> {

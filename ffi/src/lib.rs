@@ -38,4 +38,5 @@ pub mod settle;
 pub mod stats;
 pub mod store;
 pub mod topic;
+pub mod transaction;
 pub mod version;

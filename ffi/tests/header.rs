@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 19] = [
+const SOURCES: [&str; 20] = [
     "version",
     "error",
     "options",
@@ -32,6 +32,7 @@ const SOURCES: [&str; 19] = [
     "peek",
     "settle",
     "reader",
+    "transaction",
     "names",
     "stats",
 ];

@@ -11,6 +11,7 @@ trap 'rm -rf "$work"' EXIT
 strict=(-Wall -Wextra -Werror -pedantic "-I$top/include")
 link=("-L$release" -lqueue "-Wl,-rpath,$release" -pthread)
 programs_c=(life bad_input settle attributes once look manage dead redrive threads events filter)
+programs_c+=(transaction)
 programs_cpp=(plain wrap)
 
 # compile OUT SOURCE FLAGS...
