@@ -4,7 +4,7 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|cost|synced|recovery|python]
+//! libqueue-bench [--short] [--only append|consume|pair|cost|synced|transactions|recovery|python]
 //!                [--json FILE] [--dir DIR]
 //! ```
 #![deny(unsafe_code)]
@@ -22,6 +22,7 @@ mod python;
 mod recovery;
 mod report;
 mod synced;
+mod transactions;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -111,6 +112,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>) -> Outcome<Table> {
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;
     }
+    if wanted("transactions") {
+        transactions::run(folder, scale, &mut table)?;
+    }
     if wanted("recovery") {
         recovery::run(folder, scale, &mut table)?;
     }
@@ -126,6 +130,7 @@ fn child(args: &[String]) -> Outcome<()> {
         Some("pair") => pair::child(&args[1..]),
         Some("cost") => cost::child(&args[1..]),
         Some("synced") => synced::child(&args[1..]),
+        Some("transactions") => transactions::child(&args[1..]),
         Some("recovery") => recovery::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
     }
