@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import libqueue
 import pytest
 
@@ -11,7 +13,7 @@ def payloads(topic: libqueue.Topic) -> list[bytes]:
         return [one.payload for one in reader.receive(100, timeout=0)]
 
 
-def test_p8_a_clean_exit_commits_and_an_exception_drops_everything(store):
+def test_p8_a_clean_exit_commits_and_an_exception_drops_everything(store: libqueue.Store) -> None:
     orders, invoices = store.topic("orders"), store.topic("invoices")
     orders.send_many([b"0", b"1"])
     with orders.consumer("billing") as billing:
@@ -23,6 +25,7 @@ def test_p8_a_clean_exit_commits_and_an_exception_drops_everything(store):
             assert tx.ids is None
             assert payloads(invoices) == []
             assert "3 messages and 1 deliveries" in repr(tx)
+        assert tx.ids is not None
         assert [one.offset for one in tx.ids] == [0, 1, 2]
         assert payloads(invoices) == [b"a", b"b", b"c"]
         with pytest.raises(RuntimeError, match="stop"), store.transaction() as tx:
@@ -35,7 +38,9 @@ def test_p8_a_clean_exit_commits_and_an_exception_drops_everything(store):
     assert orders.group("billing").stats()["lag_messages"] == 0
 
 
-def test_p8_what_a_transaction_settled_is_left_alone_by_the_end_of_with(store):
+def test_p8_what_a_transaction_settled_is_left_alone_by_the_end_of_with(
+    store: libqueue.Store,
+) -> None:
     orders, invoices = store.topic("orders"), store.topic("invoices")
     orders.send_many([b"0", b"1", b"2"])
     with orders.consumer("billing", ordering="none") as billing:
@@ -53,7 +58,7 @@ def test_p8_what_a_transaction_settled_is_left_alone_by_the_end_of_with(store):
     assert orders.group("billing").stats()["failed"] == 1
 
 
-def test_p8_p9_a_stale_receipt_fails_it_as_a_whole_and_is_named(store):
+def test_p8_p9_a_stale_receipt_fails_it_as_a_whole_and_is_named(store: libqueue.Store) -> None:
     orders, invoices = store.topic("orders"), store.topic("invoices")
     orders.send_many([b"0", b"1"])
     with orders.consumer("billing") as billing:
@@ -68,7 +73,7 @@ def test_p8_p9_a_stale_receipt_fails_it_as_a_whole_and_is_named(store):
         second.ack()
 
 
-def test_p8_it_is_over_after_a_commit_and_an_abort(store):
+def test_p8_it_is_over_after_a_commit_and_an_abort(store: libqueue.Store) -> None:
     topic = store.topic("orders")
     tx = store.transaction()
     tx.send(topic, b"a")
@@ -92,7 +97,7 @@ def test_p8_it_is_over_after_a_commit_and_an_abort(store):
     assert payloads(topic) == [b"a", b"b"]
 
 
-def test_p8_wrong_uses_are_told_and_add_nothing(store, tmp_path):
+def test_p8_wrong_uses_are_told_and_add_nothing(store: libqueue.Store, tmp_path: Path) -> None:
     orders = store.topic("orders")
     orders.send(b"0")
     with libqueue.open(tmp_path / "other") as other, store.transaction() as tx:
@@ -101,9 +106,9 @@ def test_p8_wrong_uses_are_told_and_add_nothing(store, tmp_path):
         with pytest.raises(libqueue.TooLarge, match="16777216"):
             tx.send(orders, bytes((16 << 20) + 1))
         with pytest.raises(TypeError):
-            tx.ack("no delivery")
+            tx.ack("no delivery")  # type: ignore[arg-type]
         with pytest.raises(TypeError):
-            tx.send("orders", b"x")
+            tx.send("orders", b"x")  # type: ignore[arg-type]
         with orders.consumer("once", delivery="at_most_once") as once:
             (handed,) = once.receive(1, timeout=1)
             with pytest.raises(libqueue.InvalidArgument, match="at most once"):
