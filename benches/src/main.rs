@@ -4,8 +4,8 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|cost|pressure|synced|recovery|python]
-//!                [--json FILE] [--plot FILE] [--dir DIR]
+//! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
+//!                [--only append|consume|pair|cost|pressure|synced|transactions|recovery|python]
 //! ```
 #![deny(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod python;
 mod recovery;
 mod report;
 mod synced;
+mod transactions;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -117,6 +118,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;
     }
+    if wanted("transactions") {
+        transactions::run(folder, scale, &mut table)?;
+    }
     if wanted("recovery") {
         recovery::run(folder, scale, &mut table)?;
     }
@@ -132,6 +136,7 @@ fn child(args: &[String]) -> Outcome<()> {
         Some("pair") => pair::child(&args[1..]),
         Some("cost") => cost::child(&args[1..]),
         Some("synced") => synced::child(&args[1..]),
+        Some("transactions") => transactions::child(&args[1..]),
         Some("recovery") => recovery::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
     }

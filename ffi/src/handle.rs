@@ -49,6 +49,7 @@ pub(crate) enum Tag {
     Peeked,
     SeekPlan,
     Snapshots,
+    Transaction,
 }
 
 struct Slot<T> {

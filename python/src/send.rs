@@ -191,6 +191,17 @@ fn waiting(
     }
 }
 
+/// Sends one in a transaction.
+pub(crate) fn one_in(
+    payload: &Bound<'_, PyAny>,
+    extras: &Extras<'_, '_>,
+    send: impl FnOnce(&[libqueue::Message<'_>]) -> PyResult<()>,
+) -> PyResult<()> {
+    let held = Held::of(payload, extras)?;
+    let headers = held.named()?;
+    send(&[held.message(&headers)])
+}
+
 /// Sends all or, on an error, none.
 pub(crate) fn many(
     py: Python<'_>,
@@ -201,6 +212,18 @@ pub(crate) fn many(
     let timeout = timeout
         .map(|time| seconds(py, "timeout", time))
         .transpose()?;
+    many_in(messages, |messages| {
+        let ids = waiting(py, topic, messages, timeout)?;
+        Ok(ids.into_iter().map(MessageId::from).collect())
+    })
+}
+
+/// As `many`, to whoever takes them.
+pub(crate) fn many_in<T>(
+    messages: &Bound<'_, PyAny>,
+    send: impl FnOnce(&[libqueue::Message<'_>]) -> PyResult<T>,
+) -> PyResult<T> {
+    let py = messages.py();
     let mut held = Vec::with_capacity(messages.len().unwrap_or(0));
     for one in messages.try_iter()? {
         let one = one?;
@@ -218,6 +241,5 @@ pub(crate) fn many(
         .zip(&headers)
         .map(|(held, headers)| held.message(headers))
         .collect();
-    let ids = waiting(py, topic, &messages, timeout)?;
-    Ok(ids.into_iter().map(MessageId::from).collect())
+    send(&messages)
 }

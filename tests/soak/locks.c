@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* From core/docs/format.md: words of 8 bytes of `control`, and bytes of `lock`. */
-#define SIGNATURE "LQCTRL09"
+#define SIGNATURE "LQCTRL10"
 #define FIRST_BLOCK 7
 #define MEMBERS_AT 512
 #define MEMBER_SLOTS 1024

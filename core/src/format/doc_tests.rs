@@ -49,7 +49,49 @@ fn in_code() -> BTreeMap<String, u64> {
         extension::DELIVER_AT,
         extension::EXPIRES_AT,
         extension::LETTER,
+        extension::TRANSACTION,
         extension::PRIORITY_MAX,
+        journal::VERSION_AT,
+        journal::SALT,
+        journal::CAPACITY,
+        journal::CRC,
+        journal::HEADER,
+        journal::SLOTS[0],
+        journal::SLOTS[1],
+        journal::SLOT,
+        journal::RECORDS,
+        journal::UNIT,
+        journal::FILE,
+        journal::slot::GENERATION,
+        journal::slot::HEAD,
+        journal::slot::BOOT,
+        journal::slot::CRC,
+        journal::record::LENGTH,
+        journal::record::CRC,
+        journal::record::NUMBER,
+        journal::record::ID,
+        journal::record::FLAGS,
+        journal::record::SENDS,
+        journal::record::SETTLES,
+        journal::record::APPLIED,
+        journal::record::HEADER,
+        journal::record::SYNC,
+        journal::record::WRAP,
+        journal::send::TOPIC,
+        journal::send::SEGMENT,
+        journal::send::POSITION,
+        journal::send::OFFSET,
+        journal::send::PARTITION,
+        journal::send::COUNT,
+        journal::send::FIRST,
+        journal::send::BYTES,
+        journal::send::SIZE,
+        journal::settle::GROUP,
+        journal::settle::TOPIC,
+        journal::settle::OFFSET,
+        journal::settle::PARTITION,
+        journal::settle::ATTEMPT,
+        journal::settle::SIZE,
         index::SALT,
         index::COUNT,
         index::CRC,
@@ -130,6 +172,7 @@ fn in_code() -> BTreeMap<String, u64> {
         window::state::SCHEDULED,
         window::state::DEAD,
         window::state::HOLDING,
+        window::state::COMMITTING,
         window::cause::UNKNOWN,
         window::cause::NACK,
         window::cause::GIVEN_UP,
@@ -154,6 +197,13 @@ fn in_code() -> BTreeMap<String, u64> {
         control::header::BALLAST_GIVEN_UP,
         control::header::BALLAST_LOCK,
         control::header::NEXT_CONSUMER,
+        control::header::TRANSACTION_LOCK,
+        control::header::TRANSACTION_SYNC_LOCK,
+        control::header::TRANSACTIONS_READY,
+        control::header::TRANSACTIONS_END,
+        control::header::TRANSACTIONS_HEAD,
+        control::header::TRANSACTIONS_PROMISED,
+        control::header::TRANSACTIONS_SYNCED,
         control::member::AT,
         control::member::SLOTS,
         control::member::WORDS,
@@ -258,7 +308,7 @@ fn in_code() -> BTreeMap<String, u64> {
         .map(|(name, value)| (name.replace(' ', ""), value))
         .chain(
             // Where the magic bytes are is no constant: `p18_the_files_begin_with_their_magic`.
-            ["segment", "index", "reserve", "snapshot"]
+            ["segment", "index", "reserve", "snapshot", "journal"]
                 .map(|file| (format!("{file}::MAGIC_AT"), 0)),
         )
         .collect()
@@ -334,6 +384,7 @@ fn every_place_in_a_structure_stands_in_the_document() {
         ("reserve", include_str!("reserve.rs")),
         ("index", include_str!("index.rs")),
         ("snapshot", include_str!("snapshot.rs")),
+        ("journal", include_str!("journal.rs")),
         ("window", include_str!("window.rs")),
         ("control", include_str!("control.rs")),
     ];
@@ -364,6 +415,7 @@ fn p18_the_files_begin_with_their_magic() {
     };
     assert!(header.encode().starts_with(b"LQSEGMT\0"));
     assert!(index::encode(7, &[]).starts_with(b"LQINDEX1"));
+    assert!(journal::encode_header(7).starts_with(b"LQTRANS\0"));
     assert!(
         reserve::Reserve::default()
             .encode()

@@ -31,12 +31,13 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 17] = [
+pub const TARGETS: [(&str, Body); 18] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
     ("window", decoders::window),
     ("reserve", decoders::reserve),
+    ("journal", decoders::journal),
     ("meta", decoders::meta),
     ("names", decoders::names),
     ("headers", decoders::headers),

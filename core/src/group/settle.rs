@@ -144,7 +144,10 @@ impl Window {
     /// More time. A late receipt gets its lease back.
     pub fn extend(&self, offset: u64, attempt: u32, due_ms: u64, consumer: u16) -> Settled {
         let Some(index) = self.find(offset, attempt) else {
-            return Settled::Stale;
+            return match self.extend_marked(offset, attempt, due_ms, consumer) {
+                true => Settled::Done,
+                false => Settled::Stale,
+            };
         };
         self.unhook(index);
         self.entries.set_lease(index, due_ms, consumer);

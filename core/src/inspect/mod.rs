@@ -13,6 +13,7 @@ mod clock_text;
 mod dump;
 mod dump_small;
 mod entries;
+mod journal;
 mod letters;
 mod log;
 mod message;

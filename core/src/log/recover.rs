@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use super::roll::mark;
 use super::segment::{Found, Segment};
-use super::{NONE, Partition};
+use super::{Extent, NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
@@ -66,12 +66,32 @@ impl Partition {
         let bases = self.bases()?;
         let lost = reserve.is_some_and(|r| !r.clean && r.boot != self.env.storage.boot_id());
         let mut walk = self.begin(reserve, &bases, lost)?;
+        if !lost {
+            // All processes died, one of them perhaps in the middle of publishing (P8).
+            self.publish_rest()?;
+        }
+        let begun = (walk.segment, walk.position);
         self.walk(&mut walk, lost)?;
         if lost {
             self.cut(&mut walk, &bases)?;
+            self.pad_unhappened(begun, (walk.segment, walk.position))?;
             walk.offset = walk.offset.max(reserve.map_or(0, |r| r.limit));
         }
         self.settle(&walk, reserve)
+    }
+
+    /// Where the log ends that a power loss left, changing nothing.
+    pub(super) fn extent_after_loss(&self) -> Result<Extent> {
+        let reserve = self.read_reserve()?;
+        let lost = reserve.is_some_and(|r| !r.clean && r.boot != self.env.storage.boot_id());
+        if !lost {
+            return Ok(Extent::Whole);
+        }
+        let bases = self.bases()?;
+        let mut walk = self.begin(reserve, &bases, true)?;
+        self.walk(&mut walk, true)?;
+        let (segment, position) = walk.batch.unwrap_or((walk.segment, walk.position));
+        Ok(Extent::Until(segment, position))
     }
 
     fn begin(&self, reserve: Option<Reserve>, bases: &[u64], lost: bool) -> Result<Walk> {
@@ -350,6 +370,8 @@ impl Partition {
         if segment == NONE {
             self.enter_first(&mut walk)?;
         }
+        // Before anything gets the offsets of what a dead one's transaction has appended (P4, P8).
+        self.publish_rest()?;
         self.walk(&mut walk, false)?;
         walk.offset = walk.offset.max(self.block.next_offset());
         if let Some(segment) = self.usable(walk.segment)? {

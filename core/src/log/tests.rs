@@ -117,6 +117,7 @@ fn env_on(storage: Arc<dyn Storage>) -> Env {
         leaving: false.into(),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
+        transactions: None,
     }
 }
 

@@ -71,6 +71,7 @@ mod topic;
 mod topic_delete;
 mod topic_meta;
 mod topic_settings;
+mod transactions;
 mod untold;
 mod watch;
 mod windows;
@@ -93,6 +94,7 @@ pub use snapshots::SnapshotInfo;
 pub use stats::{GroupStats, PartitionStats, TopicStats};
 pub use store::{Store, StoreStats};
 pub use topic::Topic;
+pub use transactions::Transaction;
 
 // What a simulation opens a store with.
 #[cfg(test)]

@@ -213,7 +213,7 @@ impl<'a> Wait<'a> {
 
 impl TopicInner {
     #[inline]
-    fn draft<'a>(
+    pub(super) fn draft<'a>(
         &self,
         message: &Message<'a>,
         block: &'a mut Vec<u8>,
@@ -263,7 +263,7 @@ impl TopicInner {
     }
 
     #[inline]
-    fn choose(&self, message: &Message<'_>) -> Result<u32> {
+    pub(super) fn choose(&self, message: &Message<'_>) -> Result<u32> {
         if self.count() == 1 && message.partition.is_none() {
             return Ok(0);
         }

@@ -177,6 +177,8 @@ impl GroupInner {
     /// Damage is told of for the partition that is asked for, and keeps no other from being used.
     #[cold]
     pub(super) fn begin_life(&self, wanted: u32) -> Result<()> {
+        // Before any lock: what transactions have done is asked for below.
+        self.topic.store.begin_transactions()?;
         let env = &*self.topic.store.env;
         let lock = self.front().head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
@@ -196,7 +198,7 @@ impl GroupInner {
             if group.revive(number, window)? == Life::NewBoot {
                 life = Life::NewBoot;
             }
-            Ok(())
+            group.settle_and_lease_marked(number, window)
         })?;
         self.in_each(&mut left, wanted, |_, window, _| {
             fetched.extend(window.fetched_batches(|_| true));
@@ -289,6 +291,16 @@ impl GroupInner {
                 work(window, policy);
             }
         })
+    }
+
+    /// What transactions marked is settled where they have happened, and else leased as it was.
+    fn settle_and_lease_marked(&self, partition: u32, window: &Window) -> Result<()> {
+        let store = &self.topic.store;
+        for (offset, attempt) in store.marks_to_settle(self.uid, partition)? {
+            window.settle_marked(offset, attempt);
+        }
+        window.lease_marked();
+        Ok(())
     }
 
     pub(super) fn start(&self, partition: u32, (offset, attempt): (u64, u32), epoch: u32) {

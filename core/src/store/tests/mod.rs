@@ -36,6 +36,9 @@ mod seek_letters;
 mod sieves;
 mod snapshots;
 mod topic_changes;
+mod transaction_crashes;
+mod transaction_losses;
+mod transactions;
 mod wakes;
 mod who_died;
 
