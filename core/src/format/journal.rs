@@ -106,8 +106,10 @@ pub mod settle {
     pub const PARTITION: usize = 24;
     /// `u32`: number of the hand-out.
     pub const ATTEMPT: usize = 28;
+    /// `u32`: epoch of the window in which it was handed out.
+    pub const EPOCH: usize = 32;
     /// Bytes of an element.
-    pub const SIZE: usize = 32;
+    pub const SIZE: usize = 36;
 }
 
 /// A record's number and position in one word: number 48, position in units 16.
@@ -263,6 +265,8 @@ pub struct Settle {
     pub offset: u64,
     /// Number of the hand-out.
     pub attempt: u32,
+    /// Epoch of the window in which that was: a seek ends it (P16).
+    pub epoch: u32,
 }
 
 /// One transaction.
@@ -322,7 +326,7 @@ impl Record {
             for word in [one.group, one.topic, one.offset] {
                 bytes.extend_from_slice(&word.to_le_bytes());
             }
-            for half in [one.partition, one.attempt] {
+            for half in [one.partition, one.attempt, one.epoch] {
                 bytes.extend_from_slice(&half.to_le_bytes());
             }
         }
@@ -395,6 +399,7 @@ impl Settle {
             partition: u32_at(bytes, settle::PARTITION),
             offset: u64_at(bytes, settle::OFFSET),
             attempt: u32_at(bytes, settle::ATTEMPT),
+            epoch: u32_at(bytes, settle::EPOCH),
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
                 partition: 0,
                 offset: 4,
                 attempt: 1,
+                epoch: 0,
             };
             let record = Record {
                 id: 9,

@@ -49,11 +49,18 @@ impl Window {
         Settled::Done
     }
 
-    /// Takes a mark off: the lease goes on if it is not over.
-    pub fn unmark(&self, offset: u64, attempt: u32, now: Now) {
-        if let Some(index) = self.find_marked(offset, attempt) {
+    /// Takes a mark of this epoch off: the lease goes on if it is not over.
+    pub fn unmark(&self, offset: u64, (attempt, epoch): (u32, u32), now: Now) {
+        if let Some(index) = self.find_marked_in(offset, attempt, epoch) {
             self.unmark_entry(index, now);
         }
+    }
+
+    /// As `find_marked`, of the hand-outs between two seeks: one of the same number in another
+    /// epoch is another one's (P16).
+    fn find_marked_in(&self, offset: u64, attempt: u32, epoch: u32) -> Option<u32> {
+        let found = self.find_marked(offset, attempt);
+        found.filter(|_| self.epoch() == epoch)
     }
 
     fn unmark_entry(&self, index: u32, now: Now) {
@@ -67,9 +74,11 @@ impl Window {
         }
     }
 
-    /// Settles what is marked, since its transaction has happened; whether it was still to be done.
-    pub fn settle_marked(&self, offset: u64, attempt: u32) -> bool {
-        let Some(index) = self.find_marked(offset, attempt) else {
+    /// Settles what was marked in this epoch, since its transaction has happened; whether it was
+    /// still to be done. Where the group was sought since there is nothing to settle: what was
+    /// handed out before counts for nothing any more (P16).
+    pub fn settle_marked(&self, offset: u64, (attempt, epoch): (u32, u32)) -> bool {
+        let Some(index) = self.find_marked_in(offset, attempt, epoch) else {
             return false;
         };
         // Of one that was late another consumer may have the slot by now.
@@ -77,8 +86,7 @@ impl Window {
             self.tally
                 .count(self.entries.consumer(index), Tallied::Acked);
         }
-        self.count(Counter::Committing, -1);
-        self.wheel.remove(&self.entries, index);
+        self.unhook(index);
         self.count(Counter::Acked, 1);
         self.finish(index);
         true
@@ -178,9 +186,9 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Life;
     use super::super::model::{at, policy};
     use super::super::power_tests::{admit, begin};
+    use super::super::{Fate, Life, TakenAway, Target};
     use super::*;
     use crate::storage::Twin;
 
@@ -209,8 +217,8 @@ mod tests {
         let ended = window.expire(&policy(true), at(2_000));
         assert!(ended.marked && window.counter(Counter::Failed) == 0);
         assert_eq!(counts(&window), [0, 1, 0]);
-        assert!(window.settle_marked(took.offset, 1));
-        assert!(!window.settle_marked(took.offset, 1), "once");
+        assert!(window.settle_marked(took.offset, (1, 0)));
+        assert!(!window.settle_marked(took.offset, (1, 0)), "once");
         assert_eq!((counts(&window), window.floor()), ([0, 0, 1], 1));
     }
 
@@ -219,7 +227,7 @@ mod tests {
         let window = window(&Twin::new());
         let took = window.take_ready(1_000, 3, 1).expect("0");
         window.mark(took.offset, 1, at(10));
-        window.unmark(took.offset, 1, at(20));
+        window.unmark(took.offset, (1, 0), at(20));
         assert_eq!(counts(&window), [1, 0, 0]);
         window.mark(took.offset, 1, at(30));
         assert_eq!(window.unmark_others(|_, _| true, at(40)), 0);
@@ -237,7 +245,7 @@ mod tests {
         window.expire(&policy(true), at(1_500));
         assert_eq!(window.seen(took.offset).failures, 1);
         assert_eq!(window.mark(took.offset, 1, at(1_600)), Settled::Done);
-        window.unmark(took.offset, 1, at(1_600));
+        window.unmark(took.offset, (1, 0), at(1_600));
         assert_eq!(window.seen(took.offset).failures, 1);
         assert_eq!(window.take_ready(9_000, 4, 1).expect("again").attempt, 2);
         assert_eq!(window.mark(took.offset, 1, at(1_600)), Settled::Stale);
@@ -257,6 +265,65 @@ mod tests {
     }
 
     #[test]
+    fn p8_p15_p16_what_is_marked_is_open_for_snapshots_and_not_for_retention() {
+        let window = window(&Twin::new());
+        let took = window.take_ready(1_000, 3, 1).expect("0");
+        window.mark(took.offset, 1, at(10));
+        for fate in [Fate::Lost, Fate::Dead] {
+            assert_eq!(window.next_to_take(0, fate), Some(took.offset + 1));
+            assert_eq!(
+                window.end_taken(took.offset, fate, at(10)),
+                TakenAway::Nothing
+            );
+        }
+        let standing = window.standing();
+        assert_eq!((standing.part.floor, standing.leased), (took.offset, 1));
+        assert_eq!(standing.part.open.len(), 4);
+        assert_eq!(counts(&window), [0, 1, 0]);
+        assert!(window.settle_marked(took.offset, (1, 0)));
+    }
+
+    #[test]
+    fn p8_p14_what_is_marked_and_dropped_is_settled_once() {
+        let window = window(&Twin::new());
+        let took = window.take_ready(1_000, 3, 1).expect("0");
+        window.mark(took.offset, 1, at(10));
+        assert!(window.drop_open(took.offset));
+        assert!(!window.settle_marked(took.offset, (1, 0)));
+        window.unmark(took.offset, (1, 0), at(20));
+        assert_eq!((counts(&window), window.floor()), ([0, 0, 0], 1));
+        assert_eq!(window.counter(Counter::Dropped), 1);
+        assert!(!window.expire(&policy(true), at(3_000)).marked);
+        assert!(
+            window.has_mark_on_disk(took.offset, 1),
+            "as if it had settled it"
+        );
+    }
+
+    #[test]
+    fn p8_p16_a_mark_of_before_a_seek_settles_nothing_after_it() {
+        let mut window = window(&Twin::new());
+        let took = window.take_ready(1_000, 3, 1).expect("0");
+        window.mark(took.offset, 1, at(10));
+        window.seek(&Target {
+            epoch: 1,
+            offset: 0,
+            dead_from: 0,
+        });
+        assert_eq!(counts(&window), [0, 0, 0]);
+        assert!(!window.settle_marked(took.offset, (1, 0)));
+        admit(&mut window, &policy(true), 4);
+        let again = window.take_ready(2_000, 3, 1).expect("0 once more");
+        assert_eq!((again.offset, again.attempt), (took.offset, 1));
+        window.mark(again.offset, 1, at(20));
+        assert!(!window.settle_marked(again.offset, (1, 0)), "another's");
+        window.unmark(again.offset, (1, 0), at(20));
+        assert_eq!(counts(&window), [0, 1, 0]);
+        assert!(window.settle_marked(again.offset, (1, 1)));
+        assert_eq!((counts(&window), window.floor()), ([0, 0, 1], 1));
+    }
+
+    #[test]
     fn p8_p2_a_synced_mark_is_there_after_every_power_loss_and_one_that_was_not_may_not_be() {
         let mut missing = 0;
         for seed in 0..80 {
@@ -270,7 +337,7 @@ mod tests {
             missing += u32::from(!lost.has_mark_on_disk(took.offset, 1));
             window.syncer().sync().expect("sync");
             if seed % 2 == 0 {
-                window.settle_marked(took.offset, 1);
+                window.settle_marked(took.offset, (1, 0));
             }
             let lost = reopened(&twin.power_loss(seed).expect("image"));
             assert!(lost.has_mark_on_disk(took.offset, 1), "seed {seed}");

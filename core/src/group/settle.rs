@@ -53,6 +53,7 @@ impl Window {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
             state::SCHEDULED => Counter::Scheduled,
+            state::COMMITTING => Counter::Committing,
             _ => {
                 self.ready.clear(index, self.entries.priority(index));
                 self.count(Counter::Ready, -1);

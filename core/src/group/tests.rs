@@ -281,16 +281,24 @@ fn transact(
     let all = model.messages.iter();
     let marked = all.filter(|(_, message)| matches!(message.state, State::Marked { .. }));
     let marked: Vec<(u64, u32)> = marked.map(|(at, one)| (*at, one.attempts)).collect();
+    let epoch = window.epoch();
     for (offset, attempt) in marked {
-        assert!(!window.settle_marked(offset, attempt + 1), "{place}");
+        assert!(
+            !window.settle_marked(offset, (attempt, epoch.wrapping_sub(1))),
+            "{place}: of a time before the group was sought"
+        );
+        assert!(
+            !window.settle_marked(offset, (attempt + 1, epoch)),
+            "{place}"
+        );
         match dice.next(3) {
             0 => {
-                assert!(window.settle_marked(offset, attempt), "{place}");
+                assert!(window.settle_marked(offset, (attempt, epoch)), "{place}");
                 model.of(offset).state = State::Settled;
             }
             1 => {
                 if dice.next(2) == 0 {
-                    window.unmark(offset, attempt, now);
+                    window.unmark(offset, (attempt, epoch), now);
                 } else {
                     window.unmark_others(|at, _| at != offset, now);
                 }

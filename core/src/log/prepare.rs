@@ -60,9 +60,9 @@ impl Partition {
         }))
     }
 
-    /// Waits until whoever holds the append lock gives it back, or died.
-    pub fn wait_for_lock(&self) -> Result<()> {
-        self.lock().map(drop)
+    /// Waits no longer than this until whoever holds the append lock gives it back, or died.
+    pub fn wait_for_lock(&self, patience: Duration) -> Result<()> {
+        self.lock_within(patience).map(drop)
     }
 
     /// Without any lock: what is in the way of these messages is no more.

@@ -83,7 +83,8 @@ impl Partition {
         let keeps = match mark {
             // Asked after the mark was read: what is before it was published before.
             None => !self.transactions_on_disk(),
-            Some(_) => newest.is_some_and(|known| known.mark_offset > wanted.2),
+            // Nor where it begins in a later segment: the one before may be gone.
+            Some(_) => newest.is_some_and(|known| known.mark_offset >= wanted.2),
         };
         let last = self.block.last_timestamp();
         let ((mark_segment, mark_position, mark_offset), mark_timestamp) = match newest {

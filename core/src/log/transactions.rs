@@ -13,7 +13,7 @@ use crate::format::journal::Send;
 use crate::format::record::{self, HEADER, Header, MESSAGE};
 use crate::format::segment::RECORDS;
 use crate::options::Durability;
-use crate::shm::{Mapping, OwnerLock, Region};
+use crate::shm::{Mapping, Region};
 
 /// What is known of transactions.
 pub trait Transactions: std::marker::Send + Sync {
@@ -86,7 +86,11 @@ impl Partition {
     }
 
     /// What the last transaction sent here is published, whoever was to do it.
+    /// [`ErrorKind::NotFound`] where the topic was deleted: its files' names may be another one's.
+    ///
+    /// [`ErrorKind::NotFound`]: crate::ErrorKind::NotFound
     pub fn finish_transaction(&self) -> Result<()> {
+        self.check_there()?;
         let held = self.lock()?;
         self.env.check_fence()?;
         let done = self.publish_rest().and_then(|()| self.repair());
@@ -146,10 +150,8 @@ impl Partition {
     /// Puts on disk that all up to a place is, transactions included, so that no recovery looks
     /// further back than that.
     pub fn note_on_disk(&self, mark: (u64, u64, u64)) -> Result<()> {
-        let env = &*self.env;
         drop(self.lock()?);
-        let slow = self.block.slow_lock();
-        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        let _slow = self.hold_slow()?;
         if self.block.limit() == 0 {
             // Recovered, and nothing appended since: what the file says of the limit stands.
             self.raise(0)?;

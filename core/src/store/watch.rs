@@ -157,7 +157,8 @@ impl GroupInner {
                 any &= fresh(window);
             }
             look.may |= any && !policy.paused;
-            look.leased |= window.counter(Counter::Leased) > 0;
+            let out = [Counter::Leased, Counter::Committing];
+            look.leased |= out.iter().any(|counter| window.counter(*counter) > 0);
             look.due_ms = [look.due_ms, window.next_due()].into_iter().flatten().min();
             let ready = window.counter(Counter::Ready);
             for word in [sent, window.next(), window.floor(), ready] {

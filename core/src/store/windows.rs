@@ -198,7 +198,7 @@ impl GroupInner {
             if group.revive(number, window)? == Life::NewBoot {
                 life = Life::NewBoot;
             }
-            group.settle_and_lease_marked(number, window)
+            Ok(())
         })?;
         self.in_each(&mut left, wanted, |_, window, _| {
             fetched.extend(window.fetched_batches(|_| true));
@@ -260,6 +260,8 @@ impl GroupInner {
         window.open_clean()?;
         self.rebuild(partition, window, life)?;
         window.set_boot(boot);
+        // Before what is gone is ended: what is marked is nobody's to end.
+        self.settle_and_lease_marked(partition, window)?;
         let log = &self.topic.partitions[partition as usize];
         let first = log.first_kept();
         if window.floor() < first {
@@ -296,8 +298,8 @@ impl GroupInner {
     /// What transactions marked is settled where they have happened, and else leased as it was.
     fn settle_and_lease_marked(&self, partition: u32, window: &Window) -> Result<()> {
         let store = &self.topic.store;
-        for (offset, attempt) in store.marks_to_settle(self.uid, partition)? {
-            window.settle_marked(offset, attempt);
+        for mark in store.marks_to_settle(self.uid, partition)? {
+            window.settle_marked(mark.offset, (mark.attempt, mark.epoch));
         }
         window.lease_marked();
         Ok(())

@@ -19,6 +19,7 @@ fn sample() -> Record {
         partition: 1,
         offset,
         attempt: 3,
+        epoch: 6,
     };
     Record {
         id: 0xABCD,

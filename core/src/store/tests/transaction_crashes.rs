@@ -31,6 +31,15 @@ impl Scene {
     }
 
     pub(super) fn open_on(&self, twin: &Twin) -> Store {
+        self.open_with(twin, options().lock_timeout)
+    }
+
+    /// By one who waits for no lock for long.
+    pub(super) fn open_hasty(&self) -> Store {
+        self.open_with(&self.twin, Duration::from_millis(30))
+    }
+
+    fn open_with(&self, twin: &Twin, lock_timeout: Duration) -> Store {
         let world = World {
             storage: Arc::new(twin.clone()),
             clock: self.clock.clone(),
@@ -38,6 +47,7 @@ impl Scene {
         };
         let with = StoreOptions {
             durability: self.durability,
+            lock_timeout,
             ..options()
         };
         Store::open_in(&world, Path::new("/store"), &with).expect("open")
@@ -157,6 +167,26 @@ pub(super) fn goes_on(store: &Store, what: &str) {
     assert_eq!((stats.lag_messages, stats.leased), (0, 0), "{what}");
 }
 
+/// Does something that is watched, and something else at one event of it; how many there were.
+pub(super) fn events_of(
+    scene: &Scene,
+    event: u64,
+    work: impl FnOnce(),
+    then: impl FnMut(Event) + Send + 'static,
+) -> u64 {
+    let (seen, then) = (Arc::new(AtomicU64::new(0)), Mutex::new(then));
+    let counted = seen.clone();
+    scene.twin.watch(Some(Arc::new(move |twin, kind| {
+        if counted.fetch_add(1, Ordering::SeqCst) + 1 == event {
+            twin.watch(None);
+            (then.lock().expect("one at a time"))(kind);
+        }
+    })));
+    work();
+    scene.twin.watch(None);
+    seen.load(Ordering::SeqCst)
+}
+
 /// Runs a commit that is watched, and does something at one event of it; how many there were.
 pub(super) fn at_event(
     scene: &Scene,
@@ -165,19 +195,12 @@ pub(super) fn at_event(
 ) -> u64 {
     let store = scene.open();
     let (topics, worker, got) = begin(&store);
-    let (seen, watched) = (Arc::new(AtomicU64::new(0)), store.clone());
-    let (counted, then) = (seen.clone(), Mutex::new(move |e: Event| then(&watched, e)));
-    scene.twin.watch(Some(Arc::new(move |twin, kind| {
-        if counted.fetch_add(1, Ordering::SeqCst) + 1 == event {
-            twin.watch(None);
-            (then.lock().expect("one at a time"))(kind);
-        }
-    })));
-    let _ = commit(&store, &topics, &got);
-    scene.twin.watch(None);
+    let watched = store.clone();
+    let work = || drop(commit(&store, &topics, &got));
+    let seen = events_of(scene, event, work, move |kind| then(&watched, kind));
     // As those of a process that ended: nothing is tidied up.
     std::mem::forget(worker);
-    seen.load(Ordering::SeqCst)
+    seen
 }
 
 /// At each event in a scene of its own, until there are no more.

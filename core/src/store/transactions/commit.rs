@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::durable::not_on_disk;
 use super::finish::by_window;
 use super::journal::{Entry, Journal};
+use super::room::Room;
 use super::transaction::{Gathered, Owned};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::extension;
@@ -16,6 +17,7 @@ use crate::group::{Now, Settled};
 use crate::log::{Draft, Obstacle, Partition, Prepared};
 use crate::options::Durability;
 use crate::store::StoreInner;
+use crate::store::flow::{Beat, Pass};
 use crate::store::group::GroupInner;
 use crate::store::inner::draw;
 use crate::store::message::{MessageId, Receipt};
@@ -37,20 +39,29 @@ enum Tried {
     Way(usize, Obstacle),
     /// A log's lock is somebody's who lives.
     Held(usize),
+    /// The journal's is, and others wait for what is held here.
+    Busy,
     /// The journal has no room.
     Full,
 }
 
+/// What a commit goes on with while it is tried.
+struct Try<'a> {
+    parts: &'a [Part],
+    drafts: &'a [Draft<'a>],
+    id: u64,
+    sync: bool,
+}
+
 impl Gathered {
-    /// All or nothing.
-    pub(super) fn commit(self, store: &Arc<StoreInner>) -> Result<Vec<MessageId>> {
-        store.check_send()?;
-        for owned in &self.sends {
-            owned.topic.follow()?;
-        }
-        for (group, _) in &self.acks {
-            group.topic.follow()?;
-        }
+    /// All or nothing. While there is no room in a topic it is waited for as long as `go_on` says
+    /// so.
+    pub(super) fn commit(
+        self,
+        store: &Arc<StoreInner>,
+        go_on: Option<Beat<'_>>,
+    ) -> Result<Vec<MessageId>> {
+        self.follow(store)?;
         let parts = self.parts();
         let sync = self.is_sync(&parts);
         let id = draw();
@@ -58,20 +69,33 @@ impl Gathered {
         let tags: Vec<Vec<u8>> = tags.collect();
         let drafts = self.sends.iter().zip(&tags);
         let drafts: Vec<Draft<'_>> = drafts.map(|(owned, tag)| owned.draft(tag)).collect();
-        let deadline = Instant::now() + store.env.lock_timeout;
+        let one = Try {
+            parts: &parts,
+            drafts: &drafts,
+            id,
+            sync,
+        };
+        let timeout = store.env.lock_timeout;
+        let (mut room, mut busy) = (Room::new(), Duration::ZERO);
         let (entry, ids) = loop {
-            match self.attempt(store, &parts, &drafts, (id, sync))? {
+            let passes = room.enter(&self.gates(&drafts, go_on))?;
+            let began = Instant::now();
+            match self.attempt(store, &one, passes)? {
                 Tried::Done(entry, ids) => break (entry, ids),
                 Tried::Way(number, obstacle) => {
                     let part = &parts[number];
                     part.log.clear_way(&obstacle, &part.of(&drafts))?;
                 }
-                Tried::Held(number) => parts[number].log.wait_for_lock()?,
-                Tried::Full => store.make_room_for_transactions(store.env.lock_timeout)?,
+                Tried::Held(number) => parts[number].log.wait_for_lock(timeout)?,
+                Tried::Busy => drop(store.hold_transactions(timeout)?),
+                Tried::Full => drop(store.make_room_for_transactions(timeout)?),
             }
-            if Instant::now() >= deadline {
+            // Not what was waited for room, which is as long as the topics say.
+            busy += began.elapsed();
+            if busy >= timeout {
                 return Err(too_busy(store));
             }
+            self.follow(store)?;
         };
         if sync {
             store
@@ -80,6 +104,18 @@ impl Gathered {
         }
         self.settle(store, &entry);
         Ok(ids)
+    }
+
+    /// Before each try: none of it was deleted, and what is configured is in force.
+    fn follow(&self, store: &StoreInner) -> Result<()> {
+        store.check_send()?;
+        for owned in &self.sends {
+            owned.topic.follow()?;
+        }
+        for (group, _) in &self.acks {
+            group.topic.follow()?;
+        }
+        Ok(())
     }
 
     /// What was marked is settled. What cannot be now is left to housekeeping, and to whoever looks
@@ -127,17 +163,46 @@ impl Gathered {
             || parts.iter().any(|part| part.log.promises_sync())
     }
 
+    /// With room for all of it, which is given back where it is not done.
     fn attempt(
         &self,
         store: &Arc<StoreInner>,
-        parts: &[Part],
-        drafts: &[Draft<'_>],
-        (id, sync): (u64, bool),
+        one: &Try<'_>,
+        passes: Vec<Pass<'_>>,
     ) -> Result<Tried> {
-        let (held, journal) = store.hold_transactions(store.env.lock_timeout)?;
+        let mut published = true;
+        let tried = self.attempt_with(store, one, !passes.is_empty(), &mut published);
+        let done = matches!(tried, Ok(Tried::Done(..)));
+        for pass in passes {
+            match published {
+                true => pass.end(done),
+                // Nobody counts before what has happened is there to be counted.
+                false => pass.abandon(),
+            }
+        }
+        tried
+    }
+
+    fn attempt_with(
+        &self,
+        store: &Arc<StoreInner>,
+        one: &Try<'_>,
+        others_wait: bool,
+        published: &mut bool,
+    ) -> Result<Tried> {
+        let patience = match others_wait {
+            true => GLANCE,
+            false => store.env.lock_timeout,
+        };
+        let (held, journal) = match store.hold_transactions(patience) {
+            Err(error) if error.kind() == ErrorKind::Stuck && others_wait => {
+                return Ok(Tried::Busy);
+            }
+            held => held?,
+        };
         let file = journal.make()?;
         let marks = self.mark(store)?;
-        let tried = self.write(store, (journal, &file), (parts, drafts), (id, sync, &marks));
+        let tried = self.write(store, (journal, &file), one, &marks, published);
         // Before the lock is given back: nobody finds marks that no record speaks of.
         if !matches!(tried, Ok(Tried::Done(..))) {
             unmark(store, &marks);
@@ -162,11 +227,11 @@ impl Gathered {
                 continue;
             }
             let done = group.with_window(partition, |window| {
-                let epoch = group.mark(window.epoch());
+                let epoch = window.epoch();
                 for place in places {
                     let receipt: &Receipt = &self.acks[place].1;
                     let (offset, attempt) = (receipt.id.offset, receipt.attempt);
-                    let good = receipt.epoch == epoch && receipt.id.topic_id == topic;
+                    let good = receipt.epoch == group.mark(epoch) && receipt.id.topic_id == topic;
                     if !good || window.mark(offset, attempt, now) != Settled::Done {
                         stale.push(place);
                         continue;
@@ -177,6 +242,7 @@ impl Gathered {
                         partition,
                         offset,
                         attempt,
+                        epoch,
                     };
                     marked.push((group.clone(), settle));
                 }
@@ -199,9 +265,11 @@ impl Gathered {
         &self,
         store: &StoreInner,
         (journal, file): (&Journal, &super::journal::JournalFile),
-        (parts, drafts): (&[Part], &[Draft<'_>]),
-        (id, sync, marks): (u64, bool, &[(Arc<GroupInner>, Settle)]),
+        one: &Try<'_>,
+        marks: &[(Arc<GroupInner>, Settle)],
+        published: &mut bool,
     ) -> Result<Tried> {
+        let (parts, drafts) = (one.parts, one.drafts);
         let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(parts.len());
         for (number, part) in parts.iter().enumerate() {
             let patience = match prepared.is_empty() {
@@ -219,8 +287,8 @@ impl Gathered {
             }
         }
         let record = Record {
-            id,
-            sync,
+            id: one.id,
+            sync: one.sync,
             wrap: false,
             sends: prepared.iter().map(Prepared::send).collect(),
             settles: marks.iter().map(|(_, settle)| *settle).collect(),
@@ -231,7 +299,6 @@ impl Gathered {
         };
         // It has happened. What cannot be published here is published by the next holder.
         let mut ids = vec![None; drafts.len()];
-        let mut published = true;
         for (part, one) in parts.iter().zip(prepared) {
             let send = one.send();
             for (turn, place) in (0..).zip(&part.places) {
@@ -242,10 +309,10 @@ impl Gathered {
                     offset: send.offset + turn,
                 });
             }
-            published &= one.publish().is_ok();
+            *published &= one.publish().is_ok();
         }
         let place = journal.last(file)?.map_or(end, |entry| entry.place);
-        if published {
+        if *published {
             journal.set_end(end);
         }
         let entry = Entry {
@@ -272,9 +339,9 @@ impl Part {
 fn unmark(store: &StoreInner, marks: &[(Arc<GroupInner>, Settle)]) {
     let now = Now::by(&*store.env.clock);
     for (group, settle) in marks {
-        let (offset, attempt) = (settle.offset, settle.attempt);
+        let hand_out = (settle.attempt, settle.epoch);
         let _ = group.with_window(settle.partition, |window| {
-            window.unmark(offset, attempt, now);
+            window.unmark(settle.offset, hand_out, now);
         });
     }
 }

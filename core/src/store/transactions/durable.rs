@@ -38,7 +38,8 @@ impl StoreInner {
         let Some(file) = journal.file()? else {
             return Ok(());
         };
-        let done = self.sync_transactions(journal, &file, how).map(|_| ());
+        let done = self.sync_transactions(journal, &file, (how, self.env.lock_timeout));
+        let done = done.map(|_| ());
         match done {
             Err(error) if how != Acquired::Clean => {
                 // What a dead one left may be a failed sync of which nobody knows.
@@ -54,10 +55,10 @@ impl StoreInner {
         self: &Arc<Self>,
         journal: &Arc<Journal>,
         file: &JournalFile,
-        how: Acquired,
+        (how, patience): (Acquired, Duration),
     ) -> Result<Vec<Entry>> {
         let (entries, end) = {
-            let _held = self.hold_transactions(self.env.lock_timeout)?;
+            let _held = self.hold_transactions(patience)?;
             (journal.entries(file)?, journal.end()?)
         };
         let synced = journal.synced();
@@ -117,38 +118,54 @@ impl StoreInner {
     /// Makes the room of all records free that were there when this began. What they did must not
     /// need them any more: it is settled; and where a power loss counts, what was settled is on
     /// disk, and so is that no recovery looks further back in the logs than behind what they sent.
+    /// False where somebody has one of the locks for longer than this, and is at it, or syncs, or
+    /// commits; with the patience of all locks that is an error.
     pub(in crate::store) fn make_room_for_transactions(
         self: &Arc<Self>,
         patience: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let Some(journal) = &self.journal else {
-            return Ok(());
+            return Ok(true);
         };
         let Some(file) = journal.file()? else {
-            return Ok(());
+            return Ok(true);
         };
         self.begin_transactions()?;
+        let busy =
+            |error: &Error| error.kind() == ErrorKind::Stuck && patience < self.env.lock_timeout;
         let (held, how) = match journal.hold_sync(patience) {
-            // Somebody is at it, or syncs.
-            Err(error) if error.kind() == ErrorKind::Stuck && patience < self.env.lock_timeout => {
-                return Ok(());
-            }
+            Err(error) if busy(&error) => return Ok(false),
             held => held?,
         };
-        match self.free(journal, &file, how) {
+        match self.free(journal, &file, (how, patience)) {
             Err(error) if how != Acquired::Clean => {
                 held.abandon();
                 Err(error)
             }
-            done => done,
+            Err(error) if busy(&error) => Ok(false),
+            done => done.map(|()| true),
         }
+    }
+
+    /// Has the journal speak of nothing that was done before this began, as `make_room` does; cheap
+    /// where it speaks of nothing.
+    pub(in crate::store) fn forget_transactions(
+        self: &Arc<Self>,
+        patience: Duration,
+    ) -> Result<bool> {
+        if let Some(journal) = &self.journal
+            && (journal.file()?.is_none() || journal.used()?.0 == 0)
+        {
+            return Ok(true);
+        }
+        self.make_room_for_transactions(patience)
     }
 
     fn free(
         self: &Arc<Self>,
         journal: &Arc<Journal>,
         file: &JournalFile,
-        how: Acquired,
+        how: (Acquired, Duration),
     ) -> Result<()> {
         let entries = self.sync_transactions(journal, file, how)?;
         for entry in entries.iter().filter(|entry| !entry.applied) {

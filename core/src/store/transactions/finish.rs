@@ -197,15 +197,17 @@ impl StoreInner {
             None => Vec::new(),
         };
         let mine = |settle: &&Settle| settle.group == group.uid && settle.partition == partition;
-        let speaks: HashSet<(u64, u32)> = entries
+        let speaks: HashSet<(u64, u32, u32)> = entries
             .iter()
             .filter(|entry| !entry.applied)
             .flat_map(|entry| entry.record.settles.iter().filter(mine))
-            .map(|settle| (settle.offset, settle.attempt))
+            .map(|settle| (settle.offset, settle.attempt, settle.epoch))
             .collect();
         let now = Now::by(&*self.env.clock);
         let count = group.with_window(partition, |window| {
-            window.unmark_others(|offset, attempt| speaks.contains(&(offset, attempt)), now)
+            let epoch = window.epoch();
+            let keep = |offset, attempt| speaks.contains(&(offset, attempt, epoch));
+            window.unmark_others(keep, now)
         })?;
         drop(held);
         if count > 0 {
@@ -223,7 +225,7 @@ impl StoreInner {
         &self,
         group: u64,
         partition: u32,
-    ) -> Result<Vec<(u64, u32)>> {
+    ) -> Result<Vec<Settle>> {
         let Some(journal) = &self.journal else {
             return Ok(Vec::new());
         };
@@ -233,10 +235,8 @@ impl StoreInner {
         let entries = journal.entries(&file)?;
         let open = entries.iter().filter(|entry| !entry.applied);
         let settles = open.flat_map(|entry| &entry.record.settles);
-        Ok(settles
-            .filter(|settle| settle.group == group && settle.partition == partition)
-            .map(|settle| (settle.offset, settle.attempt))
-            .collect())
+        let mine = |settle: &&Settle| settle.group == group && settle.partition == partition;
+        Ok(settles.filter(mine).copied().collect())
     }
 
     /// Before anything of a group is looked at in a new life: the journal says what has happened.
@@ -256,7 +256,7 @@ impl GroupInner {
     }
 
     /// Settles marks of a transaction that has happened.
-    pub(super) fn settle_marks(&self, partition: u32, marks: &[(u64, u32)]) -> Result<()> {
+    pub(super) fn settle_marks(&self, partition: u32, marks: &[Settle]) -> Result<()> {
         let Some(log) = self.topic.partitions.get(partition as usize) else {
             return Ok(());
         };
@@ -265,8 +265,8 @@ impl GroupInner {
         }
         let ready = self.with_window(partition, |window| {
             let full = window.is_full(window.cursor().offset);
-            for (offset, attempt) in marks {
-                window.settle_marked(*offset, *attempt);
+            for mark in marks {
+                window.settle_marked(mark.offset, (mark.attempt, mark.epoch));
             }
             self.may_come(window, log, full)
         })?;
@@ -284,11 +284,11 @@ pub(super) fn is_gone(error: &Error) -> bool {
 }
 
 /// Hand-outs by the window that they are in: topic, group, partition.
-pub(super) fn by_window(settles: &[Settle]) -> BTreeMap<(u64, u64, u32), Vec<(u64, u32)>> {
+pub(super) fn by_window(settles: &[Settle]) -> BTreeMap<(u64, u64, u32), Vec<Settle>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for one in settles {
         let window = found.entry((one.topic, one.group, one.partition));
-        window.or_default().push((one.offset, one.attempt));
+        window.or_default().push(*one);
     }
     found
 }

@@ -435,4 +435,11 @@ impl Journal {
     pub(in crate::store) fn used_in_test(&self) -> u64 {
         self.used().expect("places").0
     }
+
+    /// How many records are not applied.
+    pub(in crate::store) fn open_in_test(&self) -> usize {
+        let file = self.file().expect("file").expect("made");
+        let entries = self.entries(&file).expect("entries");
+        entries.iter().filter(|entry| !entry.applied).count()
+    }
 }

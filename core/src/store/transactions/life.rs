@@ -187,10 +187,18 @@ impl Look<'_> {
             }
         }
         for settle in &record.settles {
-            let Some(window) = self.window(settle.topic, settle.group, settle.partition)? else {
+            let found = self.window(settle.topic, settle.group, settle.partition)?;
+            let Some((window, sought)) = found else {
                 continue;
             };
-            if !window.has_mark_on_disk(settle.offset, settle.attempt) {
+            if settle.epoch < sought.max(window.epoch()) {
+                // The group was sought since, which is on disk: what it had settled counts for
+                // nothing any more, whether or not it was there (P16).
+                continue;
+            }
+            // Of a time before the group was sought it says nothing of what came after.
+            let current = window.epoch() == settle.epoch;
+            if !current || !window.has_mark_on_disk(settle.offset, settle.attempt) {
                 return Ok(false);
             }
         }
@@ -225,7 +233,8 @@ impl Look<'_> {
         Ok(known.get(&uid).cloned())
     }
 
-    fn window(&mut self, topic: u64, group: u64, partition: u32) -> Result<Option<Window>> {
+    /// A group's window, and the epoch that its configuration says it was sought with.
+    fn window(&mut self, topic: u64, group: u64, partition: u32) -> Result<Option<(Window, u32)>> {
         let Some(folder) = self.topic(topic)? else {
             return Ok(None);
         };
@@ -243,9 +252,10 @@ impl Look<'_> {
                 let path = folder.join(names::window(partition));
                 let (storage, limit) = (&*journal.storage, meta.config.window);
                 let window = told(Window::open(storage, &path, (group, partition), limit))?;
-                return Ok(window
-                    .flatten()
-                    .filter(|window| window.check_span().is_ok()));
+                let sought = meta.sought.get(partition as usize);
+                let sought = sought.map_or(0, |sought| sought.epoch);
+                let whole = window.flatten().filter(|one| one.check_span().is_ok());
+                return Ok(whole.map(|window| (window, sought)));
             }
         }
         Ok(None)

@@ -25,6 +25,7 @@ mod durable;
 mod finish;
 mod journal;
 mod life;
+mod room;
 mod transaction;
 
 pub(super) use journal::Journal;

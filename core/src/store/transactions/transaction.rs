@@ -1,11 +1,13 @@
 //! A transaction as its user has it: what it is to do is gathered here.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::murmur2;
 use crate::store::consumer::Consumer;
 use crate::store::delivery::Delivery;
+use crate::store::flow::{Beat, FlowGroups};
 use crate::store::group::GroupInner;
 use crate::store::leases::Leases;
 use crate::store::message::{Message, MessageId, Receipt};
@@ -22,6 +24,8 @@ const OPERATIONS_MAX: usize = 10_000;
 /// A message that is to be sent.
 pub(super) struct Owned {
     pub(super) topic: Arc<TopicInner>,
+    /// By which a topic with a limit is counted.
+    pub(super) flow: Arc<FlowGroups>,
     pub(super) partition: u32,
     pub(super) extension: Vec<u8>,
     pub(super) key: Option<Vec<u8>>,
@@ -104,7 +108,7 @@ impl Transaction {
         self.check_alive()?;
         let inner = &topic.inner;
         self.check_store(&inner.store, "topic", &inner.name)?;
-        let owned = self.own(inner, message)?;
+        let owned = self.own(topic, message)?;
         let bytes = owned.bytes();
         self.check_room(1, bytes)?;
         self.gathered.bytes += bytes;
@@ -117,7 +121,7 @@ impl Transaction {
         self.check_alive()?;
         let inner = &topic.inner;
         self.check_store(&inner.store, "topic", &inner.name)?;
-        let owned = messages.iter().map(|message| self.own(inner, message));
+        let owned = messages.iter().map(|message| self.own(topic, message));
         let owned = owned.collect::<Result<Vec<_>>>()?;
         let bytes = owned.iter().map(Owned::bytes).sum();
         self.check_room(owned.len(), bytes)?;
@@ -177,7 +181,25 @@ impl Transaction {
     /// where there is no room. With `sync`, an error that says that the transaction is done and not
     /// on disk is of a sync that failed, or took too long: it has happened, for all processes, and
     /// only a power loss before the next sync that succeeds would take it back, all of it.
+    ///
+    /// Where it sends to topics with limits there is room in all of them, or nothing happens (P14):
+    /// [`ErrorKind::Full`] or [`ErrorKind::TooLarge`], or it waits as the topics are configured,
+    /// and errors with [`ErrorKind::Timeout`] after the `send_timeout` of one that has no room. What
+    /// it settles makes room only once it has happened.
     pub fn commit(self) -> Result<Vec<MessageId>> {
+        self.commit_as(None)
+    }
+
+    /// As `commit`, waiting for room in topics with limits for as long as `go_on` says so, which is
+    /// asked some fifty times a second: for languages in which a signal ends a wait. It then errors
+    /// as after the timeout.
+    pub fn commit_while(self, go_on: &mut dyn FnMut() -> bool) -> Result<Vec<MessageId>> {
+        let go_on = RefCell::new(go_on);
+        let beat = || (go_on.borrow_mut())();
+        self.commit_as(Some(&beat))
+    }
+
+    fn commit_as(self, go_on: Option<Beat<'_>>) -> Result<Vec<MessageId>> {
         self.check_alive()?;
         if self.gathered.sends.is_empty() && self.gathered.acks.is_empty() {
             return Ok(Vec::new());
@@ -188,7 +210,7 @@ impl Transaction {
             _handle,
         } = self;
         let leases = std::mem::take(&mut gathered.leases);
-        let ids = gathered.commit(&store)?;
+        let ids = gathered.commit(&store, go_on)?;
         for (leases, receipt) in leases {
             leases.forget(&[receipt]);
         }
@@ -256,7 +278,8 @@ impl Transaction {
     }
 
     /// Takes what it needs of a message, which its sender may change from here on.
-    fn own(&self, topic: &Arc<TopicInner>, message: &Message<'_>) -> Result<Owned> {
+    fn own(&self, topic: &Topic, message: &Message<'_>) -> Result<Owned> {
+        let (flow, topic) = (&topic.flow, &topic.inner);
         topic.store.check_send()?;
         topic.follow()?;
         let (mut headers, mut extension) = (Vec::new(), Vec::new());
@@ -265,6 +288,7 @@ impl Transaction {
         let (timestamp_ns, partition) = (draft.timestamp_ns, topic.choose(message)?);
         Ok(Owned {
             topic: topic.clone(),
+            flow: flow.clone(),
             partition,
             key_hash: message.key.map_or(0, murmur2::key_hash),
             extension,
