@@ -178,16 +178,25 @@ fn waiting(
     messages: &[libqueue::Message<'_>],
     timeout: Option<Duration>,
 ) -> PyResult<Vec<libqueue::MessageId>> {
+    answering(py, |go_on| topic.send_while(messages, timeout, go_on))?.or_raise(py)
+}
+
+/// Does something that may wait for room, without the interpreter, and answers signals meanwhile:
+/// one that raises ends the wait.
+pub(crate) fn answering<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&mut dyn FnMut() -> bool) -> libqueue::Result<T> + Send,
+) -> PyResult<libqueue::Result<T>> {
     let mut raised = None;
     let mut go_on = || {
         let asked = Python::attach(|py| py.check_signals());
         raised = asked.err();
         raised.is_none()
     };
-    let sent = py.detach(|| topic.send_while(messages, timeout, &mut go_on));
+    let done = py.detach(|| work(&mut go_on));
     match raised {
-        Some(error) if sent.is_err() => Err(error),
-        _ => sent.or_raise(py),
+        Some(error) if done.is_err() => Err(error),
+        _ => Ok(done),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::convert;
 use crate::delivery::Delivery;
 use crate::errors::{OrRaise, raise_stale};
 use crate::message::MessageId;
-use crate::send::{self, Extras, Timing};
+use crate::send::{self, Extras, Timing, answering};
 use crate::topic::Topic;
 
 /// Settles deliveries and sends messages, all or nothing. Made by `Store.transaction`.
@@ -147,6 +147,9 @@ impl Transaction {
     /// topic or group was deleted; `DiskFull`, `Stuck`. With `sync`, an error that begins with "the
     /// transaction is done" says that it has happened, and is not on disk.
     ///
+    /// Where it sends to topics with limits there is room in all of them, or it waits as they are
+    /// configured: `Full`, `TooLarge`, or `Timeout` after their `send_timeout`.
+    ///
     ///     ids = tx.commit()
     fn commit(&self, py: Python<'_>) -> PyResult<Vec<MessageId>> {
         let (open, deliveries) = {
@@ -156,7 +159,7 @@ impl Transaction {
         let open = open.ok_or_else(over).or_raise(py)?;
         let bound: Vec<Bound<'_, PyAny>> =
             deliveries.iter().map(|one| one.bind(py).clone()).collect();
-        let ids = match py.detach(|| open.commit()) {
+        let ids = match answering(py, |go_on| open.commit_while(go_on))? {
             Ok(ids) => ids,
             Err(error) => return Err(raise_stale(py, &error, &bound)),
         };

@@ -93,6 +93,49 @@ static void nothing_of_it(lq_store *store, lq_topic *invoices, lq_consumer *bill
     OK(lq_batch_free(batch));
 }
 
+/* P14: there is room for all of it, or nothing happens. */
+static void limits(lq_store *store, lq_topic *orders, lq_topic *invoices, lq_consumer *billing)
+{
+    lq_transaction *tx = NULL;
+    lq_topic *few = NULL;
+    lq_batch *batch = NULL;
+    lq_message two[2] = {LQ_MESSAGE_INIT, LQ_MESSAGE_INIT};
+    lq_topic_options options = LQ_TOPIC_OPTIONS_INIT;
+    options.max_messages = 1;
+    options.send_timeout_ms = 20;
+    OK(lq_topic_open(store, "few", &options, &few));
+    send_text(orders, "k", "three");
+    OK(lq_receive(billing, 1, 0, &batch));
+    const lq_receipt receipt = lq_batch_get(batch, 0)->receipt;
+    const size_t before = count_of(invoices);
+    const struct {
+        int32_t on_full;
+        size_t count;
+        lq_status gives;
+    } tries[] = {
+        {LQ_ON_FULL_REJECT, 2, LQ_TOO_LARGE}, {LQ_ON_FULL_REJECT, 1, LQ_OK},
+        {LQ_ON_FULL_REJECT, 1, LQ_FULL},      {LQ_ON_FULL_BLOCK, 1, LQ_TIMEOUT},
+    };
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        lq_topic_options changes = LQ_TOPIC_OPTIONS_INIT;
+        changes.on_full = tries[i].on_full;
+        OK(lq_topic_configure(few, &changes));
+        OK(lq_transaction_begin(store, &tx));
+        if (tries[i].gives != LQ_OK) {
+            OK(lq_transaction_send(tx, invoices, two, 1));
+            OK(lq_transaction_ack(tx, billing, &receipt, 1));
+        }
+        OK(lq_transaction_send(tx, few, two, tries[i].count));
+        GIVES(tries[i].gives, lq_transaction_commit(tx, NULL, 0));
+        OK(lq_transaction_abort(tx));
+    }
+    TELLS("nothing was sent");
+    CHECK(count_of(few) == 1 && count_of(invoices) == before);
+    OK(lq_ack(billing, &receipt, 1));
+    OK(lq_batch_free(batch));
+    OK(lq_topic_close(few));
+}
+
 /* Bad pointers, other stores, and a store that is left with one open. */
 static void wrong_uses(lq_store *store, lq_topic *orders, lq_consumer *billing, const char *dir)
 {
@@ -129,6 +172,7 @@ int main(int argc, char **argv)
     OK(lq_consumer_open(orders, "billing", NULL, &billing));
     all_of_it(store, orders, invoices, billing);
     nothing_of_it(store, invoices, billing);
+    limits(store, orders, invoices, billing);
     wrong_uses(store, orders, billing, argv[1]);
     OK(lq_consumer_close(billing));
     OK(lq_topic_close(orders));

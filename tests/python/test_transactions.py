@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import libqueue
 import pytest
+from conftest import Child
 
 
 def payloads(topic: libqueue.Topic) -> list[bytes]:
@@ -118,3 +122,66 @@ def test_p8_wrong_uses_are_told_and_add_nothing(store: libqueue.Store, tmp_path:
     with libqueue.open(store.path, read_only=True) as readable:
         with pytest.raises(libqueue.ReadOnly):
             readable.transaction()
+
+
+def test_p8_p14_there_is_room_for_all_of_it_or_nothing_happens(store: libqueue.Store) -> None:
+    orders, invoices = store.topic("orders"), store.topic("invoices")
+    few = store.topic("few", max_messages=1, send_timeout=0.02)
+    orders.send(b"0")
+    few.send(b"there")
+    with orders.consumer("billing") as billing:
+        (delivery,) = billing.receive(1, timeout=1)
+        for on_full, error in [("reject", libqueue.Full), ("block", libqueue.Timeout)]:
+            few.configure(on_full=on_full)  # type: ignore[arg-type]
+            tx = store.transaction()
+            tx.send(invoices, b"never")
+            tx.send(few, b"never")
+            tx.ack(delivery)
+            with pytest.raises(error, match="nothing was sent"):
+                tx.commit()
+        delivery.ack()
+    assert payloads(invoices) == []
+    assert payloads(few) == [b"there"]
+
+
+def test_p8_p14_a_commit_that_waits_for_room_answers_ctrl_c(
+    store: libqueue.Store, spawn: Callable[[str], Child]
+) -> None:
+    store.topic("t", max_messages=1, on_full="block").send(b"a")
+    child = spawn(
+        """
+        store = libqueue.open(path)
+        topic = store.topic("t")
+        tx = store.transaction()
+        tx.send(topic, b"b")
+        print("waits", flush=True)
+        try:
+            tx.commit()
+        except KeyboardInterrupt:
+            print("interrupted", topic.stats()["messages"], flush=True)
+        """
+    )
+    assert child.line() == "waits"
+    time.sleep(0.2)
+    child.signal(signal.SIGINT)
+    assert child.line() == "interrupted 1"
+
+
+def test_p8_p16_a_seek_makes_stale_what_a_transaction_was_to_acknowledge(
+    store: libqueue.Store,
+) -> None:
+    orders, invoices = store.topic("orders"), store.topic("invoices")
+    orders.send(b"0")
+    with orders.consumer("billing") as billing:
+        (delivery,) = billing.receive(1, timeout=1)
+        tx = store.transaction()
+        tx.send(invoices, b"never")
+        tx.ack(delivery)
+        orders.group("billing").seek("earliest")
+        with pytest.raises(libqueue.StaleReceipt):
+            tx.commit()
+        (again,) = billing.receive(1, timeout=1)
+        with store.transaction() as tx:
+            tx.send(invoices, again.payload)
+            tx.ack(again)
+    assert payloads(invoices) == [b"0"]

@@ -33,6 +33,7 @@ struct place {
 
 static const struct place of_header[] = {
     {5, "registry"}, {6, "create"}, {9, "death"}, {11, "ballast"},
+    {13, "transactions"}, {14, "transactions' sync"},
 };
 static const struct place of_group[] = {{8, "mover"}, {9, "life"}};
 static const struct place of_topic[] = {{20, "retain"}};

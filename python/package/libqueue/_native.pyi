@@ -405,6 +405,9 @@ class Transaction:
         topic or group was deleted; `DiskFull`, `Stuck`. With `sync`, an error that begins with "the
         transaction is done" says that it has happened, and is not on disk.
 
+        Where it sends to topics with limits there is room in all of them, or it waits as they are
+        configured: `Full`, `TooLarge`, or `Timeout` after their `send_timeout`.
+
             ids = tx.commit()
         """
     def abort(self) -> None:

@@ -46,10 +46,10 @@ fn commit(store: &Store, to: &[&Topic], got: &[Delivery]) -> Result<usize> {
     tx.commit().map(|ids| ids.len())
 }
 
-/// Sends until it is refused; how many.
-fn fill(topic: &Topic) -> u64 {
+/// Sends to a partition until it is refused; how many.
+fn fill(topic: &Topic, partition: u32) -> u64 {
     for count in 0..100 {
-        if let Err(error) = topic.send(&Message::new(b"x")) {
+        if let Err(error) = topic.send(&Message::new(b"x").partition(partition)) {
             assert_eq!(error.kind(), ErrorKind::Full, "{error}");
             return count;
         }
@@ -80,7 +80,7 @@ fn p8_p14_a_transaction_is_refused_as_a_whole_where_any_of_its_topics_is_full() 
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         assert!(payloads(&roomy).is_empty() && payloads(&free).is_empty());
         assert_eq!(payloads(&full), [b"there"]);
-        assert_eq!(fill(&roomy), 2);
+        assert_eq!(fill(&roomy, 0), 2);
     }
     // Its deliveries are out as they were.
     let stats = from.group("g").expect("g").stats().expect("stats");
@@ -106,7 +106,7 @@ fn p8_p14_a_failed_transaction_gives_back_the_room_that_it_took() {
     assert_eq!(flow_words.get(flow::ROOM_MESSAGES), 2);
     assert_eq!(commit(&store, &[&to, &to], &[]).expect("commit"), 2);
     assert_eq!(flow_words.get(flow::ROOM_MESSAGES), 0);
-    assert_eq!(fill(&to), 0);
+    assert_eq!(fill(&to, 0), 0);
 }
 
 #[test]
@@ -225,28 +225,39 @@ fn p8_p14_p17_a_death_at_every_step_of_a_commit_lets_nobody_pass_the_limit() {
         let events = at_every_event(durability, |scene: &Arc<Scene>, event| {
             let (store, other) = (scene.open(), scene.open());
             let from = store.topic("from", &Default::default()).expect("topic");
-            let to = limited(&store, "to", 4, OnFull::Reject);
+            let two = TopicOptions {
+                partitions: Some(2),
+                max_messages: Some(3),
+                on_full: Some(OnFull::Reject),
+                ..TopicOptions::default()
+            };
+            let to = store.topic("to", &two).expect("topic");
             let theirs = other.open_topic("to").expect("topic");
             let (worker_in, got) = taken(&from);
-            to.send(&Message::new(b"there")).expect("send");
+            to.send(&Message::new(b"there").partition(0)).expect("send");
             let (dying, seen) = (store.clone(), seen.clone());
-            let count = events_of(
-                scene,
-                event,
-                || {
-                    let _ = commit(&store, &[&to, &to], &got);
-                },
-                move |kind| {
-                    dying.die();
-                    let what = format!("{durability:?}, event {event}, {kind:?}");
-                    let more = fill(&theirs);
-                    // All that is in the log counted, whoever published it.
-                    let all = payloads(&theirs);
-                    assert_eq!(all.len(), 4, "{what}: {more} after {all:?}");
-                    assert!(more == 3 || more == 1, "{what}: {more}");
-                    seen[usize::from(more == 1)].fetch_add(1, Ordering::Relaxed);
-                },
-            );
+            let work = || {
+                let mut tx = store.transaction().expect("begin");
+                let both = [Message::new(b"out").partition(0); 2];
+                tx.send_many(&to, &both).expect("send");
+                tx.ack(&got[0]).expect("ack");
+                drop(tx.commit());
+            };
+            let then = move |kind| {
+                dying.die();
+                let what = format!("{durability:?}, event {event}, {kind:?}");
+                // Whoever counts finds all that was sent, though nobody sends to where it is.
+                let more = fill(&theirs, 1);
+                let living = other.inner().expect("open");
+                until("the dead one is cleaned up after", || {
+                    living.find_dead(0).is_ok_and(|dead| dead == 0)
+                });
+                let all = payloads(&theirs);
+                assert_eq!(all.len(), 3, "{what}: {more} after {all:?}");
+                assert!([0, 2].contains(&more), "{what}: {more}");
+                seen[usize::from(more == 0)].fetch_add(1, Ordering::Relaxed);
+            };
+            let count = events_of(scene, event, work, then);
             std::mem::forget(worker_in);
             count
         });

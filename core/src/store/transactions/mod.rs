@@ -9,6 +9,9 @@
 //! 3. writes its record, whose length is stored last: with that word all of it has happened;
 //! 4. publishes the messages, and moves the journal's end behind the record.
 //!
+//! Where any of the topics it sends to has a limit, it first takes room in all of them, which it
+//! gives back where it comes to nothing (`room.rs`).
+//!
 //! Where any of the topics is `sync` the record is then put on disk, behind all that it speaks of
 //! (`durable.rs`). At last what was marked is settled (`finish.rs`).
 //!
@@ -16,8 +19,8 @@
 //! the lock, since no record speaks of them, and what was written behind the logs is written over.
 //! Who dies after it has done all: the next holder of the journal's lock, or of a log's, publishes
 //! the rest, before anything else gets its offsets; who cleans up settles what is marked. The locks
-//! are always taken in this order: that of syncing, the journal's, a window's or the logs' in the
-//! order of their topics and numbers. While it is stopped in the middle others wait, as for any
+//! are always taken in this order: that of syncing, those of limited topics, the journal's, a
+//! window's or the logs' in the order of their topics and numbers. While it is stopped in the middle others wait, as for any
 //! lock of the store, and are told whom for; with its transaction merely open they do not.
 
 mod commit;
