@@ -35,7 +35,7 @@
  * - Handles are opaque: never look behind the pointer. Each is closed once, by the function that
  *   its type names; NULL may be closed, too. NULL, a closed handle and a handle of another type
  *   give LQ_INVALID_ARGUMENT, whatever the function. Handles may be used from several threads at
- *   once, except a batch and a reader.
+ *   once, except a batch, a reader and a transaction.
  * - Pointers are checked for NULL and alignment; otherwise they must point to as much as their
  *   description says, until the call returns. Names and texts are C strings in UTF-8.
  * - Structs of options and statistics, and lq_message, begin with their size: start each with its
@@ -439,6 +439,25 @@ typedef struct lq_store lq_store;
  * within that of its store. Threads: any, several at once.
  */
 typedef struct lq_topic lq_topic;
+
+/**
+ * A transaction: settles deliveries and sends messages, to any topics of its store, all or
+ * nothing. Nothing happens before lq_transaction_commit, and nothing at all where it is aborted,
+ * or its process ends before; an open one keeps nobody from anything.
+ *
+ *     lq_transaction *tx = NULL;
+ *     lq_transaction_begin(store, &tx);
+ *     lq_transaction_send(tx, invoices, &message, 1);
+ *     lq_transaction_ack(tx, billing, &delivery->receipt, 1);
+ *     if (lq_transaction_commit(tx, NULL, 0) != LQ_OK)
+ *         puts(lq_last_error_message());
+ *     lq_transaction_abort(tx);
+ *
+ * Lifetime: from lq_transaction_begin to lq_transaction_abort, which closes it after a commit as
+ * well, within that of its store; handles of topics and consumers may be closed earlier. Threads:
+ * one at a time (a second one gets LQ_BUSY).
+ */
+typedef struct lq_transaction lq_transaction;
 
 /**
  * How a call went: LQ_OK or one of the other LQ_ codes. The numbers are never changed or reused;
@@ -2515,6 +2534,117 @@ lq_status lq_producer_last_sequence(lq_producer *producer, uint64_t *sequence);
  * Threads: any; a call that is using it ends as usual.
  */
 lq_status lq_producer_close(lq_producer *producer);
+
+/**
+ * Begins a transaction.
+ *
+ * store: the store.
+ * transaction: gets the handle.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open store); LQ_READ_ONLY (a store that is only
+ * read); LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Memory: close the handle with lq_transaction_abort.
+ * Threads: any, several at once.
+ */
+lq_status lq_transaction_begin(lq_store *store, lq_transaction **transaction);
+
+/**
+ * Sends messages when the transaction is committed; all of the call are added, or none.
+ *
+ * transaction: the transaction.
+ * topic: where to, of the same store.
+ * messages: n messages, each begun with LQ_MESSAGE_INIT; read during the call only, and copied.
+ * n: how many; nothing happens where it is 0.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (a bad pointer, handle, size, partition, priority or time; a
+ * dedup_id; a topic of another store); LQ_TOO_LARGE (above max_message_bytes, or the transaction
+ * would have more than 16 MiB of messages or 10,000 operations); LQ_NOT_FOUND (the topic was
+ * deleted); LQ_CLOSED (it was committed, or its store closed); LQ_BUSY (another thread is using
+ * it); LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Threads: one at a time.
+ */
+lq_status lq_transaction_send(lq_transaction *transaction,
+                              lq_topic *topic,
+                              const lq_message *messages,
+                              size_t n);
+
+/**
+ * Acknowledges deliveries when the transaction is committed.
+ *
+ * transaction: the transaction.
+ * consumer: the consumer that received them, of the same store.
+ * receipts: n receipts, read during the call only.
+ * n: how many; nothing happens where it is 0.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (NULL, no open handle; a consumer of another store; a group
+ * that hands out at most once, where all was settled before); LQ_TOO_LARGE (more than 10,000
+ * operations); LQ_CLOSED (it was committed, or its store or consumer closed); LQ_BUSY (another
+ * thread is using it); LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Threads: one at a time.
+ */
+lq_status lq_transaction_ack(lq_transaction *transaction,
+                             lq_consumer *consumer,
+                             const lq_receipt *receipts,
+                             size_t n);
+
+/**
+ * Does all of a transaction, or, on an error, nothing; either way it is over, and its handle is
+ * still to be closed.
+ *
+ * transaction: the transaction.
+ * ids: gets the ids of the messages, in the order in which they were sent; NULL if they are of no
+ * interest.
+ * n: how many there is room for: as many as were sent, or 0 where ids is NULL.
+ *
+ * Returns: LQ_OK; LQ_STALE_RECEIPT (some of the deliveries were settled or handed out again
+ * meanwhile: nothing happened); LQ_INVALID_ARGUMENT (NULL; n is not as many as were sent: nothing
+ * happened, and it is still open); LQ_NOT_FOUND (a topic or group was deleted); LQ_FULL,
+ * LQ_TOO_LARGE (a topic has no room for it, or never has: nothing happened); LQ_DISK_FULL,
+ * LQ_STUCK, LQ_FENCED, LQ_DAMAGED (nothing happened); LQ_POISONED, LQ_IO, LQ_TIMEOUT (there was no
+ * room within a topic's send_timeout_ms, and nothing happened; but where the message of the error
+ * begins with "the transaction is done" it has happened, and is not on disk);
+ * LQ_CLOSED (it is over, or its store closed); LQ_BUSY (another thread is using it); LQ_FORKED,
+ * LQ_INTERNAL.
+ * Memory: close the handle with lq_transaction_abort.
+ * Threads: one at a time.
+ */
+lq_status lq_transaction_commit(lq_transaction *transaction,
+                                lq_message_id *ids,
+                                size_t n);
+
+/**
+ * As lq_transaction_commit, and says of each receipt whether it was stale.
+ *
+ * transaction: the transaction.
+ * ids: gets the ids of the messages, in the order in which they were sent; NULL if they are of no
+ * interest.
+ * n: how many there is room for: as many as were sent, or 0 where ids is NULL.
+ * results: gets a code for each receipt, in the order in which they were acknowledged, each LQ_OK
+ * or LQ_STALE_RECEIPT, where the call returns one of these two; else left as it is. NULL if they
+ * are of no interest.
+ * results_n: how many there is room for: as many as were acknowledged, or 0 where results is NULL.
+ *
+ * Returns: as lq_transaction_commit; LQ_INVALID_ARGUMENT also where results_n is not as many as
+ * were acknowledged.
+ * Memory: close the handle with lq_transaction_abort.
+ * Threads: one at a time.
+ */
+lq_status lq_transaction_commit_results(lq_transaction *transaction,
+                                        lq_message_id *ids,
+                                        size_t n,
+                                        lq_status *results,
+                                        size_t results_n);
+
+/**
+ * Closes a transaction; one that was not committed does nothing.
+ *
+ * transaction: the transaction; NULL is fine.
+ *
+ * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was closed before, or is no transaction); LQ_INTERNAL.
+ * Memory: the handle is no longer valid.
+ * Threads: any; a call that is using it ends as usual.
+ */
+lq_status lq_transaction_abort(lq_transaction *transaction);
 
 /**
  * How many names a list has.

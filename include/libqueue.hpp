@@ -823,7 +823,7 @@ public:
     lq_message_id send_within(const message &one, std::chrono::milliseconds timeout)
     {
         std::vector<lq_header> headers;
-        const lq_message raw = lower(one, headers);
+        const lq_message raw = detail::lower(one, headers);
         lq_message_id id = {};
         lq_send_options options = LQ_SEND_OPTIONS_INIT;
         options.timeout_ms = timeout.count();
@@ -929,6 +929,76 @@ public:
     }
 };
 
+/** Settles deliveries and sends messages, to any topics of its store, all or nothing. Nothing
+ *  happens before commit, and nothing at all where it ends without. One thread at a time. */
+class transaction : public detail::handle<lq_transaction, lq_transaction_abort> {
+public:
+    using handle::handle;
+
+    /** Sends a message when it is committed. */
+    void send(lq::topic &topic, const message &one)
+    {
+        std::vector<lq_header> headers;
+        const lq_message raw = detail::lower(one, headers);
+        detail::check(lq_transaction_send(get(), topic.get(), &raw, 1));
+        sends_ += 1;
+    }
+
+    /** Sends messages when it is committed; all are added, or none. */
+    void send_many(lq::topic &topic, const std::vector<message> &many)
+    {
+        std::vector<std::vector<lq_header>> headers(many.size());
+        std::vector<lq_message> raw;
+        for (std::size_t i = 0; i < many.size(); i++) {
+            raw.push_back(detail::lower(many[i], headers[i]));
+        }
+        detail::check(lq_transaction_send(get(), topic.get(), raw.data(), raw.size()));
+        sends_ += many.size();
+    }
+
+    /** Acknowledges deliveries of a consumer when it is committed. */
+    void ack(lq::consumer &consumer, const std::vector<lq_receipt> &receipts)
+    {
+        detail::check(lq_transaction_ack(get(), consumer.get(), receipts.data(), receipts.size()));
+        acks_ += receipts.size();
+    }
+
+    /** Acknowledges a delivery when it is committed. */
+    void ack(lq::consumer &consumer, const delivery &one) { ack(consumer, {one.receipt()}); }
+
+    /** Acknowledges all deliveries of a batch when it is committed. */
+    void ack(lq::consumer &consumer, const lq::batch &all) { ack(consumer, all.receipts()); }
+
+    /** Does all of it, or throws and does nothing; the ids of the messages, in the order in which
+     *  they were sent. A stale_receipt names the places of the acknowledgements. Then it is over.
+     */
+    std::vector<lq_message_id> commit()
+    {
+        std::vector<lq_message_id> ids(sends_);
+        std::vector<lq_status> results(acks_, LQ_OK);
+        const lq_status status = lq_transaction_commit_results(
+            get(), sends_ ? ids.data() : nullptr, sends_, acks_ ? results.data() : nullptr, acks_);
+        if (status != LQ_STALE_RECEIPT) {
+            detail::check(status);
+            return ids;
+        }
+        std::vector<std::size_t> places;
+        for (std::size_t place = 0; place < results.size(); place++) {
+            if (results[place] == LQ_STALE_RECEIPT) {
+                places.push_back(place);
+            }
+        }
+        throw stale_receipt(std::move(places));
+    }
+
+    /** Drops all of it, as its end does. */
+    void abort() { close(); }
+
+private:
+    std::size_t sends_ = 0;
+    std::size_t acks_ = 0;
+};
+
 /** A folder of topics. */
 class store {
 public:
@@ -982,6 +1052,14 @@ public:
         lq_topic *raw = nullptr;
         detail::check(lq_topic_open_existing(get(), detail::text(name, LQ_INVALID_NAME), &raw));
         return lq::topic(raw, raw_);
+    }
+
+    /** Begins a transaction. */
+    lq::transaction transaction()
+    {
+        lq_transaction *raw = nullptr;
+        detail::check(lq_transaction_begin(get(), &raw));
+        return lq::transaction(raw, raw_);
     }
 
     /** Names of its topics, sorted. */

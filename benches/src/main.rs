@@ -4,9 +4,9 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short]
-//!                [--only append|consume|pair|cost|pressure|unique|synced|recovery|python]
-//!                [--json FILE] [--plot FILE] [--dir DIR]
+//! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
+//!                [--only append|consume|pair|cost|pressure|unique|synced|transactions|recovery|
+//!                        python]
 //! ```
 #![deny(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod python;
 mod recovery;
 mod report;
 mod synced;
+mod transactions;
 mod unique;
 
 use std::error::Error;
@@ -122,6 +123,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;
     }
+    if wanted("transactions") {
+        transactions::run(folder, scale, &mut table)?;
+    }
     if wanted("recovery") {
         recovery::run(folder, scale, &mut table)?;
     }
@@ -137,6 +141,7 @@ fn child(args: &[String]) -> Outcome<()> {
         Some("pair") => pair::child(&args[1..]),
         Some("cost") => cost::child(&args[1..]),
         Some("synced") => synced::child(&args[1..]),
+        Some("transactions") => transactions::child(&args[1..]),
         Some("recovery") => recovery::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
     }

@@ -179,6 +179,21 @@ impl Error {
         }))
     }
 
+    /// A transaction whose acknowledgements at these places were stale.
+    #[cold]
+    #[must_use]
+    pub fn stale_in_transaction(places: Vec<usize>, of: usize) -> Self {
+        let message = format!(
+            "{} of the transaction's {of} receipts are stale: their messages were settled, handed \
+             out again or sought away, or are acknowledged twice; nothing of the transaction \
+             happened; drop the stale ones and what was made of them, and begin anew",
+            places.len()
+        );
+        let mut error = Self::new(ErrorKind::StaleReceipt, message);
+        error.0.stale = places;
+        error
+    }
+
     /// What to act on.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -55,5 +55,5 @@ pub use store::{
     LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, PinnedBy,
     Producer, ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions,
     RedriveProgress, SeekPartition, SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic,
-    TopicStats,
+    TopicStats, Transaction,
 };

@@ -50,6 +50,7 @@ pub(crate) enum Tag {
     Producer,
     SeekPlan,
     Snapshots,
+    Transaction,
 }
 
 struct Slot<T> {

@@ -42,4 +42,5 @@ pub mod snapshots;
 pub mod stats;
 pub mod store;
 pub mod topic;
+pub mod transaction;
 pub mod version;

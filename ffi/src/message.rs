@@ -245,6 +245,41 @@ pub(crate) unsafe fn array<'a>(messages: *const lq_message, n: usize) -> Result<
     Ok(given)
 }
 
+/// Shows the messages of an array to somebody.
+///
+/// # Safety
+/// What the messages point to is valid until this returns.
+unsafe fn messages_of<T>(
+    given: &[lq_message],
+    show: impl FnOnce(&[Message<'_>]) -> Result<T>,
+) -> Result<T> {
+    let mut blocks = Vec::with_capacity(given.len());
+    for message in given {
+        // SAFETY: valid as demanded above.
+        blocks.push(unsafe { headers(message) }?);
+    }
+    let mut many = Vec::with_capacity(given.len());
+    for (message, headers) in given.iter().zip(&blocks) {
+        // SAFETY: valid as demanded above.
+        many.push(unsafe { plain(message) }?.headers(headers));
+    }
+    show(&many)
+}
+
+/// As `messages_of`, of an array as a caller gives it.
+///
+/// # Safety
+/// `messages`, unless it is NULL, is valid for reading `n` messages, and what they point to, until
+/// this returns.
+pub(crate) unsafe fn messages<T>(
+    messages: *const lq_message,
+    n: usize,
+    show: impl FnOnce(&[Message<'_>]) -> Result<T>,
+) -> Result<T> {
+    // SAFETY: valid as demanded above.
+    unsafe { messages_of(array(messages, n)?, show) }
+}
+
 /// Sends messages: all or none of them. Once it returns, they survive the end of any process, kill
 /// -9 included, and a power loss as far as the topic's durability says. Messages of one call
 /// without key and partition go to one partition together.
@@ -341,20 +376,12 @@ unsafe fn send(
         }
         return Ok(());
     }
-    let mut blocks = Vec::with_capacity(n);
-    for message in given {
-        // SAFETY: the caller keeps its messages valid during the call.
-        blocks.push(unsafe { headers(message) }?);
-    }
-    let mut many = Vec::with_capacity(n);
-    for (message, headers) in given.iter().zip(&blocks) {
-        // SAFETY: the caller keeps its messages valid during the call.
-        many.push(unsafe { plain(message) }?.headers(headers));
-    }
-    let sent = match timeout {
-        None => topic.topic.send_many(&many)?,
-        Some(timeout) => topic.topic.send_many_within(&many, timeout)?,
+    let send = |many: &[Message<'_>]| match timeout {
+        None => topic.topic.send_many(many),
+        Some(timeout) => topic.topic.send_many_within(many, timeout),
     };
+    // SAFETY: the caller keeps its messages valid during the call.
+    let sent = unsafe { messages_of(given, send) }?;
     for (id, sent) in ids.iter_mut().zip(sent) {
         *id = sent.into();
     }

@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 23] = [
     "version",
     "error",
     "options",
@@ -35,6 +35,7 @@ const SOURCES: [&str; 22] = [
     "settle",
     "reader",
     "producer",
+    "transaction",
     "names",
     "stats",
 ];

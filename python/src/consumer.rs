@@ -80,7 +80,7 @@ fn receipts(deliveries: &[Bound<'_, PyAny>]) -> PyResult<Vec<Receipt>> {
     deliveries.iter().map(receipt).collect()
 }
 
-fn listed<'py>(given: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+pub(crate) fn listed<'py>(given: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     if given.is_instance_of::<Delivery>() {
         return Ok(vec![given.clone()]);
     }

@@ -185,6 +185,10 @@ impl Delivery {
         self.inner.receipt()
     }
 
+    pub(crate) fn inner(&self) -> &libqueue::Delivery {
+        &self.inner
+    }
+
     /// Says that somebody settled it by this object.
     #[inline]
     pub(crate) fn set_settled(&self) {

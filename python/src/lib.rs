@@ -21,6 +21,7 @@ mod send;
 mod stats;
 mod store;
 mod topic;
+mod transaction;
 mod wanted;
 
 use pyo3::prelude::*;
@@ -54,6 +55,8 @@ mod _native {
     use crate::store::{Store, open};
     #[pymodule_export]
     use crate::topic::Topic;
+    #[pymodule_export]
+    use crate::transaction::Transaction;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

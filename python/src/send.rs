@@ -190,16 +190,25 @@ fn waiting(
     messages: &[libqueue::Message<'_>],
     timeout: Option<Duration>,
 ) -> PyResult<Vec<libqueue::MessageId>> {
+    answering(py, |go_on| topic.send_while(messages, timeout, go_on))?.or_raise(py)
+}
+
+/// Does something that may wait for room, without the interpreter, and answers signals meanwhile:
+/// one that raises ends the wait.
+pub(crate) fn answering<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&mut dyn FnMut() -> bool) -> libqueue::Result<T> + Send,
+) -> PyResult<libqueue::Result<T>> {
     let mut raised = None;
     let mut go_on = || {
         let asked = Python::attach(|py| py.check_signals());
         raised = asked.err();
         raised.is_none()
     };
-    let sent = py.detach(|| topic.send_while(messages, timeout, &mut go_on));
+    let done = py.detach(|| work(&mut go_on));
     match raised {
-        Some(error) if sent.is_err() => Err(error),
-        _ => sent.or_raise(py),
+        Some(error) if done.is_err() => Err(error),
+        _ => Ok(done),
     }
 }
 
@@ -220,6 +229,17 @@ pub(crate) fn by_producer(
     Ok(id.into())
 }
 
+/// Sends one in a transaction.
+pub(crate) fn one_in(
+    payload: &Bound<'_, PyAny>,
+    extras: &Extras<'_, '_>,
+    send: impl FnOnce(&[libqueue::Message<'_>]) -> PyResult<()>,
+) -> PyResult<()> {
+    let held = Held::of(payload, extras)?;
+    let headers = held.named()?;
+    send(&[held.message(&headers)])
+}
+
 /// Sends all or, on an error, none.
 pub(crate) fn many(
     py: Python<'_>,
@@ -230,6 +250,18 @@ pub(crate) fn many(
     let timeout = timeout
         .map(|time| seconds(py, "timeout", time))
         .transpose()?;
+    many_in(messages, |messages| {
+        let ids = waiting(py, topic, messages, timeout)?;
+        Ok(ids.into_iter().map(MessageId::from).collect())
+    })
+}
+
+/// As `many`, to whoever takes them.
+pub(crate) fn many_in<T>(
+    messages: &Bound<'_, PyAny>,
+    send: impl FnOnce(&[libqueue::Message<'_>]) -> PyResult<T>,
+) -> PyResult<T> {
+    let py = messages.py();
     let mut held = Vec::with_capacity(messages.len().unwrap_or(0));
     for one in messages.try_iter()? {
         let one = one?;
@@ -247,6 +279,5 @@ pub(crate) fn many(
         .zip(&headers)
         .map(|(held, headers)| held.message(headers))
         .collect();
-    let ids = waiting(py, topic, &messages, timeout)?;
-    Ok(ids.into_iter().map(MessageId::from).collect())
+    send(&messages)
 }

@@ -11,6 +11,7 @@ use crate::errors::OrRaise;
 use crate::options;
 use crate::stats;
 use crate::topic::Topic;
+use crate::transaction::Transaction;
 
 /// A folder of topics that this process has open. Made by `libqueue.open`.
 ///
@@ -133,6 +134,18 @@ impl Store {
     ///     store.delete_topic("trial")
     fn delete_topic(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         py.detach(|| self.inner.delete_topic(name)).or_raise(py)
+    }
+
+    /// Begin a transaction: deliveries are settled and messages sent, all or nothing.
+    ///
+    /// Leaving it cleanly commits it, an exception drops all of it. Raises `ReadOnly`.
+    ///
+    ///     with store.transaction() as tx:
+    ///         tx.send(invoices, b"invoice", key=delivery.key)
+    ///         tx.ack(delivery)
+    fn transaction(&self, py: Python<'_>) -> PyResult<Transaction> {
+        let begun = py.detach(|| self.inner.transaction()).or_raise(py)?;
+        Ok(Transaction::of(begun))
     }
 
     /// Return the names of the topics, sorted.

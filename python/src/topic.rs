@@ -20,7 +20,7 @@ use crate::stats;
 /// A named stream of messages. Made by `Store.topic`. May be used from several threads.
 #[pyclass(frozen, module = "libqueue")]
 pub(crate) struct Topic {
-    inner: libqueue::Topic,
+    pub(crate) inner: libqueue::Topic,
 }
 
 impl Topic {

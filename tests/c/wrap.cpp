@@ -219,10 +219,45 @@ static void nothing_twice(const std::string &path)
     CHECK(till.last_sequence() == 4 && topic.stats().messages == 3);
 }
 
+/* P8: all or nothing, and nothing where it ends without a commit. */
+static void in_transactions(const std::string &path)
+{
+    lq::store store(path);
+    lq::topic from = store.topic("from"), to = store.topic("to");
+    lq::consumer worker = from.consumer("g");
+    from.send_many({{"one"}, {"two"}});
+    const lq::batch batch = worker.receive(9);
+    {
+        lq::transaction dropped = store.transaction();
+        dropped.send(to, {"never"});
+        dropped.ack(worker, batch);
+    }
+    lq::transaction tx = store.transaction();
+    tx.send(to, {"a"});
+    tx.send_many(to, {{"b"}, {"c"}});
+    tx.ack(worker, batch[0]);
+    const std::vector<lq_message_id> ids = tx.commit();
+    CHECK(ids.size() == 3 && ids[2].offset == 2);
+    fails(LQ_CLOSED, [&] { tx.send(to, {"late"}); });
+    lq::transaction again = store.transaction();
+    again.send(to, {"never"});
+    again.ack(worker, batch);
+    try {
+        again.commit();
+        CHECK(!"it was stale");
+    } catch (const lq::stale_receipt &stale) {
+        CHECK(stale.places() == std::vector<std::size_t>{0});
+    }
+    CHECK(to.reader().receive(9).size() == 3);
+    worker.ack(batch[1]);
+    store.transaction().abort();
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
     const std::string path = inside(argv[1], "wrap");
+    in_transactions(inside(argv[1], "transactions"));
     send_and_receive(path);
     nothing_twice(path);
     {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* From core/docs/format.md: words of 8 bytes of `control`, and bytes of `lock`. */
-#define SIGNATURE "LQCTRL09"
+#define SIGNATURE "LQCTRL10"
 #define FIRST_BLOCK 7
 #define MEMBERS_AT 512
 #define MEMBER_SLOTS 1024
@@ -33,6 +33,7 @@ struct place {
 
 static const struct place of_header[] = {
     {5, "registry"}, {6, "create"}, {9, "death"}, {11, "ballast"},
+    {13, "transactions"}, {14, "transactions' sync"},
 };
 static const struct place of_group[] = {{8, "mover"}, {9, "life"}};
 static const struct place of_topic[] = {{20, "retain"}};

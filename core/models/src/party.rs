@@ -75,6 +75,7 @@ impl Party {
             leaving: AtomicBool::new(false),
             may_take_room: Box::new(|_| Ok(())),
             nudge: Box::new(|| ()),
+            transactions: None,
         };
         let (block, quiet) = (self.block.clone(), Arc::new(|_| ()));
         let folder = PathBuf::from("0");

@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL09");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL10");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -48,8 +48,29 @@ pub mod header {
     /// The consumer slot at which to look for a free one: behind the one that was given last, so
     /// that a slot says for long who had it.
     pub const NEXT_CONSUMER: usize = 12;
+    /// Lock of the one who writes into the journal of transactions.
+    pub const TRANSACTION_LOCK: usize = 13;
+    /// Lock of the one who puts transactions on disk, or makes room in their journal.
+    pub const TRANSACTION_SYNC_LOCK: usize = 14;
+    /// 1 once the journal was read in this life of `control`: the words that follow hold.
+    pub const TRANSACTIONS_READY: usize = 15;
+    /// Place of the next record; the one that stands there may not be wholly published.
+    pub const TRANSACTIONS_END: usize = 16;
+    /// Place of the first record that is still needed.
+    pub const TRANSACTIONS_HEAD: usize = 17;
+    /// Number behind the last record that must be on disk before it is settled.
+    pub const TRANSACTIONS_PROMISED: usize = 18;
+    /// Number below which all of those are on disk.
+    pub const TRANSACTIONS_SYNCED: usize = 19;
     /// All locks of the header.
-    pub const LOCKS: [usize; 4] = [REGISTRY_LOCK, CREATE_LOCK, DEATH_LOCK, BALLAST_LOCK];
+    pub const LOCKS: [usize; 6] = [
+        REGISTRY_LOCK,
+        CREATE_LOCK,
+        DEATH_LOCK,
+        BALLAST_LOCK,
+        TRANSACTION_LOCK,
+        TRANSACTION_SYNC_LOCK,
+    ];
     /// Words of the header.
     pub const WORDS: usize = 64;
 }

@@ -16,10 +16,12 @@ pub const DELIVER_AT: u8 = 2;
 pub const EXPIRES_AT: u8 = 3;
 /// Tag: `u64`, the id of the group whose move to the dead letters wrote it; nobody sent it.
 pub const LETTER: u8 = 4;
-/// Tag: 16 bytes, the hash of its dedup id, and `u64`, when it was sent in ms since the Unix epoch.
-pub const DEDUP: u8 = 7;
+/// Tag: `u64`, the transaction that it was sent in, where a power loss must not halve that.
+pub const TRANSACTION: u8 = 5;
 /// Tag: 16 bytes, the id of the named producer that sent it, and `u64`, its sequence.
 pub const PRODUCER: u8 = 6;
+/// Tag: 16 bytes, the hash of its dedup id, and `u64`, when it was sent in ms since the Unix epoch.
+pub const DEDUP: u8 = 7;
 /// The highest priority.
 pub const PRIORITY_MAX: u8 = 9;
 
@@ -112,18 +114,41 @@ pub fn of_letter(group: u64) -> Vec<u8> {
     bytes
 }
 
+/// The same extension, or one where there was none, of a message of this transaction.
+#[must_use]
+pub fn of_transaction(extension: &[u8], id: u64) -> Vec<u8> {
+    let mut bytes = vec![0; CRC_BYTES];
+    bytes.extend_from_slice(extension.get(CRC_BYTES..).unwrap_or_default());
+    bytes.extend_from_slice(&[TRANSACTION, 8]);
+    bytes.extend_from_slice(&id.to_le_bytes());
+    let crc = crc32(&bytes[CRC_BYTES..]);
+    bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The transaction that an extension names, if it names one and is whole.
+#[must_use]
+pub fn transaction(bytes: &[u8]) -> Option<u64> {
+    tagged(bytes, TRANSACTION)
+}
+
 /// Of the extension of a dead letter the id of its group, which no later group of the name has.
 /// What is sent can have any headers, and never this, so that nobody's message is taken for a
 /// letter (P12, P18).
 #[must_use]
 pub fn letter_group(bytes: &[u8]) -> Option<u64> {
+    tagged(bytes, LETTER)
+}
+
+/// The id behind a tag, if the extension has one and is whole.
+fn tagged(bytes: &[u8], wanted: u8) -> Option<u64> {
     let (crc, mut rest) = bytes.split_first_chunk::<CRC_BYTES>()?;
     if u32::from_le_bytes(*crc) != crc32(rest) {
         return None;
     }
     while let Some(([tag, length], behind)) = rest.split_first_chunk::<2>() {
         let (value, next) = behind.split_at_checked(usize::from(*length))?;
-        if *tag == LETTER {
+        if *tag == wanted {
             return value.try_into().ok().map(u64::from_le_bytes);
         }
         rest = next;
@@ -210,6 +235,21 @@ mod tests {
             let crc = crc32(&bytes[CRC_BYTES..]);
             bytes[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
             assert_eq!(letter_group(&bytes), of, "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn p8_the_transaction_of_a_message_stands_beside_what_it_says_of_its_delivery() {
+        for one in samples() {
+            let bytes = of_transaction(&one.encode(), 77);
+            assert_eq!(transaction(&bytes), Some(77));
+            assert_eq!(Attributes::decode(&bytes), Some(one));
+            assert_eq!(transaction(&one.encode()), None);
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(transaction(&damaged), None, "{one:?}, bit {bit}");
+            }
         }
     }
 

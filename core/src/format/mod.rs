@@ -9,6 +9,7 @@ mod doc_tests;
 pub mod extension;
 pub mod headers;
 pub mod index;
+pub mod journal;
 pub mod ledger;
 pub mod meta;
 pub mod murmur2;

@@ -13,6 +13,8 @@ pub const LOCK: &str = "lock";
 pub const CONTROL: &str = "control";
 /// Room that is given up for dead letters on a full disk.
 pub const BALLAST: &str = "ballast";
+/// The journal of transactions.
+pub const TRANSACTIONS: &str = "transactions.log";
 /// Folder in which a store is copied out, before it is one.
 pub const RECOVERING: &str = ".recovering";
 /// Folder of the topics.

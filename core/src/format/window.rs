@@ -125,6 +125,8 @@ pub mod state {
     pub const DEAD: u64 = 8;
     /// A dead letter that holds its key.
     pub const HOLDING: u64 = 9;
+    /// Handed out, and about to be settled by a transaction.
+    pub const COMMITTING: u64 = 10;
 }
 
 /// Why a message is dying: bits 63-60 of its LEASE.

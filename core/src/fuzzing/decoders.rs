@@ -4,6 +4,7 @@
 use super::input::Input;
 use crate::format::checksum::{crc32, crc32_from};
 use crate::format::headers::{Headers, encode};
+use crate::format::journal;
 use crate::format::record::{HEADER, Header, MESSAGE};
 use crate::format::reserve::{Reserve, SLOT};
 use crate::format::segment::{COVERED, SegmentHeader};
@@ -118,6 +119,48 @@ pub(super) fn reserve(data: &[u8]) {
     };
     let read = Reserve::decode(&slot.encode());
     assert!(read.is_none_or(|read| read == slot));
+}
+
+/// A salt and a number, then a record of the journal; then header and slot of one.
+pub(super) fn journal(data: &[u8]) {
+    let mut input = Input(data);
+    let (salt, number) = (input.u32(), input.u64());
+    if let Some(record) = journal::Record::decode(input.0, number, salt) {
+        let again = record.encode(number, salt);
+        assert_eq!(journal::Record::decode(&again, number, salt), Some(record));
+    }
+    // The same bytes under a checksum that fits, as an attacker would have it.
+    let sends = (0..input.pick(4)).map(|_| journal::Send {
+        topic: input.u64(),
+        partition: input.u32(),
+        segment: input.u64(),
+        position: input.u64(),
+        offset: input.u64(),
+        count: input.u32(),
+        first: input.u32(),
+        bytes: input.u32(),
+    });
+    let record = journal::Record {
+        sends: sends.collect(),
+        ..journal::Record::default()
+    };
+    for send in &record.sends {
+        assert!(send.end() >= send.offset && send.end_position() >= send.position);
+    }
+    let read = journal::Record::decode(&record.encode(number, salt), number, salt);
+    assert_eq!(read, Some(record));
+    let place = journal::Place::of(number);
+    assert!(place.is_none_or(|place| place.word() == number));
+    let mut slot = [0; journal::SLOT];
+    let len = data.len().min(journal::SLOT);
+    slot[..len].copy_from_slice(&data[..len]);
+    if let Some(found) = journal::Slot::decode(&slot) {
+        assert_eq!(found.encode(), slot);
+    }
+    if let Some(header) = data.first_chunk() {
+        let salt = journal::decode_header(header);
+        assert!(salt.is_err() || journal::encode_header(salt.unwrap_or(0)) == *header);
+    }
 }
 
 /// A kind, then a meta file.

@@ -32,13 +32,14 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 18] = [
+pub const TARGETS: [(&str, Body); 19] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
     ("window", decoders::window),
     ("reserve", decoders::reserve),
     ("sent", decoders_sent::sent),
+    ("journal", decoders::journal),
     ("meta", decoders::meta),
     ("names", decoders::names),
     ("headers", decoders::headers),

@@ -66,6 +66,33 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
                 .map(|rest| [&words[..], &rest].concat())
                 .to_vec()
         }
+        "journal" => {
+            use crate::format::journal::{Place, Record, Settle, Slot, encode_header};
+            let settle = Settle {
+                group: 1,
+                topic: 2,
+                partition: 0,
+                offset: 4,
+                attempt: 1,
+                epoch: 0,
+            };
+            let record = Record {
+                id: 9,
+                settles: vec![settle],
+                ..Record::default()
+            };
+            let (salt, number) = (5_u32.to_le_bytes(), 7_u64.to_le_bytes());
+            let slot = Slot {
+                generation: 1,
+                head: Place::first(),
+                boot: [1; 16],
+            };
+            vec![
+                [&salt[..], &number, &record.encode(7, 5)].concat(),
+                slot.encode().to_vec(),
+                encode_header(5).to_vec(),
+            ]
+        }
         "meta" => ["store.meta", &topic_meta, &group_meta]
             .iter()
             .enumerate()

@@ -40,6 +40,8 @@ pub enum ByHand {
     Holding,
     /// It is a dead letter, and was not redriven.
     Dead,
+    /// A transaction is about to settle it.
+    Committing,
 }
 
 impl Window {
@@ -85,6 +87,7 @@ impl Window {
             state::DYING => Err(ByHand::Dying),
             state::HOLDING => Err(ByHand::Holding),
             state::DEAD => Err(ByHand::Dead),
+            state::COMMITTING => Err(ByHand::Committing),
             _ => Ok(self.index(offset)),
         }
     }

@@ -112,6 +112,7 @@ impl Window {
         Returned {
             count: leases.len() as u32,
             dying,
+            marked: false,
         }
     }
 

@@ -23,7 +23,7 @@ pub enum Fate {
 /// What an entry came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It was settled already, or is on its way to the dead letters.
+    /// It was settled already, or is about to be, or is on its way to the dead letters.
     Nothing,
     /// It is settled.
     Lost,
@@ -35,7 +35,9 @@ impl Window {
     /// Ends a message that is in the window, whoever has it: its receipt is stale from here on
     /// (P9), and its key goes on. What was handed over at most once, and a dead letter that holds
     /// its key, becomes no letter: it is lost. So is what cannot become one in time, where nobody
-    /// asked for letters. A letter that nobody redrove ends without being counted.
+    /// asked for letters. A letter that nobody redrove ends without being counted. What a
+    /// transaction has marked is its own: it is settled soon, or leased again, and no letter is
+    /// made of what it may have settled (P8).
     pub fn end_taken(&self, offset: u64, fate: Fate, now: Now) -> Taken {
         let index = self.index(offset);
         let inside = (self.floor()..self.end()).contains(&offset);
@@ -45,7 +47,7 @@ impl Window {
         let found = self.entries.state(index);
         let letter = fate == Fate::Dead && found != state::HOLDING && !self.is_given(index);
         match found {
-            state::SETTLED => return Taken::Nothing,
+            state::SETTLED | state::COMMITTING => return Taken::Nothing,
             state::DYING if letter => return Taken::Nothing,
             state::DYING => self.drop_dying(&|dying| dying == index),
             state::HOLDING => self.count(Counter::Holding, -1),
@@ -71,13 +73,14 @@ impl Window {
         Taken::Lost
     }
 
-    /// The first offset at or above `from` whose message is not settled, and is not on its way to
-    /// the dead letters where that will do; as far as the window goes.
+    /// The first offset at or above `from` whose message is not settled, nor marked by a
+    /// transaction, and is not on its way to the dead letters where that will do; as far as the
+    /// window goes.
     pub fn next_to_take(&self, from: u64, fate: Fate) -> Option<u64> {
         (from.max(self.floor())..self.end()).find(|offset| {
             let index = self.index(*offset);
             let done = match self.entries.state(index) {
-                state::SETTLED => true,
+                state::SETTLED | state::COMMITTING => true,
                 state::DYING => fate == Fate::Dead,
                 _ => false,
             };

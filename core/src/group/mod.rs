@@ -9,6 +9,7 @@ mod bitmap;
 mod by_hand;
 mod cause;
 mod clean;
+mod commit;
 mod entry;
 mod gather;
 mod glance;

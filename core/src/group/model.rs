@@ -34,7 +34,15 @@ pub enum State {
     Scheduled(u64),
     Waiting,
     Delayed(u64),
-    Leased { due: u64, consumer: u16 },
+    Leased {
+        due: u64,
+        consumer: u16,
+    },
+    /// A transaction is about to settle it; what of its lease is left.
+    Marked {
+        due: u64,
+        consumer: u16,
+    },
     Dying,
     Holding,
     Settled,
@@ -221,7 +229,7 @@ impl Model {
             message.attempts == attempt
                 && !matches!(
                     message.state,
-                    State::Settled | State::Dying | State::Holding
+                    State::Settled | State::Dying | State::Holding | State::Marked { .. }
                 )
         })
     }

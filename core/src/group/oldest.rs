@@ -46,7 +46,8 @@ impl Window {
 
     /// Whether an entry may be settled for being old. Dead letters are not touched: one on its way
     /// is settled by who moves it, and one that holds its key is in the dead-letter topic. Neither
-    /// is what was handed over already and is about to be settled (P7).
+    /// is what was handed over already and is about to be settled (P7). What a transaction has
+    /// marked may be: it is settled either way, once.
     fn can_drop(&self, index: u32) -> bool {
         let dead = [state::DYING, state::HOLDING, state::DEAD].contains(&self.entries.state(index));
         self.entries.is_open(index) && !dead && !self.is_given(index)

@@ -184,6 +184,10 @@ impl Window {
                 self.wheel.insert(entries, index, entries.due_ms(index));
                 self.count(Counter::Delayed, 1);
             }
+            state::COMMITTING => {
+                self.wheel.insert(entries, index, entries.due_ms(index));
+                self.count(Counter::Committing, 1);
+            }
             state::DYING => self.push_dying(index),
             state::HOLDING => self.count(Counter::Holding, 1),
             _ if first => self.make_ready(index),

@@ -169,7 +169,8 @@ impl Window {
                 }
                 // The word says something else.
                 state::SCHEDULED => first_failed_ms = 0,
-                state::LEASED => standing.leased += 1,
+                // What a transaction has marked is settled once that has happened, not before.
+                state::LEASED | state::COMMITTING => standing.leased += 1,
                 _ => {}
             }
             standing.part.open.push(Open {

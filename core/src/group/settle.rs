@@ -53,6 +53,7 @@ impl Window {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
             state::SCHEDULED => Counter::Scheduled,
+            state::COMMITTING => Counter::Committing,
             _ => {
                 self.ready.clear(index, self.entries.priority(index));
                 self.count(Counter::Ready, -1);
@@ -144,7 +145,10 @@ impl Window {
     /// More time. A late receipt gets its lease back.
     pub fn extend(&self, offset: u64, attempt: u32, due_ms: u64, consumer: u16) -> Settled {
         let Some(index) = self.find(offset, attempt) else {
-            return Settled::Stale;
+            return match self.extend_marked(offset, attempt, due_ms, consumer) {
+                true => Settled::Done,
+                false => Settled::Stale,
+            };
         };
         self.unhook(index);
         self.entries.set_lease(index, due_ms, consumer);

@@ -51,6 +51,8 @@ pub struct Returned {
     pub count: u32,
     /// Those of them that failed for the last time: offset and slot of the last consumer.
     pub dying: Vec<(u64, u16)>,
+    /// Whether the time of one is over that a transaction is about to settle, or left so.
+    pub marked: bool,
 }
 
 impl Window {
@@ -115,7 +117,7 @@ impl Window {
     pub fn expire(&self, policy: &Policy, now: Now) -> Returned {
         self.follow_wall_clock(now);
         let mut due = Vec::new();
-        let (mut dying, mut scheduled) = (Vec::new(), Vec::new());
+        let (mut dying, mut scheduled, mut marked) = (Vec::new(), Vec::new(), false);
         self.wheel
             .advance(&self.entries, now.boot_ms, |index| due.push(index));
         for index in &due {
@@ -136,6 +138,10 @@ impl Window {
                     self.count(Counter::Delayed, -1);
                     self.make_ready(*index);
                 }
+                state::COMMITTING => {
+                    self.look_again(*index, now);
+                    marked = true;
+                }
                 state::SCHEDULED => {
                     let at = self.entries.deliver_at_ms(*index);
                     scheduled.push((at, self.offset_at(*index)));
@@ -151,6 +157,7 @@ impl Window {
         Returned {
             count: due.len() as u32,
             dying,
+            marked,
         }
     }
 

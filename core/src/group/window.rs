@@ -65,11 +65,13 @@ pub enum Counter {
     Holding,
     /// Messages that were settled for being the oldest of a topic that was full.
     Dropped,
+    /// Handed out, and about to be settled by a transaction.
+    Committing,
 }
 
 impl Counter {
     /// Those that follow from the entries' states, and are counted anew where these are looked at.
-    pub const DERIVED: [Self; 7] = [
+    pub const DERIVED: [Self; 8] = [
         Self::Leased,
         Self::Delayed,
         Self::Held,
@@ -77,6 +79,7 @@ impl Counter {
         Self::Dying,
         Self::Scheduled,
         Self::Holding,
+        Self::Committing,
     ];
 }
 

@@ -7,12 +7,14 @@ use super::bytes::Bytes;
 use super::clock_text::utc;
 use super::dump_sent;
 use super::dump_small;
+use super::journal;
 use super::opened;
 use super::plan::name_of;
 use super::records::{Bounds, Item, Records};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::extension::{Attributes, letter_group};
 use crate::format::headers::Headers;
+use crate::format::journal::MAGIC as JOURNAL_MAGIC;
 use crate::format::record::{END, HAS_KEY, HEADER, Header, MESSAGE, MORE, RESERVED};
 use crate::format::{control, index, ledger, names, reserve, segment, snapshot, window};
 use crate::storage::{Disk, Storage};
@@ -52,6 +54,7 @@ enum Kind {
     Meta(&'static str),
     Lock,
     Ballast,
+    Journal,
     Prepared,
 }
 
@@ -100,6 +103,7 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<()> {
         Kind::Ledger => dump_sent::ledger(&mut bytes, &mut lines),
         Kind::Index => dump_small::index(&mut bytes, &mut lines),
         Kind::Snapshot => super::snapshot::dump(path, &mut lines),
+        Kind::Journal => journal::dump(&mut bytes, &mut lines),
         Kind::Meta(kind) => dump_small::meta(kind, &mut bytes, &mut lines),
         Kind::Lock => lines.line("lock: kernel locks are taken on it, its contents mean nothing"),
         Kind::Ballast => lines.line(format!(
@@ -135,6 +139,7 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         _ if begins(&index::MAGIC.to_le_bytes()) => Kind::Index,
         _ if begins(&snapshot::MAGIC) => Kind::Snapshot,
         _ if begins(&ledger::MAGIC.to_le_bytes()) => Kind::Ledger,
+        _ if begins(&JOURNAL_MAGIC) => Kind::Journal,
         _ if begins(&reserve::MAGIC)
             || head
                 .get(second..)
@@ -152,6 +157,7 @@ fn kind_of(path: &Path, bytes: &mut Bytes) -> Result<Kind> {
         names::CONTROL => Kind::Control,
         names::LOCK if head.is_empty() => Kind::Lock,
         names::BALLAST => Kind::Ballast,
+        names::TRANSACTIONS => Kind::Journal,
         _ => match meta {
             Some((kind, _)) => Kind::Meta(kind),
             None => return Err(nothing_of_ours(path, &head)),
@@ -167,7 +173,7 @@ fn nothing_of_ours(path: &Path, head: &[u8]) -> Error {
     };
     let message = format!(
         "{} is no file of libqueue: {found}; expected a segment, index, window, snapshot, reserve, \
-         control or meta file of a store",
+         control, journal or meta file of a store",
         path.display()
     );
     Error::new(ErrorKind::InvalidArgument, message)

@@ -210,6 +210,7 @@ fn window_entry(
         state::SCHEDULED => "waits for its time",
         state::HOLDING => "a dead letter that holds its key",
         state::DEAD => "a dead letter, not redriven",
+        state::COMMITTING => "in a transaction",
         _ => "DAMAGED state",
     };
     let handed = word(entry::HAND_OUT);

@@ -28,13 +28,14 @@ type Entry = [u64; ENTRY_WORDS];
 const LOW32: u64 = 0xFFFF_FFFF;
 
 /// States that are counted, with their counters and names.
-const COUNTED: [(u64, Counter, &str); 7] = [
+const COUNTED: [(u64, Counter, &str); 8] = [
     (state::READY, Counter::Ready, "ready"),
     (state::DELAYED, Counter::Delayed, "delayed"),
     (state::LEASED, Counter::Leased, "leased"),
     (state::HELD, Counter::Held, "held"),
     (state::DYING, Counter::Dying, "dying"),
     (state::HOLDING, Counter::Holding, "holding their keys"),
+    (state::COMMITTING, Counter::Committing, "in a transaction"),
     (
         state::SCHEDULED,
         Counter::Scheduled,
@@ -62,7 +63,7 @@ struct Walk<'a, 'b> {
     one_age: bool,
     log: Option<Messages<'b>>,
     /// Entries in each state.
-    counts: [u64; state::HOLDING as usize + 1],
+    counts: [u64; state::COMMITTING as usize + 1],
     /// The first offset that no entry speaks of.
     silent: Option<(u64, u64)>,
 }
@@ -127,8 +128,8 @@ impl Walk<'_, '_> {
             return Ok(None);
         }
         let (state, failures, attempts) = (word & 0xFF, word >> 16 & 0xFFFF, hand_out >> 1);
-        if state > state::HOLDING {
-            return Ok(Some(format!("has state {state}, expected 0 to 9")));
+        if state > state::COMMITTING {
+            return Ok(Some(format!("has state {state}, expected 0 to 10")));
         }
         if state == state::DEAD && self.log.as_ref().is_some_and(|log| !log.log.lane) {
             return Ok(Some(
@@ -161,7 +162,11 @@ impl Walk<'_, '_> {
         match (&mut self.log, state) {
             (
                 Some(log),
-                state::READY..=state::DYING | state::SCHEDULED | state::DEAD | state::HOLDING,
+                state::READY..=state::DYING
+                | state::SCHEDULED
+                | state::DEAD
+                | state::HOLDING
+                | state::COMMITTING,
             ) => log.look(offset, entry),
             _ => Ok(None),
         }
@@ -177,7 +182,7 @@ impl Walk<'_, '_> {
     /// being filled anew for its own offset: then it has no attempts yet.
     fn history(&self, offset: u64, state: u64, failures: u64, attempts: u64) -> Option<String> {
         let handed = match state {
-            state::LEASED => true,
+            state::LEASED | state::COMMITTING => true,
             // One that came too late was handed to nobody.
             state::DYING => !self.may_expire() || failures > 0,
             _ => failures > 0,

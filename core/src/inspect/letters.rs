@@ -237,7 +237,7 @@ fn open<'l>(
             .map(|entry| u64_at(entry, at::STATE * 8));
         let open = word.is_some_and(|word| {
             let state = word & 0xFF;
-            let open = state < state::DYING || state == state::DEAD;
+            let open = state < state::DYING || [state::DEAD, state::COMMITTING].contains(&state);
             word >> 32 == tag(words[header::EPOCH], offset) && open
         });
         if open {

@@ -14,6 +14,7 @@ mod dump;
 mod dump_sent;
 mod dump_small;
 mod entries;
+mod journal;
 mod letters;
 mod log;
 mod message;

@@ -27,6 +27,7 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
         names::LOCK,
         names::CONTROL,
         names::BALLAST,
+        names::TRANSACTIONS,
         names::TOPICS,
     ];
     look(store, &|name| of_store.contains(&name))?;

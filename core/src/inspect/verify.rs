@@ -10,7 +10,7 @@ use super::log::Log;
 use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
 use super::text::{self, Fields};
 use super::window::{self, Expected};
-use super::{Report, Wrong, cached, partition, snapshot};
+use super::{Report, Wrong, cached, journal, partition, snapshot};
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
 use crate::group::Policy;
@@ -260,6 +260,7 @@ impl<'a> Run<'a> {
             match name_of(&listed.path).as_str() {
                 names::STORE_META => id = self.meta("store", listed, store_id)?,
                 names::CONTROL => self.look_at(listed, cached::look_at_control)?,
+                names::TRANSACTIONS => self.look_at(listed, journal::look)?,
                 names::LOCK if listed.len > 0 => {
                     let what = format!("it has {} bytes, expected none", listed.len);
                     self.report.damaged(&listed.path, 0, what);

@@ -325,10 +325,25 @@ pub(super) fn total(drafts: &[Draft<'_>]) -> u64 {
 /// partition's and never falls.
 ///
 /// The first length word is stored last: a death before leaves nothing, a death after leaves all
-/// of them (P1; a batch is all or nothing). The word behind the last record is zeroed before, or
-/// the rest of an abandoned longer record would be taken for the next header.
+/// of them (P1; a batch is all or nothing).
 #[inline(always)]
 fn write(segment: &Segment, place: &Place, drafts: &[Draft<'_>]) -> Option<i64> {
+    let (timestamp_ns, first) = write_unpublished(segment, place, drafts)?;
+    let at = place.position as usize;
+    // Release pairs with the acquire in `Segment::at`.
+    segment.map().store_u32(at, first, Ordering::Release)?;
+    Some(timestamp_ns)
+}
+
+/// Writes the records at a position, but for the first length word, which publishes all of them and
+/// is returned behind the last timestamp. The word behind the last record is zeroed, or the rest of
+/// an abandoned longer record would be taken for the next header.
+#[inline(always)]
+pub(super) fn write_unpublished(
+    segment: &Segment,
+    place: &Place,
+    drafts: &[Draft<'_>],
+) -> Option<(i64, u32)> {
     let map = segment.map();
     let (mut at, mut timestamp_ns) = (place.position as usize, place.last);
     let mut publish = 0;
@@ -348,9 +363,7 @@ fn write(segment: &Segment, place: &Place, drafts: &[Draft<'_>]) -> Option<i64> 
         at += record::padded(u64::from(length)) as usize;
     }
     map.store_u32(at, 0, Ordering::Relaxed)?;
-    // Release pairs with the acquire in `Segment::at`.
-    map.store_u32(place.position as usize, publish, Ordering::Release)?;
-    Some(timestamp_ns)
+    Some((timestamp_ns, publish))
 }
 
 /// A draft's header in its place; `more` of its batch follow.

@@ -352,6 +352,10 @@ impl Partition {
             self.block.position(),
             self.block.next_offset(),
         );
+        if !self.transactions_on_disk() {
+            // A recovery has to look at what they sent, which a clean end would keep it from.
+            return Ok(());
+        }
         if self.block.mark() != end || !self.block.fits_its_tail(end.0, end.1, end.2) {
             // Somebody wrote into `control`. The file keeps the mark of an earlier time, from which
             // the next life finds the end.

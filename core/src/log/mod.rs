@@ -9,6 +9,7 @@ mod append;
 mod block;
 #[cfg(test)]
 mod changed_tests;
+mod cut;
 #[cfg(test)]
 mod deaths_tests;
 mod durable;
@@ -17,6 +18,7 @@ mod index;
 mod large;
 #[cfg(test)]
 mod power_tests;
+mod prepare;
 mod promise;
 mod read;
 mod record;
@@ -34,6 +36,7 @@ mod segment;
 mod skip;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,10 +46,12 @@ use std::time::Duration;
 
 pub use append::Draft;
 pub use flow::{Counted, Gate};
+pub use prepare::{Obstacle, Prepared};
 pub use read::{Cursor, Place, Step};
 pub use record::Record;
 pub use retain::{Sealed, may_have_sealed};
 pub use segment::Segment;
+pub use transactions::{Extent, Transactions};
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -89,6 +94,8 @@ pub struct Env {
     pub may_take_room: MayTakeRoom,
     /// Has housekeeping look around now; never waits.
     pub nudge: Box<dyn Fn() + Send + Sync>,
+    /// What is known of transactions; `None` where nobody can have any.
+    pub transactions: Option<Arc<dyn Transactions>>,
 }
 
 /// Whose room a segment is allocated from.
@@ -190,7 +197,7 @@ impl Partition {
     }
 
     /// As `open`, without waiting for the append lock: for who only looks after it, once it is
-    /// recovered.
+    /// recovered, or looks at the files of one that nobody has recovered yet.
     pub fn aside(
         env: Arc<Env>,
         folder: PathBuf,
@@ -224,9 +231,17 @@ impl Partition {
     /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.
     #[inline(always)]
     fn lock(&self) -> Result<Held<'_>> {
+        self.lock_within(self.env.lock_timeout)
+    }
+
+    /// As `lock`, waiting no longer than this for a live holder.
+    #[inline]
+    fn lock_within(&self, patience: Duration) -> Result<Held<'_>> {
         let env = &*self.env;
-        let (mut held, how) =
-            OwnerLock::hold(self.block.lock(), env.me, &*env.live, env.lock_timeout)?;
+        if !self.block.recovered() {
+            self.begin_transactions()?;
+        }
+        let (mut held, how) = OwnerLock::hold(self.block.lock(), env.me, &*env.live, patience)?;
         if (how != Acquired::Clean || !self.block.recovered())
             && let Err(error) = self.restore(&mut held, how)
         {

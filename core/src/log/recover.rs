@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use super::roll::mark;
 use super::segment::{Found, Segment};
-use super::{NONE, Partition};
+use super::{Extent, NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
@@ -24,19 +24,19 @@ use crate::shm::Held;
 
 /// Where a walk is.
 #[derive(Clone, Copy)]
-struct Walk {
-    segment: u64,
-    position: u64,
-    offset: u64,
-    timestamp_ns: i64,
+pub(super) struct Walk {
+    pub(super) segment: u64,
+    pub(super) position: u64,
+    pub(super) offset: u64,
+    pub(super) timestamp_ns: i64,
     /// No offset at or above this was handed out.
-    limit: u64,
+    pub(super) limit: u64,
     /// Where the batch began of which the walk has seen a part only.
-    batch: Option<(u64, u64)>,
+    pub(super) batch: Option<(u64, u64)>,
     /// Whether the durable mark is in the segment in which the walk began.
-    marked: bool,
+    pub(super) marked: bool,
     /// Whether nobody else uses the store: then a batch that was being copied has no writer.
-    alone: bool,
+    pub(super) alone: bool,
 }
 
 impl Walk {
@@ -66,12 +66,32 @@ impl Partition {
         let bases = self.bases()?;
         let lost = reserve.is_some_and(|r| !r.clean && r.boot != self.env.storage.boot_id());
         let mut walk = self.begin(reserve, &bases, lost)?;
+        if !lost {
+            // All processes died, one of them perhaps in the middle of publishing (P8).
+            self.publish_rest()?;
+        }
+        let begun = (walk.segment, walk.position);
         self.walk(&mut walk, lost)?;
         if lost {
             self.cut(&mut walk, &bases)?;
+            self.pad_unhappened(begun, (walk.segment, walk.position))?;
             walk.offset = walk.offset.max(reserve.map_or(0, |r| r.limit));
         }
         self.settle(&walk, reserve)
+    }
+
+    /// Where the log ends that a power loss left, changing nothing.
+    pub(super) fn extent_after_loss(&self) -> Result<Extent> {
+        let reserve = self.read_reserve()?;
+        let lost = reserve.is_some_and(|r| !r.clean && r.boot != self.env.storage.boot_id());
+        if !lost {
+            return Ok(Extent::Whole);
+        }
+        let bases = self.bases()?;
+        let mut walk = self.begin(reserve, &bases, true)?;
+        self.walk(&mut walk, true)?;
+        let (segment, position) = walk.batch.unwrap_or((walk.segment, walk.position));
+        Ok(Extent::Until(segment, position))
     }
 
     fn begin(&self, reserve: Option<Reserve>, bases: &[u64], lost: bool) -> Result<Walk> {
@@ -197,7 +217,7 @@ impl Partition {
     /// The segment in which a walk begins. After a power loss one that has no mark may be damaged:
     /// nothing in it was ever durable; with a mark that is an error (P3). One that cannot be opened
     /// now for another reason is no damage, or all that is in it would be cut.
-    fn begin_walk(&self, walk: &mut Walk, lost: bool) -> Result<Option<Arc<Segment>>> {
+    pub(super) fn begin_walk(&self, walk: &mut Walk, lost: bool) -> Result<Option<Arc<Segment>>> {
         match self.segment(walk.segment) {
             Err(error) if error.kind() == ErrorKind::Damaged && lost && !walk.marked => Ok(None),
             opened if lost => opened,
@@ -232,57 +252,6 @@ impl Partition {
         }
         walk.enter(next);
         Ok(true)
-    }
-
-    /// After a power loss: what is behind the walk is gone for good. Segments are removed from the
-    /// last to the first, so that a crash in between leaves a log that is cut at the same place.
-    fn cut(&self, walk: &mut Walk, bases: &[u64]) -> Result<()> {
-        if let Some((segment, position)) = walk.batch.take() {
-            (walk.segment, walk.position) = (segment, position);
-        }
-        let mut removed = false;
-        for base in bases
-            .iter()
-            .rev()
-            .take_while(|base| walk.segment == NONE || **base > walk.segment)
-        {
-            self.forget(*base);
-            self.env
-                .storage
-                .unlink(&self.folder.join(names::segment(*base)))?;
-            removed = true;
-        }
-        self.forget_index(walk.segment)?;
-        if removed {
-            self.env.storage.sync_dir(&self.folder)?;
-        }
-        match self.begin_walk(walk, true)? {
-            Some(segment) => {
-                segment
-                    .map()
-                    .store_u32(walk.position as usize, 0, Ordering::Release);
-                segment.sync()
-            }
-            None if walk.segment == NONE => Ok(()),
-            None => {
-                // The first segment of all, and not even its header is whole.
-                self.env
-                    .storage
-                    .unlink(&self.folder.join(names::segment(walk.segment)))?;
-                walk.segment = NONE;
-                self.env.storage.sync_dir(&self.folder)
-            }
-        }
-    }
-
-    /// What is cut may have been indexed, and a later index would find it under the same salt.
-    fn forget_index(&self, base: u64) -> Result<()> {
-        let path = self.folder.join(names::index(base));
-        if base != NONE && self.env.storage.exists(&path)? {
-            self.env.storage.unlink(&path)?;
-            self.env.storage.sync_dir(&self.folder)?;
-        }
-        Ok(())
     }
 
     /// The end is known: everything before it is put on disk, so that the next recovery starts
@@ -358,6 +327,8 @@ impl Partition {
         if segment == NONE {
             self.enter_first(&mut walk)?;
         }
+        // Before anything gets the offsets of what a dead one's transaction has appended (P4, P8).
+        self.publish_rest()?;
         self.walk(&mut walk, false)?;
         walk.offset = walk.offset.max(self.block.next_offset());
         if let Some(segment) = self.usable(walk.segment)? {

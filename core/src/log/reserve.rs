@@ -35,6 +35,7 @@ impl Partition {
         Ok(true)
     }
 
+    /// As `raise_reserve`, with the slow lock held.
     pub(super) fn raise(&self, count: u64) -> Result<()> {
         let step = self.block.step().saturating_mul(2);
         let step = step.clamp(STEP_MIN, STEP_MAX);
@@ -65,9 +66,37 @@ impl Partition {
 
     /// Writes the older slot and syncs it: a crash leaves the other one.
     pub(super) fn write_reserve(&self, limit: u64, clean: bool) -> Result<()> {
+        self.write_reserve_at(limit, clean, None)
+    }
+
+    /// As `write_reserve`, with a mark up to which all is known to be on disk, the transactions
+    /// before it included.
+    pub(super) fn write_reserve_at(
+        &self,
+        limit: u64,
+        clean: bool,
+        mark: Option<(u64, u64, u64)>,
+    ) -> Result<()> {
         let file = self.reserve_file()?;
         let (newest, slot) = self.newest(&*file)?;
-        let (mark_segment, mark_position, mark_offset) = self.block.mark();
+        let wanted = mark.unwrap_or_else(|| self.block.mark());
+        let keeps = match mark {
+            // Asked after the mark was read: what is before it was published before.
+            None => !self.transactions_on_disk(),
+            // Nor where it begins in a later segment: the one before may be gone.
+            Some(_) => newest.is_some_and(|known| known.mark_offset >= wanted.2),
+        };
+        let last = self.block.last_timestamp();
+        let ((mark_segment, mark_position, mark_offset), mark_timestamp) = match newest {
+            // A recovery looks at what is behind the mark, and takes back what a transaction sent
+            // that has not happened (P8).
+            Some(known) if keeps => (
+                (known.mark_segment, known.mark_position, known.mark_offset),
+                known.mark_timestamp,
+            ),
+            None if keeps => ((NONE, 0, 0), last),
+            _ => (wanted, last),
+        };
         // Never lowered, and never beyond the mark, whatever `control` says (P18).
         let taken = match mark_segment {
             NONE => 0,
@@ -80,7 +109,7 @@ impl Partition {
             mark_segment,
             mark_position,
             mark_offset,
-            mark_timestamp: self.block.last_timestamp(),
+            mark_timestamp,
             clean,
             boot: self.env.storage.boot_id(),
             owner: owner(self.topic, self.number),

@@ -269,7 +269,16 @@ impl Partition {
             0 => self.raise(0)?,
             limit => self.write_reserve(limit, false)?,
         }
+        let written = self.read_reserve()?;
         drop(held);
+        if written
+            .as_ref()
+            .is_none_or(|ledger| taken_by(ledger) < first)
+        {
+            // It begins where it did for the sake of transactions that are not on disk yet (P8):
+            // another time.
+            return Ok(0);
+        }
         let mut bytes = 0;
         for base in bases {
             env.check_fence()?;

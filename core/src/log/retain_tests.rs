@@ -175,3 +175,68 @@ fn p15_an_earlier_builds_reserve_says_that_nothing_was_taken() {
     let again = open(Arc::new(twin.all_die().expect("image")), Path::new(FOLDER));
     assert_eq!(payloads(&again).len(), 30);
 }
+
+/// Nothing that transactions sent is on disk for sure, as long as this says so.
+struct NotYet(AtomicBool);
+
+impl Transactions for NotYet {
+    fn begin_life(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn unpublished(&self, _: u64, _: u32) -> Result<Option<crate::format::journal::Send>> {
+        Ok(None)
+    }
+
+    fn happened(&self) -> Result<std::collections::HashSet<u64>> {
+        Ok(std::collections::HashSet::new())
+    }
+
+    fn on_disk(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn p8_p15_nothing_goes_in_which_a_recovery_would_begin_for_the_sake_of_transactions() {
+    let twin = Twin::new();
+    let transactions = Arc::new(NotYet(AtomicBool::new(false)));
+    let env = Env {
+        transactions: Some(transactions.clone()),
+        ..super::tests::env_on(Arc::new(twin.clone()))
+    };
+    twin.create_dir(Path::new(FOLDER), 0o770).expect("folder");
+    twin.sync_dir(Path::new("/")).expect("sync");
+    let control = Arc::new(crate::shm::Mapping::anonymous(4096).expect("memory"));
+    let words = crate::format::control::partition::WORDS * 8;
+    let block = Region::new(&control, 0, words).expect("block");
+    let (folder, published) = (Path::new(FOLDER).to_owned(), Arc::new(|_| ()));
+    let durability = Durability::Process;
+    let partition = Partition::open(Arc::new(env), folder, block, (7, 0), durability, published);
+    let partition = partition.expect("open");
+    for number in 0..30_u8 {
+        let payload = vec![number; 200_000];
+        partition.append(&[draft(&payload)]).expect("append");
+    }
+    let count = partition.bases().expect("bases").len();
+    let first = partition.sealed().expect("sealed")[1].end;
+    partition.sync().expect("sync");
+    assert_eq!(take(&partition, first), 0, "another time");
+    assert_eq!(partition.all_bases().expect("bases").len(), count);
+    for seed in 0..4 {
+        let image = twin.power_loss(seed).expect("image");
+        let again = open(Arc::new(image), Path::new(FOLDER));
+        assert_eq!(payloads(&again).len(), 30, "{seed}");
+    }
+    transactions.0.store(true, Ordering::Relaxed);
+    assert!(take(&partition, first) > 0);
+    // What is known to be on disk goes only so far: what is behind is the later one's to say.
+    let mark = partition.block.mark();
+    let place = (0, 4096, mark.2);
+    partition.note_on_disk(place).expect("note");
+    for seed in 0..4 {
+        let image = twin.power_loss(seed).expect("image");
+        let again = open(Arc::new(image), Path::new(FOLDER));
+        assert_eq!(payloads(&again).len() as u64, 30 - first, "{seed}");
+    }
+}

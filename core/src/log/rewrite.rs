@@ -4,7 +4,7 @@ use super::segment::Segment;
 use super::{Cursor, NONE, Partition, Step};
 use crate::error::Result;
 use crate::format::control::partition::{PROMISED_SYNC, REWRITTEN};
-use crate::format::record::{self, END, HEADER, PADDING, RESERVED};
+use crate::format::record::{self, END, HEADER, MESSAGE, PADDING, RESERVED};
 use crate::format::segment::RECORDS;
 
 impl Partition {
@@ -65,6 +65,9 @@ fn void(segment: &Segment, mut position: u64, end: u64, below: u64) {
     {
         match header.kind {
             END | PADDING => {}
+            // It has happened, in other partitions as well, and is not halved (P8): it stays, and
+            // is on disk once a sync succeeds.
+            MESSAGE if segment.transaction(position, &header).is_some() => {}
             RESERVED => {
                 let behind = segment
                     .behind_reserved(position, &header, length)

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
-use crate::format::extension::Attributes;
+use crate::format::extension::{self, Attributes};
 use crate::format::record::{
     self, HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE, OFFSET_MAX, PADDING, RESERVED,
 };
@@ -195,6 +195,13 @@ impl Segment {
         }
         let bytes = (self.map).bytes(position as usize + HEADER, header.extension_len.into());
         bytes.and_then(Attributes::decode).unwrap_or_default()
+    }
+
+    /// The transaction that the message of this header at a position was sent in, where its log
+    /// says so.
+    pub(super) fn transaction(&self, position: u64, header: &Header) -> Option<u64> {
+        let at = usize::try_from(position).ok()?.checked_add(HEADER)?;
+        extension::transaction(self.map.bytes(at, header.extension_len.into())?)
     }
 
     /// Whether the record of this length at a position has its checksum.

@@ -105,7 +105,7 @@ fn open_with(
     Partition::open(env, folder, block, (7, 0), durability, published)
 }
 
-fn env_on(storage: Arc<dyn Storage>) -> Env {
+pub(super) fn env_on(storage: Arc<dyn Storage>) -> Env {
     Env {
         storage,
         clock: Arc::new(ManualClock::new(1_000, 0)),
@@ -117,6 +117,7 @@ fn env_on(storage: Arc<dyn Storage>) -> Env {
         leaving: false.into(),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
+        transactions: None,
     }
 }
 

@@ -92,7 +92,7 @@ impl Group {
                     let at = i64::try_from(seen.deliver_at_ms).unwrap_or(i64::MAX);
                     MessageState::Delayed(at.saturating_mul(1_000_000))
                 }
-                state::LEASED => MessageState::Leased(until),
+                state::LEASED | state::COMMITTING => MessageState::Leased(until),
                 state::HELD => MessageState::Held,
                 state::DYING => MessageState::Dying,
                 state::SETTLED => MessageState::Settled,
@@ -102,7 +102,7 @@ impl Group {
             attempts: seen.attempts,
             failures: seen.failures,
             consumer: match seen.state {
-                state::LEASED => group.consumer_name(seen.consumer),
+                state::LEASED | state::COMMITTING => group.consumer_name(seen.consumer),
                 _ => String::new(),
             },
         })
@@ -242,6 +242,7 @@ impl GroupInner {
                 ErrorKind::NotFound,
                 "is a dead letter that was not redriven; redrive or purge it",
             ),
+            ByHand::Committing => (ErrorKind::Busy, "is being settled by a transaction"),
             ByHand::Fresh => (
                 ErrorKind::NotFound,
                 "has no message any more, or its bytes are damaged",

@@ -36,7 +36,10 @@ impl super::Cleanup for Groups {
     /// dead one sent with durability `interval` is synced now: at its own next interval it would
     /// have been (P2).
     fn member_died(&self, store: &Arc<StoreInner>) -> Result<()> {
-        store.sync_promised()
+        // What it had committed and not settled is settled by the next one (P8).
+        store
+            .finish_transactions(PATIENCE)
+            .and(store.sync_promised())
     }
 }
 
@@ -72,7 +75,7 @@ impl StoreInner {
     }
 
     /// The topic with this id, opened if this process had not.
-    fn topic_of(self: &Arc<Self>, uid: u64) -> Result<Option<Arc<TopicInner>>> {
+    pub(super) fn topic_of(self: &Arc<Self>, uid: u64) -> Result<Option<Arc<TopicInner>>> {
         if let Some(open) = self.known_topic(uid) {
             return Ok(Some(open));
         }
@@ -84,7 +87,7 @@ impl StoreInner {
 
     /// The one in a folder that has this id. Others whose id cannot be read are passed over; they
     /// are told of if it is not found.
-    fn name_of(
+    pub(super) fn name_of(
         &self,
         uid: u64,
         folder: &Path,

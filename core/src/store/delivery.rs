@@ -147,6 +147,11 @@ impl std::ops::Deref for Delivery {
 }
 
 impl Delivery {
+    /// Its consumer's account of what is out, where it keeps one.
+    pub(super) fn leases(&self) -> Option<std::sync::Arc<super::leases::Leases>> {
+        self.held.as_ref()?.of.upgrade()
+    }
+
     #[inline]
     pub(super) fn hand_out(&self) -> HandOut {
         (self.message.place_id(), self.attempt)

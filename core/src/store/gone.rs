@@ -69,10 +69,11 @@ impl GroupInner {
         moves: &mut Moves,
     ) -> Result<()> {
         let lane = self.lane();
+        let tidied = self.tidy_all_marks(died, patience);
         let mut left: Vec<_> = (0..self.windows.len() as u32)
             .map(|number| (self.clone(), number))
             .collect();
-        let mut failed = None;
+        let mut failed = tidied.err();
         match lane {
             Ok(lane) => left.extend(lane.map(|lane| (lane, 0))),
             Err(error) => failed = Some(error),
@@ -116,6 +117,30 @@ impl GroupInner {
             Some(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// What is marked for transactions in the windows of this group is theirs, or a lease again: of
+    /// a dead consumer it comes back then, with the others. What cannot be looked at now keeps no
+    /// lease from coming back, and is looked at again.
+    fn tidy_all_marks(self: &Arc<Self>, died: bool, patience: Duration) -> Result<()> {
+        let (store, mut done) = (&self.topic.store, Ok(()));
+        if !died {
+            return done;
+        }
+        let lane = self.lane().ok().flatten();
+        for group in std::iter::once(self).chain(&lane) {
+            for number in 0..group.windows.len() as u32 {
+                let mut marked = false;
+                let looked = group.with_used_window(number, patience, |window, _| {
+                    marked = window.has_marked();
+                });
+                // One that cannot be had is met again by who returns its leases.
+                if looked.is_ok() && marked {
+                    done = done.and(store.tidy_marks(group, number, patience));
+                }
+            }
+        }
+        done
     }
 
     /// What a consumer of this process that closed still has, back and its slot free. Where that

@@ -16,6 +16,7 @@ use super::group::GroupInner;
 use super::housekeeping::{Housekeeper, Tended};
 use super::member::Members;
 use super::retain::Retaining;
+use super::transactions::Journal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::lock::STORE_BYTE;
 use crate::log::Env;
@@ -53,6 +54,8 @@ pub(crate) struct StoreInner {
     /// `None` in a store that is only read.
     pub(super) members: Option<Arc<Members>>,
     pub(super) lock: Option<Arc<LockFile>>,
+    /// `None` in a store that is only read.
+    pub(super) journal: Option<Arc<Journal>>,
     pub(super) tended: Mutex<BTreeMap<PathBuf, Arc<dyn Tended>>>,
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
     pub(super) bridge: Mutex<Option<Bridge>>,
@@ -101,6 +104,7 @@ pub(super) struct Parts {
     pub(super) control: Control,
     pub(super) members: Option<Arc<Members>>,
     pub(super) lock: Option<Arc<LockFile>>,
+    pub(super) journal: Option<Arc<Journal>>,
 }
 
 impl StoreInner {
@@ -113,6 +117,7 @@ impl StoreInner {
             control,
             members,
             lock,
+            journal,
         } = parts;
         Self {
             path,
@@ -124,6 +129,7 @@ impl StoreInner {
             cleanup: OnceLock::new(),
             members,
             lock,
+            journal,
             tended: Mutex::default(),
             housekeeper: Mutex::default(),
             bridge: Mutex::default(),
@@ -203,6 +209,10 @@ impl StoreInner {
         }
         let buried = self.find_dead(0).map(|_| ());
         let _ = self.hand_back_rest();
+        if self.member_count() == 1 {
+            // What fails is done by the next life, which finds the journal as it is.
+            let _ = self.make_room_for_transactions(self.options.lock_timeout);
+        }
         buried.and(self.leave())
     }
 

@@ -27,7 +27,7 @@ const PRUNE: usize = 1024;
 pub(super) struct Held {
     started: AtomicBool,
     deadline_ns: AtomicI64,
-    of: Weak<Leases>,
+    pub(super) of: Weak<Leases>,
 }
 
 struct Entry {

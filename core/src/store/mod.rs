@@ -74,6 +74,7 @@ mod topic_create;
 mod topic_delete;
 mod topic_meta;
 mod topic_settings;
+mod transactions;
 mod untold;
 mod watch;
 mod windows;
@@ -97,6 +98,7 @@ pub use snapshots::SnapshotInfo;
 pub use stats::{GroupStats, PartitionStats, TopicStats};
 pub use store::{Store, StoreStats};
 pub use topic::Topic;
+pub use transactions::Transaction;
 
 // What a simulation opens a store with.
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::housekeeping::{Housekeeper, Tasks};
 use super::inner::{Parts, StoreInner, draw, locked};
 use super::member::{Members, Nobody, too_many};
 use super::read_only::ReadOnly;
+use super::transactions::Journal;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::lock::{READER_BYTE, STORE_BYTE};
@@ -288,6 +289,14 @@ fn join(
         }
     };
     let tasks = Tasks::default();
+    let journal = Journal::of(
+        &path,
+        (world.storage.clone(), world.clock.clone()),
+        shared.header.clone(),
+        (members.me(), members.clone()),
+        options.lock_timeout,
+        options.mode,
+    );
     let env = Arc::new(Env {
         storage: world.storage.clone(),
         clock: world.clock.clone(),
@@ -306,9 +315,11 @@ fn join(
         )
         .guard(),
         nudge: tasks.nudge(),
+        transactions: Some(journal.clone()),
     });
     let control = control_of(&env, shared);
     let (options, lock, members) = (options.clone(), Some(lock), Some(members));
+    let journal = Some(journal);
     let store = Arc::new(StoreInner::new(Parts {
         path,
         id,
@@ -317,7 +328,9 @@ fn join(
         control,
         members,
         lock,
+        journal,
     }));
+    store.tend_transactions();
     if world.housekeeping {
         *locked(&store.housekeeper) = Some(Housekeeper::start(&store, tasks)?);
     }
@@ -362,6 +375,7 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         leaving: AtomicBool::new(false),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
+        transactions: None,
     });
     let control = control_of(&env, Arc::new(Shared::private()?));
     let options = options.clone();
@@ -374,5 +388,6 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         control,
         members,
         lock,
+        journal: None,
     })))
 }

@@ -22,6 +22,8 @@ struct Looked {
     wall_ns: i64,
     /// Those whose lease ran out for the last time.
     expired: Vec<(u64, u16)>,
+    /// Whether that of one did that a transaction has marked.
+    marked: bool,
     dying: bool,
     epoch: u32,
     /// When the next lease or delay ends, as far as that may be waited for.
@@ -99,7 +101,8 @@ impl Consumer {
                 let lease = wanted
                     .lease
                     .unwrap_or(Duration::from_millis(policy.lease_ms));
-                let expired = window.expire(policy, now).dying;
+                let ended = window.expire(policy, now);
+                let expired = ended.dying;
                 let ask = Ask {
                     wanted: chunk,
                     due_ms: now.boot_ms + lease.as_millis() as u64,
@@ -115,6 +118,7 @@ impl Consumer {
                     lease,
                     wall_ns,
                     expired,
+                    marked: ended.marked,
                     dying: window.counter(Counter::Dying) > 0,
                     epoch: group.mark(window.epoch()),
                     // Who has all that it asked for does not wait for it.
@@ -137,6 +141,9 @@ impl Consumer {
             filled.again |= late?;
             if !looked.expired.is_empty() {
                 group.remember_expired(number, &looked.expired);
+            }
+            if looked.marked {
+                group.look_at_marks(number);
             }
             for offset in filled.dying {
                 group.remember_late(number, offset);

@@ -10,6 +10,7 @@
 //! at what is about to go, and the first offset that is kept is published with that lock held: from
 //! then on nobody begins before it. What is slow comes after, without the lock:
 //!
+//! - the journal of transactions lets go of what it says, which may be of these messages;
 //! - the windows of all groups are put on disk, or a power loss would bring messages back as
 //!   unsettled that are gone;
 //! - ledgers of dedup ids and producers know on disk what they knew by the log
@@ -278,7 +279,7 @@ impl TopicInner {
         };
         // Which may make a topic of dead letters, and waits for who creates.
         self.end_unsettled(&scope, fate)?;
-        let Some(_retaining) = self.hold_retention(word)? else {
+        let Some(retaining) = self.hold_retention(word)? else {
             return Ok(0);
         };
         let letters = match config.retention {
@@ -289,6 +290,15 @@ impl TopicInner {
         if first.iter().all(|first| *first == 0) {
             return Ok(0);
         }
+        // No transaction is to speak of what is gone: what it did is done, and on disk where that
+        // counts. Others' locks are waited for, so not with this one.
+        drop(retaining);
+        if !self.store.forget_transactions(GLANCE)? {
+            return Ok(0);
+        }
+        let Some(_retaining) = self.hold_retention(word)? else {
+            return Ok(0);
+        };
         self.sync_windows(&first)?;
         if !self.ledgers_know(&first)? {
             return Ok(0);

@@ -182,7 +182,7 @@ impl Group {
 }
 
 fn add_counters(stats: &mut GroupStats, window: &Window) {
-    stats.leased += window.counter(Counter::Leased);
+    stats.leased += window.counter(Counter::Leased) + window.counter(Counter::Committing);
     stats.delayed += window.counter(Counter::Delayed);
     stats.delayed += window.counter(Counter::Scheduled);
     stats.held += window.counter(Counter::Held);

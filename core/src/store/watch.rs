@@ -142,9 +142,10 @@ impl GroupInner {
     fn look_once(&self, partition: &Partition, look: &mut Look, sieve: &Sieve) -> Result<Need> {
         let (clock, number) = (&self.topic.store.env.clock, partition.number());
         let (now, print) = (Now::by(&**clock), look.print);
-        let (mut expired, mut need) = (Vec::new(), Need::Nothing);
+        let (mut expired, mut need, mut marked) = (Vec::new(), Need::Nothing, false);
         let dying = self.with_policy_within(number, PATIENCE, |window, policy| {
-            expired = window.expire(policy, now).dying;
+            let ended = window.expire(policy, now);
+            (expired, marked) = (ended.dying, ended.marked);
             let sent = partition.next_offset();
             let fresh = |window: &Window| {
                 let next = window.next();
@@ -156,7 +157,8 @@ impl GroupInner {
                 any &= fresh(window);
             }
             look.may |= any && !policy.paused;
-            look.leased |= window.counter(Counter::Leased) > 0;
+            let out = [Counter::Leased, Counter::Committing];
+            look.leased |= out.iter().any(|counter| window.counter(*counter) > 0);
             look.due_ms = [look.due_ms, window.next_due()].into_iter().flatten().min();
             let ready = window.counter(Counter::Ready);
             for word in [sent, window.next(), window.floor(), ready] {
@@ -165,6 +167,9 @@ impl GroupInner {
             window.counter(Counter::Dying) > 0
         })?;
         self.remember_expired(number, &expired);
+        if marked {
+            self.look_at_marks(number);
+        }
         if dying {
             match dying::move_passing(self, number) {
                 // What waited behind them may be ready now.

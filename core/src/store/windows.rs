@@ -177,6 +177,8 @@ impl GroupInner {
     /// Damage is told of for the partition that is asked for, and keeps no other from being used.
     #[cold]
     pub(super) fn begin_life(&self, wanted: u32) -> Result<()> {
+        // Before any lock: what transactions have done is asked for below.
+        self.topic.store.begin_transactions()?;
         let env = &*self.topic.store.env;
         let lock = self.front().head.word32(words::LIFE_LOCK);
         let (_life, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
@@ -258,6 +260,8 @@ impl GroupInner {
         window.open_clean()?;
         self.rebuild(partition, window, life)?;
         window.set_boot(boot);
+        // Before what is gone is ended: what is marked is nobody's to end.
+        self.settle_and_lease_marked(partition, window)?;
         let log = &self.topic.partitions[partition as usize];
         let first = log.first_kept();
         if window.floor() < first {
@@ -289,6 +293,16 @@ impl GroupInner {
                 work(window, policy);
             }
         })
+    }
+
+    /// What transactions marked is settled where they have happened, and else leased as it was.
+    fn settle_and_lease_marked(&self, partition: u32, window: &Window) -> Result<()> {
+        let store = &self.topic.store;
+        for mark in store.marks_to_settle(self.uid, partition)? {
+            window.settle_marked(mark.offset, (mark.attempt, mark.epoch));
+        }
+        window.lease_marked();
+        Ok(())
     }
 
     pub(super) fn start(&self, partition: u32, (offset, attempt): (u64, u32), epoch: u32) {

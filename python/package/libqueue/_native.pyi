@@ -321,6 +321,15 @@ class Store:
 
             store.delete_topic("trial")
         """
+    def transaction(self) -> Transaction:
+        """Begin a transaction: deliveries are settled and messages sent, all or nothing.
+
+        Leaving it cleanly commits it, an exception drops all of it. Raises `ReadOnly`.
+
+            with store.transaction() as tx:
+                tx.send(invoices, b"invoice", key=delivery.key)
+                tx.ack(delivery)
+        """
     def topics(self) -> list[str]:
         """Return the names of the topics, sorted."""
     def stats(self) -> _StoreStats:
@@ -333,6 +342,88 @@ class Store:
         Raises `Busy`, naming them, while consumers or readers are open. Topics and groups need not
         be closed; used afterwards they raise `Closed`.
         """
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Transaction:
+    """Settles deliveries and sends messages, all or nothing. Made by `Store.transaction`.
+
+    For one thread at a time. A context manager: leaving it cleanly commits, an exception drops all
+    of it. Nothing happens before the commit, and nothing at all where the process dies before; once
+    it has returned, all of it survives `kill -9` of any process, and power loss where any of the
+    topics, sent to or consumed from, is `durability="sync"`. An open one keeps nobody from
+    anything.
+
+        with store.transaction() as tx:
+            tx.send(invoices, b"invoice", key=delivery.key)
+            tx.ack(delivery)
+        print(tx.ids)
+    """
+
+    def send(
+        self,
+        topic: Topic,
+        payload: Buffer,
+        *,
+        key: Buffer | None = None,
+        headers: Mapping[str, Buffer] | None = None,
+        partition: int | None = None,
+        timestamp: float | None = None,
+        delay: float | None = None,
+        deliver_at: float | datetime | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
+    ) -> None:
+        """Send a message when it is committed; the arguments are those of `Topic.send`.
+
+        Raises `TooLarge` above `max_message_bytes` of the topic, or where the transaction would
+        have more than 16 MiB of messages or 10,000 operations; `InvalidArgument` for a topic of
+        another store, or a message with a `dedup_id`; `NotFound` where the topic was deleted;
+        `Closed` after a commit or abort. Then nothing is added.
+
+            tx.send(invoices, b"invoice", key=b"user-12345")
+        """
+    def send_many(self, topic: Topic, messages: Iterable[Buffer | Message]) -> None:
+        """Send several when it is committed; all are added, or on an error none.
+
+        tx.send_many(invoices, [b"a", libqueue.Message(b"b", key=b"k")])
+        """
+    def ack(self, deliveries: Delivery | Iterable[Delivery]) -> None:
+        """Acknowledge one delivery, or several, when it is committed.
+
+        Raises `InvalidArgument` for one of another store, or of a group that hands out at most
+        once;
+        `TooLarge` above 10,000 operations; `Closed` after a commit or abort.
+
+            tx.ack(delivery)
+        """
+    def commit(self) -> list[MessageId]:
+        """Do all of it; return the ids of the messages, in the order in which they were sent.
+
+        On an error nothing happened, and the transaction is over: `StaleReceipt`, whose `.stale`
+        lists the deliveries that were settled or handed out again meanwhile; `NotFound` where a
+        topic or group was deleted; `DiskFull`, `Stuck`. With `sync`, an error that begins with "the
+        transaction is done" says that it has happened, and is not on disk.
+
+        Where it sends to topics with limits there is room in all of them, or it waits as they are
+        configured: `Full`, `TooLarge`, or `Timeout` after their `send_timeout`.
+
+            ids = tx.commit()
+        """
+    def abort(self) -> None:
+        """Drop all of it. Twice, or after a commit, is fine.
+
+        tx.abort()
+        """
+    @property
+    def ids(self) -> list[MessageId] | None:
+        """The ids of the messages, once it was committed; None before, and after an abort."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

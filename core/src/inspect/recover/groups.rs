@@ -305,7 +305,7 @@ fn give_key(entry: &mut Entry, hash: u64) {
     entry[at::KEY_HASH] = hash;
     if matches!(
         entry[at::STATE] & 0xFF,
-        state::LEASED | state::DELAYED | state::HELD
+        state::LEASED | state::DELAYED | state::HELD | state::COMMITTING
     ) {
         entry[at::STATE] = entry[at::STATE] & !0xFF | state::READY;
     }

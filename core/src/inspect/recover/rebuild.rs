@@ -134,7 +134,8 @@ fn believed(raw: &Raw, end: u64) -> HashMap<u64, Entry> {
         let state = entry[at::STATE] & 0xFF;
         let fits = entry[at::HAND_OUT] >> 32 == tag
             && offset & mask == number as u64
-            && ((state::READY..=state::SCHEDULED).contains(&state) || state == state::HOLDING);
+            && ((state::READY..=state::SCHEDULED).contains(&state)
+                || matches!(state, state::HOLDING | state::COMMITTING));
         fits.then_some((offset, *entry))
     };
     raw.entries.iter().enumerate().filter_map(fits).collect()

@@ -85,7 +85,12 @@ impl Target {
                 removed = removed.and(Disk.unlink(&path));
             }
         }
-        for name in [names::LOCK, names::CONTROL, names::BALLAST] {
+        for name in [
+            names::LOCK,
+            names::CONTROL,
+            names::BALLAST,
+            names::TRANSACTIONS,
+        ] {
             let path = self.path.join(name);
             if path.exists() {
                 removed = removed.and(Disk.unlink(&path));

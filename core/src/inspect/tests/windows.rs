@@ -148,7 +148,8 @@ fn p3_p6_of_a_window_that_was_in_use_when_all_died_each_entry_and_the_counters_a
             "holds its key without a failure",
             true,
         ),
-        (vec![(entry, state(10))], "has state 10", true),
+        (vec![(entry, state(10))], "are ready", false),
+        (vec![(entry, state(11))], "has state 11", true),
         (vec![(entry, state(3 | 10 << 8))], "has priority 10", true),
         (
             vec![(entry + 8, FIRST << 33 | 2)],

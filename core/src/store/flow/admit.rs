@@ -63,6 +63,7 @@ impl<'a> Way<'a> {
 }
 
 /// The gate of a topic that had a limit when the send began.
+#[derive(Clone, Copy)]
 pub(in super::super) struct Through<'a> {
     pub(in super::super) topic: &'a Arc<TopicInner>,
     pub(in super::super) groups: &'a FlowGroups,
@@ -106,10 +107,9 @@ impl Drop for Ticket<'_> {
         let (Some(ticket), Some(lock)) = (self.number, words.lock()) else {
             return;
         };
-        let env = &*topic.store.env;
         // Where the lock cannot be had, those behind pass by after a while.
-        if let Ok((held, _)) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)
-            && env.check_fence().is_ok()
+        if let Ok(held) = topic.hold_flow(lock)
+            && topic.store.env.check_fence().is_ok()
         {
             waiting::leave(words, ticket);
             drop(held);
@@ -135,7 +135,7 @@ impl<'a> Through<'a> {
                 Some(held) => held,
                 None => return Ok(None),
             },
-            _ => OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?.0,
+            _ => self.topic.hold_flow(lock)?,
         };
         env.check_fence()?;
         let changed = Words::changed_of(&self.topic.block.head);
@@ -153,7 +153,27 @@ impl<'a> Through<'a> {
     /// would be to wait, and nobody is to.
     #[cold]
     pub(in super::super) fn wait(&self) -> Result<Option<Pass<'a>>> {
-        let (topic, words, began) = (self.topic, self.topic.words(), Instant::now());
+        self.wait_since(Instant::now())
+    }
+
+    /// As `enter`, but without counting, or waiting, even for the lock: for who has passes of other
+    /// topics, whose senders wait meanwhile.
+    pub(in super::super) fn enter_beside(&self) -> Result<Option<Pass<'a>>> {
+        let patience = Patience::Never;
+        Through { patience, ..*self }.try_pass(None, self.topic.known_limits().alone())
+    }
+
+    /// As `enter`, of one who began to wait at this time, and had to give up what he was given.
+    pub(in super::super) fn enter_since(&self, began: Instant) -> Result<Pass<'a>> {
+        match self.try_pass(None, false)? {
+            Some(pass) => Ok(pass),
+            None => self.wait_since(began)?.ok_or_else(would_wait),
+        }
+    }
+
+    #[cold]
+    fn wait_since(&self, began: Instant) -> Result<Option<Pass<'a>>> {
+        let (topic, words) = (self.topic, self.topic.words());
         let mut ticket = Ticket {
             topic,
             number: None,
@@ -174,7 +194,7 @@ impl<'a> Through<'a> {
             self.check_possible(&limits)?;
             let mut bound = BEAT;
             // Those who still wait where nobody does any more are about to be told.
-            let alone = matches!(limits.on_full, OnFull::Reject | OnFull::DropOldest);
+            let alone = limits.alone();
             if alone || waiting::may_go(words, ticket.number) {
                 // What another one left of the room that he was given.
                 if waits && let Some(pass) = self.try_pass(ticket.number, alone)? {
@@ -205,17 +225,7 @@ impl<'a> Through<'a> {
             if self.patience == Patience::Never {
                 return Ok(None);
             }
-            let timeout = match self.patience {
-                Patience::For(time) => Some(time),
-                _ => limits.timeout,
-            };
-            let left = timeout.map(|time| time.saturating_sub(began.elapsed()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(self.late(&limits, began));
-            }
-            if self.beat.is_some_and(|go_on| !go_on()) {
-                return Err(self.late(&limits, began));
-            }
+            let left = self.left(&limits, began)?;
             if ticket
                 .number
                 .is_none_or(|number| !waiting::waits(words, number))
@@ -232,13 +242,31 @@ impl<'a> Through<'a> {
         }
     }
 
+    /// How long may be waited still, where that is bounded; the error of who has waited too long.
+    fn left(&self, limits: &Limits, began: Instant) -> Result<Option<Duration>> {
+        let timeout = match self.patience {
+            Patience::For(time) => Some(time),
+            _ => limits.timeout,
+        };
+        let left = timeout.map(|time| time.saturating_sub(began.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) || self.beat.is_some_and(|go_on| !go_on()) {
+            return Err(self.late(limits, began));
+        }
+        Ok(left)
+    }
+
+    /// The error of who has waited too long, although he may have been given room now and then.
+    pub(in super::super) fn check_time(&self, began: Instant) -> Result<()> {
+        self.left(&self.topic.known_limits(), began).map(drop)
+    }
+
     /// A place in the order of those who wait, if there is one.
     fn join(&self) -> Result<Option<u64>> {
         let (env, words) = (&*self.topic.store.env, self.topic.words());
         let Some(lock) = words.lock() else {
             return Ok(None);
         };
-        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let _held = self.topic.hold_flow(lock)?;
         env.check_fence()?;
         Ok(waiting::join(words, env.me, self.want))
     }
@@ -253,7 +281,7 @@ impl<'a> Through<'a> {
         let given = self.topic.count_room(self.groups, limits, want)? == Grant::Given;
         let now = env.clock.boot_ns();
         let room = given && pace::until(words, now) <= now;
-        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let held = self.topic.hold_flow(lock)?;
         env.check_fence()?;
         let who = (env.me, &*env.live);
         let passed = waiting::tend_first(words, first, who, room, env.clock.boot_ms());

@@ -107,7 +107,7 @@ impl TopicInner {
         let Some(lock) = words.lock() else {
             return Ok(Some(Grant::Given));
         };
-        let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let _held = self.hold_flow(lock)?;
         env.check_fence()?;
         if marks != (words.news(), Words::changed_of(&self.block.head)) {
             return Ok(None);

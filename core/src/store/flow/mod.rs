@@ -26,18 +26,50 @@ pub(super) use groups::FlowGroups;
 pub(super) use room::Pass;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::topic::TopicInner;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::control::flow as at;
 use crate::log::{Draft, Gate, Room};
-use crate::shm::{EventCount, OwnerLock};
+use crate::shm::{Acquired, EventCount, Held, OwnerLock, Word};
 use room::{Want, Words};
+
+/// Long enough to see that the one who has a lock died.
+const GLANCE: Duration = Duration::from_millis(20);
 
 impl TopicInner {
     #[inline]
     fn words(&self) -> Words<'_> {
         Words(self.block.flow.as_ref())
+    }
+
+    /// The lock of those who send. From one that died it is had once all is there that he had sent:
+    /// of a transaction that has happened he may not have published everything, and what is not
+    /// published is not counted (P8, P14).
+    fn hold_flow<'a>(&self, lock: &'a Word) -> Result<Held<'a>> {
+        let env = &*self.store.env;
+        let (held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        if how != Acquired::Clean
+            && let Err(error) = self.find_sent()
+        {
+            held.abandon();
+            return Err(error);
+        }
+        Ok(held)
+    }
+
+    /// Whoever gets a log's lock from one that died publishes what that had sent. One that somebody
+    /// who lives has was not left by that one.
+    #[cold]
+    fn find_sent(&self) -> Result<()> {
+        for log in &self.partitions {
+            match log.wait_for_lock(GLANCE) {
+                Err(error) if error.kind() == ErrorKind::Stuck => {}
+                done => done?,
+            }
+        }
+        Ok(())
     }
 
     /// Whether settling is to be told to those who wait for room. One load.
@@ -104,11 +136,11 @@ impl<'a> Gate for Unlimited<'a> {
     type Pass = Pass<'a>;
 
     fn enter(&self) -> Result<Pass<'a>> {
-        let (env, words) = (&*self.topic.store.env, self.topic.words());
+        let words = self.topic.words();
         let Some(lock) = words.lock() else {
             return Ok(Pass::nothing());
         };
-        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let held = self.topic.hold_flow(lock)?;
         Ok(Pass::taken(
             held,
             words,

@@ -47,6 +47,11 @@ impl Limits {
         }
     }
 
+    /// Whether nobody waits, so that there is no order in which those who send come.
+    pub(super) fn alone(&self) -> bool {
+        matches!(self.on_full, OnFull::Reject | OnFull::DropOldest)
+    }
+
     pub(super) fn limits_messages(&self) -> bool {
         self.messages < UNLIMITED
     }
@@ -197,6 +202,15 @@ impl<'a> Pass<'a> {
     pub(super) fn taken(held: Held<'a>, words: Words<'a>, taken: Want) -> Self {
         let held = Some(held);
         Self { held, words, taken }
+    }
+
+    /// Leaves the lock as one who died would: the next one looks for what was sent and cannot be
+    /// read yet.
+    #[cold]
+    pub(in super::super) fn abandon(self) {
+        if let Some(held) = self.held {
+            held.abandon();
+        }
     }
 
     /// Gives the lock back, and the room if nothing was sent.

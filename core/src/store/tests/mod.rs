@@ -41,6 +41,11 @@ mod sent_limits;
 mod sieves;
 mod snapshots;
 mod topic_changes;
+mod transaction_crashes;
+mod transaction_limits;
+mod transaction_losses;
+mod transaction_meets;
+mod transactions;
 mod wakes;
 mod who_died;
 
