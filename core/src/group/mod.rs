@@ -10,6 +10,8 @@ mod by_hand;
 mod cause;
 mod clean;
 mod commit;
+#[cfg(test)]
+mod commit_model;
 mod entry;
 mod gather;
 mod glance;
