@@ -21,6 +21,7 @@ fn in_code() -> BTreeMap<String, u64> {
         segment::TOPIC,
         segment::PARTITION,
         segment::CAPACITY,
+        segment::LIFE,
         segment::CRC,
         segment::RECORDS,
         segment::SIZE_MIN,
@@ -188,6 +189,7 @@ fn in_code() -> BTreeMap<String, u64> {
         control::block::RETAIN_LOCK,
         control::block::RETAIN_DUE,
         control::block::LETTERS,
+        control::block::COMPACT_DUE,
         control::block::NO_LETTERS,
         control::block::SOME_LETTERS,
         control::partition::LOCK,
@@ -218,6 +220,7 @@ fn in_code() -> BTreeMap<String, u64> {
         control::partition::DELETED,
         control::partition::FIRST_KEPT,
         control::partition::REMOVED,
+        control::partition::COMPACTED,
         control::partition::REWRITTEN,
         control::partition::REWRITE,
         control::partition::PROMISED_INTERVAL,
@@ -361,6 +364,7 @@ fn p18_the_files_begin_with_their_magic() {
         topic: 2,
         partition: 3,
         capacity: 4096,
+        life: 0,
     };
     assert!(header.encode().starts_with(b"LQSEGMT\0"));
     assert!(index::encode(7, &[]).starts_with(b"LQINDEX1"));

@@ -129,12 +129,14 @@ impl Partition {
                 segment,
                 position,
                 offset,
+                life: 0,
             });
         }
         Ok(Cursor {
             segment: self.block.segment(),
             position: self.block.position(),
             offset: self.block.next_offset(),
+            life: 0,
         })
     }
 

@@ -63,6 +63,7 @@ impl Partition {
             // Also where it is still mapped: what becomes of it is the same for all.
             return Ok(Place::Broken);
         }
+        self.drop_compacted();
         if self.usable(cursor.segment)?.is_some() {
             return Ok(Place::Mapped);
         }
@@ -100,7 +101,7 @@ impl Partition {
         let Some(segment) = self.usable(base)? else {
             return Ok(broken);
         };
-        cursor.offset = cursor.offset.max(base);
+        (cursor.offset, cursor.life) = (cursor.offset.max(base), segment.life());
         cursor.position = self.begin_in(&segment, |entry| entry.offset > cursor.offset);
         while let Found::Record(header, length) = segment.at(cursor.position) {
             if matches!(header.kind, END | RESERVED) || header.offset >= cursor.offset {
@@ -146,7 +147,7 @@ impl Partition {
         };
         let mut cursor = Cursor::at_offset(base);
         if let Some(segment) = self.usable(base)? {
-            cursor.segment = base;
+            (cursor.segment, cursor.life) = (base, segment.life());
             cursor.position = self.begin_in(&segment, |entry| entry.timestamp_ns >= wanted);
         }
         loop {

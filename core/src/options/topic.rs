@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::flow::{self, HIGH_MARK_DEFAULT, LOW_MARK_DEFAULT, OnFull};
+use super::retention::{check_compaction, check_grace};
 use super::{
-    Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, agree, check_durability,
-    check_range, invalid, mismatch,
+    Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, TOMBSTONE_GRACE_DEFAULT,
+    agree, check_durability, check_range, invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -47,6 +48,14 @@ pub struct TopicOptions {
     /// What becomes of messages that a time or `retention_bytes` takes from a group that has not
     /// settled them. Default: [`OnLost::Count`].
     pub on_lost: Option<OnLost>,
+    /// Of each key only the last message is kept: of closed segments that every group is done with,
+    /// the others go. Messages without a key stay. Then `retention` is
+    /// [`Retention::Forever`] unless a time is given; [`Retention::Settled`] is refused. Default:
+    /// false.
+    pub compaction: Option<bool>,
+    /// How long after it was sent a tombstone, a message with a key and an empty payload, is kept
+    /// where the topic is compacted; then it goes as well. Default: 24 hours.
+    pub tombstone_grace: Option<Duration>,
 }
 
 impl TopicOptions {
@@ -60,6 +69,8 @@ impl TopicOptions {
         }
         flow::check(self)?;
         self.retention.map_or(Ok(()), |one| one.check())?;
+        check_compaction(self.compaction, self.retention)?;
+        self.tombstone_grace.map_or(Ok(()), check_grace)?;
         self.durability.map_or(Ok(()), check_durability)
     }
 }
@@ -93,6 +104,10 @@ pub struct TopicConfig {
     pub retention_bytes: u64,
     /// What becomes of messages that are taken from a group that has not settled them.
     pub on_lost: OnLost,
+    /// Whether only the last message of each key is kept.
+    pub compaction: bool,
+    /// How long tombstones are kept.
+    pub tombstone_grace: Duration,
 }
 
 impl TopicConfig {
@@ -110,9 +125,14 @@ impl TopicConfig {
             low_mark: LOW_MARK_DEFAULT,
             high_mark: HIGH_MARK_DEFAULT,
             min_free_bytes: 0,
-            retention: options.retention.unwrap_or_default(),
+            retention: options.retention.unwrap_or(match options.compaction {
+                Some(true) => Retention::Forever,
+                _ => Retention::default(),
+            }),
             retention_bytes: options.retention_bytes.unwrap_or(0),
             on_lost: options.on_lost.unwrap_or_default(),
+            compaction: options.compaction.unwrap_or(false),
+            tombstone_grace: options.tombstone_grace.unwrap_or(TOMBSTONE_GRACE_DEFAULT),
         };
         config.limits_changed_by(options);
         config
@@ -133,8 +153,15 @@ impl TopicConfig {
             retention: changes.retention.unwrap_or(self.retention),
             retention_bytes: changes.retention_bytes.unwrap_or(self.retention_bytes),
             on_lost: changes.on_lost.unwrap_or(self.on_lost),
+            compaction: changes.compaction.unwrap_or(self.compaction),
+            tombstone_grace: changes.tombstone_grace.unwrap_or(self.tombstone_grace),
             ..self.clone()
         };
+        let settled = config.retention == Retention::Settled;
+        if config.compaction && changes.retention.is_none() && settled {
+            config.retention = Retention::Forever;
+        }
+        check_compaction(Some(config.compaction), Some(config.retention))?;
         config.limits_changed_by(changes);
         config.check()?;
         Ok(config)
@@ -155,6 +182,9 @@ impl TopicConfig {
         let bytes = (options.retention_bytes, self.retention_bytes);
         agree(&at, "retention_bytes", bytes.0, bytes.1)?;
         agree(&at, "on_lost", options.on_lost, self.on_lost)?;
+        agree(&at, "compaction", options.compaction, self.compaction)?;
+        let grace = (options.tombstone_grace, self.tombstone_grace);
+        agree(&at, "tombstone_grace", grace.0, grace.1)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {
