@@ -94,7 +94,7 @@ mod tests {
         assert!(latest.learn(b"b", 4), "one that is known");
         assert!(latest.has_later(b"a", 0) && !latest.has_later(b"a", 2));
         assert!(latest.has_later(b"b", 1) && !latest.has_later(b"c", 0));
-        assert!(latest.learn(b"", 5) == false && !latest.has_later(b"", 0));
+        assert!(!latest.learn(b"", 5) && !latest.has_later(b"", 0));
     }
 
     #[test]

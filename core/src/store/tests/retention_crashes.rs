@@ -11,7 +11,7 @@ use crate::storage::{Event, Watcher};
 use crate::{ConsumerOptions, Durability, OnLost, TopicOptions};
 
 /// The disks that are left by a death, and by power losses, at each event of the work.
-fn images(twin: &Twin, work: impl FnOnce()) -> Vec<(Event, bool, Twin)> {
+pub(super) fn images(twin: &Twin, work: impl FnOnce()) -> Vec<(Event, bool, Twin)> {
     let found: Arc<Mutex<Vec<(Event, bool, Twin)>>> = Arc::default();
     let (into, seed) = (found.clone(), AtomicU64::new(1));
     let watcher: Watcher = Arc::new(move |twin: &Twin, event| {
