@@ -242,6 +242,8 @@ impl Pass {
     /// The segment with this number, if it is there and can be read.
     fn segment(&self, number: usize) -> Result<Option<Arc<Segment>>> {
         let base = self.segments[number].base;
+        // What an earlier pass put in its place, not what was mapped before.
+        self.log.drop_compacted();
         match base < self.log.first_kept() {
             // Retention took it meanwhile.
             true => Ok(None),
@@ -447,7 +449,7 @@ impl Pass {
             "{} was compacted by another process meanwhile; this pass is given up",
             path.display()
         );
-        Error::new(ErrorKind::Stuck, message)
+        Error::new(ErrorKind::Busy, message)
     }
 
     /// Puts the new file in the place of the old one, on disk before anything else is done. With the

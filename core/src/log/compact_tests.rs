@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::open;
+use super::tests::{draft, open};
 use super::*;
-use crate::format::headers;
 use crate::format::record::body_crc;
 use crate::storage::{Choices, Twin};
 
@@ -27,16 +26,15 @@ fn payload(offset: u64, ends: bool) -> Vec<u8> {
 fn append(log: &Partition, one: Sent) {
     let payload = payload(log.next_offset(), one.ends);
     let key = one.key.map(|key| [key]);
-    let key: Option<&[u8]> = key.as_ref().map(|key| &key[..]);
-    let draft = Draft {
-        timestamp_ns: log.next_offset() as i64,
+    let key = key.as_ref().map(|key| &key[..]);
+    let one = Draft {
+        timestamp_ns: Some(log.next_offset() as i64),
         key,
-        extension: &[],
-        headers: headers::NONE,
-        payload: &payload,
-        body_crc: body_crc(&[], key, headers::NONE, &payload),
+        key_hash: key.map_or(0, crate::format::murmur2::key_hash),
+        body_crc: body_crc([b"", key.unwrap_or_default(), b"", &payload]),
+        ..draft(&payload)
     };
-    log.append(&[draft]).expect("append");
+    log.append(&[one]).expect("append");
 }
 
 fn go_through(log: &Arc<Partition>, tombstones: i64, keys: usize) -> usize {
@@ -105,7 +103,7 @@ fn wanted(sent: &[Sent], closed: u64, tombstones: i64) -> Vec<u64> {
 
 #[test]
 fn p3_p15_random_logs_keep_the_last_of_each_key_whole_and_in_its_place() {
-    for seed in 0..24 {
+    for seed in 0..8 {
         let mut chance = Choices::seeded(seed);
         let twin = Twin::new();
         let log = open(Arc::new(twin.clone()), Path::new(FOLDER));
