@@ -44,6 +44,13 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
             LQ_ON_LOST_DEAD_LETTER => Some(OnLost::DeadLetter),
             other => return Err(unknown("on_lost", other, "LQ_ON_LOST_")),
         },
+        compaction: match given.compaction {
+            LQ_COMPACTION_DEFAULT => None,
+            LQ_COMPACTION_ON => Some(true),
+            LQ_COMPACTION_OFF => Some(false),
+            other => return Err(unknown("compaction", other, "LQ_COMPACTION_")),
+        },
+        tombstone_grace: millis("tombstone_grace_ms", given.tombstone_grace_ms, -1)?,
     })
 }
 
@@ -136,6 +143,11 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
         on_lost: match config.on_lost {
             OnLost::Count => LQ_ON_LOST_COUNT,
             OnLost::DeadLetter => LQ_ON_LOST_DEAD_LETTER,
+        },
+        tombstone_grace_ms: to_millis(config.tombstone_grace),
+        compaction: match config.compaction {
+            true => LQ_COMPACTION_ON,
+            false => LQ_COMPACTION_OFF,
         },
         ..lq_topic_options::INIT
     }

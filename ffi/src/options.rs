@@ -95,6 +95,13 @@ pub const LQ_ON_LOST_COUNT: i32 = 1;
 /// It becomes a dead letter of the group first; until it can, its segment stays.
 pub const LQ_ON_LOST_DEAD_LETTER: i32 = 2;
 
+/// What is stored; for a new topic LQ_COMPACTION_OFF.
+pub const LQ_COMPACTION_DEFAULT: i32 = 0;
+/// Of each key only the last message is kept.
+pub const LQ_COMPACTION_ON: i32 = 1;
+/// All messages are kept, as retention says.
+pub const LQ_COMPACTION_OFF: i32 = 2;
+
 /// A value of pinned_by: nothing keeps the oldest segment, or it is the one that grows.
 pub const LQ_PINNED_BY_NOTHING: i32 = 0;
 /// A value of pinned_by: the topic's retention keeps it, or there is no group yet.
@@ -187,6 +194,13 @@ pub struct lq_topic_options {
     /// Bytes of segments that are kept in all partitions together, settled or not: beyond them the
     /// oldest go. LQ_NO_LIMIT takes the limit off. 0: left out, default LQ_NO_LIMIT.
     pub retention_bytes: u64,
+    /// How long after it was sent a tombstone, a message with a key and an empty payload, is kept
+    /// where the topic is compacted, in milliseconds. -1: left out, default 24 hours.
+    pub tombstone_grace_ms: i64,
+    /// Whether of each key only the last message is kept: one of LQ_COMPACTION_. Segments are
+    /// compacted once every group has settled all in them. With LQ_COMPACTION_ON retention is
+    /// LQ_RETENTION_FOREVER unless a time is given; LQ_RETENTION_SETTLED is refused. 0: left out.
+    pub compaction: i32,
 }
 
 /// How a send waits. Begin with LQ_SEND_OPTIONS_INIT, which waits as the topic is configured.
@@ -351,6 +365,8 @@ unsafe impl Measured for lq_topic_options {
         on_lost: LQ_ON_LOST_DEFAULT,
         retention_ms: 0,
         retention_bytes: 0,
+        tombstone_grace_ms: -1,
+        compaction: LQ_COMPACTION_DEFAULT,
     };
 }
 

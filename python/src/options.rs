@@ -68,12 +68,16 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
                 options.retention_bytes = Some(named_whole("retention_bytes", &value)?);
             }
             "on_lost" => options.on_lost = Some(on_lost(py, &value.extract::<String>()?)?),
+            "compaction" => options.compaction = Some(value.extract()?),
+            "tombstone_grace" => {
+                options.tombstone_grace = Some(seconds(py, "tombstone_grace", value.extract()?)?);
+            }
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
                      sync_interval, max_message_bytes, max_messages, max_bytes, on_full, \
                      send_timeout, low_mark, high_mark, min_free_bytes, retention, \
-                     retention_bytes or on_lost"
+                     retention_bytes, on_lost, compaction or tombstone_grace"
                 )));
             }
         }
@@ -295,6 +299,8 @@ pub(crate) fn topic_dict<'py>(
         OnLost::DeadLetter => "dead_letter",
     };
     dict.set_item("on_lost", on_lost)?;
+    dict.set_item("compaction", config.compaction)?;
+    dict.set_item("tombstone_grace", config.tombstone_grace.as_secs_f64())?;
     Ok(dict)
 }
 

@@ -214,11 +214,7 @@ impl Window {
     #[inline]
     pub fn cursor(&self) -> Cursor {
         let segment = self.head.get(header::CURSOR_SEGMENT);
-        Cursor::at_place(
-            segment,
-            self.head.get(header::CURSOR_POSITION),
-            self.next(),
-        )
+        Cursor::at_place(segment, self.head.get(header::CURSOR_POSITION), self.next())
     }
 
     /// Moves on to a place; offsets that are passed over must be settled first with `settle_gap`.

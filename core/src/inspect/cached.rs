@@ -29,7 +29,8 @@ pub(super) fn look_at_index(path: &Path, segments: &[SegmentPlan]) -> Result<Vec
     };
     let base = names::parse_index(&name_of(path));
     let segment = segments.iter().find(|one| Some(one.base) == base);
-    let Some(segment) = segment.filter(|one| one.header.is_some_and(|h| h.index_salt() == salt)) else {
+    let Some(segment) = segment.filter(|one| one.header.is_some_and(|h| h.index_salt() == salt))
+    else {
         return Ok(Vec::new());
     };
     let mut records = Bytes::open(&segment.listed.path)?;

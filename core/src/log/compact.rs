@@ -119,7 +119,11 @@ impl Partition {
         let (mut dirty, mut clean) = (0, 0);
         for one in self.compactable(bound)? {
             let bytes = self.file_bytes(one.base)?;
-            *(if one.end > below { &mut dirty } else { &mut clean }) += bytes;
+            *(if one.end > below {
+                &mut dirty
+            } else {
+                &mut clean
+            }) += bytes;
         }
         Ok((dirty, clean))
     }

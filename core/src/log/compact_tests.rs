@@ -39,7 +39,10 @@ fn append(log: &Partition, one: Sent) {
 
 fn go_through(log: &Arc<Partition>, tombstones: i64, keys: usize) -> usize {
     let mut passes = 0;
-    while let Some(mut pass) = log.begin_pass(u64::MAX >> 2, tombstones, keys).expect("begin") {
+    while let Some(mut pass) = log
+        .begin_pass(u64::MAX >> 2, tombstones, keys)
+        .expect("begin")
+    {
         loop {
             match pass.next() {
                 Next::Nothing => break,
@@ -129,17 +132,29 @@ fn p3_p15_random_logs_keep_the_last_of_each_key_whole_and_in_its_place() {
             let most = [1, 3, 1000][chance.pick(3)];
             let passes = go_through(&log, tombstones, most);
             assert!(most == 1000 || passes >= 1, "seed {seed}");
-            let closed = log.sealed().expect("sealed").last().map_or(0, |one| one.end);
+            let closed = log
+                .sealed()
+                .expect("sealed")
+                .last()
+                .map_or(0, |one| one.end);
             let kept = wanted(&sent, closed, tombstones);
             let at = format!("seed {seed}, round {round}, {most} keys at once");
             let found = offsets(&log, 0);
-            assert_eq!(found.iter().filter(|one| kept.contains(one)).count(), kept.len(), "{at}");
+            assert_eq!(
+                found.iter().filter(|one| kept.contains(one)).count(),
+                kept.len(),
+                "{at}"
+            );
             // A tombstone that was looked at before its time was over goes with a later one only.
             let beyond = found.iter().filter(|one| !kept.contains(one));
             let mut beyond = beyond.filter(|one| !sent[**one as usize].ends);
             assert_eq!(beyond.next(), None, "{at}");
             for cursor in cursors {
-                let rest: Vec<u64> = found.iter().filter(|at| **at >= cursor.offset).copied().collect();
+                let rest: Vec<u64> = found
+                    .iter()
+                    .filter(|at| **at >= cursor.offset)
+                    .copied()
+                    .collect();
                 let mut place = cursor;
                 let mut seen = Vec::new();
                 while let Step::Record { offset, next, .. } = log.look(&mut place).expect("look") {
@@ -185,7 +200,10 @@ fn p5_p17_a_pass_that_ends_in_the_middle_leaves_all_and_the_next_removes_its_fil
         append(&log, Sent { key, ends: false });
     }
     let before = offsets(&log, 0);
-    let mut pass = log.begin_pass(u64::MAX >> 2, -1, 10).expect("begin").expect("some");
+    let mut pass = log
+        .begin_pass(u64::MAX >> 2, -1, 10)
+        .expect("begin")
+        .expect("some");
     while !matches!(pass.next(), Next::Put(_)) {
         match pass.next() {
             Next::Make => pass.make().expect("make"),
@@ -195,13 +213,20 @@ fn p5_p17_a_pass_that_ends_in_the_middle_leaves_all_and_the_next_removes_its_fil
     drop(pass);
     let left = |log: &Partition| {
         let names = log.env.storage.list(Path::new(FOLDER)).expect("list");
-        names.iter().filter(|name| names::parse_rewritten(name).is_some()).count()
+        names
+            .iter()
+            .filter(|name| names::parse_rewritten(name).is_some())
+            .count()
     };
     assert_eq!((left(&log), offsets(&log, 0)), (1, before));
     go_through(&log, -1, 10);
     assert_eq!(left(&log), 0);
     // Another one that comes with what it had copied before finds that it was overtaken.
-    let closed = log.sealed().expect("sealed").last().map_or(0, |one| one.end);
+    let closed = log
+        .sealed()
+        .expect("sealed")
+        .last()
+        .map_or(0, |one| one.end);
     let kept = offsets(&log, 0);
     assert_eq!(kept.iter().filter(|one| **one < closed).count(), 3);
 }

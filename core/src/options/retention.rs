@@ -55,7 +55,10 @@ pub enum OnLost {
 
 /// Errors with [`crate::ErrorKind::InvalidArgument`] where what is compacted would go as soon as it
 /// is settled.
-pub(super) fn check_compaction(compaction: Option<bool>, retention: Option<Retention>) -> Result<()> {
+pub(super) fn check_compaction(
+    compaction: Option<bool>,
+    retention: Option<Retention>,
+) -> Result<()> {
     if (compaction, retention) != (Some(true), Some(Retention::Settled)) {
         return Ok(());
     }

@@ -297,9 +297,7 @@ impl Drop for StoreInner {
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::forget(housekeeper.take());
         let compacting = self.compacting.get_mut();
-        compacting
-            .unwrap_or_else(PoisonError::into_inner)
-            .forget();
+        compacting.unwrap_or_else(PoisonError::into_inner).forget();
         let bridge = self.bridge.get_mut();
         std::mem::forget(bridge.unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -93,9 +93,7 @@ fn retention_of(
 }
 
 /// Whether the fields say that the topic is compacted; earlier builds wrote none.
-fn compaction_of(
-    fields: &BTreeMap<String, String>,
-) -> std::result::Result<bool, &'static str> {
+fn compaction_of(fields: &BTreeMap<String, String>) -> std::result::Result<bool, &'static str> {
     match fields.get("compaction").map(String::as_str) {
         None => Ok(false),
         Some("yes") => Ok(true),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::retention::{LARGE, NOW, Scene, numbers, settle, take};
 use super::*;
 use crate::{
-    ConsumerOptions, Group, GroupOptions, Message, Ordering, Reader, ReaderOptions, Retention, Start,
-    TopicOptions,
+    ConsumerOptions, Group, GroupOptions, Message, Ordering, Reader, ReaderOptions, Retention,
+    Start, TopicOptions,
 };
 
 /// A topic that keeps the last of each key.
@@ -60,7 +60,10 @@ pub(super) fn reader(topic: &Topic) -> Reader {
 pub(super) fn read(reader: &mut Reader) -> Vec<u64> {
     let got = reader.receive(1000, NOW).expect("read");
     for one in &got {
-        let told = one.payload().first().is_none_or(|first| u64::from(*first) == one.id().offset);
+        let told = one
+            .payload()
+            .first()
+            .is_none_or(|first| u64::from(*first) == one.id().offset);
         assert!(told, "{:?} is another one's", one.id());
     }
     got.iter().map(|one| one.id().offset).collect()
@@ -74,7 +77,9 @@ fn all(topic: &Topic) -> Vec<u64> {
 fn p15_the_last_message_of_each_key_is_kept_where_it_was_and_what_has_no_key() {
     let scene = table();
     put(&scene, "aab-bccab-");
-    scene.topic.inner.partitions[0].seal_older(i64::MAX).expect("seal");
+    scene.topic.inner.partitions[0]
+        .seal_older(i64::MAX)
+        .expect("seal");
     let before = scene.topic.stats().expect("stats");
     compact(&scene);
     assert_eq!(all(&scene.topic), [3, 6, 7, 8, 9]);
@@ -82,10 +87,16 @@ fn p15_the_last_message_of_each_key_is_kept_where_it_was_and_what_has_no_key() {
     assert_eq!(after.messages, before.messages, "offsets stay");
     assert_eq!(after.compacted_messages, 5);
     assert!(after.compacted_bytes > 5 * LARGE as u64, "{after:?}");
-    assert!(after.bytes + 1_400_000 < before.bytes, "{before:?} {after:?}");
+    assert!(
+        after.bytes + 1_400_000 < before.bytes,
+        "{before:?} {after:?}"
+    );
     // From any offset on, and from a time on, with and without an index.
     for from in 0..10 {
-        let left: Vec<u64> = [3, 6, 7, 8, 9].into_iter().filter(|one| *one >= from).collect();
+        let left: Vec<u64> = [3, 6, 7, 8, 9]
+            .into_iter()
+            .filter(|one| *one >= from)
+            .collect();
         let mut reader = reader(&scene.topic);
         reader.seek(Start::Offset(from)).expect("seek");
         assert_eq!(read(&mut reader), left);
@@ -95,7 +106,12 @@ fn p15_the_last_message_of_each_key_is_kept_where_it_was_and_what_has_no_key() {
     put(&scene, "ab");
     assert_eq!(all(&scene.topic).last(), Some(&11));
     // In the next life as well, after a clean close and after a death.
-    let Scene { twin, clock, store, topic } = scene;
+    let Scene {
+        twin,
+        clock,
+        store,
+        topic,
+    } = scene;
     drop(topic);
     store.close().expect("close");
     let (store, topic) = open_by(&twin, &clock);
@@ -115,17 +131,29 @@ fn p6_p13_a_segment_is_compacted_only_once_every_group_is_done_with_it() {
     settle(&scene.topic, "fast", 12);
     settle(&scene.topic, "slow", 2);
     compact(&scene);
-    assert_eq!(all(&scene.topic).len(), 12, "one of the first segment is left");
+    assert_eq!(
+        all(&scene.topic).len(),
+        12,
+        "one of the first segment is left"
+    );
     settle(&scene.topic, "slow", 1);
     compact(&scene);
     // The first segment alone.
     assert_eq!(all(&scene.topic), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-    assert_eq!(numbers(&take(&scene.topic, "slow", 9)), [3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(
+        numbers(&take(&scene.topic, "slow", 9)),
+        [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    );
     settle(&scene.topic, "slow", 9);
     compact(&scene);
     assert_eq!(all(&scene.topic), [5, 8, 11]);
     for name in ["fast", "slow"] {
-        let stats = scene.topic.group(name).expect("group").stats().expect("stats");
+        let stats = scene
+            .topic
+            .group(name)
+            .expect("group")
+            .stats()
+            .expect("stats");
         assert_eq!((stats.lost_messages, stats.lag_messages), (0, 0));
     }
 }
@@ -183,12 +211,19 @@ fn p3_who_reads_meanwhile_goes_on_in_what_he_has_mapped_and_then_in_what_is_kept
     for (reader, before) in &mut readers {
         // What he holds stays as it was.
         let next = before.last().map_or(0, |last| last.id().offset + 1);
-        assert!(before.iter().all(|one| one.payload() == vec![one.id().offset as u8; LARGE]));
+        assert!(
+            before
+                .iter()
+                .all(|one| one.payload() == vec![one.id().offset as u8; LARGE])
+        );
         let got = read(reader);
         assert!(got.windows(2).all(|pair| pair[0] < pair[1]), "{got:?}");
         assert!(got.iter().all(|one| *one >= next), "{next}: {got:?}");
         let wanted = kept.iter().filter(|one| **one >= next);
-        assert!(wanted.clone().all(|one| got.contains(one)), "{next}: {got:?}");
+        assert!(
+            wanted.clone().all(|one| got.contains(one)),
+            "{next}: {got:?}"
+        );
         reader.seek(Start::Earliest).expect("seek");
         assert_eq!(read(reader)[..2], kept[..2]);
     }
@@ -242,8 +277,12 @@ fn p3_a_segment_that_is_damaged_stays_as_it_is_and_so_does_what_a_tombstone_ends
     put(&other, "axb");
     end(&other, "a");
     let path = Path::new("/store/topics/t/0").join(crate::format::names::segment(0));
-    let file = other.twin.open(&path, crate::storage::Access::ReadWrite, 0).expect("open");
-    file.write_at(&[0xff], 4096 + 48 + LARGE as u64 + 48 + 100).expect("damage");
+    let file = other
+        .twin
+        .open(&path, crate::storage::Access::ReadWrite, 0)
+        .expect("open");
+    file.write_at(&[0xff], 4096 + 48 + LARGE as u64 + 48 + 100)
+        .expect("damage");
     put(&other, "bbbbb");
     compact(&other);
     assert!(!all(&scene.topic).contains(&3), "the end of a is over");
@@ -293,7 +332,10 @@ fn p14_a_limit_counts_what_is_kept_where_there_is_no_group_and_what_is_open_wher
 fn p15_compaction_is_asked_for_once_and_goes_with_a_time_but_not_with_settled() {
     let scene = table();
     let config = scene.topic.config();
-    assert_eq!((config.compaction, config.retention), (true, Retention::Forever));
+    assert_eq!(
+        (config.compaction, config.retention),
+        (true, Retention::Forever)
+    );
     let settled = TopicOptions {
         retention: Some(Retention::Settled),
         ..TopicOptions::default()
@@ -352,7 +394,10 @@ fn p6_delays_expiry_and_keys_in_order_go_on_in_a_compacted_topic() {
     put(&scene, "aab");
     let held = take(&scene.topic, "g", 9);
     drop(held);
-    let worker = scene.topic.consumer("g", &ConsumerOptions::default()).expect("consumer");
+    let worker = scene
+        .topic
+        .consumer("g", &ConsumerOptions::default())
+        .expect("consumer");
     let mut last: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     for turn in 0..12 {
         let got = worker.receive(2, NOW).expect("receive");
@@ -365,6 +410,11 @@ fn p6_delays_expiry_and_keys_in_order_go_on_in_a_compacted_topic() {
         compact(&scene);
     }
     let got = worker.receive(99, NOW).expect("receive");
-    let lag = scene.topic.group("g").expect("group").stats().expect("stats");
+    let lag = scene
+        .topic
+        .group("g")
+        .expect("group")
+        .stats()
+        .expect("stats");
     assert!(!got.is_empty() && lag.lost_messages == 0, "{lag:?}");
 }

@@ -37,7 +37,9 @@ fn send(scene: &super::retention::Scene, keys: &str) {
 /// tombstone is not, unless a later one of the key is.
 fn check(all: &Sent, found: &[u64], at: &str) {
     for (offset, (key, ends)) in all {
-        let later = all.range(offset + 1..).filter(|(_, (other, _))| other == key);
+        let later = all
+            .range(offset + 1..)
+            .filter(|(_, (other, _))| other == key);
         let later: Vec<u64> = later.map(|(later, _)| *later).collect();
         let superseded = *key != b'-' && !later.is_empty();
         if found.contains(offset) {
@@ -51,7 +53,10 @@ fn check(all: &Sent, found: &[u64], at: &str) {
 }
 
 fn check_order(found: &[u64], at: &str) {
-    assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "{at}: {found:?}");
+    assert!(
+        found.windows(2).all(|pair| pair[0] < pair[1]),
+        "{at}: {found:?}"
+    );
 }
 
 #[test]
@@ -66,7 +71,9 @@ fn p2_p3_p15_p17_a_crash_anywhere_leaves_the_old_segment_or_the_new_one() {
         };
         scene.topic.configure(&options).expect("configure");
         send(&scene, keys);
-        scene.topic.inner.partitions[0].seal_older(i64::MAX).expect("seal");
+        scene.topic.inner.partitions[0]
+            .seal_older(i64::MAX)
+            .expect("seal");
         let (all, found) = (sent(keys), images(&scene.twin, || compact(&scene)));
         let mut seen = BTreeSet::new();
         for (place, (event, power, image)) in found.iter().enumerate() {
@@ -88,11 +95,19 @@ fn p2_p3_p15_p17_a_crash_anywhere_leaves_the_old_segment_or_the_new_one() {
             check(&all, &after, &at);
             assert!(after.iter().all(|one| before.contains(one)), "{at}");
             let left = names_in(&store);
-            assert!(left.iter().all(|name| names::parse_rewritten(name).is_none()), "{at}: {left:?}");
+            assert!(
+                left.iter()
+                    .all(|name| names::parse_rewritten(name).is_none()),
+                "{at}: {left:?}"
+            );
             let id = topic.send(&Message::new(b"").key(b"n")).expect("send");
             assert!(id.offset >= all.len() as u64, "{at}");
         }
-        assert!(seen.len() >= 3 && found.len() > 50, "{seen:?}, {}", found.len());
+        assert!(
+            seen.len() >= 3 && found.len() > 50,
+            "{seen:?}, {}",
+            found.len()
+        );
     }
 }
 
@@ -123,7 +138,10 @@ fn p6_a_crash_anywhere_brings_no_message_back_to_a_group_that_is_gone() {
         let got = super::retention::take(&topic, "g", 99);
         let got: Vec<u64> = got.iter().map(|one| one.id().offset).collect();
         // What was acknowledged and is not on disk comes again: then nothing of it was taken.
-        assert!(got == [9] || (power == &true && kept.len() == 10), "{at}: {got:?} of {kept:?}");
+        assert!(
+            got == [9] || (power == &true && kept.len() == 10),
+            "{at}: {got:?} of {kept:?}"
+        );
         let stats = topic.group("g").expect("group").stats().expect("stats");
         assert_eq!(stats.lost_messages, 0, "{at}");
     }

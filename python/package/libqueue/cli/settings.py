@@ -14,7 +14,7 @@ OF_TOPIC = (
     "max_messages=N, max_bytes=N (0 takes a limit off), on_full=reject|block|throttle|drop_oldest, "
     "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N, "
     "retention=settled|forever|SECONDS, retention_bytes=N (0 for no limit), "
-    "on_lost=count|dead_letter"
+    "on_lost=count|dead_letter, compaction=true|false, tombstone_grace=SECONDS"
 )
 OF_GROUP = (
     "lease=SECONDS, max_lease=SECONDS, max_attempts=N, ordering=key|partition|none, "
@@ -49,6 +49,9 @@ def options(settings: list[str], kinds: Kinds, expected: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{setting!r}; expected {key}= once")
         try:
             found[key] = kinds[key](value)
+        except KeyError:
+            message = f"{setting!r}; expected true or false behind {key}="
+            raise typer.BadParameter(message) from None
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
     return found
@@ -68,6 +71,11 @@ def brake(value: str) -> tuple[int, float] | None:
     return int(messages), float(seconds)
 
 
+def truth(value: str) -> bool:
+    """true or false."""
+    return {"true": True, "false": False}[value]
+
+
 TOPIC_KINDS: Kinds = {
     "durability": str,
     "sync_interval": float,
@@ -82,6 +90,8 @@ TOPIC_KINDS: Kinds = {
     "retention": retention_of,
     "retention_bytes": int,
     "on_lost": str,
+    "compaction": truth,
+    "tombstone_grace": float,
 }
 """What stands behind each key of a topic, as a value."""
 GROUP_KINDS: Kinds = {
