@@ -342,7 +342,7 @@ impl TopicInner {
 
     /// A pass over a partition, if it is due. What groups settled is on disk before it begins: or a
     /// power loss would bring messages back as unsettled that are gone (P6).
-    fn begin_pass(&self, number: usize, config: &TopicConfig) -> Result<Option<Pass>> {
+    pub(super) fn begin_pass(&self, number: usize, config: &TopicConfig) -> Result<Option<Pass>> {
         let partition = &self.partitions[number];
         let bound = self.settled_by_all(number)?;
         let (dirty, clean) = partition.dirty(bound)?;
@@ -358,7 +358,7 @@ impl TopicInner {
 
     /// Puts a compacted segment in its place, with the lock of who makes and removes files held, and
     /// with that of those who create; false where a group went back meanwhile, or was made.
-    fn put(&self, number: usize, end: u64, pass: &mut Pass) -> Result<bool> {
+    pub(super) fn put(&self, number: usize, end: u64, pass: &mut Pass) -> Result<bool> {
         let held = self.store.hold_create_lock_within(GLANCE)?;
         if self.settled_by_all_groups(number)? < end {
             return Ok(false);
