@@ -2584,7 +2584,8 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 #define LQ_STORE_STATS_INIT {sizeof(lq_store_stats), 0, 0, 0}
 
 /** All zero. */
-#define LQ_TOPIC_STATS_INIT {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}}
+#define LQ_TOPIC_STATS_INIT                                                                        \
+    {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}, 0, 0}
 
 /** All zero. */
 #define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0}

@@ -279,7 +279,8 @@ fn p3_a_segment_that_is_damaged_stays_as_it_is_and_so_does_what_a_tombstone_ends
     let path = Path::new("/store/topics/t/0").join(crate::format::names::segment(0));
     let access = crate::storage::Access::ReadWrite;
     let file = other.twin.open(&path, access, 0).expect("open");
-    file.write_at(&[0xff], 4096 + LARGE as u64 + 200).expect("damage");
+    file.write_at(&[0xff], 4096 + LARGE as u64 + 200)
+        .expect("damage");
     compact(&scene);
     compact(&other);
     assert_eq!(all(&scene.topic)[..2], [1, 3], "a is over");
@@ -295,7 +296,11 @@ fn p3_a_segment_that_is_damaged_stays_as_it_is_and_so_does_what_a_tombstone_ends
             }
         }
     }
-    assert_eq!((told, &got[..4]), (1, &[0, 2, 3, 4][..]), "and so is a's end");
+    assert_eq!(
+        (told, &got[..4]),
+        (1, &[0, 2, 3, 4][..]),
+        "and so is a's end"
+    );
     assert!(got.len() < 11, "{got:?}");
 }
 
@@ -325,7 +330,10 @@ fn p6_p16_a_group_that_goes_back_while_a_segment_is_written_keeps_the_old_one() 
         } else {
             group.seek(Start::Earliest, None).expect("seek");
         }
-        assert!(!inner.put(0, end, &mut pass).expect("looked at"), "late: {late}");
+        assert!(
+            !inner.put(0, end, &mut pass).expect("looked at"),
+            "late: {late}"
+        );
         pass.give_up();
         assert_eq!(all(&scene.topic).len(), 10);
     }
