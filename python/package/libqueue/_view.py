@@ -21,9 +21,7 @@ def _map(path: Path, inode: int, size: int) -> mmap.mmap:
 _mapped = functools.lru_cache(maxsize=8)(_map)
 
 
-def of_payload(
-    path: Path, position: int, length: int, mark: bytes, at: int
-) -> memoryview | None:
+def of_payload(path: Path, position: int, length: int, mark: bytes, at: int) -> memoryview | None:
     """Return a read-only view of the payload at a position of a segment's file.
 
     None where the file is not the one any more in which the message's mark stands there.

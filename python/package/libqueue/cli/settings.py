@@ -72,7 +72,7 @@ def brake(value: str) -> tuple[int, float] | None:
 
 
 def truth(value: str) -> bool:
-    """true or false."""
+    """Whether the word is true, and not false."""
     return {"true": True, "false": False}[value]
 
 
