@@ -17,22 +17,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::compact_file::{Copied, Fate, Weighed, key_of, whole_at};
+use super::cursor::LIFE_MAX;
 use super::latest::Latest;
-use super::read::LIFE_MAX;
-use super::segment::{Found, Segment};
+use super::segment::Segment;
 use super::{NONE, Partition, Sealed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::checksum::crc32;
 use crate::format::compacted::Compacted;
 use crate::format::names;
-use crate::format::record::{self, ALIGN, END, HAS_KEY, HEADER, Header, MESSAGE, PADDING};
+use crate::format::record::{self, ALIGN, END, HEADER, Header, MESSAGE, PADDING};
 use crate::format::segment::{RECORDS, SegmentHeader};
-use crate::storage::{Access, File};
+use crate::storage::Access;
 
 /// Bytes of records that are looked at in one step.
 const STEP: u64 = 256 << 10;
-/// Bytes that are written at once.
-const CHUNK: usize = 128 << 10;
 /// Files have whole pages.
 const PAGE: u64 = 4096;
 
@@ -64,36 +62,6 @@ enum At {
     Nothing,
 }
 
-/// What becomes of a record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Kept,
-    /// It was a message.
-    Goes,
-    /// It says only that offsets are passed over.
-    Passed,
-}
-
-/// What goes of a segment, and what stays.
-#[derive(Clone, Copy, Default)]
-struct Weighed {
-    messages: u64,
-    bytes: u64,
-    kept: u64,
-    /// Whether the last record goes, so that its run is counted already.
-    in_run: bool,
-}
-
-/// The file that is being written.
-struct Copied {
-    file: Arc<dyn File>,
-    header: SegmentHeader,
-    position: u64,
-    buffer: Vec<u8>,
-    /// Last offset and timestamp of those that go, and are not written as PADDING yet.
-    run: Option<(u64, i64)>,
-}
-
 /// A pass over a partition.
 pub struct Pass {
     log: Arc<Partition>,
@@ -112,29 +80,6 @@ pub struct Pass {
 }
 
 impl Partition {
-    /// Segments of which all may be compacted where groups have settled all below an offset: how
-    /// many bytes have the files of those that were not compacted yet, and of the others.
-    pub fn dirty(&self, bound: u64) -> Result<(u64, u64)> {
-        let below = self.compacted()?.below;
-        let (mut dirty, mut clean) = (0, 0);
-        for one in self.compactable(bound)? {
-            let bytes = self.file_bytes(one.base)?;
-            *(if one.end > below {
-                &mut dirty
-            } else {
-                &mut clean
-            }) += bytes;
-        }
-        Ok((dirty, clean))
-    }
-
-    fn compactable(&self, bound: u64) -> Result<Vec<Sealed>> {
-        let mut sealed = self.sealed()?;
-        let first = self.first_kept();
-        sealed.retain(|one| one.base >= first && one.end <= bound);
-        Ok(sealed)
-    }
-
     /// Begins a pass over the segments that end at an offset or before: all groups settled what is
     /// in them, and on disk. Tombstones that were sent at a time, or before, go. Of so many keys
     /// the last offsets are known at once. `None` where there is nothing to look at.
@@ -192,18 +137,6 @@ impl Partition {
             weighed: Weighed::default(),
             copied: None,
         }))
-    }
-
-    /// Removes what passes left that ended in the middle. With the lock of who makes and removes
-    /// files.
-    fn remove_rewritten(&self) -> Result<()> {
-        let storage = &*self.env.storage;
-        for name in storage.list(&self.folder)? {
-            if names::parse_rewritten(&name).is_some() {
-                storage.unlink(&self.folder.join(name))?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -323,20 +256,7 @@ impl Pass {
                 self.fate(&segment, position, &header),
                 record::padded(u64::from(length)),
             );
-            let weighed = &mut self.weighed;
-            match fate {
-                Fate::Kept => (weighed.kept, weighed.in_run) = (weighed.kept + bytes, false),
-                Fate::Goes | Fate::Passed => {
-                    if !weighed.in_run {
-                        weighed.kept += HEADER as u64;
-                    }
-                    weighed.in_run = true;
-                }
-            }
-            if fate == Fate::Goes {
-                weighed.messages += 1;
-                weighed.bytes += bytes;
-            }
+            self.weighed.add(fate, bytes);
             position += bytes;
         }
         self.at = At::Weigh(number, position);
@@ -388,17 +308,12 @@ impl Pass {
             let _ = env.storage.unlink(&path);
             return Err(error);
         }
-        self.copied = Some(Copied {
-            file,
-            header: SegmentHeader {
-                capacity,
-                life: segment.life() + 1,
-                ..segment.header()
-            },
-            position: RECORDS as u64,
-            buffer: Vec::with_capacity(CHUNK),
-            run: None,
-        });
+        let header = SegmentHeader {
+            capacity,
+            life: segment.life() + 1,
+            ..segment.header()
+        };
+        self.copied = Some(Copied::new(file, header));
         self.at = At::Copy(number, RECORDS as u64);
         Ok(())
     }
@@ -513,67 +428,4 @@ impl Pass {
         let _ = self.log.remove_rewritten();
         self.at = At::Nothing;
     }
-}
-
-impl Copied {
-    fn write(&mut self, bytes: &[u8], padded: usize) -> Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        let gap = padded - bytes.len();
-        self.buffer.extend_from_slice(&[0; ALIGN][..gap.min(ALIGN)]);
-        match self.buffer.len() >= CHUNK {
-            true => self.flush(),
-            false => Ok(()),
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.file.write_at(&self.buffer, self.position)?;
-        self.position += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// A record as it is, behind PADDING for what went before it.
-    fn keep(&mut self, record: &[u8], padded: usize) -> Result<()> {
-        if let Some((offset, timestamp_ns)) = self.run.take() {
-            let header = Header {
-                offset,
-                timestamp_ns,
-                kind: PADDING,
-                ..Header::default()
-            };
-            let bytes = header.encode(HEADER as u32, self.header.salt, crc32(b""));
-            self.write(&bytes, HEADER)?;
-        }
-        self.write(record, padded)
-    }
-
-    /// The header page, and all of it on disk.
-    fn finish(&mut self) -> Result<()> {
-        self.flush()?;
-        self.file.write_at(&self.header.encode(), 0)?;
-        self.file.sync()
-    }
-}
-
-/// The whole record at a position, its checksum included.
-fn whole_at(segment: &Segment, position: u64) -> Option<(Header, u32)> {
-    match segment.at(position) {
-        Found::Record(header, length)
-            if matches!(header.kind, MESSAGE | PADDING | END)
-                && segment.whole(position, length) =>
-        {
-            Some((header, length))
-        }
-        _ => None,
-    }
-}
-
-/// The key of a message that was found whole, if it has one.
-fn key_of<'a>(segment: &'a Segment, position: u64, header: &Header) -> Option<&'a [u8]> {
-    if header.kind != MESSAGE || header.flags & HAS_KEY == 0 {
-        return None;
-    }
-    let at = position as usize + HEADER + usize::from(header.extension_len);
-    segment.map().bytes(at, header.key_len as usize)
 }

@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::block::Block;
-use super::read::{Cursor, Place, Step};
+use super::cursor::Cursor;
+use super::read::{Place, Step};
 use super::record::Record;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition};

@@ -10,9 +10,11 @@ mod block;
 #[cfg(test)]
 mod changed_tests;
 mod compact;
+mod compact_file;
 #[cfg(test)]
 mod compact_tests;
 mod compacted;
+mod cursor;
 #[cfg(test)]
 mod deaths_tests;
 mod durable;
@@ -48,9 +50,10 @@ use std::time::Duration;
 
 pub use append::Draft;
 pub use compact::{Next, Pass};
+pub use cursor::Cursor;
 pub use flow::{Counted, Gate};
 pub use latest::KEYS_MAX;
-pub use read::{Cursor, Place, Step};
+pub use read::{Place, Step};
 pub use record::Record;
 pub use retain::{Sealed, may_have_sealed};
 pub use segment::Segment;

@@ -1,6 +1,7 @@
 //! Finding places: of an offset, of a time, of a cursor that is not mapped.
 
-use super::read::{Cursor, Place, Step};
+use super::cursor::Cursor;
+use super::read::{Place, Step};
 use super::segment::Found;
 use super::{NONE, Partition};
 use crate::error::Result;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::read::LIFE_MAX;
+use super::cursor::LIFE_MAX;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::extension::Attributes;

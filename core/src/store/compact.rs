@@ -68,6 +68,7 @@ impl Compacting {
 struct Turn {
     head: Region,
     due: u64,
+    lost: bool,
 }
 
 impl Turn {
@@ -81,14 +82,22 @@ impl Turn {
         }
         let mine = now + TURN_MS;
         head.cas(COMPACT_DUE, due, mine).ok()?;
-        Some(Self { head, due: mine })
+        Some(Self {
+            head,
+            due: mine,
+            lost: false,
+        })
     }
 
     /// Whether it still is this one's; then it is for a while.
     fn put_off(&mut self, now: u64, by: u64) -> bool {
-        let kept = self.head.cas(COMPACT_DUE, self.due, now + by).is_ok();
-        self.due = now + by;
-        kept
+        // Once lost it stays so: another one's word may be the one that would be next here.
+        if !self.lost && self.head.cas(COMPACT_DUE, self.due, now + by).is_ok() {
+            self.due = now + by;
+            return true;
+        }
+        self.lost = true;
+        false
     }
 }
 
@@ -410,5 +419,31 @@ impl super::Topic {
             partition.seal_older(i64::MAX)?;
         }
         self.inner.store.compact_now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{COMPACT_DUE, TURN_MS, Turn};
+    use crate::shm::{Mapping, Region};
+
+    #[test]
+    fn p17_who_lost_his_turn_has_lost_it_whatever_the_next_one_says() {
+        let memory = Arc::new(Mapping::anonymous(4096).expect("memory"));
+        let head = Region::new(&memory, 0, 256).expect("region");
+        let mut stopped = Turn {
+            head: head.clone(),
+            due: 7,
+            lost: false,
+        };
+        head.set(COMPACT_DUE, 7);
+        assert!(stopped.put_off(10, TURN_MS));
+        // Another one takes it, in the same moment in which this one comes back.
+        head.set(COMPACT_DUE, 50_000 + TURN_MS);
+        assert!(!stopped.put_off(50_000, TURN_MS));
+        assert!(!stopped.put_off(50_000, TURN_MS), "it is the other's");
+        assert_eq!(head.get(COMPACT_DUE), 50_000 + TURN_MS);
     }
 }

@@ -1,14 +1,11 @@
 //! What compaction takes, and what it leaves: of each key the last message, for readers and groups
 //! that are at work meanwhile (P3, P6, P14, P15, P16).
 
-use std::collections::BTreeMap;
-
 use super::retention::{LARGE, NOW, Scene, numbers, settle, take};
 use super::*;
 use crate::log::Next;
 use crate::{
-    ConsumerOptions, Group, GroupOptions, Message, Ordering, Reader, ReaderOptions, Retention,
-    Start, TopicOptions,
+    Group, GroupOptions, Message, Ordering, Reader, ReaderOptions, Retention, Start, TopicOptions,
 };
 
 /// A topic that keeps the last of each key.
@@ -422,36 +419,4 @@ fn p15_what_is_clean_is_not_looked_at_again_before_there_is_as_much_that_is_not(
     compact(&scene);
     assert!(compacted(&scene).below > below);
     assert_eq!(all(&scene.topic).len(), 13);
-}
-
-#[test]
-fn p6_delays_expiry_and_keys_in_order_go_on_in_a_compacted_topic() {
-    let scene = table();
-    scene.group("g");
-    put(&scene, "aab");
-    let held = take(&scene.topic, "g", 9);
-    drop(held);
-    let worker = scene
-        .topic
-        .consumer("g", &ConsumerOptions::default())
-        .expect("consumer");
-    let mut last: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-    for turn in 0..12 {
-        let got = worker.receive(2, NOW).expect("receive");
-        for one in &got {
-            let before = last.insert(one.key().unwrap_or_default().to_vec(), one.id().offset);
-            assert!(before.is_none_or(|before| before < one.id().offset));
-            worker.ack(&[one.receipt()]).expect("ack");
-        }
-        put(&scene, ["ab", "ba", "cc"][turn % 3]);
-        compact(&scene);
-    }
-    let got = worker.receive(99, NOW).expect("receive");
-    let lag = scene
-        .topic
-        .group("g")
-        .expect("group")
-        .stats()
-        .expect("stats");
-    assert!(!got.is_empty() && lag.lost_messages == 0, "{lag:?}");
 }
