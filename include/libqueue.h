@@ -287,6 +287,15 @@
 /** It becomes a dead letter of the group first; until it can, its segment stays. */
 #define LQ_ON_LOST_DEAD_LETTER 2
 
+/** What is stored; for a new topic LQ_COMPACTION_OFF. */
+#define LQ_COMPACTION_DEFAULT 0
+
+/** Of each key only the last message is kept. */
+#define LQ_COMPACTION_ON 1
+
+/** All messages are kept, as retention says. */
+#define LQ_COMPACTION_OFF 2
+
 /** A value of pinned_by: nothing keeps the oldest segment, or it is the one that grows. */
 #define LQ_PINNED_BY_NOTHING 0
 
@@ -546,6 +555,17 @@ typedef struct lq_topic_options {
      * again; LQ_DEDUP_UNTIL_SETTLED or LQ_DEDUP_OFF. 0: left out, default LQ_DEDUP_OFF.
      */
     int64_t dedup_window_ms;
+    /**
+     * How long after it was sent a tombstone, a message with a key and an empty payload, is kept
+     * where the topic is compacted, in milliseconds. -1: left out, default 24 hours.
+     */
+    int64_t tombstone_grace_ms;
+    /**
+     * Whether of each key only the last message is kept: one of LQ_COMPACTION_. Segments are
+     * compacted once every group has settled all in them. With LQ_COMPACTION_ON retention is
+     * LQ_RETENTION_FOREVER unless a time is given; LQ_RETENTION_SETTLED is refused. 0: left out.
+     */
+    int32_t compaction;
 } lq_topic_options;
 
 /** Names a message for ever: an id is never used twice in a store. */
@@ -1041,6 +1061,10 @@ typedef struct lq_topic_stats {
     int32_t pinned_by;
     /** The group that does, ended by a zero byte; empty where it is none. */
     char pinned_group[LQ_PINNED_GROUP_SIZE];
+    /** Messages that compaction took so far. */
+    uint64_t compacted_messages;
+    /** Bytes of their records. */
+    uint64_t compacted_bytes;
 } lq_topic_stats;
 
 /** What a partition of a topic holds at one moment. Begin with LQ_PARTITION_STATS_INIT. */
@@ -2744,7 +2768,7 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 /** Leaves everything out. */
 #define LQ_TOPIC_OPTIONS_INIT                                                                      \
     {sizeof(lq_topic_options), 0, LQ_DURABILITY_DEFAULT, 0, 0, -1, -1, LQ_ON_FULL_DEFAULT, 0, 0,   \
-     -1, -1, LQ_RETENTION_DEFAULT, LQ_ON_LOST_DEFAULT, 0, 0, 0}
+     -1, -1, LQ_RETENTION_DEFAULT, LQ_ON_LOST_DEFAULT, 0, 0, 0, -1, LQ_COMPACTION_DEFAULT}
 
 /** Waits for room as the topic is configured. */
 #define LQ_SEND_OPTIONS_INIT {sizeof(lq_send_options), LQ_TIMEOUT_STORED}
@@ -2776,7 +2800,8 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 #define LQ_STORE_STATS_INIT {sizeof(lq_store_stats), 0, 0, 0}
 
 /** All zero. */
-#define LQ_TOPIC_STATS_INIT {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}}
+#define LQ_TOPIC_STATS_INIT                                                                        \
+    {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}, 0, 0}
 
 /** All zero. */
 #define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0}

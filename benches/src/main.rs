@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
-//!                [--only append|consume|pair|cost|pressure|unique|synced|transactions|recovery|
-//!                        python]
+//!                [--only append|consume|pair|cost|pressure|unique|compaction|synced|transactions|
+//!                        recovery|python]
 //! ```
 #![deny(unsafe_code)]
 
 mod append;
+mod compaction;
 mod consume;
 mod cost;
 mod pair;
@@ -119,6 +120,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     }
     if wanted("unique") {
         unique::run(folder, scale, &mut table)?;
+    }
+    if wanted("compaction") {
+        compaction::run(folder, scale, &mut table)?;
     }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;

@@ -51,6 +51,13 @@ pub(crate) unsafe fn topic_options(at: *const lq_topic_options) -> Result<TopicO
             LQ_DEDUP_UNTIL_SETTLED => Some(DedupWindow::UntilSettled),
             ms => millis("dedup_window_ms", ms, 0)?.map(DedupWindow::Time),
         },
+        compaction: match given.compaction {
+            LQ_COMPACTION_DEFAULT => None,
+            LQ_COMPACTION_ON => Some(true),
+            LQ_COMPACTION_OFF => Some(false),
+            other => return Err(unknown("compaction", other, "LQ_COMPACTION_")),
+        },
+        tombstone_grace: millis("tombstone_grace_ms", given.tombstone_grace_ms, -1)?,
     })
 }
 
@@ -148,6 +155,11 @@ pub(crate) fn from_topic(config: &TopicConfig) -> lq_topic_options {
             DedupWindow::Off => LQ_DEDUP_OFF,
             DedupWindow::UntilSettled => LQ_DEDUP_UNTIL_SETTLED,
             DedupWindow::Time(time) => to_millis(time),
+        },
+        tombstone_grace_ms: to_millis(config.tombstone_grace),
+        compaction: match config.compaction {
+            true => LQ_COMPACTION_ON,
+            false => LQ_COMPACTION_OFF,
         },
         ..lq_topic_options::INIT
     }

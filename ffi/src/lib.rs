@@ -17,6 +17,7 @@
 
 mod args;
 pub mod batch;
+pub mod choices;
 pub mod consumer;
 pub mod consumers;
 mod convert;

@@ -50,6 +50,10 @@ pub struct lq_topic_stats {
     pub pinned_by: i32,
     /// The group that does, ended by a zero byte; empty where it is none.
     pub pinned_group: [c_char; LQ_PINNED_GROUP_SIZE],
+    /// Messages that compaction took so far.
+    pub compacted_messages: u64,
+    /// Bytes of their records.
+    pub compacted_bytes: u64,
 }
 
 /// Bytes of pinned_group: two names, what is between them, and the zero byte.
@@ -154,6 +158,8 @@ unsafe impl Measured for lq_topic_stats {
         pinned_seconds: 0.0,
         pinned_by: LQ_PINNED_BY_NOTHING,
         pinned_group: [0; LQ_PINNED_GROUP_SIZE],
+        compacted_messages: 0,
+        compacted_bytes: 0,
     };
 }
 
@@ -238,6 +244,8 @@ impl From<&TopicStats> for lq_topic_stats {
                 PinnedBy::DeadLetters(_) => LQ_PINNED_BY_DEAD_LETTERS,
             },
             pinned_group,
+            compacted_messages: stats.compacted_messages,
+            compacted_bytes: stats.compacted_bytes,
         }
     }
 }

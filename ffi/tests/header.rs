@@ -14,9 +14,10 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 23] = [
+const SOURCES: [&str; 24] = [
     "version",
     "error",
+    "choices",
     "options",
     "store",
     "topic",

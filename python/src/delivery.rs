@@ -14,9 +14,6 @@ use crate::consumer;
 use crate::convert;
 use crate::message::MessageId;
 
-/// Bytes by which a payload is known again in its file.
-const HEAD: usize = 64;
-
 static VIEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// A read-only memoryview of the payload in the mapped log, made by `libqueue._view`; of a copy
@@ -27,8 +24,9 @@ fn view<'py>(py: Python<'py>, message: &libqueue::ReadMessage) -> PyResult<Bound
         PyResult::Ok(module.getattr("of_payload")?.unbind())
     })?;
     let ((path, position), payload) = (message.place(), message.payload());
-    let head = PyBytes::new(py, &payload[..payload.len().min(HEAD)]);
-    let found = view.bind(py).call1((path, position, payload.len(), head))?;
+    let (mark, at) = message.mark();
+    let place = (path, position, payload.len(), PyBytes::new(py, mark), at);
+    let found = view.bind(py).call1(place)?;
     if found.is_none() {
         let copy = PyBytes::new(py, payload);
         return Ok(PyMemoryView::from(&copy)?.into_any());

@@ -69,12 +69,16 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             }
             "on_lost" => options.on_lost = Some(on_lost(py, &value.extract::<String>()?)?),
             "dedup_window" => options.dedup_window = Some(dedup_window(&value)?),
+            "compaction" => options.compaction = Some(value.extract()?),
+            "tombstone_grace" => {
+                options.tombstone_grace = Some(seconds(py, "tombstone_grace", value.extract()?)?);
+            }
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
                     "unknown option {other:?} of a topic; expected partitions, durability, \
                      sync_interval, max_message_bytes, max_messages, max_bytes, on_full, \
                      send_timeout, low_mark, high_mark, min_free_bytes, retention, \
-                     retention_bytes, on_lost or dedup_window"
+                     retention_bytes, on_lost, dedup_window, compaction or tombstone_grace"
                 )));
             }
         }
@@ -320,6 +324,8 @@ pub(crate) fn topic_dict<'py>(
         DedupWindow::Time(time) => dict.set_item("dedup_window", time.as_secs_f64())?,
         DedupWindow::UntilSettled => dict.set_item("dedup_window", "until_settled")?,
     }
+    dict.set_item("compaction", config.compaction)?;
+    dict.set_item("tombstone_grace", config.tombstone_grace.as_secs_f64())?;
     Ok(dict)
 }
 

@@ -35,6 +35,8 @@ pub(crate) fn topic<'py>(py: Python<'py>, stats: &TopicStats) -> PyResult<Bound<
     dict.set_item("pinned_group", group)?;
     dict.set_item("pinned_seconds", stats.pinned_seconds)?;
     dict.set_item("pinned_bytes", stats.pinned_bytes)?;
+    dict.set_item("compacted_messages", stats.compacted_messages)?;
+    dict.set_item("compacted_bytes", stats.compacted_bytes)?;
     Ok(dict)
 }
 

@@ -89,6 +89,14 @@ impl Store {
     /// of the group, or, with `on_lost="dead_letter"`, becomes its dead letters first.
     ///
     ///     store.topic("clicks", retention=7 * 86_400, retention_bytes=10 << 30)
+    ///
+    /// With `compaction=True` only the last message of each key is kept, at its offset, and what
+    /// has no key: of segments that every group has settled, housekeeping takes the rest. A
+    /// message with a key and an empty payload is a tombstone, which goes too, `tombstone_grace`
+    /// seconds (a day by default) after it was sent. `retention` then is "forever" unless seconds
+    /// are given; "settled" is refused.
+    ///
+    ///     store.topic("prices", compaction=True, tombstone_grace=3600)
     #[pyo3(signature = (name, **config))]
     fn topic(
         &self,

@@ -288,7 +288,8 @@ impl Topic {
     /// settled all in it; `pinned_group` names it), "dead_letters" (of the group that it names as
     /// TOPIC/GROUP, if that is known), "retention" (its time is not over, it keeps all, or there is
     /// no group yet) or "nothing". `pinned_seconds` is the age of that segment's first message,
-    /// `pinned_bytes` what would be removed if it were not kept.
+    /// `pinned_bytes` what would be removed if it were not kept. `compacted_messages` and
+    /// `compacted_bytes` are what compaction took so far; `messages` counts those offsets too.
     ///
     ///     orders.stats()["pinned_by"] == "group"
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -108,6 +108,13 @@ static void retain(lq::topic &topic)
     changes.retention = LQ_RETENTION_SETTLED;
     topic.configure(changes);
     CHECK(topic.stats().pinned_by == LQ_PINNED_BY_NOTHING);
+    lq_topic_options table = LQ_TOPIC_OPTIONS_INIT;
+    table.compaction = LQ_COMPACTION_ON;
+    topic.configure(table);
+    CHECK(topic.config().compaction == LQ_COMPACTION_ON && topic.stats().compacted_bytes == 0);
+    fails(LQ_INVALID_ARGUMENT, [&] { topic.configure(changes); });
+    changes.compaction = LQ_COMPACTION_OFF;
+    topic.configure(changes);
     CHECK(lq_status_name(LQ_REMOVED) == std::string("LQ_REMOVED"));
 }
 

@@ -171,6 +171,9 @@ pub mod block {
     /// Of a topic: 0 until somebody looked whether dead letters come here, then `NO_LETTERS` or
     /// `SOME_LETTERS`.
     pub const LETTERS: usize = 22;
+    /// Of a topic: from when on compaction is looked for again, in ms of the boot clock. Who is at
+    /// it puts it off, again and again.
+    pub const COMPACT_DUE: usize = 23;
     /// Value of `LETTERS`: no group's dead letters went here so far.
     pub const NO_LETTERS: u64 = 1;
     /// Value of `LETTERS`: there may be dead letters.
@@ -260,6 +263,8 @@ pub mod partition {
     pub const FIRST_KEPT: usize = 40;
     /// Below this offset no sealed segment is left that could go; only ever raised.
     pub const REMOVED: usize = 41;
+    /// How often a segment was compacted: what is mapped may be the file of before.
+    pub const COMPACTED: usize = 42;
     /// Value of `POISONED`.
     pub const REWRITTEN: u64 = 1;
     /// Value of `POISONED`.

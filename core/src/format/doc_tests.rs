@@ -24,6 +24,7 @@ fn in_code() -> BTreeMap<String, u64> {
         segment::TOPIC,
         segment::PARTITION,
         segment::CAPACITY,
+        segment::LIFE,
         segment::CRC,
         segment::RECORDS,
         segment::SIZE_MIN,
@@ -309,6 +310,7 @@ fn p18_the_files_begin_with_their_magic() {
         topic: 2,
         partition: 3,
         capacity: 4096,
+        life: 0,
     };
     assert!(header.encode().starts_with(b"LQSEGMT\0"));
     assert!(index::encode(7, &[]).starts_with(b"LQINDEX1"));

@@ -3,6 +3,7 @@
 //! `core/docs/format.md` is the specification; a test compares its tables with the constants here.
 
 pub mod checksum;
+pub mod compacted;
 pub mod control;
 #[cfg(test)]
 mod doc_tests;

@@ -45,6 +45,8 @@ pub const GROUP_DELETED: &str = "group.deleted";
 pub const RESERVE: &str = "reserve";
 /// The next segment, prepared ahead.
 pub const NEXT_SEGMENT: &str = "next";
+/// Up to where a partition was compacted, and what that took.
+pub const COMPACTED: &str = "compacted";
 /// What the names of redrive lanes begin with, which no other group's may.
 const LANE_PREFIX: &str = "lq.redrive.";
 /// Longest name of a topic or group.
@@ -118,6 +120,18 @@ pub fn segment(base: u64) -> String {
 #[must_use]
 pub fn parse_segment(name: &str) -> Option<u64> {
     parse_base(name, SEGMENT_SUFFIX)
+}
+
+/// The name of a segment's file while it is written anew.
+#[must_use]
+pub fn rewritten(base: u64) -> String {
+    format!(".{}.new", segment(base))
+}
+
+/// The base offset of the segment that a file of this name was to be put in the place of.
+#[must_use]
+pub fn parse_rewritten(name: &str) -> Option<u64> {
+    parse_segment(name.strip_prefix('.')?.strip_suffix(".new")?)
 }
 
 /// The base offset of the segment whose sparse index has this name; `None` for any other name.
@@ -276,6 +290,8 @@ mod tests {
         assert_eq!(parse_segment(&segment(u64::MAX)), None, "no such offset");
         assert_eq!(parse_segment(&segment(0)), Some(0));
         assert_eq!(parse_index(&index(7)), Some(7));
+        assert_eq!(parse_rewritten(&rewritten(7)), Some(7));
+        assert_eq!(parse_segment(&rewritten(7)), None);
         assert_eq!(parse_index(&segment(7)), None);
         assert_eq!(parse_window(&window(7)), Some(7));
         assert_eq!(parse_window("07.window"), None);

@@ -23,6 +23,8 @@ pub const TOPIC: usize = 24;
 pub const PARTITION: usize = 32;
 /// `u64`: bytes of the file.
 pub const CAPACITY: usize = 40;
+/// `u32`: how often the segment was compacted.
+pub const LIFE: usize = 48;
 /// Size of the first segment of a partition.
 pub const SIZE_MIN: u64 = 1 << 20;
 /// Size up to which segments double.
@@ -41,9 +43,17 @@ pub struct SegmentHeader {
     pub partition: u32,
     /// Bytes of the file.
     pub capacity: u64,
+    /// How often it was compacted: positions of another life mean nothing in this one.
+    pub life: u32,
 }
 
 impl SegmentHeader {
+    /// The salt of its sparse index: one of another life is none of it.
+    #[must_use]
+    pub fn index_salt(&self) -> u32 {
+        self.salt ^ self.life.wrapping_mul(0x9E37_79B9)
+    }
+
     /// The header's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; COVERED + 4] {
@@ -55,6 +65,7 @@ impl SegmentHeader {
         put(&mut bytes, TOPIC, &self.topic.to_le_bytes());
         put(&mut bytes, PARTITION, &self.partition.to_le_bytes());
         put(&mut bytes, CAPACITY, &self.capacity.to_le_bytes());
+        put(&mut bytes, LIFE, &self.life.to_le_bytes());
         let crc = crc32(&bytes[..COVERED]);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         bytes
@@ -80,6 +91,7 @@ impl SegmentHeader {
             topic: u64_at(bytes, TOPIC),
             partition: u32_at(bytes, PARTITION),
             capacity: u64_at(bytes, CAPACITY),
+            life: u32_at(bytes, LIFE),
         })
     }
 }
@@ -96,6 +108,7 @@ mod tests {
             topic: 3,
             partition: 2,
             capacity: SIZE_MIN,
+            life: 5,
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(header));

@@ -216,18 +216,15 @@ impl Window {
     /// Where the first message that was never looked at is.
     #[inline]
     pub fn cursor(&self) -> Cursor {
-        Cursor {
-            segment: self.head.get(header::CURSOR_SEGMENT),
-            position: self.head.get(header::CURSOR_POSITION),
-            offset: self.next(),
-        }
+        let segment = self.head.get(header::CURSOR_SEGMENT);
+        Cursor::at_place(segment, self.head.get(header::CURSOR_POSITION), self.next())
     }
 
     /// Moves on to a place; offsets that are passed over must be settled first with `settle_gap`.
     #[inline]
     pub fn set_cursor(&self, cursor: Cursor) {
         self.head.set(header::CURSOR_SEGMENT, cursor.segment);
-        self.head.set(header::CURSOR_POSITION, cursor.position);
+        self.head.set(header::CURSOR_POSITION, cursor.place());
         self.head.set(header::NEXT, cursor.offset);
     }
 

@@ -9,6 +9,7 @@ use super::{Wrong, settled};
 use crate::error::{Error, Result};
 use crate::format::control::{BLOCKS, MAPPED, SIGNATURE, block, header};
 use crate::format::record::{HEADER as RECORD, Header};
+use crate::format::segment::{COVERED, SegmentHeader};
 use crate::format::{index, names, u32_at, u64_at};
 use crate::options::PARTITIONS_MAX;
 use crate::shm::boot_id;
@@ -29,10 +30,17 @@ pub(super) fn look_at_index(path: &Path, segments: &[SegmentPlan]) -> Result<Vec
     };
     let base = names::parse_index(&name_of(path));
     let segment = segments.iter().find(|one| Some(one.base) == base);
-    let Some(segment) = segment.filter(|one| one.header.is_some_and(|h| h.salt == salt)) else {
+    let Some(segment) = segment.filter(|one| one.header.is_some_and(|h| h.index_salt() == salt))
+    else {
         return Ok(Vec::new());
     };
     let mut records = Bytes::open(&segment.listed.path)?;
+    // It may have been compacted since it was listed.
+    let head = records.get(0, (COVERED + 4) as u64)?;
+    let header = head.and_then(|head| SegmentHeader::decode(head).ok());
+    if header.is_none_or(|header| header.index_salt() != salt) {
+        return Ok(Vec::new());
+    }
     for (number, entry) in entries.iter().enumerate() {
         let head = records.get(entry.position, RECORD as u64)?;
         let found = head.and_then(<[u8]>::first_chunk).map(Header::decode);

@@ -62,7 +62,8 @@ pub(super) fn list(store: &Path, plan: &mut Plan) -> Result<()> {
         for partition in &topic.partitions {
             look(&partition.folder, &|name| {
                 let numbered = names::parse_segment(name).or_else(|| names::parse_index(name));
-                numbered.is_some() || name == names::RESERVE || name == names::NEXT_SEGMENT
+                let others = [names::RESERVE, names::NEXT_SEGMENT, names::COMPACTED];
+                numbered.is_some() || others.contains(&name)
             })?;
         }
         let groups = topic.folder.join(names::GROUPS);

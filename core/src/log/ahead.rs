@@ -65,6 +65,7 @@ impl Partition {
     pub fn prepare_ahead(&self) -> Result<bool> {
         let copied = self.tend_large();
         self.forget_taken();
+        self.drop_compacted();
         let base = self.block.segment();
         let mut ahead = super::locked(&self.ahead);
         let busy = ahead.is_busy(base);

@@ -231,6 +231,16 @@ impl Block {
         self.raise(at::FIRST_KEPT, offset);
     }
 
+    /// How often a segment was compacted.
+    #[inline]
+    pub(super) fn compacted(&self) -> u64 {
+        self.0.load(at::COMPACTED, Ordering::Acquire)
+    }
+
+    pub(super) fn count_compacted(&self) {
+        self.0.add(at::COMPACTED, 1);
+    }
+
     /// Below it no sealed segment is left.
     pub(super) fn removed(&self) -> u64 {
         self.0.load(at::REMOVED, Ordering::Acquire)

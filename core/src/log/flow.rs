@@ -2,8 +2,9 @@
 //! between two places.
 
 use super::append::{Outcome, total};
+use super::cursor::Cursor;
 use super::large::LARGE;
-use super::read::{Cursor, Place, Step};
+use super::read::{Place, Step};
 use super::{Draft, NONE, Partition, Room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record;
@@ -129,12 +130,14 @@ impl Partition {
                 segment,
                 position,
                 offset,
+                life: 0,
             });
         }
         Ok(Cursor {
             segment: self.block.segment(),
             position: self.block.position(),
             offset: self.block.next_offset(),
+            life: 0,
         })
     }
 

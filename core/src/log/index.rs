@@ -29,10 +29,10 @@ impl Partition {
     pub(super) fn begin_in(&self, segment: &Segment, beyond: impl Fn(&Entry) -> bool) -> u64 {
         let start = RECORDS as u64;
         let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.base != segment.base() || known.salt != segment.salt() {
+        if known.base != segment.base() || known.salt != segment.index_salt() {
             *known = Known {
                 base: segment.base(),
-                salt: segment.salt(),
+                salt: segment.index_salt(),
                 entries: self.read_index(segment).unwrap_or_default(),
             };
         }
@@ -65,12 +65,12 @@ impl Partition {
         let len = usize::try_from(file.len().ok()?).ok()?;
         let mut bytes = vec![0; len.min(most)];
         file.read_at(&mut bytes, 0).ok()?;
-        index::decode(&bytes, segment.salt())
+        index::decode(&bytes, segment.index_salt())
     }
 
     fn write_index(&self, segment: &Segment, entries: &[Entry]) -> Result<()> {
         let path = self.folder.join(names::index(segment.base()));
-        let bytes = index::encode(segment.salt(), entries);
+        let bytes = index::encode(segment.index_salt(), entries);
         replace_file(&*self.env.storage, &path, &bytes, self.env.mode)
     }
 }

@@ -9,6 +9,12 @@ mod append;
 mod block;
 #[cfg(test)]
 mod changed_tests;
+mod compact;
+mod compact_file;
+#[cfg(test)]
+mod compact_tests;
+mod compacted;
+mod cursor;
 mod cut;
 #[cfg(test)]
 mod deaths_tests;
@@ -16,6 +22,7 @@ mod durable;
 mod flow;
 mod index;
 mod large;
+mod latest;
 #[cfg(test)]
 mod power_tests;
 mod prepare;
@@ -45,9 +52,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use append::Draft;
+pub use compact::{Next, Pass};
+pub use cursor::Cursor;
 pub use flow::{Counted, Gate};
+pub use latest::KEYS_MAX;
 pub use prepare::{Obstacle, Prepared};
-pub use read::{Cursor, Place, Step};
+pub use read::{Place, Step};
 pub use record::Record;
 pub use retain::{Sealed, may_have_sealed};
 pub use segment::Segment;
@@ -174,6 +184,8 @@ pub struct Partition {
     block: Block,
     local: Guarded<Local>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    /// COMPACTED of the block when mappings were dropped for it last.
+    compacted_seen: AtomicU64,
     index: Mutex<index::Known>,
     ahead: Mutex<ahead::Ahead>,
     on_publish: OnPublish,
@@ -208,7 +220,7 @@ impl Partition {
     ) -> Arc<Self> {
         let block = Block(block);
         let local = Guarded::new(block.lock(), Local::default());
-        let segments = RwLock::default();
+        let (segments, seen) = (RwLock::default(), block.compacted());
         let partition = Self {
             env,
             folder,
@@ -220,6 +232,7 @@ impl Partition {
             block,
             local,
             segments,
+            compacted_seen: AtomicU64::new(seen),
             index: Mutex::default(),
             ahead: Mutex::default(),
             on_publish,
@@ -335,6 +348,7 @@ impl Partition {
     /// Bases of the segments on disk, in order; of none that retention took, of which any may still
     /// be there.
     pub(crate) fn bases(&self) -> Result<Vec<u64>> {
+        self.drop_compacted();
         let (mut bases, first) = (self.all_bases()?, self.first_kept());
         bases.retain(|base| *base >= first);
         Ok(bases)
@@ -364,12 +378,19 @@ impl Partition {
             return Ok(Some(segment));
         }
         let path = self.folder.join(names::segment(base));
-        if base == NONE || !self.env.storage.exists(&path)? {
-            return Ok(None);
+        loop {
+            let count = self.compacted_count();
+            if base == NONE || !self.env.storage.exists(&path)? {
+                return Ok(None);
+            }
+            let segment = Segment::open(&*self.env.storage, &path, self.topic, self.number, base)?;
+            self.remember(&segment);
+            if self.compacted_count() == count {
+                return Ok(Some(segment));
+            }
+            // It may be the one of before, remembered after others dropped theirs.
+            self.forget(base);
         }
-        let segment = Segment::open(&*self.env.storage, &path, self.topic, self.number, base)?;
-        self.remember(&segment);
-        Ok(Some(segment))
     }
 
     /// A segment that is there and not damaged.

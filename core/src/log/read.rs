@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cursor::Cursor;
 use super::record::Record;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition};
@@ -10,29 +11,6 @@ use crate::format::extension::Attributes;
 use crate::format::names;
 use crate::format::record::{self, END, HAS_KEY, HEADER, MESSAGE, RESERVED};
 use crate::format::segment::RECORDS;
-
-/// A place in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// Base of the segment, or `u64::MAX`: find it by the offset.
-    pub segment: u64,
-    /// Position in the segment.
-    pub position: u64,
-    /// No record before this offset is wanted.
-    pub offset: u64,
-}
-
-impl Cursor {
-    /// The place of an offset, to be found when it is first read.
-    #[must_use]
-    pub fn at_offset(offset: u64) -> Self {
-        Self {
-            segment: NONE,
-            position: 0,
-            offset,
-        }
-    }
-}
 
 /// What stands at a cursor.
 #[derive(Clone, Copy)]
@@ -79,7 +57,7 @@ impl Partition {
     #[inline]
     pub fn step(&self, cursor: &mut Cursor) -> Step {
         loop {
-            let Some(segment) = self.mapped(cursor.segment) else {
+            let Some(segment) = self.mapped_at(cursor) else {
                 return Step::NotMapped;
             };
             match step_in(&segment, cursor) {
@@ -120,7 +98,7 @@ impl Partition {
             let segment = match &held {
                 Some(segment) if segment.base() == cursor.segment => segment,
                 _ => {
-                    let Some(mapped) = self.mapped(cursor.segment) else {
+                    let Some(mapped) = self.mapped_at(cursor) else {
                         take(*cursor, &Step::NotMapped);
                         return held;
                     };
@@ -229,10 +207,16 @@ impl Partition {
         } else {
             segment.capacity()
         };
-        if let Some((position, header)) = segment.resync(cursor.position, cursor.offset, end) {
+        let from = match cursor.life == segment.life() {
+            true => cursor.position,
+            // It was compacted since: found by the offset, from its beginning on.
+            false => (RECORDS - record::ALIGN) as u64,
+        };
+        if let Some((position, header)) = segment.resync(from, cursor.offset, end) {
             let next = Cursor {
                 position,
                 offset: header.offset,
+                life: segment.life(),
                 ..*cursor
             };
             return Ok((next, error));
@@ -244,16 +228,13 @@ impl Partition {
     fn next_segment(&self, cursor: &Cursor) -> Result<Cursor> {
         let later = |base: &u64| *base > cursor.segment;
         Ok(match self.bases()?.into_iter().find(later) {
-            Some(base) => Cursor {
-                segment: base,
-                position: RECORDS as u64,
-                offset: base.max(cursor.offset),
-            },
+            Some(base) => Cursor::at_base(base, base.max(cursor.offset)),
             // Not found by the offset again, which may end at the same damage.
             None => Cursor {
                 segment: self.block.segment(),
                 position: self.block.position(),
                 offset: self.next_offset().max(cursor.offset),
+                life: 0,
             },
         })
     }
@@ -288,11 +269,20 @@ impl Partition {
             Some(found) => found,
             None => {
                 let segment = self.segment_of(offset)?;
-                let Found::Record(header, length) = segment.at(position) else {
+                let found = match segment.at(position) {
+                    Found::Record(header, length) => Some((header, length)),
+                    Found::Nothing | Found::Bad => None,
+                };
+                if found.is_none_or(|(header, _)| header.offset != offset)
+                    && let Some(moved) = self.record_moved(offset)?
+                {
+                    return Ok(moved);
+                }
+                let Some(found) = found else {
                     let what = format!("no record of offset {offset} here");
                     return Err(segment.damage(position, &what));
                 };
-                (segment, (header, length))
+                (segment, found)
             }
         };
         if header.offset != offset || header.kind != MESSAGE || !segment.whole(position, length) {
@@ -328,7 +318,7 @@ impl Partition {
         Some(segment.clone())
     }
 
-    fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
+    pub(super) fn segment_of(&self, offset: u64) -> Result<Arc<Segment>> {
         let bases = self.bases()?;
         let base = bases
             .into_iter()
@@ -355,6 +345,14 @@ fn is_reserved(segment: &Segment, position: u64) -> bool {
 /// One step within a segment; `None` when the cursor moved and the caller should look again.
 #[inline]
 fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
+    if cursor.life != segment.life() {
+        if cursor.position != RECORDS as u64 {
+            // A place in another life of the segment: what stands there now may be anything.
+            *cursor = Cursor::at_offset(cursor.offset);
+            return Some(Step::NotMapped);
+        }
+        cursor.life = segment.life();
+    }
     match segment.at(cursor.position) {
         Found::Nothing => Some(Step::End),
         Found::Bad => Some(Step::Damaged),
@@ -381,6 +379,7 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
                     segment: cursor.segment,
                     position,
                     offset: header.offset + 1,
+                    life: cursor.life,
                 },
             })
         }
@@ -390,11 +389,7 @@ fn step_in(segment: &Segment, cursor: &mut Cursor) -> Option<Step> {
             if !onwards || !segment.whole(cursor.position, HEADER as u32) {
                 return Some(Step::Damaged);
             }
-            *cursor = Cursor {
-                segment: header.offset,
-                position: RECORDS as u64,
-                offset: header.offset.max(cursor.offset),
-            };
+            *cursor = Cursor::at_base(header.offset, header.offset.max(cursor.offset));
             None
         }
         // Being copied: nothing yet.

@@ -110,6 +110,12 @@ impl Record {
         (self.segment.path(), self.payload_at() as u64)
     }
 
+    /// The header as it stands in the file, with offset and checksum, and its position.
+    pub fn mark(&self) -> (&[u8], u64) {
+        let at = self.body - HEADER;
+        (self.bytes(at, HEADER as u32), at as u64)
+    }
+
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {

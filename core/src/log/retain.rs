@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::block::Block;
-use super::read::Cursor;
+use super::cursor::Cursor;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition, Room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
-use crate::format::record::{self, END, MESSAGE};
+use crate::format::record::{self, END, MESSAGE, PADDING};
 use crate::format::reserve::taken_by;
 use crate::format::segment::{RECORDS, SIZE_MIN};
 use crate::shm::{OwnerLock, Region};
@@ -180,13 +180,18 @@ impl Partition {
         None
     }
 
-    /// The timestamp of a segment's first record, if that is a message.
+    /// The timestamp of a segment's first record, if that is a message, or stands for some that
+    /// compaction took.
     pub fn first_timestamp_of(&self, base: u64) -> Result<Option<i64>> {
         let Some(segment) = self.usable(base)? else {
             return Ok(None);
         };
         Ok(match segment.at(RECORDS as u64) {
-            Found::Record(header, _) if header.kind == MESSAGE => Some(header.timestamp_ns),
+            Found::Record(header, _)
+                if header.kind == MESSAGE || (header.kind == PADDING && segment.life() > 0) =>
+            {
+                Some(header.timestamp_ns)
+            }
             _ => None,
         })
     }

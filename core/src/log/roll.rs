@@ -42,6 +42,7 @@ impl Partition {
             topic: self.topic,
             partition: self.number,
             capacity,
+            life: 0,
         };
         // Header before name, name before END, END before the block: each step can be told done.
         // The first length word is zeroed with it: a file whose earlier name a power loss took

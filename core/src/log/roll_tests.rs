@@ -18,6 +18,7 @@ fn name_segment(folder: &Path, base: u64) {
         topic: 7,
         partition: 0,
         capacity: SIZE_MIN,
+        life: 0,
     };
     let mut bytes = header.encode().to_vec();
     bytes.resize(SIZE_MIN as usize, 0);

@@ -1,6 +1,7 @@
 //! Finding places: of an offset, of a time, of a cursor that is not mapped.
 
-use super::read::{Cursor, Place, Step};
+use super::cursor::Cursor;
+use super::read::{Place, Step};
 use super::segment::Found;
 use super::{NONE, Partition};
 use crate::error::Result;
@@ -63,6 +64,7 @@ impl Partition {
             // Also where it is still mapped: what becomes of it is the same for all.
             return Ok(Place::Broken);
         }
+        self.drop_compacted();
         if self.usable(cursor.segment)?.is_some() {
             return Ok(Place::Mapped);
         }
@@ -100,7 +102,7 @@ impl Partition {
         let Some(segment) = self.usable(base)? else {
             return Ok(broken);
         };
-        cursor.offset = cursor.offset.max(base);
+        (cursor.offset, cursor.life) = (cursor.offset.max(base), segment.life());
         cursor.position = self.begin_in(&segment, |entry| entry.offset > cursor.offset);
         while let Found::Record(header, length) = segment.at(cursor.position) {
             if matches!(header.kind, END | RESERVED) || header.offset >= cursor.offset {
@@ -146,7 +148,7 @@ impl Partition {
         };
         let mut cursor = Cursor::at_offset(base);
         if let Some(segment) = self.usable(base)? {
-            cursor.segment = base;
+            (cursor.segment, cursor.life) = (base, segment.life());
             cursor.position = self.begin_in(&segment, |entry| entry.timestamp_ns >= wanted);
         }
         loop {

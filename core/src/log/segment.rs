@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::cursor::LIFE_MAX;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::extension::{self, Attributes};
@@ -69,6 +70,12 @@ impl Segment {
                 header.topic, header.partition, header.base
             )));
         }
+        if header.life > LIFE_MAX {
+            return Err(damaged(format!(
+                "it was compacted {} times, which cannot be",
+                header.life
+            )));
+        }
         if header.capacity > len {
             return Err(damaged(format!(
                 "it has {len} of {} bytes",
@@ -115,6 +122,20 @@ impl Segment {
     #[inline]
     pub(crate) fn salt(&self) -> u32 {
         self.header.salt
+    }
+
+    /// How often it was compacted: its positions are of that life.
+    #[inline]
+    pub(super) fn life(&self) -> u32 {
+        self.header.life
+    }
+
+    pub(super) fn header(&self) -> SegmentHeader {
+        self.header
+    }
+
+    pub(super) fn index_salt(&self) -> u32 {
+        self.header.index_salt()
     }
 
     #[inline]

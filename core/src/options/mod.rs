@@ -24,7 +24,7 @@ pub use flow::{HIGH_MARK_DEFAULT, LIMIT_BYTES_MAX, LIMIT_MESSAGES_MAX, LOW_MARK_
 pub use group::{
     Backoff, DeadLetter, DeliveryMode, GroupConfig, GroupOptions, OnDeadLetter, OnExpired, Ordering,
 };
-pub use retention::{OnLost, RETENTION_MAX, Retention};
+pub use retention::{OnLost, RETENTION_MAX, Retention, TOMBSTONE_GRACE_DEFAULT};
 pub use topic::{DedupWindow, TopicConfig, TopicOptions};
 
 /// Most partitions of a topic.

@@ -9,6 +9,9 @@ use crate::error::Result;
 /// [`Retention::Forever`].
 pub const RETENTION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// How long tombstones are kept by default: a day.
+pub const TOMBSTONE_GRACE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
 /// When a topic's segments go. Whole ones do, oldest first; never the one that messages are
 /// appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -48,4 +51,31 @@ pub enum OnLost {
     /// cannot be written, the segment stays until it can. A group that drops its dead letters drops
     /// these as well.
     DeadLetter,
+}
+
+/// Errors with [`crate::ErrorKind::InvalidArgument`] where what is compacted would go as soon as it
+/// is settled.
+pub(super) fn check_compaction(
+    compaction: Option<bool>,
+    retention: Option<Retention>,
+) -> Result<()> {
+    if (compaction, retention) != (Some(true), Some(Retention::Settled)) {
+        return Ok(());
+    }
+    Err(invalid(
+        "compaction keeps the last message of each key, and retention \"settled\" takes it as soon \
+         as all groups have settled it; expected retention \"forever\", which compaction alone \
+         means, or a time"
+            .to_owned(),
+    ))
+}
+
+/// Errors with [`crate::ErrorKind::InvalidArgument`] where tombstones would be kept for too long.
+pub(super) fn check_grace(grace: Duration) -> Result<()> {
+    if grace <= RETENTION_MAX {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "tombstone_grace is {grace:?}; expected 0 to 100 years"
+    )))
 }

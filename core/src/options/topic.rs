@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::flow::{self, HIGH_MARK_DEFAULT, LOW_MARK_DEFAULT, OnFull};
+use super::retention::{check_compaction, check_grace};
 use super::{
-    Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, agree, check_durability,
-    check_range, check_time, invalid, mismatch,
+    Durability, MESSAGE_BYTES_MAX, OnLost, PARTITIONS_MAX, Retention, TOMBSTONE_GRACE_DEFAULT,
+    agree, check_durability, check_range, check_time, invalid, mismatch,
 };
 use crate::error::Result;
 
@@ -47,6 +48,14 @@ pub struct TopicOptions {
     /// What becomes of messages that a time or `retention_bytes` takes from a group that has not
     /// settled them. Default: [`OnLost::Count`].
     pub on_lost: Option<OnLost>,
+    /// Of each key only the last message is kept: of closed segments that every group is done with,
+    /// the others go. Messages without a key stay. Then `retention` is
+    /// [`Retention::Forever`] unless a time is given; [`Retention::Settled`] is refused. Default:
+    /// false.
+    pub compaction: Option<bool>,
+    /// How long after it was sent a tombstone, a message with a key and an empty payload, is kept
+    /// where the topic is compacted; then it goes as well. Default: 24 hours.
+    pub tombstone_grace: Option<Duration>,
     /// For how long a dedup id keeps its message from being sent again. Default:
     /// [`DedupWindow::Off`].
     pub dedup_window: Option<DedupWindow>,
@@ -78,6 +87,8 @@ impl TopicOptions {
         if let Some(DedupWindow::Time(time)) = self.dedup_window {
             check_time("dedup_window", time, Duration::from_millis(1))?;
         }
+        check_compaction(self.compaction, self.retention)?;
+        self.tombstone_grace.map_or(Ok(()), check_grace)?;
         self.durability.map_or(Ok(()), check_durability)
     }
 }
@@ -113,6 +124,10 @@ pub struct TopicConfig {
     pub on_lost: OnLost,
     /// For how long a dedup id is known.
     pub dedup_window: DedupWindow,
+    /// Whether only the last message of each key is kept.
+    pub compaction: bool,
+    /// How long tombstones are kept.
+    pub tombstone_grace: Duration,
 }
 
 impl TopicConfig {
@@ -130,10 +145,15 @@ impl TopicConfig {
             low_mark: LOW_MARK_DEFAULT,
             high_mark: HIGH_MARK_DEFAULT,
             min_free_bytes: 0,
-            retention: options.retention.unwrap_or_default(),
+            retention: options.retention.unwrap_or(match options.compaction {
+                Some(true) => Retention::Forever,
+                _ => Retention::default(),
+            }),
             retention_bytes: options.retention_bytes.unwrap_or(0),
             on_lost: options.on_lost.unwrap_or_default(),
             dedup_window: options.dedup_window.unwrap_or_default(),
+            compaction: options.compaction.unwrap_or(false),
+            tombstone_grace: options.tombstone_grace.unwrap_or(TOMBSTONE_GRACE_DEFAULT),
         };
         config.limits_changed_by(options);
         config
@@ -155,8 +175,15 @@ impl TopicConfig {
             retention_bytes: changes.retention_bytes.unwrap_or(self.retention_bytes),
             on_lost: changes.on_lost.unwrap_or(self.on_lost),
             dedup_window: changes.dedup_window.unwrap_or(self.dedup_window),
+            compaction: changes.compaction.unwrap_or(self.compaction),
+            tombstone_grace: changes.tombstone_grace.unwrap_or(self.tombstone_grace),
             ..self.clone()
         };
+        let settled = config.retention == Retention::Settled;
+        if config.compaction && changes.retention.is_none() && settled {
+            config.retention = Retention::Forever;
+        }
+        check_compaction(Some(config.compaction), Some(config.retention))?;
         config.limits_changed_by(changes);
         config.check()?;
         Ok(config)
@@ -178,6 +205,9 @@ impl TopicConfig {
         agree(&at, "retention_bytes", bytes.0, bytes.1)?;
         agree(&at, "on_lost", options.on_lost, self.on_lost)?;
         agree(&at, "dedup_window", options.dedup_window, self.dedup_window)?;
+        agree(&at, "compaction", options.compaction, self.compaction)?;
+        let grace = (options.tombstone_grace, self.tombstone_grace);
+        agree(&at, "tombstone_grace", grace.0, grace.1)?;
         let (stored, wanted) = (self.durability, options.durability);
         match wanted {
             Some(_) if wanted != stored => {

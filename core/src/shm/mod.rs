@@ -28,4 +28,4 @@ pub use map::Tracker;
 pub use region::Region;
 pub use signal::Signal;
 pub use sync::AtomicU32 as Word;
-pub use sys::{boot_id, process_id};
+pub use sys::{boot_id, process_id, step_back};

@@ -1,4 +1,5 @@
-//! The system calls that have no safe wrapper elsewhere: futex, and who and where we are.
+//! The system calls that have no safe wrapper elsewhere: futex, who and where we are, and stepping
+//! back.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
@@ -60,6 +61,22 @@ pub fn boot_id() -> [u8; 16] {
         }
         id
     })
+}
+
+/// Has the calling thread step back for all others, on the processors and on the disk, where the
+/// system lets it. Not to where it would get nothing at all: it takes locks for moments, and others
+/// wait for those.
+pub fn step_back() {
+    const THIS_THREAD: i64 = 0;
+    const LAST: i64 = 19;
+    const OF_A_PROCESS: i64 = 1;
+    // Best effort, the last level of it.
+    const DISK: i64 = (2 << 13) | 7;
+    // SAFETY: two calls that take numbers only; on Linux both are about the calling thread.
+    unsafe {
+        libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, THIS_THREAD, LAST);
+        libc::syscall(libc::SYS_ioprio_set, OF_A_PROCESS, THIS_THREAD, DISK);
+    }
 }
 
 /// This process as its own PID namespace numbers it.

@@ -55,9 +55,16 @@ impl ReadMessage {
     }
 
     /// The file that the payload is in and its position there, for those who map it themselves. The
-    /// bytes never change; the file may be removed, by retention, while this value lives.
+    /// bytes never change; the file may be removed, by retention, or another one take its name, by
+    /// compaction, while this value lives. See [`ReadMessage::mark`].
     pub fn place(&self) -> (&std::path::Path, u64) {
         self.record.place()
+    }
+
+    /// Bytes of the file by which the message is known again, and their position: where they stand,
+    /// the payload is where `place` says.
+    pub fn mark(&self) -> (&[u8], u64) {
+        self.record.mark()
     }
 
     /// The key, if it has one.

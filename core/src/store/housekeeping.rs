@@ -220,6 +220,7 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
         next = next.min(interval.saturating_sub(synced.elapsed()));
     }
     store.retain();
+    store.compact();
     if unreturned || store.find_dead_now.load(Ordering::Acquire) {
         next = next.min(SOON);
     }

@@ -15,7 +15,7 @@ use super::StoreInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGE, CHANGED, CHANGING, GONE, HOLDING};
 use crate::format::control::header;
-use crate::shm::{Held, OwnerLock, Region};
+use crate::shm::{Acquired, Held, OwnerLock, Region};
 
 /// No word in force is this one.
 pub(super) const NEVER: u64 = GONE - 1;
@@ -45,8 +45,13 @@ impl StoreInner {
     pub(super) fn hold_create_lock_within(&self, patience: Duration) -> Result<Held<'_>> {
         let env = &*self.env;
         let lock = self.control.header().word32(header::CREATE_LOCK);
-        let held = OwnerLock::hold(lock, env.me, &*env.live, patience)?.0;
+        let (held, how) = OwnerLock::hold(lock, env.me, &*env.live, patience)?;
         env.check_fence()?;
+        if how != Acquired::Clean {
+            // Who died may have put a compacted segment in its place and told nobody. Nobody goes
+            // back before this is held once more, so that all are told in time.
+            self.tell_of_compaction()?;
+        }
         Ok(held)
     }
 }

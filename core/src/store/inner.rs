@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::bridge::Bridge;
+use super::compact::Compacting;
 use super::consumer_table::ConsumerEntry;
 use super::control::Control;
 use super::death::Cleanup;
@@ -67,6 +68,8 @@ pub(crate) struct StoreInner {
     pub(super) unreturned: Mutex<Vec<ConsumerEntry>>,
     /// What housekeeping knows of the topics that retention is looked for in.
     pub(super) retaining: Mutex<Retaining>,
+    /// The thread that compacts, while there is anything to.
+    pub(super) compacting: Mutex<Compacting>,
     handles: Arc<Handles>,
     left: AtomicBool,
     born: u64,
@@ -137,6 +140,7 @@ impl StoreInner {
             noticed_moves: Mutex::default(),
             unreturned: Mutex::default(),
             retaining: Mutex::default(),
+            compacting: Mutex::default(),
             handles: Arc::default(),
             left: AtomicBool::new(false),
             born: fork_generation(),
@@ -248,6 +252,9 @@ impl StoreInner {
         if let Some(housekeeper) = housekeeper {
             housekeeper.stop();
         }
+        // Which the one that is stopped would have begun.
+        let mut compacting = std::mem::take(&mut *locked(&self.compacting));
+        compacting.stop();
         let bridge = locked(&self.bridge).take();
         if let Some(bridge) = bridge {
             bridge.stop();
@@ -299,6 +306,8 @@ impl Drop for StoreInner {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::forget(housekeeper.take());
+        let compacting = self.compacting.get_mut();
+        compacting.unwrap_or_else(PoisonError::into_inner).forget();
         let bridge = self.bridge.get_mut();
         std::mem::forget(bridge.unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -9,6 +9,7 @@ mod bridge;
 mod by_hand;
 mod circles;
 mod cleanup;
+mod compact;
 mod configure;
 mod consumer;
 mod consumer_table;

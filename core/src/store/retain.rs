@@ -34,7 +34,6 @@ use super::topic::{TopicInner, read_meta};
 use super::{Block, StoreInner};
 use crate::error::{ErrorKind, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE, RETAIN_DUE, RETAIN_LOCK};
-use crate::format::control::header;
 use crate::format::names;
 use crate::group::Fate;
 use crate::log::{Sealed, may_have_sealed};
@@ -44,11 +43,11 @@ use crate::shm::{Held, OwnerLock};
 /// How long a lock is waited for that another one has, before it is another time's.
 pub(super) const GLANCE: Duration = Duration::from_millis(5);
 /// A topic is looked at so often, by whatever process.
-const EVERY_MS: u64 = 1000;
+pub(super) const EVERY_MS: u64 = 1000;
 /// And no more seldom, whatever a look costs.
-const LATEST_MS: u64 = 60_000;
+pub(super) const LATEST_MS: u64 = 60_000;
 /// After a look the topic is left alone for so many times as long as it took.
-const SHARE: u64 = 20;
+pub(super) const SHARE: u64 = 20;
 /// How often this process walks the topics.
 const WALK_MS: u64 = 500;
 
@@ -61,11 +60,11 @@ pub(super) struct Retaining {
 
 /// A topic, and what was read of it with which word.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     name: String,
     folder: PathBuf,
-    word: u64,
-    config: TopicConfig,
+    pub(super) word: u64,
+    pub(super) config: TopicConfig,
 }
 
 /// The last timestamp with which messages are old, where they grow old.
@@ -135,7 +134,7 @@ impl StoreInner {
     }
 
     /// Name and configuration of a topic that any process has open; `None` where it is gone.
-    fn topic_known(&self, block: &Block) -> Result<Option<Known>> {
+    pub(super) fn topic_known(&self, block: &Block) -> Result<Option<Known>> {
         let (uid, word) = (block.id(), block.head.load(CHANGED, Ordering::Acquire));
         if word == GONE {
             locked(&self.retaining).topics.remove(&uid);
@@ -198,7 +197,7 @@ impl StoreInner {
 
     /// The topic as this process has it open; else for as long as it is looked after. `None` while
     /// somebody opens one.
-    fn topic_to_retain(
+    pub(super) fn topic_to_retain(
         self: &Arc<Self>,
         uid: u64,
         known: Known,
@@ -316,7 +315,7 @@ impl TopicInner {
 
     /// The lock of who removes files of the topic; `None` where somebody else has it, or where
     /// another configuration is in force by now, or none.
-    fn hold_retention(&self, word: u64) -> Result<Option<Held<'_>>> {
+    pub(super) fn hold_retention(&self, word: u64) -> Result<Option<Held<'_>>> {
         let env = &*self.store.env;
         let lock = self.block.head.word32(RETAIN_LOCK);
         let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
@@ -398,13 +397,11 @@ impl TopicInner {
     /// nothing is taken. A group whose position cannot be read keeps all but what is taken in any
     /// case.
     fn decide(&self, scope: &Scope, letters: u64, word: u64) -> Result<Vec<u64>> {
-        let (env, count) = (&*self.store.env, self.partitions.len());
-        let lock = self.store.control.header().word32(header::CREATE_LOCK);
-        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
+        let count = self.partitions.len();
+        let held = match self.store.hold_create_lock_within(GLANCE) {
             Err(error) if error.kind() == ErrorKind::Stuck => return Ok(vec![0; count]),
-            held => held?.0,
+            held => held?,
         };
-        env.check_fence()?;
         if self.block.head.load(CHANGED, Ordering::Acquire) != word {
             return Ok(vec![0; count]);
         }

@@ -25,6 +25,10 @@ pub struct TopicStats {
     pub pinned_seconds: f64,
     /// Bytes of the segments that would be removed if that did not keep them.
     pub pinned_bytes: u64,
+    /// Messages that compaction took so far.
+    pub compacted_messages: u64,
+    /// Bytes of their records.
+    pub compacted_bytes: u64,
 }
 
 /// What a partition holds.
@@ -111,6 +115,9 @@ impl Topic {
             stats.messages += next_offset.saturating_sub(earliest_offset);
             stats.bytes += bytes;
             stats.segments += segments;
+            let compacted = partition.compacted()?;
+            stats.compacted_messages += compacted.messages;
+            stats.compacted_bytes += compacted.bytes;
             stats.partitions.push(PartitionStats {
                 earliest_offset,
                 next_offset,

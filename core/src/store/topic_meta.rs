@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::format::meta;
 use crate::options::{
-    DedupWindow, Durability, OnFull, OnLost, Retention, TopicConfig, TopicOptions,
+    DedupWindow, Durability, OnFull, OnLost, Retention, TOMBSTONE_GRACE_DEFAULT, TopicConfig,
+    TopicOptions,
 };
 
 /// The text of `topic.meta`.
@@ -33,6 +34,13 @@ pub(super) fn write(uid: u64, config: &TopicConfig) -> String {
     }
     if config.on_lost == OnLost::DeadLetter {
         fields.push(("on_lost", "dead_letter".to_owned()));
+    }
+    if config.compaction {
+        fields.push(("compaction", "yes".to_owned()));
+    }
+    if config.tombstone_grace != TOMBSTONE_GRACE_DEFAULT {
+        let ms = config.tombstone_grace.as_millis();
+        fields.push(("tombstone_grace_ms", ms.to_string()));
     }
     match config.dedup_window {
         DedupWindow::Off => {}
@@ -90,6 +98,24 @@ fn retention_of(
     }
 }
 
+/// Whether the fields say that the topic is compacted; earlier builds wrote none.
+fn compaction_of(fields: &BTreeMap<String, String>) -> std::result::Result<bool, &'static str> {
+    match fields.get("compaction").map(String::as_str) {
+        None => Ok(false),
+        Some("yes") => Ok(true),
+        Some(_) => Err("compaction"),
+    }
+}
+
+/// How long tombstones are kept, where that is not as by default.
+fn grace_of(
+    fields: &BTreeMap<String, String>,
+) -> std::result::Result<Option<Duration>, &'static str> {
+    let parsed = fields.get("tombstone_grace_ms").map(|ms| ms.parse());
+    let ms = parsed.transpose().map_err(|_| "tombstone_grace_ms")?;
+    Ok(ms.map(Duration::from_millis))
+}
+
 /// Id and configuration, or what is wrong with the fields.
 pub(crate) fn parse(
     fields: &BTreeMap<String, String>,
@@ -131,6 +157,8 @@ pub(crate) fn parse(
         retention_bytes: Some(retention_bytes),
         on_lost: Some(on_lost),
         dedup_window: Some(dedup_window),
+        compaction: Some(compaction_of(fields).map_err(bad)?),
+        tombstone_grace: grace_of(fields).map_err(bad)?,
         ..TopicOptions::default()
     };
     parse_limits(fields, &mut options)?;

@@ -73,6 +73,8 @@ class _TopicChanges(TypedDict, total=False):
     retention_bytes: int | None
     on_lost: Literal["count", "dead_letter"] | None
     dedup_window: float | Literal["until_settled"] | None
+    compaction: bool | None
+    tombstone_grace: float | None
 
 class _GroupChanges(TypedDict, total=False):
     ordering: Literal["key", "partition", "none"]
@@ -109,6 +111,8 @@ class _TopicStats(TypedDict):
     pinned_group: str | None
     pinned_seconds: float
     pinned_bytes: int
+    compacted_messages: int
+    compacted_bytes: int
 
 class _GroupStats(TypedDict):
     lag_messages: int
@@ -185,6 +189,8 @@ class _TopicConfig(TypedDict):
     retention_bytes: int
     on_lost: Literal["count", "dead_letter"]
     dedup_window: float | Literal["until_settled"]
+    compaction: bool
+    tombstone_grace: float
 
 class _LeaseConfig(TypedDict, total=False):
     lease: float
@@ -306,6 +312,14 @@ class Store:
         of the group, or, with `on_lost="dead_letter"`, becomes its dead letters first.
 
             store.topic("clicks", retention=7 * 86_400, retention_bytes=10 << 30)
+
+        With `compaction=True` only the last message of each key is kept, at its offset, and what
+        has no key: of segments that every group has settled, housekeeping takes the rest. A
+        message with a key and an empty payload is a tombstone, which goes too, `tombstone_grace`
+        seconds (a day by default) after it was sent. `retention` then is "forever" unless seconds
+        are given; "settled" is refused.
+
+            store.topic("prices", compaction=True, tombstone_grace=3600)
         """
     def create_topic(self, name: str, **config: Unpack[_TopicChanges]) -> Topic:
         """Create the topic; as `topic`, but raises `AlreadyExists` if there is one."""
@@ -624,7 +638,8 @@ class Topic:
         settled all in it; `pinned_group` names it), "dead_letters" (of the group that it names as
         TOPIC/GROUP, if that is known), "retention" (its time is not over, it keeps all, or there is
         no group yet) or "nothing". `pinned_seconds` is the age of that segment's first message,
-        `pinned_bytes` what would be removed if it were not kept.
+        `pinned_bytes` what would be removed if it were not kept. `compacted_messages` and
+        `compacted_bytes` are what compaction took so far; `messages` counts those offsets too.
 
             orders.stats()["pinned_by"] == "group"
         """

@@ -21,16 +21,16 @@ def _map(path: Path, inode: int, size: int) -> mmap.mmap:
 _mapped = functools.lru_cache(maxsize=8)(_map)
 
 
-def of_payload(path: Path, position: int, length: int, head: bytes) -> memoryview | None:
+def of_payload(path: Path, position: int, length: int, mark: bytes, at: int) -> memoryview | None:
     """Return a read-only view of the payload at a position of a segment's file.
 
-    None where the file is not the one any more in which the payload begins with these bytes.
+    None where the file is not the one any more in which the message's mark stands there.
     """
     try:
         status = path.stat()
         mapped = _mapped(path, status.st_ino, status.st_size)
     except OSError:
         return None
-    if mapped[position : position + len(head)] != head:
+    if mapped[at : at + len(mark)] != mark:
         return None
     return memoryview(mapped)[position : position + length]

@@ -58,6 +58,7 @@ fn p1_the_files_of_killed_processes_are_intact() {
         topic,
         partition: 0,
         capacity: empty.len() as u64,
+        life: 0,
     };
     let header = header.encode();
     empty[..header.len()].copy_from_slice(&header);

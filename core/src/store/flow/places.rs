@@ -72,15 +72,15 @@ pub(super) fn load_place(
     }
     let segment = word(1);
     Some(Place {
-        cursor: Cursor {
-            segment: if segment > OFFSET_MAX {
+        cursor: Cursor::at_place(
+            if segment > OFFSET_MAX {
                 u64::MAX
             } else {
                 segment
             },
-            position: word(2).min(OFFSET_MAX),
-            offset: word(3).min(OFFSET_MAX),
-        },
+            word(2),
+            word(3).min(OFFSET_MAX),
+        ),
         sum: Counted {
             messages: word(4),
             bytes: word(5),
@@ -94,7 +94,7 @@ pub(super) fn store_place(region: &Region, at: usize, era: u64, place: &Place, v
     region.store(at, 0, std::sync::atomic::Ordering::Release);
     let words = [
         place.cursor.segment,
-        place.cursor.position,
+        place.cursor.place(),
         place.cursor.offset,
         place.sum.messages,
         place.sum.bytes,

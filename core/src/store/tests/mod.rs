@@ -4,6 +4,8 @@
 mod attributes;
 mod brake;
 mod clock;
+mod compaction;
+mod compaction_crashes;
 mod damage;
 mod deaths;
 mod dedup;

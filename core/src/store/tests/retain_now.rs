@@ -1,10 +1,11 @@
-//! Retention when a test says so.
+//! Retention and compaction when a test says so.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::format::control::block::RETAIN_DUE;
+use crate::store::compact::Turn;
 use crate::store::{StoreInner, Topic};
 
 impl Topic {
@@ -31,5 +32,34 @@ impl StoreInner {
             done = done.and(self.retain_topic(&block));
         }
         done
+    }
+}
+
+impl StoreInner {
+    /// Compaction of all topics now, in this thread, whoever looked at them last.
+    pub(crate) fn compact_now(self: &Arc<Self>) -> Result<()> {
+        for block in self.control.opened_topics()? {
+            let known = self.topic_known(&block)?;
+            let Some(known) = known.filter(|known| known.config.compaction) else {
+                continue;
+            };
+            let clock = &*self.env.clock;
+            if let Some(turn) = Turn::take(&block, clock, true) {
+                let stop = Arc::default();
+                self.compaction_of(&block, known, turn, stop)
+                    .compact_topic()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Topic {
+    /// Has what was sent up to here in segments that may be compacted, and compacts those that may.
+    pub(crate) fn compact_all_now(&self) -> Result<()> {
+        for partition in &self.inner.partitions {
+            partition.seal_older(i64::MAX)?;
+        }
+        self.inner.store.compact_now()
     }
 }

@@ -17,6 +17,8 @@ OF_TOPIC = {
     "segments": "Segments on disk.",
     "pinned_seconds": "Age of the oldest segment.",
     "pinned_bytes": "Bytes that would be free without what keeps the oldest segment.",
+    "compacted_messages_total": "Messages that compaction took.",
+    "compacted_bytes_total": "Bytes of the messages that compaction took.",
 }
 OF_PARTITION = {
     "earliest_offset": "Offset of the oldest message.",

@@ -14,7 +14,8 @@ OF_TOPIC = (
     "max_messages=N, max_bytes=N (0 takes a limit off), on_full=reject|block|throttle|drop_oldest, "
     "send_timeout=SECONDS, low_mark=PERCENT, high_mark=PERCENT, min_free_bytes=N, "
     "retention=settled|forever|SECONDS, retention_bytes=N (0 for no limit), "
-    "on_lost=count|dead_letter, dedup_window=SECONDS|until_settled (0: none)"
+    "on_lost=count|dead_letter, compaction=true|false, tombstone_grace=SECONDS, "
+    "dedup_window=SECONDS|until_settled (0: none)"
 )
 OF_GROUP = (
     "lease=SECONDS, max_lease=SECONDS, max_attempts=N, ordering=key|partition|none, "
@@ -49,6 +50,9 @@ def options(settings: list[str], kinds: Kinds, expected: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{setting!r}; expected {key}= once")
         try:
             found[key] = kinds[key](value)
+        except KeyError:
+            message = f"{setting!r}; expected true or false behind {key}="
+            raise typer.BadParameter(message) from None
         except ValueError:
             raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
     return found
@@ -73,6 +77,11 @@ def dedup_window(value: str) -> float | str:
     return value if value == "until_settled" else float(value)
 
 
+def truth(value: str) -> bool:
+    """Whether the word is true, and not false."""
+    return {"true": True, "false": False}[value]
+
+
 TOPIC_KINDS: Kinds = {
     "durability": str,
     "sync_interval": float,
@@ -88,6 +97,8 @@ TOPIC_KINDS: Kinds = {
     "retention_bytes": int,
     "on_lost": str,
     "dedup_window": dedup_window,
+    "compaction": truth,
+    "tombstone_grace": float,
 }
 """What stands behind each key of a topic, as a value."""
 GROUP_KINDS: Kinds = {

@@ -117,6 +117,12 @@ def create(
         Literal["count", "dead_letter"] | None,
         typer.Option(help="What a time or bytes take from a group that has not settled it."),
     ] = None,
+    compaction: Annotated[
+        bool | None, typer.Option(help="Keep only the last message of each key.")
+    ] = None,
+    tombstone_grace: Annotated[
+        float | None, typer.Option(help="Seconds to keep messages that end their key.")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
@@ -146,6 +152,8 @@ def create(
         "retention": keeps,
         "retention_bytes": retention_bytes,
         "on_lost": on_lost,
+        "compaction": compaction,
+        "tombstone_grace": tombstone_grace,
     }
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
     if slash:
@@ -245,6 +253,8 @@ def show_topic(found: dict[str, object]) -> None:
     pin = {name: found[name] for name in ("pinned_by", "pinned_seconds", "pinned_bytes")}
     if found["pinned_group"] is not None:
         pin["pinned_by"] = f"{pin['pinned_by']} {found['pinned_group']}"
+    if found["compacted_messages"]:
+        pin |= {name: found[name] for name in ("compacted_messages", "compacted_bytes")}
     print_fields(pin)
     if groups:
         # Groups side by side: there are fewer of them than of their numbers.
