@@ -2512,9 +2512,11 @@ lq_status lq_transaction_ack(lq_transaction *transaction,
  *
  * Returns: LQ_OK; LQ_STALE_RECEIPT (some of the deliveries were settled or handed out again
  * meanwhile: nothing happened); LQ_INVALID_ARGUMENT (NULL; n is not as many as were sent: nothing
- * happened, and it is still open); LQ_NOT_FOUND (a topic or group was deleted); LQ_DISK_FULL,
- * LQ_STUCK, LQ_FENCED, LQ_DAMAGED (nothing happened); LQ_POISONED, LQ_IO, LQ_TIMEOUT (where the
- * message of the error begins with "the transaction is done" it has happened, and is not on disk);
+ * happened, and it is still open); LQ_NOT_FOUND (a topic or group was deleted); LQ_FULL,
+ * LQ_TOO_LARGE (a topic has no room for it, or never has: nothing happened); LQ_DISK_FULL,
+ * LQ_STUCK, LQ_FENCED, LQ_DAMAGED (nothing happened); LQ_POISONED, LQ_IO, LQ_TIMEOUT (there was no
+ * room within a topic's send_timeout_ms, and nothing happened; but where the message of the error
+ * begins with "the transaction is done" it has happened, and is not on disk);
  * LQ_CLOSED (it is over, or its store closed); LQ_BUSY (another thread is using it); LQ_FORKED,
  * LQ_INTERNAL.
  * Memory: close the handle with lq_transaction_abort.

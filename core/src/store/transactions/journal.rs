@@ -380,6 +380,12 @@ impl Journal {
         OwnerLock::hold(lock, self.me, &*self.live, patience)
     }
 
+    /// Whether there is something to put on disk, and nobody does so.
+    pub(super) fn may_sync(&self) -> bool {
+        let lock = self.header.word32(at::TRANSACTION_SYNC_LOCK);
+        !self.on_disk() && OwnerLock::is_free(lock)
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
