@@ -43,6 +43,8 @@ mod take;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transact_tests;
 mod wheel;
 mod window;
 

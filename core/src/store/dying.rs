@@ -243,9 +243,9 @@ fn move_to(
     Ok(settled)
 }
 
-/// What is to hold its key is handed out of the log again when its letter is redriven: it is on disk
-/// before the letter is, whatever the topic's durability. Else a power loss would take the message,
-/// and leave a letter that nobody lists (P12).
+/// What is to hold its key is handed out of the log again when its letter is redriven: it is on
+/// disk before the letter is, whatever the topic's durability. Else a power loss would take the
+/// message, and leave a letter that nobody lists (P12).
 fn keep_what_holds(group: &GroupInner, partition: u32, dying: &[Dying]) -> Result<()> {
     if group.is_lane() || group.settings()?.config.on_dead_letter != OnDeadLetter::HoldKey {
         return Ok(());

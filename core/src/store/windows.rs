@@ -44,8 +44,8 @@ impl GroupInner {
     ) -> Result<T> {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
-            // What could not be settled yet is put on disk first. Where that cannot be now, as under
-            // the journal's lock, housekeeping comes to it.
+            // What could not be settled yet is put on disk first. Where that cannot be now, as
+            // under the journal's lock, housekeeping comes to it.
             let _ = self.topic.store.finish_promised();
         }
         self.hold_window(partition, patience, work)
@@ -299,9 +299,9 @@ impl GroupInner {
         })
     }
 
-    /// What transactions marked is settled where they have happened, and else leased as it was. What
-    /// has to be on disk before it is settled, and is not for sure, stays marked until then: a power
-    /// loss could leave what is settled, and take what was sent for it (P8).
+    /// What transactions marked is settled where they have happened, and else leased as it was.
+    /// What has to be on disk before it is settled, and is not for sure, stays marked until then: a
+    /// power loss could leave what is settled, and take what was sent for it (P8).
     fn settle_and_lease_marked(&self, partition: u32, window: &Window) -> Result<()> {
         let (on_disk, promised) = self.topic.store.marks_to_settle(self.uid, partition)?;
         for mark in on_disk {

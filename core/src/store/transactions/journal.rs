@@ -442,10 +442,13 @@ impl Journal {
         self.used().expect("places").0
     }
 
-    /// How many records are not applied.
     pub(in crate::store) fn open_in_test(&self) -> usize {
         let file = self.file().expect("file").expect("made");
-        let entries = self.entries(&file).expect("entries");
-        entries.iter().filter(|entry| !entry.applied).count()
+        let open = |entry: &&Entry| !entry.applied;
+        self.entries(&file)
+            .expect("entries")
+            .iter()
+            .filter(open)
+            .count()
     }
 }
