@@ -55,9 +55,6 @@ impl Topic {
     /// as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
     /// of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
     ///
-    /// Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
-    /// partition), `Stuck` or `Closed`; then the message is not in the log.
-    ///
     /// Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
     /// (no such partition), `Stuck` or `Closed`; then the message is not in the log.
     ///

@@ -141,6 +141,8 @@ def test_space_comes_back_where_only_a_consumer_that_never_sends_is_left(path: P
     finally:
         consumer.kill()
         consumer.wait()
+        consumer.stdin.close()
+        consumer.stdout.close()
     assert libqueue.verify(path)["damage"] == []
 
 

@@ -105,6 +105,7 @@ fn in_code() -> BTreeMap<String, u64> {
         journal::settle::OFFSET,
         journal::settle::PARTITION,
         journal::settle::ATTEMPT,
+        journal::settle::EPOCH,
         journal::settle::SIZE,
         index::SALT,
         index::COUNT,

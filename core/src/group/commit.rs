@@ -104,10 +104,14 @@ impl Window {
         count
     }
 
-    /// In a new life: what is marked is leased again, as all else that was out, and comes back with
-    /// it. Its transaction has not happened, or what it settles was settled before.
-    pub fn lease_marked(&self) {
+    /// In a new life: what is marked, but what is to be kept so, is leased again, as all else that
+    /// was out, and comes back with it. Its transaction has not happened, or what it settles was
+    /// settled before.
+    pub fn lease_marked(&self, keep: impl Fn(u64, u32) -> bool) {
         for index in self.marked() {
+            if keep(self.offset_at(index), self.entries.attempts(index)) {
+                continue;
+            }
             self.count(Counter::Committing, -1);
             self.entries.set_state(index, state::LEASED);
             self.count(Counter::Leased, 1);
@@ -260,7 +264,9 @@ mod tests {
         window.rebuild(Life::Same, at(20), &mut |_, _| true);
         assert_eq!((counts(&window), window.unsettled()), before);
         assert!(window.expire(&policy(true), at(3_000)).marked);
-        window.lease_marked();
+        window.lease_marked(|_, _| true);
+        assert_eq!(counts(&window), [0, 1, 0]);
+        window.lease_marked(|_, _| false);
         assert_eq!(counts(&window), [1, 0, 0]);
     }
 

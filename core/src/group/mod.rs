@@ -10,8 +10,6 @@ mod by_hand;
 mod cause;
 mod clean;
 mod commit;
-#[cfg(test)]
-mod commit_model;
 mod entry;
 mod gather;
 mod glance;
@@ -45,6 +43,8 @@ mod take;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transact_tests;
 mod wheel;
 mod window;
 

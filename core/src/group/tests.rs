@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::commit_model::transact;
 use super::model::{BEGIN, Dice, Model, State, at, fresh, open, policy, policy_of};
+use super::transact_tests::transact;
 use super::*;
 use crate::format::extension::Attributes;
 use crate::log::Cursor;

@@ -9,6 +9,7 @@ use super::in_force::InForce;
 use super::settings::{GuardedWindow, Settlement};
 use crate::error::{ErrorKind, Result};
 use crate::format::control::{block as words, group_partition as at};
+use crate::format::journal::Settle;
 use crate::group::{Batches, Life, Now, Policy, Window};
 use crate::shm::{Acquired, OwnerLock};
 
@@ -43,6 +44,9 @@ impl GroupInner {
     ) -> Result<T> {
         if !self.is_rebuilt(partition) {
             self.begin_life(partition)?;
+            // What could not be settled yet is put on disk first. Where that cannot be now, as
+            // under the journal's lock, housekeeping comes to it.
+            let _ = self.topic.store.finish_promised();
         }
         self.hold_window(partition, patience, work)
     }
@@ -296,12 +300,20 @@ impl GroupInner {
     }
 
     /// What transactions marked is settled where they have happened, and else leased as it was.
+    /// What has to be on disk before it is settled, and is not for sure, stays marked until then: a
+    /// power loss could leave what is settled, and take what was sent for it (P8).
     fn settle_and_lease_marked(&self, partition: u32, window: &Window) -> Result<()> {
-        let store = &self.topic.store;
-        for mark in store.marks_to_settle(self.uid, partition)? {
+        let (on_disk, promised) = self.topic.store.marks_to_settle(self.uid, partition)?;
+        for mark in on_disk {
             window.settle_marked(mark.offset, (mark.attempt, mark.epoch));
         }
-        window.lease_marked();
+        let epoch = window.epoch();
+        window.lease_marked(|offset, attempt| {
+            let mine = |mark: &Settle| (mark.offset, mark.attempt, mark.epoch);
+            promised
+                .iter()
+                .any(|mark| mine(mark) == (offset, attempt, epoch))
+        });
         Ok(())
     }
 

@@ -504,9 +504,6 @@ class Topic:
         as the topic's `on_full` says. `timeout` in seconds is how long it waits for room, instead
         of the topic's `send_timeout`, and answers Ctrl-C; then it raises `Timeout`.
 
-        Raises `TooLarge`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument` (no such
-        partition), `Stuck` or `Closed`; then the message is not in the log.
-
         Raises `TooLarge`, `Full`, `DiskFull`, `IoError`, `Poisoned`, `ReadOnly`, `InvalidArgument`
         (no such partition), `Stuck` or `Closed`; then the message is not in the log.
 
@@ -535,6 +532,7 @@ class Topic:
 
             if topic.pressure > 0.8:
                 time.sleep(0.1)
+        """
     def producer(self, name: str) -> Producer:
         """Open the named producer, which is created where there is none.
 

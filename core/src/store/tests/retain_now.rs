@@ -8,21 +8,6 @@ use crate::format::control::block::RETAIN_DUE;
 use crate::store::compact::Turn;
 use crate::store::{StoreInner, Topic};
 
-impl Topic {
-    /// Has what was sent up to here in segments that may go, and removes those that may.
-    pub(crate) fn retain_all_now(&self) -> Result<()> {
-        for partition in &self.inner.partitions {
-            partition.seal_older(i64::MAX)?;
-        }
-        self.inner.store.retain_now()
-    }
-
-    /// Offsets of a partition below this one were taken.
-    pub(crate) fn first_kept(&self, partition: usize) -> u64 {
-        self.inner.partitions[partition].first_kept()
-    }
-}
-
 impl StoreInner {
     /// Retention of all topics now, whoever looked at them last; what went wrong.
     pub(crate) fn retain_now(self: &Arc<Self>) -> Result<()> {

@@ -66,6 +66,21 @@ impl Scene {
     }
 }
 
+impl Topic {
+    /// Has what was sent up to here in segments that may go, and removes those that may.
+    pub(crate) fn retain_all_now(&self) -> Result<()> {
+        for partition in &self.inner.partitions {
+            partition.seal_older(i64::MAX)?;
+        }
+        self.inner.store.retain_now()
+    }
+
+    /// Offsets of a partition below this one were taken.
+    pub(crate) fn first_kept(&self, partition: usize) -> u64 {
+        self.inner.partitions[partition].first_kept()
+    }
+}
+
 /// What a group hands out at once; it comes back when the consumer goes.
 pub(super) fn take(topic: &Topic, group: &str, most: usize) -> Vec<Delivery> {
     let options = ConsumerOptions::default();

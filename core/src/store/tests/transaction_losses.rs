@@ -49,6 +49,28 @@ fn p8_p2_a_power_loss_at_any_step_of_a_sync_commit_leaves_all_or_nothing_and_so_
 }
 
 #[test]
+fn p8_p2_a_power_loss_in_the_life_after_a_commit_that_nobody_ended_leaves_all_or_nothing() {
+    at_every_event(Durability::Sync, |scene, event| {
+        let inner = scene.clone();
+        at_event(scene, event, move |_, kind| {
+            for seed in 0..3 {
+                let what = format!("event {event}, {kind:?}, seed {seed}");
+                let image = inner.twin.all_die().expect("image");
+                let next = inner.open_on(&image);
+                // The first use of the group, and of nothing else.
+                let from = next.open_topic("from").expect("topic");
+                from.group("g").expect("group").stats().expect("stats");
+                let lost = image.power_loss(seed * 7919 + event).expect("image");
+                next.die();
+                let again = inner.open_on(&lost);
+                look(&again, &inner.clock, &what);
+                goes_on(&again, &what);
+            }
+        })
+    });
+}
+
+#[test]
 fn p8_p2_once_a_sync_commit_has_returned_every_power_loss_keeps_it() {
     for seed in 0..40 {
         let scene = Scene::new(Durability::Sync);

@@ -222,7 +222,7 @@ fn still_whole(store: &Store, scene: &Scene, group: bool, what: &str) {
         scene.clock.advance_ms(2_000);
         got += worker.receive(9, NOW).expect("receive").len();
         assert_eq!(got, if sent { 0 } else { 3 }, "{what}");
-        std::mem::forget(worker);
+        worker.close().expect("close");
     }
     let mut tx = store.transaction().expect("begin");
     tx.send(&to, &Message::new(b"next")).expect("send");

@@ -220,23 +220,38 @@ impl StoreInner {
     }
 
     /// What transactions that have happened marked in this window and, as far as is known, is not
-    /// settled: for who begins a life of it.
+    /// settled: for who begins a life of it. Behind it what is not to be settled before it is on
+    /// disk.
     pub(in crate::store) fn marks_to_settle(
         &self,
         group: u64,
         partition: u32,
-    ) -> Result<Vec<Settle>> {
-        let Some(journal) = &self.journal else {
-            return Ok(Vec::new());
-        };
-        let Some(file) = journal.file()? else {
-            return Ok(Vec::new());
-        };
-        let entries = journal.entries(&file)?;
-        let open = entries.iter().filter(|entry| !entry.applied);
-        let settles = open.flat_map(|entry| &entry.record.settles);
-        let mine = |settle: &&Settle| settle.group == group && settle.partition == partition;
-        Ok(settles.filter(mine).copied().collect())
+    ) -> Result<(Vec<Settle>, Vec<Settle>)> {
+        let (mut on_disk, mut promised) = (Vec::new(), Vec::new());
+        if let Some(journal) = &self.journal
+            && let Some(file) = journal.file()?
+        {
+            let synced = journal.synced();
+            let entries = journal.entries(&file)?;
+            for entry in entries.iter().filter(|entry| !entry.applied) {
+                let mine = |one: &&Settle| one.group == group && one.partition == partition;
+                let mine = entry.record.settles.iter().filter(mine).copied();
+                match entry.record.sync && entry.place.number >= synced {
+                    true => promised.extend(mine),
+                    false => on_disk.extend(mine),
+                }
+            }
+        }
+        Ok((on_disk, promised))
+    }
+
+    /// Puts on disk, and settles, what all processes that did so left before it was there.
+    pub(in crate::store) fn finish_promised(self: &Arc<Self>) -> Result<()> {
+        match &self.journal {
+            // Not while somebody syncs, who may be this one.
+            Some(journal) if journal.may_sync() => self.finish_transactions(GLANCE),
+            _ => Ok(()),
+        }
     }
 
     /// Before anything of a group is looked at in a new life: the journal says what has happened.

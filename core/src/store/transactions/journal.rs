@@ -380,6 +380,12 @@ impl Journal {
         OwnerLock::hold(lock, self.me, &*self.live, patience)
     }
 
+    /// Whether there is something to put on disk, and nobody does so.
+    pub(super) fn may_sync(&self) -> bool {
+        let lock = self.header.word32(at::TRANSACTION_SYNC_LOCK);
+        !self.on_disk() && OwnerLock::is_free(lock)
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -427,19 +433,5 @@ impl Transactions for Journal {
 
     fn on_disk(&self) -> bool {
         self.promised() <= self.synced()
-    }
-}
-
-#[cfg(test)]
-impl Journal {
-    pub(in crate::store) fn used_in_test(&self) -> u64 {
-        self.used().expect("places").0
-    }
-
-    /// How many records are not applied.
-    pub(in crate::store) fn open_in_test(&self) -> usize {
-        let file = self.file().expect("file").expect("made");
-        let entries = self.entries(&file).expect("entries");
-        entries.iter().filter(|entry| !entry.applied).count()
     }
 }

@@ -30,6 +30,8 @@ mod finish;
 mod journal;
 mod life;
 mod room;
+#[cfg(test)]
+mod testing;
 mod transaction;
 
 pub(super) use journal::Journal;

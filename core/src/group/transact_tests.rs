@@ -1,4 +1,4 @@
-//! What transactions do in the random histories of the model.
+//! What transactions do to a window, beside the model.
 
 use super::model::{Dice, Model, State};
 use super::policy::Now;
