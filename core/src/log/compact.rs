@@ -371,9 +371,9 @@ impl Pass {
         Error::new(ErrorKind::Busy, message)
     }
 
-    /// Puts the new file in the place of the old one, on disk before anything else is done. With the
-    /// lock of who makes and removes files, and that of who creates, and no group that has anything
-    /// to settle in it.
+    /// Puts the new file in the place of the old one, on disk before anything else is done. With
+    /// the lock of who makes and removes files, and that of who creates, and no group that has
+    /// anything to settle in it.
     pub fn put(&mut self) -> Result<()> {
         let At::Put(number) = self.at else {
             return Ok(());

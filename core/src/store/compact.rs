@@ -365,8 +365,8 @@ impl TopicInner {
         partition.begin_pass(bound, before, KEYS_MAX)
     }
 
-    /// Puts a compacted segment in its place, with the lock of who makes and removes files held, and
-    /// with that of those who create; false where a group went back meanwhile, or was made.
+    /// Puts a compacted segment in its place, with the lock of who makes and removes files held,
+    /// and with that of those who create; false where a group went back meanwhile, or was made.
     pub(super) fn put(&self, number: usize, end: u64, pass: &mut Pass) -> Result<bool> {
         let held = self.store.hold_create_lock_within(GLANCE)?;
         if self.settled_by_all_groups(number)? < end {
