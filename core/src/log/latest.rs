@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
-/// Keys that one pass knows at most: with these the table has 2^21 places of 25 bytes, about 50
-/// MiB.
+/// Keys that one pass knows at most: the table then has 2^21 places of 25 bytes, about 50 MiB.
 pub const KEYS_MAX: usize = (1 << 21) / 8 * 7;
 
 /// Takes what is a hash already.
