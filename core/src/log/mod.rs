@@ -15,6 +15,7 @@ mod durable;
 mod flow;
 mod index;
 mod large;
+mod pin;
 #[cfg(test)]
 mod power_tests;
 mod promise;
@@ -43,6 +44,7 @@ use std::time::Duration;
 
 pub use append::Draft;
 pub use flow::{Counted, Gate};
+pub use pin::{Pinned, PinnedSegment};
 pub use read::{Cursor, Place, Step};
 pub use record::Record;
 pub use retain::{Sealed, may_have_sealed};

@@ -178,7 +178,7 @@ impl StoreInner {
     }
 
     /// A folder without `topic.meta` that holds messages is no topic of a creator that died.
-    fn refuse_headless(&self, folder: &std::path::Path) -> Result<()> {
+    pub(super) fn refuse_headless(&self, folder: &std::path::Path) -> Result<()> {
         let storage = &*self.env.storage;
         if !storage.exists(folder)? {
             return Ok(());

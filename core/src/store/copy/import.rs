@@ -1,0 +1,549 @@
+//! Reading topics out of an export.
+//!
+//! Nothing that it says is believed before its block's checksum was looked at, nor where it cannot
+//! be (P18). All of it is written into a store of its own first, by the same calls as any other,
+//! and checked up to the end mark; then whole topics get their names, or nothing does.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::append::append;
+use super::backup::Progress;
+use super::entries::{can_be, entry_of, place_of};
+use super::publish::publish;
+use super::staging::Staging;
+use super::stream::Reader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::export::{
+    END, Exported, GROUP, LOG_END, MESSAGES, OPEN, Open, PART, SNAPSHOT, STANDING, Standing, TOPIC,
+    read_named,
+};
+use crate::format::extension::Attributes;
+use crate::format::record::OFFSET_MAX;
+use crate::format::snapshot::{BYTES_MAX, Snapshot};
+use crate::format::{meta, names, u32_at, u64_at};
+use crate::group::{Captured, Counter, Now, Policy};
+use crate::options::TopicConfig;
+use crate::store::group_meta::{GroupMeta, dead_letters_of, parse as parse_group};
+use crate::store::restore::Restorer;
+use crate::store::topic_meta;
+use crate::store::{Store, StoreInner, Topic};
+
+/// No offset of an export is above this, so that a store goes on behind it for ever.
+const LAST: u64 = OFFSET_MAX - (1 << 32);
+
+/// How [`Store::import`] goes about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Send the messages of a topic that exists to it, with new offsets; its groups stay as they
+    /// are, and those of the export are left out. Default: false, which refuses such a topic.
+    pub append: bool,
+    /// Bytes of the export, for `progress`; `None` where nobody knows.
+    pub bytes: Option<u64>,
+}
+
+/// What [`Store::import`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImportStats {
+    /// Topics that were made.
+    pub topics: u64,
+    /// Groups that were made.
+    pub groups: u64,
+    /// Messages of the topics that were made.
+    pub messages: u64,
+    /// Messages that were sent to topics that existed.
+    pub appended: u64,
+}
+
+impl Store {
+    /// Makes the topics of an export, in the native format, with offsets, timestamps, groups,
+    /// positions, snapshots and dead letters as they were. Ids are kept where they are free.
+    ///
+    /// All of it is read and checked before anything is seen of it; then each topic is there as a
+    /// whole. After an error or a death none is there in part. (With [`ImportOptions::append`] the
+    /// messages that are sent to a topic that exists are sent one batch after the other; an error
+    /// says how many.) `progress` is called now and then with the bytes that were read of those
+    /// that [`ImportOptions::bytes`] says, else 0; an error that it returns ends the import.
+    ///
+    /// [`ErrorKind::Damaged`] with the place where the export is not what was written, or ends too
+    /// early; [`ErrorKind::Incompatible`] for another format; [`ErrorKind::AlreadyExists`] for a
+    /// topic that exists, or a group with the id of another one.
+    ///
+    /// See [`Store::export`] for an example.
+    pub fn import(
+        &self,
+        from: &mut dyn Read,
+        options: &ImportOptions,
+        progress: &mut dyn FnMut(u64, u64) -> Result<()>,
+    ) -> Result<ImportStats> {
+        let inner = self.inner()?;
+        inner.check_send()?;
+        // Before anything is made: most of what is no export is seen here.
+        let reader = Reader::begin(from)?;
+        let (staging, restorer) = Staging::begin(inner)?;
+        let mut import = Import {
+            store: inner,
+            options: *options,
+            restorer: &restorer,
+            reader,
+            now: Now::by(&*inner.env.clock),
+            boot: inner.env.storage.boot_id(),
+            topics: Vec::new(),
+            group: None,
+            snapshot: None,
+            leads: Vec::new(),
+            ids: HashMap::new(),
+            counts: [0; 3],
+        };
+        let done = import.run(progress).and_then(|mut stats| {
+            let (topics, leads) = (
+                std::mem::take(&mut import.topics),
+                std::mem::take(&mut import.leads),
+            );
+            let ids = std::mem::take(&mut import.ids);
+            for topic in topics.iter().filter(|topic| topic.appended) {
+                stats.appended += append(self, &topic.topic)?;
+            }
+            let new = topics.iter().filter(|topic| !topic.appended);
+            let new: Vec<(String, u64)> =
+                new.map(|one| (one.name.clone(), one.topic.id())).collect();
+            // Its handles keep a store open.
+            drop(topics);
+            Ok((stats, new, leads, ids))
+        });
+        // What it has open of the other store is closed before that is removed.
+        drop(import);
+        let finished = done.and_then(|(stats, new, leads, ids)| {
+            restorer.close()?;
+            publish(inner, &staging.inside(), &new, &leads, &ids)?;
+            Ok(stats)
+        });
+        match finished {
+            Ok(stats) => {
+                // What stays in there is nobody's; the next import removes it.
+                let _ = staging.end();
+                Ok(stats)
+            }
+            Err(error) => Err(staging.give_up(error)),
+        }
+    }
+}
+
+/// Topic and name of a group.
+pub(super) type GroupName = (String, String);
+
+/// A topic that is being read.
+struct Staged {
+    name: String,
+    topic: Topic,
+    config: TopicConfig,
+    /// Whether it is there already, so that its messages are sent to it.
+    appended: bool,
+    /// Where its partitions end, as far as they were read.
+    ends: Vec<u64>,
+}
+
+struct Being {
+    name: String,
+    meta: GroupMeta,
+    windows: Vec<(Standing, Vec<Open>)>,
+    snapshots: Vec<(String, Vec<u8>)>,
+}
+
+struct Import<'a> {
+    store: &'a Arc<StoreInner>,
+    options: ImportOptions,
+    restorer: &'a Restorer,
+    reader: Reader<'a>,
+    now: Now,
+    boot: [u8; 16],
+    topics: Vec<Staged>,
+    group: Option<Being>,
+    /// Name, bytes so far and bytes of a snapshot that is being read.
+    snapshot: Option<(String, Vec<u8>, u64)>,
+    /// A topic, and one that dead letters of a group of it go to.
+    leads: Vec<(String, String)>,
+    ids: HashMap<GroupName, u64>,
+    /// Topics, groups and messages so far.
+    counts: [u64; 3],
+}
+
+impl Import<'_> {
+    fn run(&mut self, progress: &mut Progress<'_>) -> Result<ImportStats> {
+        let (total, mut stats) = (self.options.bytes.unwrap_or(0), ImportStats::default());
+        loop {
+            progress(self.reader.bytes, total)?;
+            let (kind, body) = self.reader.block()?;
+            if self.snapshot.is_some() && kind != PART {
+                return Err(self.reader.damaged("the rest of a snapshot is missing"));
+            }
+            match kind {
+                TOPIC => self.begin_topic(&body, &mut stats)?,
+                MESSAGES => self.messages(&body, &mut stats)?,
+                LOG_END => self.end_log(&body)?,
+                GROUP => self.begin_group(&body, &mut stats)?,
+                STANDING => self.standing(&body)?,
+                OPEN => self.open(&body)?,
+                SNAPSHOT => self.begin_snapshot(&body)?,
+                PART => self.part(&body)?,
+                END => break self.end(&body)?,
+                _ => return Err(self.cannot_be()),
+            }
+        }
+        Ok(stats)
+    }
+
+    #[cold]
+    fn cannot_be(&self) -> Error {
+        self.reader
+            .damaged("the block that begins here cannot be one, or not here")
+    }
+
+    fn begin_topic(&mut self, body: &[u8], stats: &mut ImportStats) -> Result<()> {
+        self.end_topic()?;
+        let (name, text) = read_named(body).ok_or_else(|| self.cannot_be())?;
+        names::check("topic", name)?;
+        let read = meta::decode("topic", text).map_err(|bad| format!("{bad:?}"));
+        let read = read.and_then(|fields| topic_meta::parse(&fields));
+        let (id, config) = read.map_err(|what| self.reader.damaged(&what))?;
+        if self.topics.iter().any(|one| one.name == name) {
+            return Err(self.reader.damaged("a topic is there twice"));
+        }
+        let folder = names::topic_folder(&self.store.path, name);
+        let appended = self.store.has_topic(&folder)?;
+        if appended && !self.options.append {
+            return Err(exists(name));
+        }
+        if appended && self.leads.iter().any(|(_, to)| to == name) {
+            let message = format!(
+                "topic {name:?} exists, and is to hold the dead letters of a group that would be \
+                 made; export and import that group's topic without append, into a store without \
+                 either"
+            );
+            return Err(Error::new(ErrorKind::AlreadyExists, message));
+        }
+        let taken = |id| self.topics.iter().any(|one| one.topic.id() == id);
+        let free = !appended && id != 0 && !taken(id) && !self.store.has_topic_id(id)?;
+        let topic = self.restorer.topic(name, free.then_some(id), &config)?;
+        self.topics.push(Staged {
+            name: name.to_owned(),
+            topic,
+            config,
+            appended,
+            ends: Vec::new(),
+        });
+        self.counts[0] += 1;
+        stats.topics += u64::from(!appended);
+        Ok(())
+    }
+
+    /// The topic that is being read, in whose partition this is.
+    fn of(&self, partition: u32) -> Result<&Staged> {
+        let topic = self.topics.last().filter(|topic| {
+            self.group.is_none()
+                && topic.ends.len() == partition as usize
+                && partition < topic.config.partitions
+        });
+        topic.ok_or_else(|| self.cannot_be())
+    }
+
+    fn messages(&mut self, body: &[u8], stats: &mut ImportStats) -> Result<()> {
+        let (head, mut rest) = body.split_at_checked(8).ok_or_else(|| self.cannot_be())?;
+        let (partition, count) = (u32_at(head, 0), u32_at(head, 4));
+        let (topic, appended) = {
+            let of = self.of(partition)?;
+            (of.topic.clone(), of.appended)
+        };
+        for _ in 0..count {
+            let one = Exported::decode(&mut rest)
+                .filter(|one| one.offset < LAST && Attributes::decode(one.extension).is_some())
+                .ok_or_else(|| self.reader.damaged("a message in this block cannot be one"))?;
+            if one.offset < topic.next_offset_of(partition)? {
+                return Err(self
+                    .reader
+                    .damaged("the offsets of its messages do not rise"));
+            }
+            let parts = (one.extension, one.key, one.headers, one.payload);
+            topic.restore_message(partition, one.offset, one.timestamp_ns, parts)?;
+        }
+        if !rest.is_empty() {
+            return Err(self.cannot_be());
+        }
+        self.counts[2] += u64::from(count);
+        stats.messages += if appended { 0 } else { u64::from(count) };
+        Ok(())
+    }
+
+    fn end_log(&mut self, body: &[u8]) -> Result<()> {
+        if body.len() != 16 {
+            return Err(self.cannot_be());
+        }
+        let (partition, end) = (u32_at(body, 0), u64_at(body, 8));
+        let topic = self.of(partition)?.topic.clone();
+        if end > LAST || end < topic.next_offset_of(partition)? {
+            return Err(self.reader.damaged("a partition cannot end there"));
+        }
+        topic.pass_over(partition, end)?;
+        if let Some(of) = self.topics.last_mut() {
+            of.ends.push(end);
+        }
+        Ok(())
+    }
+
+    fn begin_group(&mut self, body: &[u8], stats: &mut ImportStats) -> Result<()> {
+        self.end_group()?;
+        let topic = self.topics.last().ok_or_else(|| self.cannot_be())?;
+        if topic.ends.len() != topic.config.partitions as usize {
+            return Err(self.cannot_be());
+        }
+        let (name, text) = read_named(body).ok_or_else(|| self.cannot_be())?;
+        let read = meta::decode("group", text).map_err(|bad| format!("{bad:?}"));
+        let read = read.and_then(|fields| parse_group(&fields));
+        let meta = read.map_err(|what| self.reader.damaged(&what))?;
+        let partitions = if meta.lane_of.is_some() {
+            1
+        } else {
+            topic.ends.len()
+        };
+        let fits = meta.starts.len() == partitions
+            && (meta.sought.is_empty() || meta.sought.len() == partitions)
+            && meta.id != 0;
+        if !fits {
+            return Err(self.cannot_be());
+        }
+        let of = match &meta.lane_of {
+            None => {
+                names::check_group(name)?;
+                topic.topic.check_dead_letters_of(name, &meta)?;
+                (topic.name.clone(), name.to_owned())
+            }
+            Some(of) if names::parse_redrive_lane(name) == Some(self.id_of(of)) => of.clone(),
+            Some(of) if self.appended(&of.0) || topic.appended => of.clone(),
+            Some(_) => return Err(self.cannot_be()),
+        };
+        if meta.lane_of.is_none() {
+            self.counts[1] += 1;
+            if self.ids.contains_key(&of) {
+                return Err(self.reader.damaged("a group is there twice"));
+            }
+        }
+        if meta.lane_of.is_none() && !topic.appended {
+            let target = dead_letters_of(&topic.name, name, &meta.config.dead_letter_topic);
+            let from = topic.name.clone();
+            self.leads.extend(target.map(|target| (from, target)));
+            self.ids.insert(of, meta.id);
+            stats.groups += 1;
+        }
+        self.group = Some(Being {
+            name: name.to_owned(),
+            meta,
+            windows: Vec::new(),
+            snapshots: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn id_of(&self, group: &GroupName) -> u64 {
+        self.ids.get(group).copied().unwrap_or(0)
+    }
+
+    fn appended(&self, topic: &str) -> bool {
+        let named = self.topics.iter().find(|one| one.name == topic);
+        named.is_some_and(|one| one.appended)
+    }
+
+    fn standing(&mut self, body: &[u8]) -> Result<()> {
+        let standing = Standing::decode(body).ok_or_else(|| self.cannot_be())?;
+        let ends = self.topics.last().map(|topic| topic.ends.clone());
+        let end = ends.and_then(|ends| ends.get(standing.partition as usize).copied());
+        let whole = |group: &Being| {
+            group
+                .windows
+                .last()
+                .is_none_or(|(of, open)| of.open == open.len() as u64)
+        };
+        match self.group.as_mut() {
+            Some(group)
+                if whole(group)
+                    && group.snapshots.is_empty()
+                    && group.windows.len() < group.meta.starts.len()
+                    && standing.partition as usize == group.windows.len()
+                    && end.is_some_and(|end| standing.next <= end) =>
+            {
+                group.windows.push((standing, Vec::new()));
+                Ok(())
+            }
+            _ => Err(self.cannot_be()),
+        }
+    }
+
+    fn open(&mut self, body: &[u8]) -> Result<()> {
+        let all = Open::decode_all(body).ok_or_else(|| self.cannot_be())?;
+        let lane = self
+            .group
+            .as_ref()
+            .is_some_and(|group| group.meta.lane_of.is_some());
+        let windows = self.group.as_mut().map(|group| &mut group.windows);
+        let Some((standing, known)) = windows.and_then(|windows| windows.last_mut()) else {
+            return Err(self.cannot_be());
+        };
+        let mut least = known.last().map_or(standing.floor, |last| last.offset + 1);
+        for one in all {
+            let fits = one.offset >= least && one.offset < standing.next && can_be(&one, lane);
+            if !fits || known.len() as u64 >= standing.open {
+                return Err(self.cannot_be());
+            }
+            least = one.offset + 1;
+            known.push(one);
+        }
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self, body: &[u8]) -> Result<()> {
+        let (name, rest) = read_named(body).ok_or_else(|| self.cannot_be())?;
+        names::check_snapshot(name)?;
+        let known = self.group.as_ref().filter(|group| {
+            let twice = group.snapshots.iter().any(|(known, _)| known == name);
+            group.windows.len() == group.meta.starts.len() && !twice
+        });
+        if known.is_none() || rest.len() != 8 || u64_at(rest, 0) > BYTES_MAX {
+            return Err(self.cannot_be());
+        }
+        self.snapshot = Some((name.to_owned(), Vec::new(), u64_at(rest, 0)));
+        self.part(&[])
+    }
+
+    fn part(&mut self, body: &[u8]) -> Result<()> {
+        let Some((name, mut bytes, length)) = self.snapshot.take() else {
+            return Err(self.cannot_be());
+        };
+        bytes.extend_from_slice(body);
+        if bytes.len() as u64 > length {
+            return Err(self.cannot_be());
+        }
+        if (bytes.len() as u64) < length {
+            self.snapshot = Some((name, bytes, length));
+            return Ok(());
+        }
+        let group = self.group.as_ref().ok_or_else(|| self.cannot_be())?;
+        let whole = Snapshot::decode(&bytes).is_ok_and(|one| {
+            one.group == group.meta.id && one.parts.len() == group.meta.starts.len()
+        });
+        if !whole {
+            return Err(self
+                .reader
+                .damaged("the snapshot that ends here is not whole"));
+        }
+        if let Some(group) = self.group.as_mut() {
+            group.snapshots.push((name, bytes));
+        }
+        Ok(())
+    }
+
+    /// The group that was read is whole, and is made.
+    fn end_group(&mut self) -> Result<()> {
+        let Some(group) = self.group.take() else {
+            return Ok(());
+        };
+        let topic = self.topics.last().ok_or_else(|| self.cannot_be())?;
+        let last = group.windows.last();
+        let whole = last.is_none_or(|(of, open)| of.open == open.len() as u64);
+        if !whole || group.windows.len() != group.meta.starts.len() {
+            return Err(self
+                .reader
+                .damaged("a group ends before all of it was there"));
+        }
+        let lane = group.meta.lane_of.is_some();
+        let stranger = group
+            .meta
+            .lane_of
+            .as_ref()
+            .is_some_and(|of| self.id_of(of) == 0);
+        if topic.appended || stranger {
+            return Ok(());
+        }
+        let policy = Policy::of(&group.meta.config);
+        let mut truths = Vec::new();
+        for (standing, open) in &group.windows {
+            let mut places = HashMap::new();
+            let span = (standing.floor, standing.next);
+            topic.topic.places(standing.partition, span, |one| {
+                places.insert(one.offset, place_of(&policy, one));
+                true
+            })?;
+            let mut window = Captured {
+                epoch: standing.epoch,
+                floor: standing.floor,
+                next: standing.next,
+                dead_from: standing.dead_from,
+                boot: [u64_at(&self.boot, 0), u64_at(&self.boot, 8)],
+                counters: standing.counters.clone(),
+                open: Vec::new(),
+            };
+            window.counters.resize(Captured::COUNTERS, 0);
+            for counter in Counter::DERIVED {
+                window.counters[counter as usize] = 0;
+            }
+            for one in open {
+                // One that the log does not have was taken, and nobody waits for it.
+                if let Some(place) = places.get(&one.offset) {
+                    let entry = entry_of(one, standing.epoch, *place, lane, self.now);
+                    window.open.push((one.offset, entry));
+                }
+            }
+            window.settle_front();
+            let truth = window.truth(group.meta.config.window)?;
+            truths.push(truth.ok_or_else(|| {
+                self.reader
+                    .damaged("a group is further apart than its window is wide")
+            })?);
+        }
+        topic
+            .topic
+            .restore_group(&group.name, group.meta, &truths)?;
+        for (name, bytes) in &group.snapshots {
+            topic.topic.restore_snapshot(&group.name, name, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn end_topic(&mut self) -> Result<()> {
+        self.end_group()?;
+        let whole = |topic: &Staged| topic.ends.len() == topic.config.partitions as usize;
+        if self.topics.last().is_none_or(whole) {
+            return Ok(());
+        }
+        Err(self
+            .reader
+            .damaged("a topic ends before all of its partitions were there"))
+    }
+
+    fn end(&mut self, body: &[u8]) -> Result<()> {
+        self.end_topic()?;
+        let told = [0, 8, 16].map(|at| u64_at(body, at));
+        if body.len() != 24 || told != self.counts {
+            let [topics, groups, messages] = self.counts;
+            let what = format!(
+                "its end mark says {} topics, {} groups and {} messages; {topics}, {groups} and \
+                 {messages} were found",
+                told[0], told[1], told[2]
+            );
+            return Err(self.reader.damaged(&what));
+        }
+        match self.reader.is_over()? {
+            true => Ok(()),
+            false => Err(self.reader.damaged("something follows its end mark")),
+        }
+    }
+}
+
+#[cold]
+pub(super) fn exists(topic: &str) -> Error {
+    let message = format!(
+        "topic {topic:?} exists already, and nothing was imported; import into another store, \
+         delete the topic first, or have its messages appended"
+    );
+    Error::new(ErrorKind::AlreadyExists, message)
+}
