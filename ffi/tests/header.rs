@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     "version",
     "error",
     "options",
@@ -36,6 +36,7 @@ const SOURCES: [&str; 21] = [
     "reader",
     "names",
     "stats",
+    "copy",
 ];
 
 fn generate() -> String {

@@ -56,6 +56,26 @@ fn in_code() -> BTreeMap<String, u64> {
         index::HEADER,
         index::ENTRY,
         index::SPACING,
+        export::VERSION_AT,
+        export::HEAD_CRC,
+        export::HEAD,
+        export::KIND,
+        export::LENGTH,
+        export::NUMBER,
+        export::CRC,
+        export::BLOCK,
+        export::TOPIC,
+        export::MESSAGES,
+        export::LOG_END,
+        export::GROUP,
+        export::STANDING,
+        export::OPEN,
+        export::SNAPSHOT,
+        export::PART,
+        export::END,
+        export::MESSAGE,
+        export::STANDING_HEAD,
+        export::OPEN_BYTES,
         snapshot::VERSION_AT,
         snapshot::PARTITIONS,
         snapshot::GROUP,
@@ -258,7 +278,7 @@ fn in_code() -> BTreeMap<String, u64> {
         .map(|(name, value)| (name.replace(' ', ""), value))
         .chain(
             // Where the magic bytes are is no constant: `p18_the_files_begin_with_their_magic`.
-            ["segment", "index", "reserve", "snapshot"]
+            ["segment", "index", "reserve", "snapshot", "export"]
                 .map(|file| (format!("{file}::MAGIC_AT"), 0)),
         )
         .collect()
@@ -334,6 +354,7 @@ fn every_place_in_a_structure_stands_in_the_document() {
         ("reserve", include_str!("reserve.rs")),
         ("index", include_str!("index.rs")),
         ("snapshot", include_str!("snapshot.rs")),
+        ("export", include_str!("export.rs")),
         ("window", include_str!("window.rs")),
         ("control", include_str!("control.rs")),
     ];
