@@ -76,6 +76,8 @@ fn in_code() -> BTreeMap<String, u64> {
         export::MESSAGE,
         export::STANDING_HEAD,
         export::OPEN_BYTES,
+        export::BODY_MAX,
+        export::COUNTERS_MAX,
         snapshot::VERSION_AT,
         snapshot::PARTITIONS,
         snapshot::GROUP,

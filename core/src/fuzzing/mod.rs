@@ -12,6 +12,7 @@ mod dumping;
 mod files;
 mod hook;
 mod image;
+mod importing;
 mod input;
 mod model;
 mod model_check;
@@ -31,7 +32,7 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 17] = [
+pub const TARGETS: [(&str, Body); 18] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
@@ -46,6 +47,7 @@ pub const TARGETS: [(&str, Body); 17] = [
     ("verify", opening::verify),
     ("opening", opening::opening),
     ("recover", opening::recover),
+    ("import", importing::import),
     ("control", control::control),
     ("files", files::files),
     ("model", model::model),

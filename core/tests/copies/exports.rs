@@ -185,3 +185,37 @@ fn an_export_is_a_file_once_it_is_whole() {
     assert!(read > told.bytes / 2);
     assert_eq!(contents(&other), contents(&store));
 }
+
+#[test]
+fn p12_where_ids_are_taken_new_ones_are_drawn_and_dead_letters_stay_their_groups() {
+    let folder = TempDir::new().unwrap();
+    let store = make(&folder.path().join("a"));
+    let bytes = export(&store, &[]);
+    let before = ["billing", "keeper"].map(|group| standing(&store, "orders", group));
+    let id = store.open_topic("orders").unwrap().id();
+    // In the store that they are of, while it knows of the deleted ones.
+    for topic in ["orders", "empty", "orders.billing.dlq", "orders.keeper.dlq"] {
+        store.delete_topic(topic).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(import(&store, &bytes).unwrap().topics, 4);
+        let orders = store.open_topic("orders").unwrap();
+        assert_ne!(orders.id(), id);
+        let after = ["billing", "keeper"].map(|group| standing(&store, "orders", group));
+        assert_eq!(after, before);
+        let billing = orders.group("billing").unwrap();
+        assert_eq!(billing.snapshots().unwrap().len(), 1);
+        // One was redriven before, and goes first; the others follow.
+        assert_eq!(billing.redrive(RedriveOptions::default()).unwrap(), 3);
+        let worker = orders
+            .consumer("billing", &ConsumerOptions::default())
+            .unwrap();
+        assert_eq!(worker.receive(4, NOW).unwrap().len(), 4);
+        assert_eq!(billing.dead_letters(9).unwrap().len(), 0);
+        worker.close().unwrap();
+        drop((billing, orders));
+        for topic in store.topics().unwrap() {
+            store.delete_topic(&topic).unwrap();
+        }
+    }
+}

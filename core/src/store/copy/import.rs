@@ -4,14 +4,14 @@
 //! be (P18). All of it is written into a store of its own first, by the same calls as any other,
 //! and checked up to the end mark; then whole topics get their names, or nothing does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
 use super::append::append;
 use super::backup::Progress;
 use super::entries::{can_be, entry_of, place_of};
-use super::publish::publish;
+use super::publish::{Known, publish};
 use super::staging::Staging;
 use super::stream::Reader;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +19,8 @@ use crate::format::export::{
     END, Exported, GROUP, LOG_END, MESSAGES, OPEN, Open, PART, SNAPSHOT, STANDING, Standing, TOPIC,
     read_named,
 };
-use crate::format::extension::Attributes;
+use crate::format::extension::{Attributes, letter_group, of_letter};
+use crate::format::headers::Headers;
 use crate::format::record::OFFSET_MAX;
 use crate::format::snapshot::{BYTES_MAX, Snapshot};
 use crate::format::{meta, names, u32_at, u64_at};
@@ -27,6 +28,7 @@ use crate::group::{Captured, Counter, Now, Policy};
 use crate::options::TopicConfig;
 use crate::store::group_meta::{GroupMeta, dead_letters_of, parse as parse_group};
 use crate::store::restore::Restorer;
+use crate::store::topic::unique_id;
 use crate::store::topic_meta;
 use crate::store::{Store, StoreInner, Topic};
 
@@ -69,7 +71,7 @@ impl Store {
     ///
     /// [`ErrorKind::Damaged`] with the place where the export is not what was written, or ends too
     /// early; [`ErrorKind::Incompatible`] for another format; [`ErrorKind::AlreadyExists`] for a
-    /// topic that exists, or a group with the id of another one.
+    /// topic that exists; [`ErrorKind::InvalidArgument`] where dead letters would lead back.
     ///
     /// See [`Store::export`] for an example.
     pub fn import(
@@ -82,6 +84,7 @@ impl Store {
         inner.check_send()?;
         // Before anything is made: most of what is no export is seen here.
         let reader = Reader::begin(from)?;
+        let taken = Known::of(inner)?;
         let (staging, restorer) = Staging::begin(inner)?;
         let mut import = Import {
             store: inner,
@@ -95,6 +98,8 @@ impl Store {
             snapshot: None,
             leads: Vec::new(),
             ids: HashMap::new(),
+            taken,
+            used: HashSet::new(),
             counts: [0; 3],
         };
         let done = import.run(progress).and_then(|mut stats| {
@@ -147,6 +152,8 @@ struct Staged {
 
 struct Being {
     name: String,
+    /// Its id in the export.
+    told: u64,
     meta: GroupMeta,
     windows: Vec<(Standing, Vec<Open>)>,
     snapshots: Vec<(String, Vec<u8>)>,
@@ -165,7 +172,11 @@ struct Import<'a> {
     snapshot: Option<(String, Vec<u8>, u64)>,
     /// A topic, and one that dead letters of a group of it go to.
     leads: Vec<(String, String)>,
-    ids: HashMap<GroupName, u64>,
+    /// The id of each group, in the export and here.
+    ids: HashMap<GroupName, (u64, u64)>,
+    taken: Known,
+    /// Ids of groups and lanes so far.
+    used: HashSet<u64>,
     /// Topics, groups and messages so far.
     counts: [u64; 3],
 }
@@ -225,7 +236,7 @@ impl Import<'_> {
             return Err(Error::new(ErrorKind::AlreadyExists, message));
         }
         let taken = |id| self.topics.iter().any(|one| one.topic.id() == id);
-        let free = !appended && id != 0 && !taken(id) && !self.store.has_topic_id(id)?;
+        let free = !appended && id != 0 && !taken(id) && self.taken.is_free(self.store, id)?;
         let topic = self.restorer.topic(name, free.then_some(id), &config)?;
         self.topics.push(Staged {
             name: name.to_owned(),
@@ -258,14 +269,16 @@ impl Import<'_> {
         };
         for _ in 0..count {
             let one = Exported::decode(&mut rest)
-                .filter(|one| one.offset < LAST && Attributes::decode(one.extension).is_some())
+                .filter(can_be_sent)
                 .ok_or_else(|| self.reader.damaged("a message in this block cannot be one"))?;
             if one.offset < topic.next_offset_of(partition)? {
                 return Err(self
                     .reader
                     .damaged("the offsets of its messages do not rise"));
             }
-            let parts = (one.extension, one.key, one.headers, one.payload);
+            let letter = self.letter(one.extension);
+            let extension = letter.as_deref().unwrap_or(one.extension);
+            let parts = (extension, one.key, one.headers, one.payload);
             topic.restore_message(partition, one.offset, one.timestamp_ns, parts)?;
         }
         if !rest.is_empty() {
@@ -274,6 +287,14 @@ impl Import<'_> {
         self.counts[2] += u64::from(count);
         stats.messages += if appended { 0 } else { u64::from(count) };
         Ok(())
+    }
+
+    /// The extension of a letter whose group has another id here, which it goes by (P12).
+    fn letter(&self, extension: &[u8]) -> Option<Vec<u8>> {
+        let of = letter_group(extension)?;
+        let mut ids = self.ids.values().filter(|(old, new)| old != new);
+        ids.find(|(old, _)| *old == of)
+            .map(|(_, new)| of_letter(*new))
     }
 
     fn end_log(&mut self, body: &[u8]) -> Result<()> {
@@ -301,7 +322,7 @@ impl Import<'_> {
         let (name, text) = read_named(body).ok_or_else(|| self.cannot_be())?;
         let read = meta::decode("group", text).map_err(|bad| format!("{bad:?}"));
         let read = read.and_then(|fields| parse_group(&fields));
-        let meta = read.map_err(|what| self.reader.damaged(&what))?;
+        let mut meta = read.map_err(|what| self.reader.damaged(&what))?;
         let partitions = if meta.lane_of.is_some() {
             1
         } else {
@@ -319,7 +340,7 @@ impl Import<'_> {
                 topic.topic.check_dead_letters_of(name, &meta)?;
                 (topic.name.clone(), name.to_owned())
             }
-            Some(of) if names::parse_redrive_lane(name) == Some(self.id_of(of)) => of.clone(),
+            Some(of) if names::parse_redrive_lane(name) == Some(self.id_of(of).0) => of.clone(),
             Some(of) if self.appended(&of.0) || topic.appended => of.clone(),
             Some(_) => return Err(self.cannot_be()),
         };
@@ -333,11 +354,20 @@ impl Import<'_> {
             let target = dead_letters_of(&topic.name, name, &meta.config.dead_letter_topic);
             let from = topic.name.clone();
             self.leads.extend(target.map(|target| (from, target)));
-            self.ids.insert(of, meta.id);
+        }
+        let (mut name, told) = (name.to_owned(), meta.id);
+        if !self.taken.is_free(self.store, told)? || !self.used.insert(told) {
+            meta.id = unique_id();
+        }
+        if meta.lane_of.is_some() {
+            name = names::redrive_lane(self.id_of(&of).1);
+        } else if !topic.appended {
+            self.ids.insert(of, (told, meta.id));
             stats.groups += 1;
         }
         self.group = Some(Being {
-            name: name.to_owned(),
+            name,
+            told,
             meta,
             windows: Vec::new(),
             snapshots: Vec::new(),
@@ -345,8 +375,9 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn id_of(&self, group: &GroupName) -> u64 {
-        self.ids.get(group).copied().unwrap_or(0)
+    /// Its id in the export and here; 0 where it is not made.
+    fn id_of(&self, group: &GroupName) -> (u64, u64) {
+        self.ids.get(group).copied().unwrap_or((0, 0))
     }
 
     fn appended(&self, topic: &str) -> bool {
@@ -428,14 +459,15 @@ impl Import<'_> {
             return Ok(());
         }
         let group = self.group.as_ref().ok_or_else(|| self.cannot_be())?;
-        let whole = Snapshot::decode(&bytes).is_ok_and(|one| {
-            one.group == group.meta.id && one.parts.len() == group.meta.starts.len()
-        });
-        if !whole {
-            return Err(self
-                .reader
-                .damaged("the snapshot that ends here is not whole"));
-        }
+        let found = Snapshot::decode(&bytes)
+            .ok()
+            .filter(|one| one.group == group.told && one.parts.len() == group.meta.starts.len());
+        let mut found = found.ok_or_else(|| {
+            self.reader
+                .damaged("the snapshot that ends here is not whole")
+        })?;
+        found.group = group.meta.id;
+        let bytes = found.encode();
         if let Some(group) = self.group.as_mut() {
             group.snapshots.push((name, bytes));
         }
@@ -460,7 +492,7 @@ impl Import<'_> {
             .meta
             .lane_of
             .as_ref()
-            .is_some_and(|of| self.id_of(of) == 0);
+            .is_some_and(|of| self.id_of(of).1 == 0);
         if topic.appended || stranger {
             return Ok(());
         }
@@ -537,6 +569,13 @@ impl Import<'_> {
             false => Err(self.reader.damaged("something follows its end mark")),
         }
     }
+}
+
+/// Whether it is what can be sent, or written by a move to the dead letters (P18).
+fn can_be_sent(one: &Exported<'_>) -> bool {
+    one.offset < LAST
+        && Attributes::decode(one.extension).is_some()
+        && Headers::is_whole(one.headers)
 }
 
 #[cold]

@@ -14,16 +14,15 @@ use crate::store::topic::read_meta;
 
 /// What there is already.
 #[derive(Default)]
-struct Known {
-    topics: HashSet<u64>,
-    groups: HashMap<u64, GroupName>,
+pub(super) struct Known {
+    ids: HashSet<u64>,
     /// A topic, and one that dead letters of a group of it go to.
     leads: Vec<(String, String)>,
 }
 
 impl Known {
     /// What cannot be read has no id that anybody goes by.
-    fn of(store: &StoreInner) -> Result<Self> {
+    pub(super) fn of(store: &StoreInner) -> Result<Self> {
         let (storage, mut known) = (&*store.env.storage, Self::default());
         let readable = |error: Error| match error.kind() {
             ErrorKind::Io => Err(error),
@@ -35,7 +34,7 @@ impl Known {
                 continue;
             }
             match read_meta(store, &folder.join(names::TOPIC_META)) {
-                Ok((id, _)) => drop(known.topics.insert(id)),
+                Ok((id, _)) => drop(known.ids.insert(id)),
                 Err(error) => readable(error)?,
             }
             for name in storage.list(&folder.join(names::GROUPS))? {
@@ -48,7 +47,7 @@ impl Known {
                         {
                             known.leads.push((topic.clone(), to));
                         }
-                        known.groups.insert(meta.id, (topic.clone(), name));
+                        known.ids.insert(meta.id);
                     }
                     Err(error) => readable(error)?,
                 }
@@ -58,10 +57,11 @@ impl Known {
     }
 }
 
-impl StoreInner {
-    /// Whether a topic has this id.
-    pub(in crate::store) fn has_topic_id(&self, id: u64) -> Result<bool> {
-        Ok(Known::of(self)?.topics.contains(&id))
+impl Known {
+    /// Whether no topic and no group has this id, nor had it in this life of the store: who had one
+    /// open that was deleted would take the other one for it.
+    pub(super) fn is_free(&self, store: &StoreInner, id: u64) -> Result<bool> {
+        Ok(!self.ids.contains(&id) && !store.control.knows(id)?)
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn publish(
     from: &Path,
     topics: &[(String, u64)],
     leads: &[(String, String)],
-    groups: &HashMap<GroupName, u64>,
+    groups: &HashMap<GroupName, (u64, u64)>,
 ) -> Result<()> {
     let storage = &*store.env.storage;
     let _held = store.hold_create_lock()?;
@@ -86,19 +86,13 @@ pub(super) fn publish(
             return Err(exists(name));
         }
         store.refuse_headless(&folder)?;
-        if known.topics.contains(id) {
-            let message = "a topic with the id of an imported one was made meanwhile; import again";
-            return Err(Error::new(ErrorKind::Busy, message));
+        if !known.is_free(store, *id)? {
+            return Err(taken());
         }
     }
-    for (group, id) in groups {
-        if let Some(other) = known.groups.get(id) {
-            let message = format!(
-                "group {:?} of topic {:?} has the id of group {:?} of topic {:?} in this store, \
-                 which dead letters go by; delete that one, or import into another store",
-                group.1, group.0, other.1, other.0
-            );
-            return Err(Error::new(ErrorKind::AlreadyExists, message));
+    for (_, id) in groups.values() {
+        if !known.is_free(store, *id)? {
+            return Err(taken());
         }
     }
     check_circles(topics, known.leads.iter().chain(leads))?;
@@ -110,6 +104,12 @@ pub(super) fn publish(
         storage.sync_dir(&store.path.join(names::TOPICS))?;
     }
     Ok(())
+}
+
+#[cold]
+fn taken() -> Error {
+    let message = "a topic or a group with an id of the import was made meanwhile; import again";
+    Error::new(ErrorKind::Busy, message)
 }
 
 /// Refuses topics from which dead letters would lead back to them (P12).

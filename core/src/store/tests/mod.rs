@@ -4,6 +4,7 @@
 mod attributes;
 mod brake;
 mod clock;
+mod copy_crashes;
 mod damage;
 mod deaths;
 mod forged;
