@@ -994,7 +994,8 @@ public:
 
     /** Writes these topics, or all where none is named, into a file; what is in it. What the
         options name as topics is left out of account. */
-    lq_copy_stats export_topics(const std::string &path, const std::vector<std::string> &topics = {},
+    lq_copy_stats export_topics(const std::string &path,
+                                const std::vector<std::string> &topics = {},
                                 lq_copy_options options = LQ_COPY_OPTIONS_INIT)
     {
         std::vector<const char *> names;

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import libqueue
 import pytest
@@ -35,8 +36,8 @@ def fill(folder: Path) -> libqueue.Store:
     return store
 
 
-def contents(store: libqueue.Store) -> list[object]:
-    found: list[object] = []
+def contents(store: libqueue.Store) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = []
     for name in store.topics():
         with store.open_topic(name).reader() as reader:
             while batch := reader.receive(100, timeout=0):
@@ -143,12 +144,12 @@ def test_what_send_takes_is_imported_where_it_names_its_topic(tmp_path: Path) ->
     with libqueue.open(tmp_path / "a") as store:
         done = lines.import_lines(store, given)
         assert (done["topics"], done["messages"]) == (3, 33)
-        assert [one[6] for one in contents(store) if one[0] == "a"] == [b"one", b"two"]  # type: ignore[index]
+        assert [one[6] for one in contents(store) if one[0] == "a"] == [b"one", b"two"]
         # Keys are where a send would have put them.
         for one in contents(store):
-            if one[0] == "c":  # type: ignore[index]
-                sent = store.topic("c").send(b"", key=one[4])  # type: ignore[index]
-                assert sent.partition == one[1]  # type: ignore[index]
+            if one[0] == "c":
+                sent = store.topic("c").send(b"", key=one[4])
+                assert sent.partition == one[1]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ pub const BODY_MAX: u64 = (1 << 30) + (1 << 20);
 pub const TOPIC: u32 = 1;
 /// Kind: messages of a partition: `u32` partition, `u32` how many, then these.
 pub const MESSAGES: u32 = 2;
-/// Kind: the end of a partition: `u32` partition, 4 bytes of 0, `u64` the offset of the next record.
+/// Kind: the end of a partition: `u32` partition, 4 bytes of 0, `u64` offset of the next record.
 pub const LOG_END: u32 = 3;
 /// Kind: a group of the topic: name, then the text of `group.meta`.
 pub const GROUP: u32 = 4;
@@ -278,7 +278,7 @@ pub struct Open {
     pub attempts: u32,
     /// In a redrive lane the order that it waits in; else 0.
     pub key_hash: u64,
-    /// DELAYED, SCHEDULED: until when, in ms since the epoch; HELD: its place among those that wait;
+    /// DELAYED, SCHEDULED: until when, in ms since the epoch; HELD: its place among those waiting;
     /// DYING: why, as `window::cause` names it; else 0.
     pub time: u64,
     /// When it first failed, in ms since the epoch; else 0.

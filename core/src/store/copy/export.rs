@@ -45,8 +45,9 @@ impl Store {
     /// error that it returns ends the export and is returned. What was written by then has no end
     /// mark, and is refused by an import.
     ///
-    /// [`crate::ErrorKind::NotFound`] where there is no topic of a name; [`crate::ErrorKind::Damaged`] with file
-    /// and position where a message is: `inspect::recover` copies the others.
+    /// [`crate::ErrorKind::NotFound`] where there is no topic of a name;
+    /// [`crate::ErrorKind::Damaged`] with file and position where a message is: `inspect::recover`
+    /// copies the others.
     ///
     /// ```
     /// # use libqueue::{ImportOptions, Message, Store, StoreOptions, TopicOptions};

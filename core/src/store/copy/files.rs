@@ -12,9 +12,9 @@ use crate::store::Store;
 const BUFFER: usize = 1 << 20;
 
 impl Store {
-    /// As [`Store::export`], into a file. It gets its name, and takes the place of what had it, once
-    /// it is whole and on disk; a death before leaves one named `.NAME.new` beside it, which the
-    /// next export to the same place overwrites. What is there and no file, such as a pipe, is
+    /// As [`Store::export`], into a file. It gets its name, and takes the place of what had it,
+    /// once it is whole and on disk; a death before leaves one named `.NAME.new` beside it, which
+    /// the next export to the same place overwrites. What is there and no file, such as a pipe, is
     /// written as it comes.
     pub fn export_file(
         &self,

@@ -5,6 +5,7 @@ mod backup;
 mod entries;
 mod export;
 mod files;
+mod groups;
 mod import;
 mod publish;
 mod shot;
