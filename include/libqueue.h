@@ -1139,6 +1139,50 @@ typedef struct lq_group_stats {
     uint64_t dropped;
 } lq_group_stats;
 
+/** How to back up, export or import. Begin with LQ_COPY_OPTIONS_INIT. */
+typedef struct lq_copy_options {
+    /** sizeof(lq_copy_options). */
+    size_t size;
+    /** Of an export the topics, by name, read during the call only. NULL: all. */
+    const char *const *topics;
+    /** How many topics. */
+    size_t topics_len;
+    /**
+     * Of an import 1 to send the messages of a topic that exists to it, with new offsets and
+     * without groups; 0 to refuse such a topic.
+     */
+    int32_t append;
+    /**
+     * Called now and then. NULL: nobody is told.
+     *
+     * done: how many bytes are done.
+     * of: how many there are; 0 if nobody knows.
+     * context: the field of this name.
+     *
+     * Returns: 0 to end the call, which then returns LQ_TIMEOUT and leaves nothing; else to go on.
+     * Threads: the one that made the call.
+     */
+    int32_t (*progress)(uint64_t done, uint64_t of, void *context);
+    /** Handed to progress as it is. */
+    void *context;
+} lq_copy_options;
+
+/** What was backed up, exported or imported. Begin with LQ_COPY_STATS_INIT. */
+typedef struct lq_copy_stats {
+    /** sizeof(lq_copy_stats). */
+    size_t size;
+    /** Topics. */
+    uint64_t topics;
+    /** Groups. */
+    uint64_t groups;
+    /** Messages; 0 of a backup, which does not count them. */
+    uint64_t messages;
+    /** Of an export its bytes, of a backup those of its messages. */
+    uint64_t bytes;
+    /** Of an import the messages that were sent to topics that existed. */
+    uint64_t appended;
+} lq_copy_stats;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2754,6 +2798,78 @@ lq_status lq_topic_get_partition_stats(lq_topic *topic,
  */
 lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 
+/**
+ * Makes a copy of a store while it is in use: a store of its own, with the same ids, offsets,
+ * configuration, positions and dead letters. Nobody waits for it. It holds what had been sent when
+ * the call began; what is settled while it runs may come once more in the copy. Nobody has a lease
+ * there: what was handed out is ready, and has not failed. It is on disk, and gets its name, once
+ * it is whole: after an error or a death nothing is there, and the next backup to the same place
+ * removes what is left beside it.
+ *
+ * store: the store.
+ * path: a new folder, or an empty one, outside of the store.
+ * options: progress and context; NULL for neither.
+ * stats: gets what is in it; NULL if that is of no interest.
+ *
+ * Returns: LQ_OK; LQ_ALREADY_EXISTS (something is there); LQ_INVALID_ARGUMENT (NULL, no open
+ * store, a folder inside of it); LQ_NOT_FOUND (the folder above is missing); LQ_BUSY (another
+ * backup to the same place is under way); LQ_TIMEOUT (progress ended the call); LQ_DAMAGED
+ * (configuration, a window, or a segment's header); LQ_READ_ONLY, LQ_DISK_FULL,
+ * LQ_PERMISSION_DENIED, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_UNSUPPORTED, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_backup(lq_store *store,
+                          const char *path,
+                          const lq_copy_options *options,
+                          lq_copy_stats *stats);
+
+/**
+ * Writes topics into a file in the native format, with their groups, settings, positions,
+ * snapshots and dead letters, and the topics that the dead letters are in; taken at one moment, as
+ * a backup is, while the store is in use. The file gets its name, and takes the place of what had
+ * it, once it is whole and on disk. What is there and no file, such as a pipe, is written as it
+ * comes.
+ *
+ * store: the store.
+ * path: the file.
+ * options: topics, progress and context; NULL for all topics.
+ * stats: gets what is in it; NULL if that is of no interest.
+ *
+ * Returns: LQ_OK; LQ_NOT_FOUND (there is no topic of a name, or the folder is missing);
+ * LQ_INVALID_NAME; LQ_DAMAGED (with file and position); LQ_INVALID_ARGUMENT (NULL, no open store);
+ * LQ_TIMEOUT (progress ended the call); LQ_READ_ONLY, LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_BUSY,
+ * LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_UNSUPPORTED, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_export(lq_store *store,
+                          const char *path,
+                          const lq_copy_options *options,
+                          lq_copy_stats *stats);
+
+/**
+ * Makes the topics of an export, with offsets, timestamps, groups, positions, snapshots and dead
+ * letters as they were. Ids are kept where they are free. All of it is read and checked before
+ * anything is seen of it; then each topic is there as a whole. (Messages that are appended are
+ * sent one batch after the other; an error says how many.)
+ *
+ * store: the store.
+ * path: the file, or a pipe.
+ * options: append, progress and context; NULL for none of them.
+ * stats: gets what was made; NULL if that is of no interest.
+ *
+ * Returns: LQ_OK; LQ_DAMAGED (with the place where the export is not what was written, or ends too
+ * early); LQ_INCOMPATIBLE (another format); LQ_ALREADY_EXISTS (a topic exists, or a group has the
+ * id of another one); LQ_NOT_FOUND (there is no such file); LQ_INVALID_ARGUMENT (NULL, no open
+ * store, dead letters that would lead back); LQ_TIMEOUT (progress ended the call); LQ_READ_ONLY,
+ * LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_BUSY, LQ_FULL, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO,
+ * LQ_UNSUPPORTED, LQ_INTERNAL.
+ * Threads: any, several at once.
+ */
+lq_status lq_store_import(lq_store *store,
+                          const char *path,
+                          const lq_copy_options *options,
+                          lq_copy_stats *stats);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -2810,6 +2926,12 @@ lq_status lq_group_get_stats(lq_group *group, lq_group_stats *stats);
 #define LQ_GROUP_STATS_INIT                                                                        \
     {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,            \
      LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0, 0}
+
+/** All topics, nothing appended, nobody told. */
+#define LQ_COPY_OPTIONS_INIT {sizeof(lq_copy_options), NULL, 0, 0, NULL, NULL}
+
+/** All zero. */
+#define LQ_COPY_STATS_INIT {sizeof(lq_copy_stats), 0, 0, 0, 0, 0}
 
 /**
  * The bytes of a C string, without the NUL at its end; no bytes for NULL.

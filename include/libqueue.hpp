@@ -1097,6 +1097,44 @@ public:
         return stats;
     }
 
+    /** Makes a copy of it in a new folder while it is in use; what is in it. */
+    lq_copy_stats backup(const std::string &path,
+                         const lq_copy_options &options = LQ_COPY_OPTIONS_INIT)
+    {
+        lq_copy_stats stats = LQ_COPY_STATS_INIT;
+        detail::check(
+            lq_store_backup(get(), detail::text(path, LQ_INVALID_ARGUMENT), &options, &stats));
+        return stats;
+    }
+
+    /** Writes these topics, or all where none is named, into a file; what is in it. What the
+        options name as topics is left out of account. */
+    lq_copy_stats export_topics(const std::string &path,
+                                const std::vector<std::string> &topics = {},
+                                lq_copy_options options = LQ_COPY_OPTIONS_INIT)
+    {
+        std::vector<const char *> names;
+        for (const std::string &name : topics) {
+            names.push_back(detail::text(name, LQ_INVALID_NAME));
+        }
+        options.topics = names.empty() ? nullptr : names.data();
+        options.topics_len = names.size();
+        lq_copy_stats stats = LQ_COPY_STATS_INIT;
+        detail::check(
+            lq_store_export(get(), detail::text(path, LQ_INVALID_ARGUMENT), &options, &stats));
+        return stats;
+    }
+
+    /** Makes the topics of an export; what was made. */
+    lq_copy_stats import_topics(const std::string &path,
+                                const lq_copy_options &options = LQ_COPY_OPTIONS_INIT)
+    {
+        lq_copy_stats stats = LQ_COPY_STATS_INIT;
+        detail::check(
+            lq_store_import(get(), detail::text(path, LQ_INVALID_ARGUMENT), &options, &stats));
+        return stats;
+    }
+
 private:
     std::shared_ptr<lq_store> raw_;
 };

@@ -51,9 +51,9 @@ pub use options::{
     Start, StoreOptions, TopicConfig, TopicOptions,
 };
 pub use store::{
-    Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, Group, GroupStats,
-    LetterFilter, Message, MessageId, MessageState, PartitionStats, PausedBy, Peeked, PinnedBy,
-    Producer, ReadMessage, Reader, Receipt, ReceiveOptions, Receiving, RedriveOptions,
-    RedriveProgress, SeekPartition, SeekPlan, SeekTo, SnapshotInfo, Store, StoreStats, Topic,
-    TopicStats, Transaction,
+    BackupStats, Consumer, ConsumerOptions, ConsumerStats, DeadLetterEntry, Delivery, ExportStats,
+    Group, GroupStats, ImportOptions, ImportStats, LetterFilter, Message, MessageId, MessageState,
+    PartitionStats, PausedBy, Peeked, PinnedBy, Producer, ReadMessage, Reader, Receipt,
+    ReceiveOptions, Receiving, RedriveOptions, RedriveProgress, SeekPartition, SeekPlan, SeekTo,
+    SnapshotInfo, Store, StoreStats, Topic, TopicStats, Transaction,
 };

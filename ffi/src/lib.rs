@@ -22,6 +22,7 @@ pub mod consumer;
 pub mod consumers;
 mod convert;
 mod convert_topic;
+pub mod copy;
 pub mod dead_letters;
 pub mod error;
 pub mod group;

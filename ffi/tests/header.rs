@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 24] = [
+const SOURCES: [&str; 25] = [
     "version",
     "error",
     "choices",
@@ -39,6 +39,7 @@ const SOURCES: [&str; 24] = [
     "transaction",
     "names",
     "stats",
+    "copy",
 ];
 
 fn generate() -> String {

@@ -34,7 +34,7 @@ impl Progress {
 }
 
 /// Runs what tells of its progress; an exception of the callable, or of a signal, ends it.
-fn with_progress<T: Send>(
+pub(crate) fn with_progress<T: Send>(
     py: Python<'_>,
     call: Option<Py<PyAny>>,
     work: impl FnOnce(&mut inspect::Progress<'_>) -> libqueue::Result<T> + Send,

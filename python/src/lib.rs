@@ -5,6 +5,7 @@
 
 mod consumer;
 mod convert;
+mod copy;
 mod delivery;
 mod errors;
 mod filter;

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert;
+use crate::copy::{self, Place};
 use crate::errors::OrRaise;
 use crate::options;
 use crate::stats;
@@ -170,6 +171,68 @@ impl Store {
     /// Put on disk all that was sent to the topics that this process has open.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.sync()).or_raise(py)
+    }
+
+    /// Copy the store into a new folder while it is in use: a store of its own.
+    ///
+    /// It has the same ids, offsets, configuration, positions and dead letters. Nobody waits for
+    /// it. It holds what had been sent when the call began; what is settled meanwhile may come
+    /// once more in the copy. Nobody has a lease there: what was handed out is ready, and has not
+    /// failed. It gets its name once it is whole and on disk. `progress` is called now and then
+    /// with the bytes that are done and those there are; an exception that it raises ends the
+    /// backup and leaves nothing. Raises `AlreadyExists`, `InvalidArgument`, `NotFound`, `Busy`,
+    /// `Damaged`, `ReadOnly` or `DiskFull`.
+    ///
+    ///     store.backup("queue-copy")["topics"]
+    #[pyo3(signature = (path, progress=None))]
+    fn backup<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        copy::backup(py, &self.inner, &path, progress)
+    }
+
+    /// Write topics, or all, in the native format: with groups, positions and dead letters.
+    ///
+    /// `to` is a path, or anything with `write` that takes bytes. Taken at one moment, as a
+    /// backup is, while the store is in use. A file gets its name once it is whole and on disk.
+    /// The topics that dead letters of the groups are in go along. `progress` as of `backup`.
+    /// Raises `NotFound`, `InvalidName`, `Damaged`, `Busy`, `ReadOnly` or `DiskFull`.
+    ///
+    ///     store.export_topics("orders.lqx", ["orders"])["messages"]
+    #[pyo3(signature = (to, topics=None, *, progress=None))]
+    fn export_topics<'py>(
+        &self,
+        py: Python<'py>,
+        to: Place,
+        topics: Option<Vec<String>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let topics = topics.unwrap_or_default();
+        copy::export(py, &self.inner, &to, &topics, progress)
+    }
+
+    /// Make the topics of an export in the native format, as they were.
+    ///
+    /// `source` is a path, or anything with `read`. Offsets, timestamps, groups, positions,
+    /// snapshots and dead letters are kept, ids where they are free. All of it is read and
+    /// checked before anything is seen of it; then each topic is there as a whole. A topic that
+    /// exists is refused; with `append` its messages are sent to it instead, with new offsets and
+    /// without groups. Raises `Damaged` with the place, `Incompatible`, `AlreadyExists`,
+    /// `InvalidArgument`, `ReadOnly` or `DiskFull`.
+    ///
+    ///     store.import_topics("orders.lqx", append=True)["appended"]
+    #[pyo3(signature = (source, *, append=false, progress=None))]
+    fn import_topics<'py>(
+        &self,
+        py: Python<'py>,
+        source: Place,
+        append: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        copy::import(py, &self.inner, &source, append, progress)
     }
 
     /// Leave the store. Closing twice is fine.

@@ -196,6 +196,21 @@ static void settle(lq::topic topic)
     /* Both handles die here, and with the caller's gone, the store's last. */
 }
 
+static void copy(const char *dir, const std::string &path)
+{
+    lq::store store(path);
+    const std::uint64_t topics = store.topics().size();
+    CHECK(store.backup(inside(dir, "copy")).topics == topics);
+    fails(LQ_ALREADY_EXISTS, [&] { store.backup(inside(dir, "copy")); });
+    CHECK(store.export_topics(inside(dir, "all.lqx")).topics == topics);
+    CHECK(store.export_topics(inside(dir, "orders.lqx"), {"orders"}).messages > 0);
+    fails(LQ_NOT_FOUND, [&] { store.export_topics(inside(dir, "none.lqx"), {"none"}); });
+    lq::store other(inside(dir, "other"));
+    CHECK(other.import_topics(inside(dir, "all.lqx")).topics == topics);
+    CHECK(other.topics() == store.topics());
+    fails(LQ_ALREADY_EXISTS, [&] { other.import_topics(inside(dir, "orders.lqx")); });
+}
+
 static void read(lq::topic &topic)
 {
     lq::reader reader = topic.reader();
@@ -276,6 +291,7 @@ int main(int argc, char **argv)
         retain(orders);
         settle(std::move(orders));
     }
+    copy(argv[1], path);
     const lq::error error = fails(LQ_NOT_FOUND, [&] { lq::store(path).open_topic("nowhere"); });
     CHECK(std::string(error.name()) == "LQ_NOT_FOUND" && error.os_code() == 0);
     /* All handles above were closed: nobody is a member but this one. */

@@ -113,6 +113,28 @@ fn in_code() -> BTreeMap<String, u64> {
         index::HEADER,
         index::ENTRY,
         index::SPACING,
+        export::VERSION_AT,
+        export::HEAD_CRC,
+        export::HEAD,
+        export::KIND,
+        export::LENGTH,
+        export::NUMBER,
+        export::CRC,
+        export::BLOCK,
+        export::TOPIC,
+        export::MESSAGES,
+        export::LOG_END,
+        export::GROUP,
+        export::STANDING,
+        export::OPEN,
+        export::SNAPSHOT,
+        export::PART,
+        export::END,
+        export::MESSAGE,
+        export::STANDING_HEAD,
+        export::OPEN_BYTES,
+        export::BODY_MAX,
+        export::COUNTERS_MAX,
         snapshot::VERSION_AT,
         snapshot::PARTITIONS,
         snapshot::GROUP,
@@ -205,8 +227,10 @@ fn in_code() -> BTreeMap<String, u64> {
         .map(|(name, value)| (name.replace(' ', ""), value))
         .chain(
             // Where the magic bytes are is no constant: `p18_the_files_begin_with_their_magic`.
-            ["segment", "index", "reserve", "snapshot", "journal"]
-                .map(|file| (format!("{file}::MAGIC_AT"), 0)),
+            [
+                "segment", "index", "reserve", "snapshot", "journal", "export",
+            ]
+            .map(|file| (format!("{file}::MAGIC_AT"), 0)),
         )
         .collect()
 }
@@ -283,6 +307,7 @@ fn every_place_in_a_structure_stands_in_the_document() {
         ("index", include_str!("index.rs")),
         ("snapshot", include_str!("snapshot.rs")),
         ("journal", include_str!("journal.rs")),
+        ("export", include_str!("export.rs")),
         ("window", include_str!("window.rs")),
         ("ledger", include_str!("ledger.rs")),
         ("control", include_str!("control.rs")),

@@ -3,6 +3,8 @@
 //! Fields of a tag, a length and a value, behind a checksum of their own: groups go by them before
 //! anybody looks at the whole record, and a flipped bit must not make a message wait for ever (P3).
 
+use std::borrow::Cow;
+
 use super::checksum::crc32;
 use super::u64_at;
 
@@ -126,6 +128,33 @@ pub fn of_transaction(extension: &[u8], id: u64) -> Vec<u8> {
     bytes
 }
 
+/// The same extension without what it says of how its message was sent, which is so in its own log
+/// only; as it is where it says nothing of that, or is damaged.
+#[must_use]
+pub fn without_origin(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut kept = vec![0; CRC_BYTES];
+    let mut rest = bytes.get(CRC_BYTES..).unwrap_or_default();
+    while let Some(([tag, length], behind)) = rest.split_first_chunk::<2>() {
+        let Some((value, next)) = behind.split_at_checked(usize::from(*length)) else {
+            return Cow::Borrowed(bytes);
+        };
+        if ![TRANSACTION, PRODUCER, DEDUP].contains(tag) {
+            kept.extend_from_slice(&[*tag, *length]);
+            kept.extend_from_slice(value);
+        }
+        rest = next;
+    }
+    if kept.len() == bytes.len() || !rest.is_empty() || Attributes::decode(bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    if kept.len() == CRC_BYTES {
+        return Cow::Borrowed(&[]);
+    }
+    let crc = crc32(&kept[CRC_BYTES..]);
+    kept[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    Cow::Owned(kept)
+}
+
 /// The transaction that an extension names, if it names one and is whole.
 #[must_use]
 pub fn transaction(bytes: &[u8]) -> Option<u64> {
@@ -181,6 +210,19 @@ mod tests {
         for one in samples() {
             assert_eq!(Attributes::decode(&one.encode()), Some(one));
         }
+    }
+
+    #[test]
+    fn how_it_was_sent_is_left_out_and_nothing_else() {
+        for one in samples() {
+            let plain = one.encode();
+            assert_eq!(without_origin(&plain), plain);
+            assert_eq!(without_origin(&of_transaction(&plain, 7)), plain);
+            let mut damaged = of_transaction(&plain, 7);
+            damaged[0] ^= 1;
+            assert_eq!(without_origin(&damaged), damaged);
+        }
+        assert_eq!(without_origin(&of_letter(9)), of_letter(9));
     }
 
     #[test]

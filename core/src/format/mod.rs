@@ -7,6 +7,7 @@ pub mod compacted;
 pub mod control;
 #[cfg(test)]
 mod doc_tests;
+pub mod export;
 pub mod extension;
 pub mod headers;
 pub mod index;

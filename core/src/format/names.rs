@@ -55,6 +55,9 @@ pub const NAME_MAX: usize = 249;
 /// Longest name of a snapshot.
 pub const SNAPSHOT_NAME_MAX: usize = 64;
 
+const IMPORTING: &str = ".import-";
+const TEMPORARY: &str = ".new";
+
 const SNAPSHOT_SUFFIX: &str = ".snapshot";
 const SEGMENT_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".index";
@@ -201,6 +204,24 @@ pub fn snapshot(name: &str) -> String {
 pub fn parse_snapshot(file: &str) -> Option<&str> {
     let name = file.strip_suffix(SNAPSHOT_SUFFIX)?;
     check_snapshot(name).is_ok().then_some(name)
+}
+
+/// The folder beside it in which a backup of this name is made.
+#[must_use]
+pub fn being_backed_up(name: &str) -> String {
+    format!(".{name}.backup")
+}
+
+/// The folder of a store in which topics are written that are being imported.
+#[must_use]
+pub fn being_imported(draw: u64) -> String {
+    format!("{IMPORTING}{draw:016x}{TEMPORARY}")
+}
+
+/// Whether a name is that of such a folder.
+#[must_use]
+pub fn is_being_imported(name: &str) -> bool {
+    name.starts_with(IMPORTING) && name.ends_with(TEMPORARY)
 }
 
 /// The default dead-letter topic of a group.

@@ -13,6 +13,7 @@ mod dumping;
 mod files;
 mod hook;
 mod image;
+mod importing;
 mod input;
 mod model;
 mod model_check;
@@ -32,7 +33,7 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 19] = [
+pub const TARGETS: [(&str, Body); 20] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
@@ -49,6 +50,7 @@ pub const TARGETS: [(&str, Body); 19] = [
     ("verify", opening::verify),
     ("opening", opening::opening),
     ("recover", opening::recover),
+    ("import", importing::import),
     ("control", control::control),
     ("files", files::files),
     ("model", model::model),

@@ -94,6 +94,11 @@ fn p18_no_decoder_panics_over_mutations() {
 }
 
 #[test]
+fn p18_no_import_panics_over_mutations_and_what_comes_in_is_whole() {
+    run_seeds("import", 150);
+}
+
+#[test]
 fn p18_no_dump_and_no_verify_panics_over_mutations() {
     run_seeds("dump", 1_000);
     run_seeds("verify", 150);

@@ -7,6 +7,7 @@
 mod admit;
 mod bitmap;
 mod by_hand;
+mod capture;
 mod cause;
 mod clean;
 mod commit;
@@ -50,6 +51,7 @@ mod window;
 
 pub use admit::{Admit, Fresh};
 pub use by_hand::ByHand;
+pub use capture::Captured;
 pub use cause::Cause;
 pub use gather::GATHERED;
 pub use glance::Glance;

@@ -166,7 +166,7 @@ impl Partition {
     }
 
     /// With the lock of large batches held: what an earlier holder left becomes padding.
-    fn pad_abandoned(&self) -> Result<()> {
+    pub(super) fn pad_abandoned(&self) -> Result<()> {
         if self.block.large().is_none() {
             return Ok(());
         }

@@ -23,6 +23,7 @@ mod flow;
 mod index;
 mod large;
 mod latest;
+mod pin;
 #[cfg(test)]
 mod power_tests;
 mod prepare;
@@ -56,6 +57,7 @@ pub use compact::{Next, Pass};
 pub use cursor::Cursor;
 pub use flow::{Counted, Gate};
 pub use latest::KEYS_MAX;
+pub use pin::{Pinned, PinnedSegment};
 pub use prepare::{Obstacle, Prepared};
 pub use read::{Place, Step};
 pub use record::Record;

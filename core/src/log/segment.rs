@@ -20,7 +20,8 @@ use crate::storage::{Access, File, Storage};
 pub struct Segment {
     header: SegmentHeader,
     map: Arc<Mapping>,
-    file: Arc<dyn File>,
+    /// `None` of one that is only read from, which keeps no descriptor.
+    file: Option<Arc<dyn File>>,
     path: PathBuf,
 }
 
@@ -90,6 +91,23 @@ impl Segment {
         Self::of(file, map, header, path)
     }
 
+    /// As `open`, to be read alone: the mapping keeps its bytes, and no descriptor is kept.
+    pub(crate) fn pinned(
+        storage: &dyn Storage,
+        path: &Path,
+        topic: u64,
+        partition: u32,
+        base: u64,
+    ) -> Result<Arc<Self>> {
+        let opened = Self::open(storage, path, topic, partition, base)?;
+        Ok(Arc::new(Self {
+            header: opened.header,
+            map: opened.map.clone(),
+            file: None,
+            path: path.to_owned(),
+        }))
+    }
+
     /// A file that has this header, mapped.
     pub(crate) fn of(
         file: Arc<dyn File>,
@@ -100,7 +118,7 @@ impl Segment {
         Ok(Arc::new(Self {
             header,
             map,
-            file,
+            file: Some(file),
             path: path.to_owned(),
         }))
     }
@@ -153,7 +171,10 @@ impl Segment {
     /// Puts it on disk. Whoever named it opened it under the name it had before, which an error is
     /// not to tell of (P5).
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|error| match error.os_code() {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        file.sync().map_err(|error| match error.os_code() {
             Some(code) => Error::io("sync", &self.path, std::io::Error::from_raw_os_error(code)),
             None => error,
         })

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate, fdatasync, statfs};
+use rustix::fs::{FallocateFlags, copy_file_range, fallocate, fdatasync, statfs};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::{Access, File, Storage};
@@ -216,6 +217,41 @@ impl File for DiskFile {
             }
         }
         Ok(())
+    }
+
+    fn copy_from(&self, from: &dyn File, at: u64, len: u64) -> Result<bool> {
+        let Some(source) = from.descriptor() else {
+            return Ok(false);
+        };
+        let (mut read, mut written) = (at, at);
+        while read < at + len {
+            let left = usize::try_from(at + len - read).unwrap_or(usize::MAX);
+            match copy_file_range(
+                source,
+                Some(&mut read),
+                &self.file,
+                Some(&mut written),
+                left,
+            ) {
+                Ok(1..) | Err(Errno::INTR) => {}
+                // Another file system, or one that cannot: whoever asks copies by himself.
+                Ok(0)
+                | Err(
+                    Errno::XDEV
+                    | Errno::OPNOTSUPP
+                    | Errno::NOSYS
+                    | Errno::INVAL
+                    | Errno::PERM
+                    | Errno::TXTBSY,
+                ) => return Ok(false),
+                Err(e) => return Err(self.failed("copy into", e)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 
     fn sync(&self) -> Result<()> {

@@ -7,12 +7,13 @@ mod replace;
 #[cfg(test)]
 mod twin;
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use disk::Disk;
-pub use remove::remove_tree;
-pub use replace::replace_file;
+pub use remove::{remove_all, remove_tree};
+pub use replace::{put_file, replace_file};
 #[cfg(test)]
 pub use twin::{Choices, Event, Fault, Twin, Watcher};
 
@@ -36,7 +37,8 @@ pub enum Access {
 pub trait Storage: Send + Sync {
     /// Opens a file. `mode` is for one that is created.
     fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>>;
-    /// Renames a file, replacing what had the name. Durable after `sync_dir`.
+    /// Renames a file, replacing what had the name, or a folder with all that is in it, which
+    /// replaces nothing. Durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Removes a file's name; whoever has it mapped keeps its bytes.
     fn unlink(&self, path: &Path) -> Result<()>;
@@ -78,6 +80,16 @@ pub trait File: Send + Sync {
     fn allocate(&self, len: u64) -> Result<()>;
     /// Makes contents and length durable, those stored through mappings included.
     fn sync(&self) -> Result<()>;
+    /// Copies bytes of another file to the same place of this one within the kernel, which may have
+    /// both share their blocks; false where it cannot. Only of a file that nobody writes into any
+    /// more: a store to a shared block needs room, and on a full disk ends its writer (P5).
+    fn copy_from(&self, _from: &dyn File, _at: u64, _len: u64) -> Result<bool> {
+        Ok(false)
+    }
+    /// Its descriptor, if the kernel has it open.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// Maps `len` bytes, which may reach past the end; the limit is the file's present length.
     fn map(&self, len: usize, write: bool) -> Result<Arc<Mapping>>;
     /// Device and inode: two openings of one file have the same.

@@ -30,3 +30,10 @@ pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8], mode: u32)
     }
     storage.sync_dir(folder)
 }
+
+/// Writes a new file and puts it on disk; its name is there once the folder is synced.
+pub fn put_file(storage: &dyn Storage, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let file = storage.open(path, Access::CreateNew, mode)?;
+    file.write_at(bytes, 0)?;
+    file.sync()
+}

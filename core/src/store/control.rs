@@ -200,6 +200,11 @@ impl Control {
         self.find(TOPIC, topic)
     }
 
+    /// Whether a topic or a group has this id that any process opened in this life of `control`.
+    pub(crate) fn knows(&self, id: u64) -> Result<bool> {
+        Ok(self.find(TOPIC, id)?.is_some() || self.find(GROUP, id)?.is_some())
+    }
+
     /// The block of a group and its partitions, found by id, appended if there is none.
     pub(crate) fn group_block(&self, topic: u64, group: u64, partitions: u32) -> Result<Block> {
         self.find_or_append(GROUP, group, topic, partitions)

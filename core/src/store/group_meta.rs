@@ -89,7 +89,7 @@ pub(crate) fn dead_letters_of(topic: &str, group: &str, target: &DeadLetter) -> 
 }
 
 /// The text of `group.meta`.
-pub(super) fn write_meta(meta: &GroupMeta) -> String {
+pub(in crate::store) fn write_meta(meta: &GroupMeta) -> String {
     let config = &meta.config;
     let backoff = &config.backoff;
     let micros = |time: Duration| time.as_micros().to_string();

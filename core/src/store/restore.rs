@@ -6,7 +6,8 @@ use std::path::Path;
 use super::Store;
 use super::dead_letter::{held_attempts, walk};
 use super::group_meta::{GroupMeta, Sought};
-use super::open::{create_as, new_id};
+use super::inner::StoreInner;
+use super::open::{World, create_as, new_id};
 use super::source::source_of;
 use super::topic::{Topic, unique_id};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,23 @@ impl Restorer {
         let options = StoreOptions::default();
         create_as(&Disk, folder, options.mode, id.unwrap_or_else(new_id))?;
         let store = Store::open(folder, options)?;
+        Ok(Self { store })
+    }
+
+    /// As `make`, on the storage and by the clock of another store, without a thread of its own:
+    /// nothing is removed while it is being filled.
+    pub(crate) fn make_beside(of: &StoreInner, folder: &Path) -> Result<Self> {
+        let options = StoreOptions {
+            mode: of.options.mode,
+            ..StoreOptions::default()
+        };
+        let world = World {
+            storage: of.env.storage.clone(),
+            clock: of.env.clock.clone(),
+            housekeeping: false,
+        };
+        create_as(&*world.storage, folder, options.mode, new_id())?;
+        let store = Store::open_in(&world, folder, &options)?;
         Ok(Self { store })
     }
 
@@ -125,6 +143,17 @@ impl Topic {
         let name = self.name();
         let message = format!("partition {partition} of {name} gave {given}, expected {offset}");
         Err(Error::new(ErrorKind::Internal, message))
+    }
+
+    /// The offset that the next message of a partition gets.
+    pub(crate) fn next_offset_of(&self, partition: u32) -> Result<u64> {
+        Ok(self.inner.partition(partition)?.next_offset())
+    }
+
+    /// Whether dead letters of a group may go where its configuration says.
+    pub(crate) fn check_dead_letters_of(&self, group: &str, meta: &GroupMeta) -> Result<()> {
+        let target = &meta.config.dead_letter_topic;
+        self.inner.check_dead_letters(group, target)
     }
 
     /// No offset below this one is given out any more.

@@ -70,7 +70,6 @@ impl Store {
     }
 
     /// On another storage, and by another clock.
-    #[cfg(test)]
     pub(crate) fn open_in(world: &World, path: &Path, options: &StoreOptions) -> Result<Self> {
         let inner = open::open(path, options, world)?;
         let path = inner.path.clone();

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, Protocol, TypedDict, final
 
 from typing_extensions import Buffer, Self, Unpack
 
@@ -89,6 +89,12 @@ class _GroupChanges(TypedDict, total=False):
     delivery: _Delivery
     brake: tuple[int, float] | None
     on_dead_letter: Literal["continue", "hold_key"]
+
+class _Reads(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+class _Writes(Protocol):
+    def write(self, data: bytes, /) -> object: ...
 
 class _StoreStats(TypedDict):
     topics: int
@@ -350,6 +356,57 @@ class Store:
         """Return the numbers of the store: topics, members (openings), bytes on disk."""
     def sync(self) -> None:
         """Put on disk all that was sent to the topics that this process has open."""
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        progress: Callable[[int, int], object] | None = None,
+    ) -> dict[str, int]:
+        """Copy the store into a new folder while it is in use: a store of its own.
+
+        It has the same ids, offsets, configuration, positions and dead letters. Nobody waits for
+        it. It holds what had been sent when the call began; what is settled meanwhile may come
+        once more in the copy. Nobody has a lease there: what was handed out is ready, and has not
+        failed. It gets its name once it is whole and on disk. `progress` is called now and then
+        with the bytes that are done and those there are; an exception that it raises ends the
+        backup and leaves nothing. Raises `AlreadyExists`, `InvalidArgument`, `NotFound`, `Busy`,
+        `Damaged`, `ReadOnly` or `DiskFull`.
+
+            store.backup("queue-copy")["topics"]
+        """
+    def export_topics(
+        self,
+        to: str | os.PathLike[str] | _Writes,
+        topics: Sequence[str] | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> dict[str, int]:
+        """Write topics, or all, in the native format: with groups, positions and dead letters.
+
+        `to` is a path, or anything with `write` that takes bytes. Taken at one moment, as a
+        backup is, while the store is in use. A file gets its name once it is whole and on disk.
+        The topics that dead letters of the groups are in go along. `progress` as of `backup`.
+        Raises `NotFound`, `InvalidName`, `Damaged`, `Busy`, `ReadOnly` or `DiskFull`.
+
+            store.export_topics("orders.lqx", ["orders"])["messages"]
+        """
+    def import_topics(
+        self,
+        source: str | os.PathLike[str] | _Reads,
+        *,
+        append: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> dict[str, int]:
+        """Make the topics of an export in the native format, as they were.
+
+        `source` is a path, or anything with `read`. Offsets, timestamps, groups, positions,
+        snapshots and dead letters are kept, ids where they are free. All of it is read and
+        checked before anything is seen of it; then each topic is there as a whole. A topic that
+        exists is refused; with `append` its messages are sent to it instead, with new offsets and
+        without groups. Raises `Damaged` with the place, `Incompatible`, `AlreadyExists`,
+        `InvalidArgument`, `ReadOnly` or `DiskFull`.
+
+            store.import_topics("orders.lqx", append=True)["appended"]
+        """
     def close(self) -> None:
         """Leave the store. Closing twice is fine.
 

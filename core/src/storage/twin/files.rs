@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::shm::{LockFile, Mapping, Tracker};
 use crate::storage::{Access, File, Storage};
 
-fn missing(path: &Path) -> Error {
+pub(super) fn missing(path: &Path) -> Error {
     Error::io(
         "open",
         path,
@@ -63,8 +63,12 @@ impl Storage for Twin {
         if !state.has(to) {
             return Err(missing(to));
         }
-        let inode = state.names.remove(from).ok_or_else(|| missing(from))?;
-        state.names.insert(to.to_owned(), inode);
+        if state.folders.contains(from) {
+            state.rename_folder(from, to)?;
+        } else {
+            let inode = state.names.remove(from).ok_or_else(|| missing(from))?;
+            state.names.insert(to.to_owned(), inode);
+        }
         drop(state);
         self.tell(Event::Named);
         Ok(())
@@ -130,6 +134,7 @@ impl Storage for Twin {
         self.tell(Event::SyncingFolder);
         self.faulty(Fault::SyncFolder, "sync", folder)?;
         let mut state = lock(&self.0.state);
+        state.settle_moves(|_, to| to.parent() == Some(folder));
         state
             .durable_names
             .retain(|path, _| path.parent() != Some(folder));

@@ -19,7 +19,8 @@ impl Twin {
     /// The disk after a power loss now, in the case that is chosen: each sector, length, name and
     /// folder for itself the one that was last synced or any later one. The host is started anew.
     pub fn lose(&self, choices: &mut Choices) -> Result<Twin> {
-        let state = lock(&self.0.state);
+        let mut state = lock(&self.0.state).outline();
+        state.choose_moves(choices);
         let mut found = State::default();
         for folder in &state.folders {
             // Parents come before what is in them.
@@ -74,6 +75,7 @@ impl Twin {
             durable_names: copy(&state.durable_names)?,
             folders: state.folders.clone(),
             durable_folders: state.durable_folders.clone(),
+            moves: state.moves.clone(),
             ..State::default()
         };
         Ok(Self::of(found, self.0.boot))

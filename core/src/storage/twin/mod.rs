@@ -10,6 +10,7 @@ mod choices;
 mod files;
 mod inode;
 mod loss;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -88,6 +89,8 @@ struct State {
     folders: BTreeSet<PathBuf>,
     durable_folders: BTreeSet<PathBuf>,
     locks: HashMap<PathBuf, std::fs::File>,
+    /// Folders that were renamed, from and to, of which the name is not on disk yet.
+    moves: Vec<(PathBuf, PathBuf)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

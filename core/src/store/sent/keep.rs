@@ -57,7 +57,7 @@ impl TopicInner {
         Ok(())
     }
 
-    fn producer_names(&self) -> Result<Vec<String>> {
+    pub(super) fn producer_names(&self) -> Result<Vec<String>> {
         let (storage, folder) = (&*self.store.env.storage, self.folder.join(names::PRODUCERS));
         if !storage.exists(&folder)? {
             return Ok(Vec::new());
@@ -68,7 +68,7 @@ impl TopicInner {
     }
 
     /// The ring of a producer as this process has it open, or for as long as it is asked.
-    fn ring_beside(&self, name: &str) -> Result<Arc<Ring>> {
+    pub(super) fn ring_beside(&self, name: &str) -> Result<Arc<Ring>> {
         let open = locked(&self.rings).get(name).and_then(Weak::upgrade);
         match open {
             Some(ring) => Ok(ring),

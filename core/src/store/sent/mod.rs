@@ -16,6 +16,7 @@
 //! - What is slow (scans, files, syncs) is done under a second lock, by one at a time.
 
 mod checked;
+mod copy;
 mod ground;
 mod keep;
 mod ledger;

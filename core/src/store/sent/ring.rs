@@ -136,7 +136,7 @@ impl Ring {
         Ok(ledger)
     }
 
-    fn open_file(&self) -> Result<Option<Ledger>> {
+    pub(super) fn open_file(&self) -> Result<Option<Ledger>> {
         let ids = (self.ground.topic, self.id[0]);
         let opened = Ledger::open(&*self.ground.env.storage, &self.path(), ids);
         let opened = match opened {

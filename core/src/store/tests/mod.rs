@@ -6,6 +6,8 @@ mod brake;
 mod clock;
 mod compaction;
 mod compaction_crashes;
+mod copy_crashes;
+mod copy_sent;
 mod damage;
 mod deaths;
 mod dedup;

@@ -30,6 +30,7 @@ mod finish;
 mod journal;
 mod life;
 mod room;
+mod still;
 #[cfg(test)]
 mod testing;
 mod transaction;

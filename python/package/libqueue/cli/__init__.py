@@ -6,10 +6,18 @@ usage; of `verify` and `recover` 1 says that something is damaged or lost, 2 tha
 
 from __future__ import annotations
 
-from libqueue.cli import dlq, groups, inspect, messages, replay, top, topics
+from collections.abc import Callable
+
+from libqueue.cli import copy, dlq, groups, inspect, messages, replay, top, topics
 from libqueue.cli.common import app, open_closed_streams
 
 __all__ = ["app", "main"]
+
+# What cannot be a function's name.
+NAMES: dict[Callable[..., None], str] = {
+    topics.list_topics: "topics",
+    copy.import_: "import",
+}
 
 for command in (
     messages.send,
@@ -33,8 +41,11 @@ for command in (
     inspect.verify,
     inspect.recover,
     inspect.dump,
+    copy.export,
+    copy.import_,
+    copy.backup,
 ):
-    app.command(name="topics" if command is topics.list_topics else None)(command)
+    app.command(name=NAMES.get(command))(command)
 app.add_typer(dlq.app, name="dlq")
 
 

@@ -1,0 +1,85 @@
+//! The folder in which topics are written that are being imported: a store of its own in a folder
+//! of the one that they are for, which nobody looks into. When all of them are there and on disk,
+//! their folders are moved (`publish.rs`), each in one step.
+//!
+//! Whoever imports holds a kernel lock in it. What one that died left is removed by the next one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::names;
+use crate::shm::LockFile;
+use crate::storage::remove_all;
+use crate::store::StoreInner;
+use crate::store::inner::draw;
+use crate::store::open::folder_mode;
+use crate::store::restore::Restorer;
+
+/// Its kernel lock.
+const CLAIM: &str = "claim";
+const CLAIM_BYTE: u64 = 0;
+/// The store in it.
+const STORE: &str = "store";
+
+pub(super) struct Staging {
+    store: Arc<StoreInner>,
+    folder: PathBuf,
+    claim: LockFile,
+}
+
+impl Staging {
+    /// A new one, and a store in it. What dead ones left is removed, with the lock of those who
+    /// create held: so nobody's is, who is about to lock it.
+    pub(super) fn begin(store: &Arc<StoreInner>) -> Result<(Self, Restorer)> {
+        let (storage, mode) = (&*store.env.storage, store.env.mode);
+        let held = store.hold_create_lock()?;
+        for name in storage.list(&store.path)? {
+            if !names::is_being_imported(&name) {
+                continue;
+            }
+            let folder = store.path.join(name);
+            let claim = storage.lock_file(&folder.join(CLAIM), false, mode)?;
+            if claim.try_exclusive(CLAIM_BYTE)? {
+                remove_all(storage, &folder)?;
+            }
+            claim.close();
+        }
+        let folder = store.path.join(names::being_imported(draw()));
+        storage.create_dir(&folder, folder_mode(mode))?;
+        let claim = storage.lock_file(&folder.join(CLAIM), false, mode)?;
+        claim.try_exclusive(CLAIM_BYTE)?;
+        drop(held);
+        let staging = Self {
+            store: store.clone(),
+            folder,
+            claim,
+        };
+        let inside = staging.inside();
+        let made = storage
+            .create_dir(&inside, folder_mode(mode))
+            .and_then(|()| Restorer::make_beside(store, &inside));
+        match made {
+            Ok(restorer) => Ok((staging, restorer)),
+            Err(error) => Err(staging.give_up(error)),
+        }
+    }
+
+    /// The folder of the store in it.
+    pub(super) fn inside(&self) -> PathBuf {
+        self.folder.join(STORE)
+    }
+
+    /// Removes what is left in it.
+    pub(super) fn end(self) -> Result<()> {
+        let removed = remove_all(&*self.store.env.storage, &self.folder);
+        self.claim.close();
+        removed
+    }
+
+    /// The error, once it is removed; if that fails too the next import does it.
+    pub(super) fn give_up(self, error: Error) -> Error {
+        let _ = self.end();
+        error
+    }
+}
