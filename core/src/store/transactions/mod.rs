@@ -20,9 +20,9 @@
 //! Who dies after it has done all: the next holder of the journal's lock, or of a log's, publishes
 //! the rest, before anything else gets its offsets; who cleans up settles what is marked. The locks
 //! are always taken in this order: that of syncing, those of limited topics, the journal's, a
-//! window's or the logs' in the order of their topics and numbers. While it is stopped in the middle
-//! others wait, as for any lock of the store, and are told whom for; with its transaction merely
-//! open they do not.
+//! window's or the logs' in the order of their topics and numbers. While it is stopped in the
+//! middle others wait, as for any lock of the store, and are told whom for; with its transaction
+//! merely open they do not.
 
 mod commit;
 mod durable;
