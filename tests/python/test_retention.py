@@ -140,9 +140,7 @@ def test_space_comes_back_where_only_a_consumer_that_never_sends_is_left(path: P
         until(lambda: "(deleted)" not in maps.read_text())
     finally:
         consumer.kill()
-        consumer.wait()
-        consumer.stdin.close()
-        consumer.stdout.close()
+        consumer.communicate()
     assert libqueue.verify(path)["damage"] == []
 
 
