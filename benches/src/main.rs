@@ -4,12 +4,13 @@
 //! machines this runs on are shared and a bare number of messages a second means little there.
 //!
 //! ```text
-//! libqueue-bench [--short] [--only append|consume|pair|cost|pressure|synced|recovery|python]
-//!                [--json FILE] [--plot FILE] [--dir DIR]
+//! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
+//!                [--only append|consume|pair|cost|pressure|backup|synced|recovery|python]
 //! ```
 #![deny(unsafe_code)]
 
 mod append;
+mod backup;
 mod consume;
 mod cost;
 mod pair;
@@ -113,6 +114,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     }
     if wanted("pressure") {
         pressure::run(folder, scale, plot, &mut table)?;
+    }
+    if wanted("backup") {
+        backup::run(folder, scale, &mut table)?;
     }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;
