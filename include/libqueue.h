@@ -2858,11 +2858,10 @@ lq_status lq_store_export(lq_store *store,
  * stats: gets what was made; NULL if that is of no interest.
  *
  * Returns: LQ_OK; LQ_DAMAGED (with the place where the export is not what was written, or ends too
- * early); LQ_INCOMPATIBLE (another format); LQ_ALREADY_EXISTS (a topic exists, or a group has the
- * id of another one); LQ_NOT_FOUND (there is no such file); LQ_INVALID_ARGUMENT (NULL, no open
- * store, dead letters that would lead back); LQ_TIMEOUT (progress ended the call); LQ_READ_ONLY,
- * LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_BUSY, LQ_FULL, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO,
- * LQ_UNSUPPORTED, LQ_INTERNAL.
+ * early); LQ_INCOMPATIBLE (another format); LQ_ALREADY_EXISTS (a topic exists); LQ_NOT_FOUND
+ * (there is no such file); LQ_INVALID_ARGUMENT (NULL, no open store, dead letters that would lead
+ * back); LQ_TIMEOUT (progress ended the call); LQ_READ_ONLY, LQ_DISK_FULL, LQ_PERMISSION_DENIED,
+ * LQ_BUSY, LQ_FULL, LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_UNSUPPORTED, LQ_INTERNAL.
  * Threads: any, several at once.
  */
 lq_status lq_store_import(lq_store *store,

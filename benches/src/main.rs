@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
-//!                [--only append|consume|pair|cost|pressure|unique|compaction|synced|transactions|
-//!                        recovery|python]
+//!                [--only append|consume|pair|cost|pressure|unique|compaction|backup|synced|
+//!                        transactions|recovery|python]
 //! ```
 #![deny(unsafe_code)]
 
 mod append;
+mod backup;
 mod compaction;
 mod consume;
 mod cost;
@@ -123,6 +124,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     }
     if wanted("compaction") {
         compaction::run(folder, scale, &mut table)?;
+    }
+    if wanted("backup") {
+        backup::run(folder, scale, &mut table)?;
     }
     if wanted("synced") {
         synced::run(folder, scale, &mut table)?;

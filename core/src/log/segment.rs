@@ -171,6 +171,7 @@ impl Segment {
     /// Puts it on disk. Whoever named it opened it under the name it had before, which an error is
     /// not to tell of (P5).
     pub(crate) fn sync(&self) -> Result<()> {
+        // Who only reads has stored nothing.
         let Some(file) = &self.file else {
             return Ok(());
         };

@@ -61,7 +61,11 @@ impl<'a> Target<'a> {
             return Err(Error::new(ErrorKind::Busy, message));
         }
         // One that was under way may have got its name since it was looked for.
-        expect_free(storage, &path)?;
+        if let Err(error) = expect_free(storage, &path) {
+            // Nobody else's: its lock is held.
+            let _ = remove_all(storage, &folder);
+            return Err(error);
+        }
         let target = Self {
             storage,
             parent: parent.to_owned(),

@@ -31,8 +31,6 @@ mod journal;
 mod life;
 mod room;
 mod still;
-#[cfg(test)]
-mod testing;
 mod transaction;
 
 pub(super) use journal::Journal;
