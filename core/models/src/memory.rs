@@ -242,6 +242,10 @@ impl Region {
         word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
+    pub fn add(&self, number: usize, value: u64) {
+        self.word(number).fetch_add(value, Ordering::Relaxed);
+    }
+
     pub fn word32(&self, number: usize) -> &AtomicU32 {
         self.map.made(self.at / 4 + number * 2)
     }
