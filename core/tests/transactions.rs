@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libqueue::{
     Backoff, Consumer, ConsumerOptions, Durability, ErrorKind, GroupOptions, Message, Ordering,
-    ReaderOptions, Store, StoreOptions, Topic, TopicOptions,
+    ReaderOptions, Retention, Store, StoreOptions, Topic, TopicOptions,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -31,8 +31,10 @@ fn open(folder: &Path, durability: Durability) -> Store {
 }
 
 fn topic(store: &Store, name: &str) -> Topic {
+    // What was settled is counted at the end.
     let options = TopicOptions {
         partitions: Some(2),
+        retention: Some(Retention::Forever),
         ..TopicOptions::default()
     };
     store.topic(name, &options).expect("topic")
