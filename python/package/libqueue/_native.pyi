@@ -25,6 +25,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "Topic",
+    "Transaction",
     "_Receiving",
     "__version__",
     "dump",
