@@ -111,8 +111,13 @@ impl Partition {
             0 => self.raise(0)?,
             limit => self.write_reserve(limit, false)?,
         }
+        // Where transactions are not on disk yet it begins where it did for their sake (P8).
+        let begins = match self.read_reserve()? {
+            Some(reserve) if reserve.mark_segment != NONE => reserve.mark_segment,
+            _ => 0,
+        };
         drop(held);
-        let segments = self.compactable(bound)?;
+        let segments = self.compactable(bound.min(begins))?;
         let Some(last) = segments.last() else {
             return Ok(None);
         };

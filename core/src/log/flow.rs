@@ -141,6 +141,15 @@ impl Partition {
         })
     }
 
+    /// Another number whenever something is gone that stood in the log: what was taken back, removed
+    /// or compacted.
+    pub fn losses(&self) -> u64 {
+        let of = |number: u64, odd: u64| number.wrapping_mul(odd).rotate_left(29);
+        of(self.voids(), 0x9E37_79B9_7F4A_7C15)
+            ^ of(self.block.first_kept(), 0xC2B2_AE3D_27D4_EB4F)
+            ^ of(self.block.compacted(), 0x1656_67B1_9E37_79F9)
+    }
+
     /// What was given room from this place on and cannot be read yet, at most.
     pub fn unread_behind(&self, at: Cursor) -> Counted {
         let here = at.segment == self.block.segment();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Store;
 use super::dead_letter::{held_attempts, walk};
@@ -10,6 +11,7 @@ use super::inner::StoreInner;
 use super::open::{World, create_as, new_id};
 use super::source::source_of;
 use super::topic::{Topic, unique_id};
+use crate::clock::SystemClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::extension::Attributes;
 use crate::format::record::body_crc;
@@ -33,7 +35,13 @@ impl Restorer {
     pub(crate) fn make(folder: &Path, id: Option<String>) -> Result<Self> {
         let options = StoreOptions::default();
         create_as(&Disk, folder, options.mode, id.unwrap_or_else(new_id))?;
-        let store = Store::open(folder, options)?;
+        // Without a thread of its own: nothing is removed or compacted while it is being filled.
+        let world = World {
+            storage: Arc::new(Disk),
+            clock: Arc::new(SystemClock),
+            housekeeping: false,
+        };
+        let store = Store::open_in(&world, folder, &options)?;
         Ok(Self { store })
     }
 
@@ -63,7 +71,12 @@ impl Restorer {
     pub(crate) fn topic(&self, name: &str, id: Option<u64>, config: &TopicConfig) -> Result<Topic> {
         let id = id.unwrap_or_else(unique_id);
         self.store.inner()?.create_as(name, id, config)?;
-        self.store.open_topic(name)
+        let topic = self.store.open_topic(name)?;
+        for partition in &topic.inner.partitions {
+            // What is rescued or imported is not refused for it.
+            partition.set_min_free(0);
+        }
+        Ok(topic)
     }
 
     /// Partition and offset of the messages of a topic whose dead letters, of this group and of the

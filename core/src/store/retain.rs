@@ -285,6 +285,7 @@ impl TopicInner {
             Retention::Settled => self.first_letter(scope.bounds[0])?,
             Retention::Forever | Retention::Time(_) => u64::MAX,
         };
+        self.ready_ledgers()?;
         let first = self.decide(&scope, letters, word)?;
         if first.iter().all(|first| *first == 0) {
             return Ok(0);

@@ -349,7 +349,15 @@ impl TopicInner {
             .filter(|(_, places)| !places.is_empty())
         {
             let first = self.partitions[number].append(&part(places));
-            let first = first.map_err(|error| sent_in_part(error, &done))?;
+            let first = match first {
+                Ok(first) => first,
+                Err(error) => {
+                    if let Some(pass) = pass {
+                        pass.end(!done.is_empty());
+                    }
+                    return Err(sent_in_part(error, &done));
+                }
+            };
             done.push(number);
             for (turn, place) in places.iter().enumerate() {
                 ids[*place] = self.id(number as u32, first + turn as u64);

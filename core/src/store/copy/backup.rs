@@ -159,7 +159,7 @@ impl Copy<'_> {
         let groups = folder.join(names::GROUPS);
         self.folder(&groups)?;
         for group in &topic.groups {
-            self.group(group, &groups.join(&group.name))?;
+            self.group(topic, group, &groups.join(&group.name))?;
         }
         self.storage.sync_dir(&groups)?;
         let ends: Vec<u64> = topic.logs.iter().map(|log| log.end).collect();
@@ -268,7 +268,7 @@ impl Copy<'_> {
         self.file(&folder.join(names::RESERVE), &bytes)
     }
 
-    fn group(&self, group: &GroupShot, folder: &Path) -> Result<()> {
+    fn group(&self, topic: &TopicShot, group: &GroupShot, folder: &Path) -> Result<()> {
         self.folder(folder)?;
         let (id, limit) = (group.meta.id, group.meta.config.window);
         for (number, window) in (0..).zip(&group.windows) {
@@ -278,7 +278,7 @@ impl Copy<'_> {
                 .ok_or_else(|| too_wide(group, number))?;
             Window::restore(self.storage, &path, self.mode, (id, number), limit, &truth)?;
         }
-        group.each_snapshot(self.storage, |name, bytes| {
+        group.each_snapshot(self.storage, &topic.logs, |name, bytes| {
             self.file(&folder.join(names::snapshot(name)), bytes)
         })?;
         let text = write_meta(&group.meta);

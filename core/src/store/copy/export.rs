@@ -192,7 +192,7 @@ impl Export<'_> {
             }
         }
         let storage = topic.inner.store.env.storage.clone();
-        group.each_snapshot(&*storage, |name, bytes| {
+        group.each_snapshot(&*storage, &topic.logs, |name, bytes| {
             let length = (bytes.len() as u64).to_le_bytes();
             self.writer.block(SNAPSHOT, &named(name, &length))?;
             bytes

@@ -276,10 +276,12 @@ fn of_group(group: &GroupInner, meta: GroupMeta, settles: &[Settle]) -> Result<G
 }
 
 impl GroupShot {
-    /// Its snapshots, one after the other. One that was deleted since is none.
+    /// Its snapshots, one after the other. One that was deleted since is none, and one that was
+    /// taken since may know more than these logs, of which copies are (P16).
     pub(super) fn each_snapshot(
         &self,
         storage: &dyn Storage,
+        logs: &[Pinned],
         mut each: impl FnMut(&str, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let listed = match storage.list(&self.folder) {
@@ -299,7 +301,10 @@ impl GroupShot {
                 continue;
             }
             if let Some(bytes) = read_snapshot(storage, &self.folder.join(names::snapshot(name)))?
-                && snapshot::Snapshot::decode(&bytes).is_ok_and(|one| one.group == self.meta.id)
+                && snapshot::Snapshot::decode(&bytes).is_ok_and(|one| {
+                    let mut parts = one.parts.iter().zip(logs);
+                    one.group == self.meta.id && parts.all(|(part, log)| part.end <= log.end)
+                })
             {
                 each(name, &bytes)?;
             }

@@ -154,27 +154,27 @@ impl TopicInner {
         Ok(Some(Grant::Short(used, over)))
     }
 
-    /// Which counts belong together: begun anew where an end was never counted, or where what stood
-    /// before it was taken back.
+    /// Which counts belong together: begun anew where an end was never counted, or where something is
+    /// gone of what stood before it.
     fn era(&self) -> Result<u64> {
         let (words, era) = (self.words(), self.words().get(at::ERA));
         let good = |number: usize| {
-            let voids = self.partitions[number].voids();
+            let losses = self.partitions[number].losses();
             let region = self.block.flow.as_ref()?;
-            load_place(region, end_at(number), era, Some(voids))
+            load_place(region, end_at(number), era, Some(losses))
         };
         if era != 0 && (0..self.partitions.len()).all(|number| good(number).is_some()) {
             return Ok(era);
         }
         let next = era.wrapping_add(1).max(1);
         for (number, log) in self.partitions.iter().enumerate() {
-            let voids = log.voids();
+            let losses = log.losses();
             let place = Place {
                 cursor: log.end()?,
                 sum: Counted::default(),
             };
             if let Some(region) = &self.block.flow {
-                store_place(region, end_at(number), next, &place, voids);
+                store_place(region, end_at(number), next, &place, losses);
             }
         }
         words.set(at::ERA, next);
@@ -239,7 +239,7 @@ impl TopicInner {
         let log = &self.partitions[number as usize];
         // One that was copied by who died is padding from here on.
         log.tend_large()?;
-        let voids = log.voids();
+        let losses = log.losses();
         let (Some(region), at) = (&self.block.flow, end_at(number as usize)) else {
             let cursor = log.end()?;
             let sum = Counted::default();
@@ -253,7 +253,7 @@ impl TopicInner {
             },
         };
         place.sum = place.sum.plus(log.count(&mut place.cursor, u64::MAX)?);
-        store_place(region, at, era, &place, voids);
+        store_place(region, at, era, &place, losses);
         Ok(place)
     }
 

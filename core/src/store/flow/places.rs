@@ -64,10 +64,10 @@ pub(super) fn load_place(
     region: &Region,
     at: usize,
     era: u64,
-    voids: Option<u64>,
+    losses: Option<u64>,
 ) -> Option<Place> {
     let word = |number: usize| region.get(at + number);
-    if era == 0 || word(0) != era || voids.is_some_and(|voids| voids != word(6)) {
+    if era == 0 || word(0) != era || losses.is_some_and(|losses| losses != word(6)) {
         return None;
     }
     let segment = word(1);
@@ -90,7 +90,7 @@ pub(super) fn load_place(
 
 /// None of it is good before the first word, which is taken away first: a death in between has it
 /// counted anew.
-pub(super) fn store_place(region: &Region, at: usize, era: u64, place: &Place, voids: u64) {
+pub(super) fn store_place(region: &Region, at: usize, era: u64, place: &Place, losses: u64) {
     region.store(at, 0, std::sync::atomic::Ordering::Release);
     let words = [
         place.cursor.segment,
@@ -98,7 +98,7 @@ pub(super) fn store_place(region: &Region, at: usize, era: u64, place: &Place, v
         place.cursor.offset,
         place.sum.messages,
         place.sum.bytes,
-        voids,
+        losses,
     ];
     for (number, word) in words.into_iter().enumerate() {
         region.store(at + 1 + number, word, std::sync::atomic::Ordering::Release);

@@ -89,7 +89,12 @@ impl TopicInner {
                 continue;
             }
             if let Some(mut entries) = entries {
+                let all = entries.len();
                 entries.retain(|entry| is_below(entry, ends));
+                if entries.len() < all {
+                    // Newer ones stand where others stood: the log tells of those.
+                    seen = None;
+                }
                 entries.sort_by_key(|entry| entry.key[0]);
                 let ids = (self.uid, ring.id[0], PLACES);
                 let path = into.join(names::RING);

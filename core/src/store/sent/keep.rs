@@ -49,6 +49,30 @@ impl TopicInner {
         Ok(true)
     }
 
+    /// Before anything is hidden that is about to go: a ledger that is to be made ready from the log
+    /// in this life, or to which a dead one left something, reads it while it can (P8, P17). So does
+    /// one that has entries of what a failed sync took back, which it forgets by that: of what is
+    /// gone from the log all entries are believed (P5).
+    pub(in crate::store) fn ready_ledgers(&self) -> Result<()> {
+        let tables = &*self.tables;
+        if tables.ground.is_unread()? {
+            drop(tables.enter()?);
+        }
+        if tables.ground.has_voids() && self.store.env.storage.exists(&tables.ground.folder)? {
+            tables.begin(tables.ground.ready(), false)?;
+        }
+        for name in self.producer_names()? {
+            let ring = self.ring_beside(&name)?;
+            if ring.ground.is_unread()? {
+                drop(ring.enter()?);
+            }
+            if ring.ground.has_voids() {
+                ring.rebuild(ring.ground.ready())?;
+            }
+        }
+        Ok(())
+    }
+
     /// A mark is no further than what is on disk of the log.
     fn sync_below(&self, first: &[u64]) -> Result<()> {
         for (log, first) in self.partitions.iter().zip(first) {
@@ -78,10 +102,19 @@ impl TopicInner {
 }
 
 impl Ground {
-    /// Whether there is a mark that is not clean, and below one of these offsets.
+    fn is_unread(&self) -> Result<bool> {
+        let there = self.env.storage.exists(&self.folder)?;
+        Ok(there && (self.ready() == 0 || self.intent().is_some()))
+    }
+
+    /// Whether the mark is not clean, and below one of these offsets, or there is none.
     fn lacks(&self, kind: &str, path: &std::path::Path, first: &[u64]) -> Result<bool> {
         let read = Mark::read(&self.env, path, kind, self.partitions.len())?;
         let below = |mark: &Mark| mark.ends.iter().zip(first).any(|(end, first)| end < first);
-        Ok(read.is_some_and(|mark| !mark.clean && below(&mark)))
+        match read {
+            Some(mark) => Ok(!mark.clean && below(&mark)),
+            // Without one the ledger is made from the whole log.
+            None => Ok(self.env.storage.exists(&self.folder)? && first.iter().any(|one| *one > 0)),
+        }
     }
 }

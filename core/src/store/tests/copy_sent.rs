@@ -59,6 +59,53 @@ fn p8_a_backup_knows_what_was_sent_under_ids_and_by_producers() {
     assert_eq!(all(&topic), ["6", "kept", "late", "x"]);
 }
 
+#[test]
+fn p8_p16_what_goes_on_while_a_backup_is_made_is_not_in_it() {
+    let (twin, clock) = (Twin::new(), clock());
+    twin.create_dir(Path::new("/copies"), 0o700)
+        .expect("folder");
+    let store = store_on(&twin, &clock);
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    let group = topic.create_group("g", &Default::default()).expect("group");
+    group.snapshot("before").expect("snapshot");
+    let till = topic.producer("till").expect("producer");
+    let send = |sequence| till.send(&Message::new(b"x"), Some(sequence));
+    let sent = send(5).expect("send");
+    let mut once = true;
+    let made = store.backup("/copies/one", &mut |_, _| {
+        // More than the ring knows, and its mark is moved behind them.
+        if std::mem::take(&mut once) {
+            for sequence in 6..1_200 {
+                send(sequence)?;
+            }
+            let worker = topic.consumer("g", &Default::default())?;
+            drained(&worker);
+            topic.inner.partitions[0].seal_older(i64::MAX)?;
+            topic.sync()?;
+            store.inner()?.look_around();
+            group.snapshot("after")?;
+        }
+        Ok(())
+    });
+    made.expect("backup");
+    assert!(!once, "it was told");
+    let world = World {
+        storage: Arc::new(twin.clone()),
+        clock: clock.clone(),
+        housekeeping: false,
+    };
+    let copy = Store::open_in(&world, Path::new("/copies/one"), &super::options());
+    let copy = copy.expect("open");
+    let topic = copy.open_topic("t").expect("topic");
+    let till = topic.producer("till").expect("producer");
+    assert_eq!(till.last_sequence().expect("last"), 5);
+    assert_eq!(till.send(&Message::new(b"x"), Some(5)).expect("it"), sent);
+    let group = topic.group("g").expect("group");
+    let names = group.snapshots().expect("snapshots");
+    let names: Vec<&str> = names.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["before"]);
+}
+
 fn drained(worker: &Consumer) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     loop {

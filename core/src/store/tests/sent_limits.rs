@@ -4,7 +4,7 @@
 use super::dedup::{all, clock, send, store_on, try_send};
 use super::*;
 use crate::options::{DedupWindow, OnFull};
-use crate::storage::Twin;
+use crate::storage::{Fault, Storage, Twin};
 use crate::store::{Consumer, ConsumerOptions, Message, Receipt};
 use crate::{Durability, TopicOptions};
 
@@ -125,4 +125,109 @@ fn p8_p15_what_retention_took_is_still_known_behind_a_power_loss_at_any_event() 
         assert_eq!(again.expect("sent"), sent, "{at}");
     }
     assert!(gone > 0, "no image in which anything was gone");
+}
+
+fn until_full(topic: &Topic, key: Option<&[u8]>) -> u32 {
+    let message = Message {
+        key,
+        ..Message::new(&[7; 100])
+    };
+    let mut sent = 0;
+    loop {
+        match topic.send(&message) {
+            Ok(_) => sent += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+                return sent;
+            }
+        }
+    }
+}
+
+#[test]
+fn p14_p15_what_retention_and_compaction_took_makes_room() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let options = TopicOptions {
+        max_bytes: Some(4_000),
+        ..TopicOptions::default()
+    };
+    let topic = store.topic("t", &options).expect("topic");
+    let worker = topic.consumer("g", &ConsumerOptions::default());
+    let worker = worker.expect("consumer");
+    let count = until_full(&topic, None);
+    for round in 0..3 {
+        settle(&worker, count as usize);
+        topic.retain_all_now().expect("retain");
+        assert_eq!(until_full(&topic, None), count, "round {round}");
+    }
+    let options = TopicOptions {
+        max_messages: Some(10),
+        compaction: Some(true),
+        ..TopicOptions::default()
+    };
+    let table = store.topic("table", &options).expect("topic");
+    assert_eq!(until_full(&table, Some(b"k")), 10);
+    for round in 0..3 {
+        table.compact_all_now().expect("compact");
+        assert_eq!(
+            until_full(&table, Some(b"k")),
+            9,
+            "round {round}: one of the key is kept"
+        );
+    }
+}
+
+/// A ledger that was lost, as in a copy of a damaged store: it is made from the log before that
+/// goes.
+#[test]
+fn p8_p15_a_ledger_without_a_mark_is_made_before_the_log_goes() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let (topic, worker) = topic_of(&store, 100, OnFull::Reject);
+    let producer = topic.producer("p").expect("producer");
+    let first = send(&topic, "a");
+    let sent = producer.send(&Message::new(b"x"), Some(7)).expect("send");
+    drop((producer, worker, topic));
+    store.close().expect("close");
+    let folder = Path::new("/store/topics/t");
+    for name in [
+        "dedup/mark",
+        "producers/p/producer.meta",
+        "producers/p/ring",
+    ] {
+        twin.unlink(&folder.join(name)).expect("it is there");
+    }
+    let store = store_on(&twin, &clock);
+    let topic = store.open_topic("t").expect("topic");
+    let worker = topic.consumer("g", &ConsumerOptions::default());
+    settle(&worker.expect("consumer"), 2);
+    topic.retain_all_now().expect("retain");
+    assert!(topic.first_kept(0) > sent.offset, "it is gone");
+    assert_eq!(send(&topic, "a"), first);
+    let producer = topic.producer("p").expect("producer");
+    let again = producer.send(&Message::new(b"x"), Some(7));
+    assert_eq!(again.expect("sent"), sent);
+}
+
+/// Its entry stays in the ledger; below a mark it would be believed in the next life.
+#[test]
+fn p5_p8_what_a_failed_sync_took_back_is_sent_again_also_where_retention_came_in_between() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let (topic, worker) = topic_of(&store, 100, OnFull::Reject);
+    send(&topic, "a");
+    twin.fail(Fault::Sync, 1);
+    try_send(&topic, "b").expect_err("the disk is away");
+    twin.heal();
+    topic.sync().expect("it is back");
+    send(&topic, "c");
+    settle(&worker, 2);
+    topic.retain_all_now().expect("retain");
+    drop((worker, topic));
+    store.close().expect("close");
+    let store = store_on(&twin, &clock);
+    let topic = store.open_topic("t").expect("topic");
+    send(&topic, "b");
+    assert!(all(&topic).contains(&"b".to_owned()), "it is in the log");
 }
