@@ -141,8 +141,8 @@ impl Partition {
         })
     }
 
-    /// Another number whenever something is gone that stood in the log: what was taken back, removed
-    /// or compacted.
+    /// Another number whenever something is gone that stood in the log: what was taken back,
+    /// removed or compacted.
     pub fn losses(&self) -> u64 {
         let of = |number: u64, odd: u64| number.wrapping_mul(odd).rotate_left(29);
         of(self.voids(), 0x9E37_79B9_7F4A_7C15)

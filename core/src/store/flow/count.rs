@@ -154,8 +154,8 @@ impl TopicInner {
         Ok(Some(Grant::Short(used, over)))
     }
 
-    /// Which counts belong together: begun anew where an end was never counted, or where something is
-    /// gone of what stood before it.
+    /// Which counts belong together: begun anew where an end was never counted, or where something
+    /// is gone of what stood before it.
     fn era(&self) -> Result<u64> {
         let (words, era) = (self.words(), self.words().get(at::ERA));
         let good = |number: usize| {

@@ -49,10 +49,10 @@ impl TopicInner {
         Ok(true)
     }
 
-    /// Before anything is hidden that is about to go: a ledger that is to be made ready from the log
-    /// in this life, or to which a dead one left something, reads it while it can (P8, P17). So does
-    /// one that has entries of what a failed sync took back, which it forgets by that: of what is
-    /// gone from the log all entries are believed (P5).
+    /// Before anything is hidden that is about to go: a ledger that is to be made ready from the
+    /// log in this life, or to which a dead one left something, reads it while it can (P8, P17). So
+    /// does one that has entries of what a failed sync took back, which it forgets by that: of what
+    /// is gone from the log all entries are believed (P5).
     pub(in crate::store) fn ready_ledgers(&self) -> Result<()> {
         let tables = &*self.tables;
         if tables.ground.is_unread()? {
