@@ -131,16 +131,16 @@ impl<'a> Message<'a> {
         if self.delay.is_some() && self.deliver_at_ns.is_some() {
             return invalid("both a delay and a time of delivery; give one of them".to_owned());
         }
-        // Up to the next whole millisecond: never early.
-        let ms = |ns: i64| ns.div_euclid(1_000_000) + i64::from(ns.rem_euclid(1_000_000) != 0);
-        let after = |wait: Duration| {
-            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-            ms(now_ns).saturating_add(wait)
-        };
+        // Whole milliseconds: delivered never early, handed out never after the ttl.
+        let up = |ns: i64| ns.div_euclid(1_000_000) + i64::from(ns.rem_euclid(1_000_000) != 0);
+        let down = |ns: i64| ns.div_euclid(1_000_000);
+        let whole = |wait: Duration| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let after = |wait: Duration| up(now_ns).saturating_add(whole(wait));
+        let until = |wait: Duration| down(now_ns).saturating_add(whole(wait));
         Ok(Attributes {
             priority: self.priority,
-            deliver_at_ms: self.deliver_at_ns.map(ms).or(self.delay.map(after)),
-            expires_at_ms: self.ttl.map(after),
+            deliver_at_ms: self.deliver_at_ns.map(up).or(self.delay.map(after)),
+            expires_at_ms: self.ttl.map(until),
         })
     }
 }
@@ -165,4 +165,20 @@ pub struct Receipt {
     pub attempt: u32,
     /// Which group handed it out, and since which of its seeks.
     pub epoch: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p6_a_part_of_a_millisecond_is_waited_for_and_never_lived_beyond() {
+        let wait = Duration::from_millis(3);
+        for (now_ns, deliver_at_ms, expires_at_ms) in [(7_000_001, 11, 10), (7_000_000, 10, 10)] {
+            let message = Message::new(b"").delay(wait).ttl(wait);
+            let found = message.attributes_at(now_ns).unwrap();
+            assert_eq!(found.deliver_at_ms, Some(deliver_at_ms));
+            assert_eq!(found.expires_at_ms, Some(expires_at_ms));
+        }
+    }
 }
