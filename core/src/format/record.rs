@@ -129,6 +129,25 @@ impl Header {
         }
     }
 
+    /// What a record of `length` bytes can be whose kind is not published yet, while all else of it
+    /// is: its flags and the length of its extension stand in the word of the kind.
+    pub fn as_published(self, length: u32) -> impl Iterator<Item = Self> {
+        let fields = Self {
+            kind: MESSAGE,
+            extension_len: 0,
+            ..self
+        };
+        let left = u64::from(length).checked_sub(fields.len());
+        let extension_len = left.and_then(|left| u16::try_from(left).ok());
+        extension_len.into_iter().flat_map(move |extension_len| {
+            [0, HAS_KEY, MORE, HAS_KEY | MORE].map(|flags| Self {
+                flags,
+                extension_len,
+                ..fields
+            })
+        })
+    }
+
     /// Whether kind and lengths can be those of a record of `length` bytes.
     #[inline]
     #[must_use]

@@ -3,8 +3,7 @@
 use super::bytes::Bytes;
 use crate::error::Result;
 use crate::format::record::{
-    self, ALIGN, CRC, END, HAS_KEY, HEADER, Header, KIND, LENGTH, MESSAGE, MORE, OFFSET, PADDING,
-    RESERVED,
+    self, ALIGN, CRC, END, HEADER, Header, KIND, LENGTH, MESSAGE, OFFSET, PADDING, RESERVED,
 };
 use crate::format::segment::RECORDS;
 use crate::format::u32_at;
@@ -252,12 +251,7 @@ impl Records {
         copy: &[u8; HEADER],
         length: u32,
     ) -> Result<Option<Header>> {
-        for flags in [0, HAS_KEY, MORE, HAS_KEY | MORE] {
-            let first = Header {
-                kind: MESSAGE,
-                flags,
-                ..Header::decode(copy)
-            };
+        for first in Header::decode(copy).as_published(length) {
             let covered = u64::from(length).saturating_sub(HEADER_BYTES);
             if first.plausible(length)
                 && let Some(body) = self.bytes.crc(position + HEADER_BYTES, covered, 0)?

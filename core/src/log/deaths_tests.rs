@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::tests::{draft, open, open_beside, open_to_sync, payloads, unboot};
 use super::*;
 use crate::format::control::partition::WORDS;
-use crate::format::record::{self, END};
+use crate::format::extension::Attributes;
+use crate::format::record::{self, END, body_crc};
 use crate::options::Start;
 use crate::storage::{Disk, Fault, Twin};
 
@@ -88,21 +89,32 @@ fn p17_a_batch_that_is_copied_in_a_closed_segment_is_the_end_for_readers() {
 
 #[test]
 fn p1_a_batch_whose_writer_died_while_it_published_appears_as_a_whole() {
-    let (folder, partition) = partition();
-    let big = vec![7; 50_000];
-    let batch = [draft(&big), draft(&big), draft(&big)];
-    partition.append(&[draft(b"before")]).expect("append");
-    partition.make_room(&batch).expect("room");
-    assert!(OwnerLock::try_acquire(partition.block.large_lock(), DEAD));
-    partition.publish_all_but_the_kind_in_test(&batch);
-    partition.append(&[draft(b"behind")]).expect("append");
-    assert_eq!(all_offsets(&partition).0, [0]);
-    // In this life, and in a new one in which everybody died.
-    let files = folder.path().join("0");
-    let again = open(Arc::new(Disk), &files);
-    assert_eq!(all_offsets(&again), (vec![0, 1, 2, 3, 4], 0));
-    partition.tend_large().expect("tend");
-    assert_eq!(all_offsets(&partition), (vec![0, 1, 2, 3, 4], 0));
+    let late = Attributes {
+        expires_at_ms: Some(7),
+        ..Attributes::default()
+    };
+    for extension in [&b""[..], &late.encode()] {
+        let (folder, partition) = partition();
+        let big = vec![7; 50_000];
+        let first = Draft {
+            extension,
+            body_crc: body_crc([extension, b"", b"", b"first"]),
+            ..draft(b"first")
+        };
+        let batch = [first, draft(&big), draft(&big)];
+        partition.append(&[draft(b"before")]).expect("append");
+        partition.make_room(&batch).expect("room");
+        assert!(OwnerLock::try_acquire(partition.block.large_lock(), DEAD));
+        partition.publish_all_but_the_kind_in_test(&batch);
+        partition.append(&[draft(b"behind")]).expect("append");
+        assert_eq!(all_offsets(&partition).0, [0]);
+        // In this life, and in a new one in which everybody died.
+        let files = folder.path().join("0");
+        let again = open(Arc::new(Disk), &files);
+        assert_eq!(all_offsets(&again), (vec![0, 1, 2, 3, 4], 0));
+        partition.tend_large().expect("tend");
+        assert_eq!(all_offsets(&partition), (vec![0, 1, 2, 3, 4], 0));
+    }
 }
 
 #[test]

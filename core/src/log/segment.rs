@@ -8,9 +8,7 @@ use super::cursor::LIFE_MAX;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::extension::{self, Attributes};
-use crate::format::record::{
-    self, HAS_KEY, HEADER, Header, KIND, MESSAGE, MORE, OFFSET_MAX, PADDING, RESERVED,
-};
+use crate::format::record::{self, HEADER, Header, KIND, OFFSET_MAX, PADDING, RESERVED};
 use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
 use crate::format::u32_at;
 use crate::shm::Mapping;
@@ -271,12 +269,7 @@ impl Segment {
     /// No offset from `below` on was given out: a half overwritten count must not reach further, or
     /// what is appended next would seem to go back (P2).
     pub(super) fn end_reserved(&self, position: u64, header: &Header, length: u32, below: u64) {
-        for flags in [0, HAS_KEY, MORE, HAS_KEY | MORE] {
-            let first = Header {
-                kind: MESSAGE,
-                flags,
-                ..*header
-            };
+        for first in header.as_published(length) {
             if first.plausible(length)
                 && let Some(bytes) = self.map.bytes(position as usize, length as usize)
             {

@@ -29,8 +29,9 @@ impl Opened<'_> {
                 let contents = &self.contents[number][partition];
                 let probe = probe(number, partition);
                 log.known.insert(probe.number, probe);
+                let first = topic.first_kept(partition);
                 *log = Log {
-                    sent: sent(log, contents),
+                    sent: sent(log, first, contents),
                     durable: durable[partition],
                     known: std::mem::take(&mut log.known),
                     ..Log::default()
@@ -38,7 +39,7 @@ impl Opened<'_> {
             }
             for (group, letters) in known.groups.iter_mut().zip(&self.letters[number]) {
                 group.letters.clone_from(letters);
-                learn_group(topic, group, &self.contents[number])?;
+                learn_group(topic, group, &known.logs)?;
             }
         }
         Ok(model)
@@ -55,7 +56,9 @@ impl Opened<'_> {
     }
 }
 
-fn sent(log: &Log, contents: &[(u64, u64)]) -> Vec<Sent> {
+/// Those that retention hides come back where the power goes before its word of them is on disk.
+fn sent(log: &Log, first: u64, contents: &[(u64, u64)]) -> Vec<Sent> {
+    let hidden = log.sent.iter().filter(|one| one.offset < first).cloned();
     let found = contents.iter().filter_map(|(offset, number)| {
         let one = log.known.get(number)?.clone();
         Some(Sent {
@@ -63,15 +66,11 @@ fn sent(log: &Log, contents: &[(u64, u64)]) -> Vec<Sent> {
             ..one
         })
     });
-    found.collect()
+    hidden.chain(found).collect()
 }
 
 /// All was acknowledged or is a dead letter; a power loss may take acknowledgements back.
-fn learn_group(
-    topic: &Topic,
-    group: &mut Group,
-    contents: &[check::Contents],
-) -> Result<(), String> {
+fn learn_group(topic: &Topic, group: &mut Group, logs: &[Log]) -> Result<(), String> {
     let listed = topic.groups().map_err(told("listing groups"))?;
     if !listed.iter().any(|name| name == group.name) {
         return Ok(());
@@ -92,8 +91,8 @@ fn learn_group(
         .iter()
         .map(|one| (one.source_partition, one.source_offset))
         .collect();
-    for (partition, contents) in (0..).zip(contents) {
-        let all = contents.iter().map(|(offset, _)| (partition, *offset));
+    for (partition, log) in (0..).zip(logs) {
+        let all = log.sent.iter().map(|sent| (partition, sent.offset));
         known
             .acked
             .extend(all.filter(|at| !known.dead.contains(at)));
