@@ -31,7 +31,7 @@ struct Dead {
     times: BTreeMap<At, u32>,
     /// The orders that they may hold.
     held: BTreeSet<(u32, Vec<u8>)>,
-    /// The first of them in each partition.
+    /// The first of them, and of those that may wait for them, in each partition.
     first: BTreeMap<u32, u64>,
 }
 
@@ -200,6 +200,15 @@ fn dead_letters(
         dead.held.insert(chain);
         let first = dead.first.entry(at.0).or_insert(at.1);
         *first = at.1.min(*first);
+    }
+    // One that joined its order late, when its time came, may wait for one behind it.
+    for (partition, first) in &mut dead.first {
+        let sent = model.logs[*partition as usize].sent.iter();
+        let mut waits = sent.filter(|sent| {
+            let chain = group.held_by(sent);
+            chain.is_some_and(|chain| dead.held.contains(&(*partition, chain)))
+        });
+        *first = (*first).min(waits.next().map_or(*first, |sent| sent.offset));
     }
     Ok(dead)
 }
