@@ -204,10 +204,16 @@ impl Ring {
         let (env, storage) = (&*ground.env, &*ground.env.storage);
         let durable = ground.durable_ends();
         let fresh = !storage.exists(&ground.folder)?;
-        if fresh {
+        let read = match fresh {
+            true => None,
+            false => self.read_mark()?,
+        };
+        if read.is_none() {
+            // Also by who finds the folder of one that died before it was on disk: a power loss
+            // would take it with all in it, and its absence would say that nothing was ever sent.
             self.make_folder()?;
         }
-        let (ring, read) = (self.open_file()?, self.read_mark()?);
+        let ring = self.open_file()?;
         let lost = !fresh && (ring.is_none() || read.is_none());
         let mut mark = match read {
             Some(mark) => mark,

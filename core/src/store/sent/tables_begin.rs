@@ -49,20 +49,29 @@ impl Tables {
         let (env, storage) = (&*ground.env, &*ground.env.storage);
         // Looked at before the log is.
         let durable = ground.durable_ends();
-        let mark = if storage.exists(&ground.folder)? {
-            Mark::read(env, &self.mark_path(), KIND, ground.partitions.len())?
-        } else {
-            // The first use of all: nothing that was sent so far has an id.
+        let fresh = !storage.exists(&ground.folder)?;
+        let read = match fresh {
+            true => None,
+            false => Mark::read(env, &self.mark_path(), KIND, ground.partitions.len())?,
+        };
+        if read.is_none() {
+            // Also by who finds the folder of one that died before it was on disk: a power loss
+            // would take it with all in it, and its absence would say that no id was ever sent.
             storage.create_dir(&ground.folder, folder_mode(env.mode))?;
             if let Some(parent) = ground.folder.parent() {
                 storage.sync_dir(parent)?;
             }
+        }
+        let mark = if fresh {
+            // The first use of all: nothing that was sent so far has an id.
             let ends = ground.ends();
             Some(Mark {
                 ends,
                 boot: boot_of(env),
                 ..Mark::default()
             })
+        } else {
+            read
         };
         let numbers = self.numbers()?;
         let mut open = Vec::new();
