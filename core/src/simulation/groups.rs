@@ -228,13 +228,13 @@ fn places(opened: &Opened<'_>, number: usize, group: &Group) -> BTreeMap<At, Opt
 
 fn check(
     opened: &Opened<'_>,
-    (number, model, topic): (usize, &TopicModel, &Topic),
+    (topic_number, model, topic): (usize, &TopicModel, &Topic),
     group: &Group,
     handed: &Handed,
 ) -> Result<Dead, String> {
     let now = opened.clock.wall_ms();
     let dead = dead_letters(opened, (model, topic), group, handed)?;
-    let all = places(opened, number, group);
+    let all = places(opened, topic_number, group);
     for (at, number) in &all {
         let at = *at;
         let sent = number.and_then(|number| model.logs[at.0 as usize].known.get(&number));
@@ -251,6 +251,7 @@ fn check(
             kept: model.durability != Durability::Process,
             late: !group.late_die && number.is_some_and(|one| is_late(model, at.0, one, now)),
             waits: dead.holds(group, at, sent.and_then(|sent| sent.key)),
+            committed: opened.is_committed((topic_number, group), at),
         };
         is_ended(opened, group, &end, at, ended)?;
         let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
@@ -339,6 +340,8 @@ struct End {
     late: bool,
     /// It waits for a dead letter that holds its key.
     waits: bool,
+    /// Whether a transaction that was to acknowledge it happened, where that is known.
+    committed: Option<bool>,
 }
 
 /// P6, P12: each message was handed out once more, or is a dead letter, or was settled before, or,
@@ -363,10 +366,13 @@ fn is_ended(
         times != 0 || letters != 1
     } else if acked && (opened.crash == Crash::Killed || group.once && end.kept) {
         ways != 0
+    } else if end.committed == Some(true) {
+        // P8: what it sent is there.
+        ways != 0
     } else if group.once {
         // How many may be missing is for all of them together.
         ways > 1
-    } else if acked || late || end.waits || group.may_be_settled(at) {
+    } else if acked || late || end.waits || group.may_be_settled(at) && end.committed.is_none() {
         ways > 1
     } else {
         ways != 1

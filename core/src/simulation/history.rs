@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::crash::{Depth, Sim, Tally, add};
+use super::ids::{id_of, is_the_first, named};
 use super::kept;
 use super::life::{Life, consumer_options, open, topic_options};
 use super::model::{At, Sent, There, payload};
 use super::seek::Kept;
-use super::shapes::{Shape, topics};
+use super::shapes::{Shape, TRANSACT, topics};
 use super::times::Times;
 use crate::clock::{Clock, ManualClock};
 use crate::options::Durability;
@@ -60,7 +61,7 @@ pub fn run(
     let steps = match shape {
         Shape::Short => 4 + history.chance.pick(7),
         Shape::Dead => 10 + history.chance.pick(15),
-        Shape::Long | Shape::Wide => 30 + history.chance.pick(120),
+        Shape::Long | Shape::Wide | Shape::Exact => 30 + history.chance.pick(120),
     };
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {
         let done = history.step();
@@ -144,7 +145,8 @@ impl History {
                 self.learn_taken();
             }
             95..98 => self.let_time_go_by(),
-            98.. => self.begin_a_new_life()?,
+            98..TRANSACT => self.begin_a_new_life()?,
+            TRANSACT => self.transact()?,
             _ => self.send(topic)?,
         }
         Ok(())
@@ -190,15 +192,16 @@ impl History {
     pub fn breadth(&mut self) -> usize {
         match self.shape {
             Shape::Wide => 1 + self.chance.pick(120),
-            Shape::Short | Shape::Dead | Shape::Long => 1,
+            Shape::Short | Shape::Dead | Shape::Long | Shape::Exact => 1,
         }
     }
 
-    fn draw_message(&mut self) -> Sent {
+    pub fn draw_message(&mut self) -> Sent {
         let sizes: &[usize] = match self.shape {
             Shape::Short => &[24, 40, 700],
             Shape::Wide | Shape::Dead => &[24, 40],
             Shape::Long => &[24, 100, 100, 600, 5_000, 40_000, 200_000],
+            Shape::Exact => &[24, 100, 600, 40_000],
         };
         self.numbers += 1;
         Sent {
@@ -207,25 +210,36 @@ impl History {
             len: sizes[self.chance.pick(sizes.len())],
             key: (self.chance.pick(3) > 0).then(|| self.chance.pick(4) as u8),
             times: Times::drawn(&mut self.chance, self.clock.wall_ms()),
+            id: None,
         }
     }
 
     /// One message, a batch for one partition, or one over all partitions.
     fn send(&mut self, topic: usize) -> Result<(), Error> {
-        let logs = self.sim.know(|model| model.topics[topic].logs.len());
+        let (logs, ids) = self.sim.know(|model| {
+            let topic = &model.topics[topic];
+            (topic.logs.len(), topic.knows_ids)
+        });
         let count = [1, 1, 1, 2, 5][self.chance.pick(5)] * self.breadth();
         let over_all = self.chance.pick(3) == 0;
         let partition = self.chance.pick(logs);
         let sent: Vec<(usize, Sent)> = (0..count)
             .map(|turn| {
                 let to = if over_all { turn % logs } else { partition };
-                (to, self.draw_message())
+                let mut sent = self.draw_message();
+                sent.id = ids.then(|| self.draw_id()).flatten();
+                (to, sent)
             })
             .collect();
         self.sim.know(|model| {
             let topic = &mut model.topics[topic];
             model.doing = format!("sending {count} messages to {}", topic.name);
-            for (to, message) in &sent {
+            let first = topic.first_sends(sent.iter().map(|(_, one)| one));
+            for (to, message) in sent
+                .iter()
+                .zip(first)
+                .filter_map(|(one, first)| first.then_some(one))
+            {
                 topic.logs[*to].pending.push(message.clone());
                 topic.logs[*to]
                     .known
@@ -234,15 +248,15 @@ impl History {
         });
         let bodies: Vec<_> = sent
             .iter()
-            .map(|(_, one)| (payload(one), one.key))
+            .map(|(_, one)| (payload(one), one.key, id_of(one)))
             .collect();
         let now = self.clock.wall_ms();
         let messages: Vec<Message<'_>> = sent
             .iter()
             .zip(&bodies)
-            .map(|((to, sent), (body, key))| {
+            .map(|((to, sent), (body, key, id))| {
                 let message = Message::new(body).partition(*to as u32);
-                let message = sent.times.said_by(message, now);
+                let message = named(sent.times.said_by(message, now), id.as_ref());
                 key.as_ref()
                     .map_or(message, |key| message.key(std::slice::from_ref(key)))
             })
@@ -253,9 +267,16 @@ impl History {
         } else {
             opened.send_many(&messages)?
         };
-        self.sim.know(|model| {
+        let seen = self.sim.know(|model| {
             let topic = &mut model.topics[topic];
+            let mut seen = Ok(());
             for ((to, mut message), id) in sent.into_iter().zip(ids) {
+                let at = (id.partition, id.offset);
+                if let Some(first) = message.id.and_then(|id| topic.ids.get(&id)) {
+                    seen = seen.and(is_the_first(message.id, at, *first));
+                    continue;
+                }
+                topic.ids.extend(message.id.map(|id| (id, at)));
                 message.offset = id.offset;
                 topic.logs[to].pending.clear();
                 topic.logs[to].sent.push(message);
@@ -265,7 +286,9 @@ impl History {
                     log.durable = log.durable.max(log.seen());
                 }
             }
+            seen
         });
+        self.sim.wants(seen);
         Ok(())
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::model::{Group, Topic as TopicModel};
 use crate::clock::ManualClock;
 use crate::options::{
-    Backoff, DeadLetter, DeliveryMode, Filter, GroupOptions, OnDeadLetter, OnExpired, StoreOptions,
-    TopicOptions,
+    Backoff, DeadLetter, DedupWindow, DeliveryMode, Filter, GroupOptions, OnDeadLetter, OnExpired,
+    StoreOptions, TopicOptions,
 };
 use crate::storage::Twin;
 use crate::store::World;
@@ -16,6 +16,8 @@ use crate::{Consumer, ConsumerOptions, Error, Store, Topic};
 
 pub const PLACE: &str = "/store";
 pub const LEASE: Duration = Duration::from_secs(30);
+/// For how long dedup ids are known: longer than a history.
+const A_DAY: Duration = Duration::from_secs(86_400);
 /// How far a group may run ahead of what is not settled.
 pub const WINDOW: u32 = 4096;
 /// When a history begins, on both clocks.
@@ -65,6 +67,7 @@ pub fn topic_options(topic: &TopicModel) -> TopicOptions {
         durability: Some(topic.durability),
         // A limit that nobody reaches, in some: what is counted for it is in the crashes too (P14).
         max_messages: (topic.logs.len() % 2 == 1).then_some(1 << 40),
+        dedup_window: topic.knows_ids.then_some(DedupWindow::Time(A_DAY)),
         max_bytes: (topic.logs.len() % 2 == 1).then_some(1 << 50),
         ..TopicOptions::default()
     }

@@ -13,6 +13,7 @@ mod delivery;
 mod faults;
 mod groups;
 mod history;
+mod ids;
 mod kept;
 mod learn;
 mod letters;
@@ -23,6 +24,7 @@ mod second;
 mod seek;
 mod shapes;
 mod times;
+mod transact;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,7 +139,12 @@ fn p11_p12_p13_histories_of_dead_letters_survive_crashes_while_they_are_redriven
 }
 
 #[test]
-fn p1_p2_p10_p17_the_living_go_on_with_what_one_was_at_that_died_at_any_event() {
+fn p7_p8_histories_of_transactions_and_dedup_ids_survive_crashes_at_many_events() {
+    long(Shape::Exact, 1_000, short_seconds(), 40, 8, 3);
+}
+
+#[test]
+fn p1_p2_p8_p10_p17_the_living_go_on_with_what_one_was_at_that_died_at_any_event() {
     run("survivors", 1, short_seconds(), second::run_until_a_death);
 }
 
@@ -153,11 +160,12 @@ fn soak() {
         return;
     };
     let first = number("LIBQUEUE_SIM_FIRST").unwrap_or(10_000);
-    let part = seconds / 6;
+    let part = seconds / 7;
     short(first, part, 512, 12);
     long(Shape::Long, first, part, 200, 8, 3);
     long(Shape::Wide, first, part, 1_000, 0, 3);
     long(Shape::Dead, first, part, 10, 24, 4);
+    long(Shape::Exact, first, part, 20, 12, 4);
     run("survivors", first, part, second::run_until_a_death);
     run("failing disks", first, part, faults::run);
 }

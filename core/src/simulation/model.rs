@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::letters::Letters;
 use super::times::Times;
+use super::transact::Transaction;
 use crate::options::{Durability, Ordering};
 
 /// A message's place in its topic.
@@ -29,6 +30,8 @@ pub struct Sent {
     pub len: usize,
     pub key: Option<u8>,
     pub times: Times,
+    /// Its dedup id.
+    pub id: Option<u8>,
 }
 
 /// One partition.
@@ -97,6 +100,8 @@ pub struct Group {
     pub letters_to: Option<&'static str>,
     /// What became of them.
     pub letters: Letters,
+    /// Acknowledged by a transaction that is promised to be on disk.
+    pub firm: BTreeSet<At>,
 }
 
 impl Group {
@@ -122,6 +127,7 @@ impl Group {
             hold: false,
             letters_to: None,
             letters: Letters::default(),
+            firm: BTreeSet::new(),
         }
     }
 
@@ -189,6 +195,10 @@ pub struct Topic {
     pub there: There,
     pub logs: Vec<Log>,
     pub groups: Vec<Group>,
+    /// Whether its messages may have dedup ids.
+    pub knows_ids: bool,
+    /// Of each of them what the first send returned.
+    pub ids: BTreeMap<u8, At>,
 }
 
 /// All of a store.
@@ -199,6 +209,8 @@ pub struct Model {
     pub version: u64,
     /// What is being done, for the report of a failure.
     pub doing: String,
+    /// The transaction that is being committed.
+    pub transaction: Option<Transaction>,
 }
 
 impl Model {

@@ -8,6 +8,7 @@ use super::check::{self, Opened, probe, told};
 use super::crash::{Crash, Depth, Sim, Tally, add};
 use super::groups;
 use super::history::History;
+use super::ids;
 use super::life::{Life, open};
 use super::model::{Group, Log, Model, Sent, There};
 use super::shapes::Shape;
@@ -18,17 +19,20 @@ impl Opened<'_> {
     /// What is known after all was read, received and acknowledged.
     fn learned(&self) -> Result<Model, String> {
         let mut model = self.model.clone();
+        model.transaction = None;
         "a life after a crash".clone_into(&mut model.doing);
         for (number, known) in model.topics.iter_mut().enumerate() {
             let Some(topic) = &self.life.topics[number] else {
                 continue;
             };
             known.there = There::Yes;
+            known.ids = self.known_ids(number);
             let durable = topic.durable_offsets();
             for (partition, log) in known.logs.iter_mut().enumerate() {
                 let contents = &self.contents[number][partition];
                 let probe = probe(number, partition);
                 log.known.insert(probe.number, probe);
+                ids::learn(log, contents);
                 let first = topic.first_kept(partition);
                 *log = Log {
                     sent: sent(log, first, contents),
@@ -109,6 +113,11 @@ fn learn_group(topic: &Topic, group: &mut Group, logs: &[Log]) -> Result<(), Str
 /// with it, and then the power is lost (P1, P2, P10, P17).
 pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<(), String> {
     add(&sim.tally.images);
+    if model.transaction.is_some() {
+        // Who only reads may see a part of it until somebody goes on with it (P8).
+        let inner = other.inner().map_err(told("looking around"))?;
+        inner.look_around();
+    }
     let life = Life::new(other.clone(), &model.topics);
     let mut opened = Opened::of(model, (Crash::Killed, 1), sim.clock.clone(), life)?;
     opened.goes_on()?;
@@ -119,7 +128,8 @@ pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<
 /// Runs the history of a seed until its process dies at some event, and another goes on.
 pub fn run_until_a_death(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
     let sim = Sim::new(seed, Depth::NOWHERE, deadline, tally.clone());
-    let mut history = History::begin(seed, Shape::Long, sim, Twin::new())?;
+    let shape = [Shape::Long, Shape::Exact][seed as usize % 2];
+    let mut history = History::begin(seed, shape, sim, Twin::new())?;
     let other = open(&history.twin, &history.clock).map_err(|e| format!("joining: {e}"))?;
     let dying = history.chance.pick(40);
     for step in 0..100 {

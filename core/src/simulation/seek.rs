@@ -137,6 +137,7 @@ impl History {
                     group.settling.insert(*at);
                 }
                 group.attempts.remove(at);
+                group.firm.remove(at);
             }
             group.receiving = true;
             all

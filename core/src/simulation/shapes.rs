@@ -1,5 +1,6 @@
 //! How long a history is, and what topics and groups it has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::model::{Group, Log, There, Topic as TopicModel};
@@ -17,14 +18,20 @@ pub enum Shape {
     Wide,
     /// One topic, a few small messages, most of which die, are redriven and purged.
     Dead,
+    /// Three topics, messages with dedup ids, transactions over all of them.
+    Exact,
 }
 
+/// The number of what is done in transactions.
+pub const TRANSACT: usize = 100;
+
 impl Shape {
-    /// What is done at a number below a hundred: with dead letters in a fifth of a history that is
-    /// about them.
+    /// What is done at a number below a hundred: with dead letters, or transactions, in a fifth of a
+    /// history that is about them.
     pub fn turned(self, number: usize) -> usize {
         match (self, number) {
             (Self::Dead, 0..15) => 80,
+            (Self::Exact, 0..15) => TRANSACT,
             _ => number,
         }
     }
@@ -46,6 +53,8 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
         there: There::No,
         logs: vec![Log::default(); partitions],
         groups: groups.to_vec(),
+        knows_ids: false,
+        ids: BTreeMap::new(),
     };
     let every = Durability::Interval(Duration::from_millis(5));
     let any = Group::new("any", Ordering::None, 2);
@@ -79,6 +88,18 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
             let durability = [Durability::Process, Durability::Sync][chance.pick(2)];
             let other = [key, some, once][chance.pick(3)].clone();
             vec![topic("w", durability, 1, &[any, other])]
+        }
+        Shape::Exact => {
+            let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
+            let ids = |topic| TopicModel {
+                knows_ids: true,
+                ..topic
+            };
+            vec![
+                ids(topic("a", Durability::Sync, 1, &[key])),
+                ids(topic("b", durability, 2, &[any, line])),
+                topic("c", durability, 1, &[some]),
+            ]
         }
         Shape::Long => vec![
             topic(
