@@ -73,11 +73,15 @@ pub fn image(
     if twice {
         opened.second_loss(sim, image)?;
     }
-    if sim.draw(8) == 0 {
-        opened.closes_cleanly(image)?;
-        if verified {
-            verify(sim, image).map_err(|e| format!("after a clean close: {e}"))?;
+    match sim.draw(8) {
+        0 => {
+            opened.closes_cleanly(image)?;
+            if verified {
+                verify(sim, image).map_err(|e| format!("after a clean close: {e}"))?;
+            }
         }
+        1 => opened.room_is_counted()?,
+        _ => {}
     }
     Ok(())
 }
@@ -203,7 +207,13 @@ impl<'a> Opened<'a> {
                 None => Ok(0),
             };
             let first = first.map_err(|e| format!("{place}: {e}"))?;
-            is_a_prefix(log, first, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
+            let kept = kept::kept(
+                (model, self.model.transaction.as_ref()),
+                partition,
+                (first, &found),
+                self.crashes,
+            );
+            is_a_prefix(log, &kept, &found, self.crash).map_err(|e| format!("{place}: {e}"))?;
             all.push(found);
         }
         self.contents.push(all);
@@ -340,7 +350,7 @@ pub fn probe(topic: usize, partition: usize) -> Sent {
 }
 
 /// All that a reader finds in a partition.
-fn contents(topic: &Topic, partition: u32) -> Result<Vec<ReadMessage>, Error> {
+pub fn contents(topic: &Topic, partition: u32) -> Result<Vec<ReadMessage>, Error> {
     let options = ReaderOptions {
         partitions: Some(vec![partition]),
         ..ReaderOptions::default()
@@ -380,13 +390,9 @@ fn numbers(log: &Log, found: &[ReadMessage], crash: Crash) -> Result<Contents, S
     Ok(contents)
 }
 
-/// P1, P2: what is left is a prefix of what was sent and retention kept, with all that was
+/// P1, P2: what is left is a prefix of what was sent and is kept, with all that was
 /// promised; a batch is there as a whole or not at all.
-fn is_a_prefix(log: &Log, first: u64, found: &Contents, crash: Crash) -> Result<(), String> {
-    let sent: Vec<(u64, u64)> = (log.sent.iter())
-        .filter(|one| one.offset >= first)
-        .map(|one| (one.offset, one.number))
-        .collect();
+fn is_a_prefix(log: &Log, sent: &Contents, found: &Contents, crash: Crash) -> Result<(), String> {
     let promised = match crash {
         Crash::Killed => sent.len(),
         Crash::Power => sent

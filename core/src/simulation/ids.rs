@@ -3,6 +3,7 @@
 
 use super::check::{Opened, told};
 use super::history::History;
+use super::kept;
 use super::model::{At, Log, Sent, Topic, payload};
 use super::times::Times;
 use crate::Message;
@@ -81,10 +82,18 @@ pub fn learn(log: &mut Log, contents: &[(u64, u64)]) {
     }
 }
 
+/// Where a message of an id was sent first.
+enum First {
+    At(At),
+    /// It is in the log no more, which nobody was told: compaction may have taken it.
+    Unknown,
+    Nowhere,
+}
+
 impl Opened<'_> {
-    /// Where the message of an id is, or was before retention took it; an error if it is there
-    /// twice.
-    fn first_send(&self, number: usize, id: u8) -> Result<Option<At>, String> {
+    /// Where the message of an id is, or was before retention or compaction took it; an error if it
+    /// is there twice.
+    fn first_send(&self, number: usize, id: u8) -> Result<First, String> {
         let model = &self.model.topics[number];
         let mut found = Vec::new();
         for (partition, log) in model.logs.iter().enumerate() {
@@ -104,15 +113,35 @@ impl Opened<'_> {
         });
         found.extend(taken);
         match found[..] {
-            [] => Ok(None),
-            [at] => Ok(Some(at)),
+            [] => Ok(self.compacted(number, id)),
+            [at] => Ok(First::At(at)),
             _ => Err(format!("P8: id {id} is there as {found:?}")),
+        }
+    }
+
+    fn compacted(&self, number: usize, id: u8) -> First {
+        let model = &self.model.topics[number];
+        let Some(at) = model.ids.get(&id) else {
+            return First::Nowhere;
+        };
+        let log = &model.logs[at.0 as usize];
+        let sent = log.sent.iter().find(|sent| sent.offset == at.1);
+        let gone = |sent| kept::may_be_compacted(model, at.0 as usize, sent, self.crashes);
+        if log.compacted.contains(&at.1) {
+            First::At(*at)
+        } else if sent.is_some_and(gone) {
+            First::Unknown
+        } else {
+            First::Nowhere
         }
     }
 
     /// By id, what a repeat returns.
     pub fn known_ids(&self, number: usize) -> std::collections::BTreeMap<u8, At> {
-        let first = |id| Some((id, self.first_send(number, id).ok()??));
+        let first = |id| match self.first_send(number, id) {
+            Ok(First::At(at)) => Some((id, at)),
+            _ => None,
+        };
         (0..IDS).filter_map(first).collect()
     }
 
@@ -132,20 +161,28 @@ impl Opened<'_> {
                 let again = topic.send(&message.dedup_id(&name));
                 let again = again.map_err(told("sending an id again"))?;
                 let at = (again.partition, again.offset);
-                if let Some(first) = first {
-                    is_the_first(Some(id), at, first).map_err(place)?;
-                    continue;
+                match first {
+                    First::At(first) => {
+                        is_the_first(Some(id), at, first).map_err(place)?;
+                        continue;
+                    }
+                    First::Unknown if at.1 < self.next(number, at.0) => continue,
+                    First::Unknown | First::Nowhere => {}
                 }
-                let contents = &mut self.contents[number][partition];
-                let next = contents.last().map_or(0, |(offset, _)| offset + 1);
-                if at.0 as usize != partition || at.1 < next {
+                if at.0 as usize != partition || at.1 < self.next(number, at.0) {
                     return Err(place(format!(
                         "P8: id {id} is not in the log, and a send of it returned {at:?}"
                     )));
                 }
-                contents.push((at.1, sent.number));
+                self.contents[number][partition].push((at.1, sent.number));
             }
         }
         Ok(())
+    }
+
+    /// The offset behind all that was found in a partition.
+    fn next(&self, number: usize, partition: u32) -> u64 {
+        let contents = &self.contents[number][partition as usize];
+        contents.last().map_or(0, |(offset, _)| offset + 1)
     }
 }

@@ -125,7 +125,10 @@ impl Group {
     /// over, and what may have died in the call that handed this one out.
     pub fn passed_over(&self, log: &Log, (at, key): (At, Option<&[u8]>)) -> Option<At> {
         let chain = self.chain_of(key)?;
-        let earlier = log.sent.iter().take_while(|sent| sent.offset < at.1);
+        // A group that was made since does not see what retention or compaction took before.
+        let gone = |sent: &Sent| sent.offset < log.taken || log.compacted.contains(&sent.offset);
+        let kept = log.sent.iter().filter(|sent| !gone(sent));
+        let earlier = kept.take_while(|sent| sent.offset < at.1);
         let same = earlier.filter(|sent| {
             let key = sent.key.map(|key| [key]);
             let plain = sent.times.due.is_none() && sent.times.late.is_none();

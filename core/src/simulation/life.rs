@@ -67,6 +67,7 @@ pub fn topic_options(topic: &TopicModel) -> TopicOptions {
         durability: Some(topic.durability),
         // A limit that nobody reaches, in some: what is counted for it is in the crashes too (P14).
         max_messages: (topic.logs.len() % 2 == 1).then_some(1 << 40),
+        compaction: topic.compacts.then_some(true),
         dedup_window: topic.knows_ids.then_some(DedupWindow::Time(A_DAY)),
         max_bytes: (topic.logs.len() % 2 == 1).then_some(1 << 50),
         ..TopicOptions::default()

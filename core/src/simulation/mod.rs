@@ -20,6 +20,7 @@ mod letters;
 mod life;
 mod model;
 mod redrive;
+mod room;
 mod second;
 mod seek;
 mod shapes;

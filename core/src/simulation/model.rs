@@ -52,6 +52,10 @@ pub struct Log {
     /// Everything below this offset was taken by retention, when all groups that there were had
     /// settled it.
     pub taken: u64,
+    /// Offsets that compaction took.
+    pub compacted: BTreeSet<u64>,
+    /// Offsets that were not there after a crash, for retention or compaction, or for the crash.
+    pub missing: BTreeSet<u64>,
 }
 
 impl Log {
@@ -199,6 +203,8 @@ pub struct Topic {
     pub knows_ids: bool,
     /// Of each of them what the first send returned.
     pub ids: BTreeMap<u8, At>,
+    /// Whether of each key only the last message is kept for ever.
+    pub compacts: bool,
 }
 
 /// All of a store.

@@ -9,6 +9,7 @@ use super::crash::{Crash, Depth, Sim, Tally, add};
 use super::groups;
 use super::history::History;
 use super::ids;
+use super::kept;
 use super::life::{Life, open};
 use super::model::{Group, Log, Model, Sent, There};
 use super::shapes::Shape;
@@ -19,7 +20,6 @@ impl Opened<'_> {
     /// What is known after all was read, received and acknowledged.
     fn learned(&self) -> Result<Model, String> {
         let mut model = self.model.clone();
-        model.transaction = None;
         "a life after a crash".clone_into(&mut model.doing);
         for (number, known) in model.topics.iter_mut().enumerate() {
             let Some(topic) = &self.life.topics[number] else {
@@ -34,8 +34,19 @@ impl Opened<'_> {
                 log.known.insert(probe.number, probe);
                 ids::learn(log, contents);
                 let first = topic.first_kept(partition);
+                let before = &self.model.topics[number];
+                let is_gone = |sent: &Sent| {
+                    let compacted =
+                        || kept::may_be_compacted(before, partition, sent, self.crashes);
+                    sent.offset < first || compacted()
+                };
+                let is_there = |offset: u64| contents.iter().any(|one| one.0 == offset);
+                let is_missing = |sent: &&Sent| is_gone(sent) && !is_there(sent.offset);
+                let missing: Vec<Sent> = log.sent.iter().filter(is_missing).cloned().collect();
                 *log = Log {
-                    sent: sent(log, first, contents),
+                    missing: missing.iter().map(|sent| sent.offset).collect(),
+                    sent: sent(log, missing, contents),
+                    compacted: std::mem::take(&mut log.compacted),
                     durable: durable[partition],
                     known: std::mem::take(&mut log.known),
                     ..Log::default()
@@ -60,9 +71,9 @@ impl Opened<'_> {
     }
 }
 
-/// Those that retention hides come back where the power goes before its word of them is on disk.
-fn sent(log: &Log, first: u64, contents: &[(u64, u64)]) -> Vec<Sent> {
-    let hidden = log.sent.iter().filter(|one| one.offset < first).cloned();
+/// Those that retention hides, or compaction took, come back where the power goes before its word
+/// of them is on disk.
+fn sent(log: &Log, missing: Vec<Sent>, contents: &[(u64, u64)]) -> Vec<Sent> {
     let found = contents.iter().filter_map(|(offset, number)| {
         let one = log.known.get(number)?.clone();
         Some(Sent {
@@ -70,7 +81,9 @@ fn sent(log: &Log, first: u64, contents: &[(u64, u64)]) -> Vec<Sent> {
             ..one
         })
     });
-    hidden.chain(found).collect()
+    let mut all: Vec<Sent> = missing.into_iter().chain(found).collect();
+    all.sort_unstable_by_key(|one| one.offset);
+    all
 }
 
 /// All was acknowledged or is a dead letter; a power loss may take acknowledgements back.

@@ -26,8 +26,8 @@ pub enum Shape {
 pub const TRANSACT: usize = 100;
 
 impl Shape {
-    /// What is done at a number below a hundred: with dead letters, or transactions, in a fifth of a
-    /// history that is about them.
+    /// What is done at a number below a hundred: with dead letters, or transactions, in a fifth of
+    /// a history that is about them.
     pub fn turned(self, number: usize) -> usize {
         match (self, number) {
             (Self::Dead, 0..15) => 80,
@@ -55,6 +55,7 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
         groups: groups.to_vec(),
         knows_ids: false,
         ids: BTreeMap::new(),
+        compacts: false,
     };
     let every = Durability::Interval(Duration::from_millis(5));
     let any = Group::new("any", Ordering::None, 2);
@@ -98,7 +99,10 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
             vec![
                 ids(topic("a", Durability::Sync, 1, &[key])),
                 ids(topic("b", durability, 2, &[any, line])),
-                topic("c", durability, 1, &[some]),
+                TopicModel {
+                    compacts: true,
+                    ..ids(topic("c", durability, 1, &[some]))
+                },
             ]
         }
         Shape::Long => vec![
