@@ -5,12 +5,14 @@
 //! it. One batch at a time in a partition, under a lock of its own. Its writer may die or fail
 //! anywhere: whoever waits for it, or comes after it, makes padding of the place (P1, P17). Until
 //! then the durable mark stays in front of it (P2).
+//!
+//! Who holds that lock waits for nothing but the append lock, so that whoever holds others, that of
+//! those who send to a limited topic or a ledger's, may wait for it (P14).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-#[cfg(test)]
-use super::append::Open;
 use super::append::{Draft, Outcome, Place, record_header, total};
 use super::segment::{Found, Segment};
 use super::{Gate, Partition, Room};
@@ -24,7 +26,7 @@ use crate::shm::{EventCount, Held, OwnerLock};
 pub(super) const LARGE: u64 = 32 * 1024;
 
 /// How long to wait for the one who copies before believing that it is at it.
-const GLANCE: std::time::Duration = std::time::Duration::from_millis(1);
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// A place that was taken.
 struct Taken {
@@ -32,22 +34,108 @@ struct Taken {
     place: Place,
 }
 
+/// What came of a try to take one.
+enum Tried<'a> {
+    /// It was, and the lock of large batches with it.
+    Taken(Held<'a>, Taken),
+    /// Something slow has to be done first.
+    Way(Outcome),
+    /// Another one copies.
+    Copied,
+}
+
 impl Partition {
-    /// As `append`, for much. The gate is passed while the place is taken, not while it is filled.
+    /// As `append`, for much. The gate is passed while the place is taken, not while it is filled,
+    /// and is passed first.
     pub(super) fn append_large(
         &self,
         drafts: &[Draft<'_>],
         room: Room,
         gate: &impl Gate,
     ) -> Result<u64> {
-        let env = &*self.env;
-        let lock = self.block.large_lock();
-        let (_large, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (began, mut waited) = (Instant::now(), false);
+        loop {
+            let pass = gate.enter_since(began)?;
+            // Waiting, once only: others may be quicker again and again.
+            let tried = self.try_large(drafts, waited);
+            // An error leaves nothing in the log, and takes no room.
+            gate.leave(pass, matches!(tried, Ok(Tried::Taken(..))));
+            match tried? {
+                Tried::Taken(_large, taken) => return self.fill(&taken, drafts),
+                Tried::Way(outcome) => self.make_way(&outcome, drafts, room)?,
+                Tried::Copied => {
+                    // Others pass the gate meanwhile.
+                    self.wait_for_large()?;
+                    waited = true;
+                }
+            }
+        }
+    }
+
+    /// As `append_if_room`, for much. `waits`: whether one who copies is waited for.
+    pub(super) fn append_large_if_room(
+        &self,
+        drafts: &[Draft<'_>],
+        waits: bool,
+    ) -> Result<Option<u64>> {
+        match self.try_large(drafts, waits)? {
+            Tried::Taken(_large, taken) => self.fill(&taken, drafts).map(Some),
+            Tried::Way(_) | Tried::Copied => Ok(None),
+        }
+    }
+
+    fn try_large(&self, drafts: &[Draft<'_>], waits: bool) -> Result<Tried<'_>> {
+        let large = match waits {
+            true => Some(self.hold_large()?),
+            false => self.try_hold_large()?,
+        };
+        let Some(large) = large else {
+            return Ok(Tried::Copied);
+        };
+        Ok(match self.take_place(drafts)? {
+            Ok(taken) => Tried::Taken(large, taken),
+            Err(outcome) => Tried::Way(outcome),
+        })
+    }
+
+    /// The lock of large batches, once what an earlier holder left is padding.
+    pub(super) fn hold_large(&self) -> Result<Held<'_>> {
+        let (env, lock) = (&*self.env, self.block.large_lock());
+        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         self.pad_abandoned()?;
-        let taken = self.take_place(drafts, room, gate)?;
-        let header = self.copy(&taken, drafts);
+        Ok(held)
+    }
+
+    /// As `hold_large`, unless somebody who lives has it and copies.
+    pub(super) fn glance_large(&self) -> Result<Option<Held<'_>>> {
+        let (env, lock) = (&*self.env, self.block.large_lock());
+        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
+            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(None),
+            held => held?.0,
+        };
+        self.pad_abandoned()?;
+        Ok(Some(held))
+    }
+
+    /// As `hold_large`, if nobody has it, not even one that died.
+    fn try_hold_large(&self) -> Result<Option<Held<'_>>> {
+        let held = OwnerLock::try_hold(self.block.large_lock(), self.env.me);
+        if held.is_some() {
+            self.pad_abandoned()?;
+        }
+        Ok(held)
+    }
+
+    /// Without any lock: waits until nobody copies a large batch, or until he died.
+    pub fn wait_for_large(&self) -> Result<()> {
+        self.hold_large().map(drop)
+    }
+
+    /// With the lock of large batches held: copies the batch to its place and publishes it.
+    fn fill(&self, taken: &Taken, drafts: &[Draft<'_>]) -> Result<u64> {
+        let header = self.copy(taken, drafts);
         let published = match header {
-            Some(header) => self.publish(&taken, &header, drafts.len()),
+            Some(header) => self.publish(taken, &header, drafts.len()),
             None => Err(taken
                 .segment
                 .damage(taken.place.position, "the mapping ends here")),
@@ -60,49 +148,41 @@ impl Partition {
         published
     }
 
-    /// Puts RESERVED where the batch will be.
-    fn take_place(&self, drafts: &[Draft<'_>], room: Room, gate: &impl Gate) -> Result<Taken> {
+    /// With the lock of large batches held: puts RESERVED where the batch will be, if there is room
+    /// now.
+    fn take_place(&self, drafts: &[Draft<'_>]) -> Result<std::result::Result<Taken, Outcome>> {
         let total = total(drafts);
-        loop {
-            let pass = gate.enter()?;
-            let mut held = self.lock()?;
-            let (segment, place) = match self.place_apart(&mut held, drafts.len(), total)? {
-                Ok((segment, place)) => (segment.clone(), place),
-                Err(outcome) => {
-                    drop(held);
-                    gate.leave(pass, false);
-                    self.make_way(&outcome, drafts, room)?;
-                    continue;
-                }
-            };
-            let (position, first) = (place.position, place.first);
-            let header = Header {
-                offset: first,
-                timestamp_ns: place.last_timestamp(drafts),
-                kind: RESERVED,
-                payload_len: drafts.len() as u32,
-                ..Header::default()
-            };
-            let length = total as u32;
-            let bytes = header.encode(length, segment.salt(), crc32(b""));
-            let (map, at) = (segment.map(), position as usize);
-            // The words first: who dies between them and the record leaves words that name nothing.
-            self.block.set_large(segment.base(), position, first);
-            let written = map
-                .store_u32(at + length as usize, 0, Ordering::Relaxed)
-                .and_then(|()| map.copy_in(at + 4, &bytes[4..]))
-                .and_then(|()| map.store_u32(at, length, Ordering::Release));
-            written.ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
-            self.block.set_tail(
-                segment.base(),
-                first + drafts.len() as u64,
-                position + u64::from(length),
-                header.timestamp_ns,
-            );
-            drop(held);
-            gate.leave(pass, true);
-            return Ok(Taken { segment, place });
-        }
+        let mut held = self.lock()?;
+        let (segment, place) = match self.place_apart(&mut held, drafts.len(), total)? {
+            Ok((segment, place)) => (segment.clone(), place),
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        let (position, first) = (place.position, place.first);
+        let header = Header {
+            offset: first,
+            timestamp_ns: place.last_timestamp(drafts),
+            kind: RESERVED,
+            payload_len: drafts.len() as u32,
+            ..Header::default()
+        };
+        let length = total as u32;
+        let bytes = header.encode(length, segment.salt(), crc32(b""));
+        let (map, at) = (segment.map(), position as usize);
+        // The words first: who dies between them and the record leaves words that name nothing.
+        self.block.set_large(segment.base(), position, first);
+        let written = map
+            .store_u32(at + length as usize, 0, Ordering::Relaxed)
+            .and_then(|()| map.copy_in(at + 4, &bytes[4..]))
+            .and_then(|()| map.store_u32(at, length, Ordering::Release));
+        written.ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        self.block.set_tail(
+            segment.base(),
+            first + drafts.len() as u64,
+            position + u64::from(length),
+            header.timestamp_ns,
+        );
+        drop(held);
+        Ok(Ok(Taken { segment, place }))
     }
 
     /// As `place`, apart from those of small batches.
@@ -199,13 +279,7 @@ impl Partition {
         if self.block.large().is_none() {
             return Ok(false);
         }
-        let env = &*self.env;
-        match OwnerLock::hold(self.block.large_lock(), env.me, &*env.live, GLANCE) {
-            Ok((_held, _)) => self.pad_abandoned().map(|()| true),
-            // Its writer lives and copies.
-            Err(error) if error.kind() == ErrorKind::Stuck => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.glance_large()?.is_some())
     }
 }
 
@@ -225,17 +299,23 @@ fn is_reserved(segment: &Segment, position: u64, first: u64) -> bool {
 
 #[cfg(test)]
 impl Partition {
+    pub(crate) fn large_lock_in_test(&self) -> &crate::shm::Word {
+        self.block.large_lock()
+    }
+
     /// As one that dies, or is stopped, while it copies.
     pub(super) fn take_place_in_test(&self, drafts: &[Draft<'_>]) {
-        self.take_place(drafts, Room::Ordinary, &Open)
-            .expect("place");
+        self.taken(drafts);
+    }
+
+    fn taken(&self, drafts: &[Draft<'_>]) -> Taken {
+        let taken = self.take_place(drafts).expect("place");
+        taken.ok().expect("room")
     }
 
     /// As one that dies while it puts the header in its place.
     pub(super) fn publish_lengths_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self
-            .take_place(drafts, Room::Ordinary, &Open)
-            .expect("place");
+        let taken = self.taken(drafts);
         let header = self.copy(&taken, drafts).expect("copied");
         let at = taken.place.position as usize + KIND + 4;
         let written = taken.segment.map().copy_in(at, &header[KIND + 4..]);
@@ -244,9 +324,7 @@ impl Partition {
 
     /// As one that dies before it stores the kind.
     pub(super) fn publish_all_but_the_kind_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self
-            .take_place(drafts, Room::Ordinary, &Open)
-            .expect("place");
+        let taken = self.taken(drafts);
         let header = self.copy(&taken, drafts).expect("copied");
         let written = write_but_kind(&taken.segment, taken.place.position as usize, &header);
         written.expect("inside");
@@ -259,7 +337,6 @@ mod tests {
     use super::*;
     use crate::shm::Owner;
     use crate::storage::Disk;
-    use std::time::Duration;
 
     fn partition() -> (tempfile::TempDir, Arc<Partition>) {
         let folder = tempfile::TempDir::new().expect("folder");
@@ -296,9 +373,7 @@ mod tests {
         partition
             .make_room(&[draft(&big), draft(&big)])
             .expect("room");
-        partition
-            .take_place(&[draft(&big), draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        partition.taken(&[draft(&big), draft(&big)]);
         assert_eq!(partition.append(&[draft(b"behind")]).expect("append"), 3);
         let seen = |partition: &Partition| -> Vec<u64> {
             payloads(partition)
@@ -331,9 +406,7 @@ mod tests {
         let big = vec![7; 100_000];
         partition.append(&[draft(b"before")]).expect("append");
         partition.make_room(&[draft(&big)]).expect("room");
-        partition
-            .take_place(&[draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        partition.taken(&[draft(&big)]);
         partition.append(&[draft(b"behind")]).expect("append");
         drop(partition);
         let partition = open(Arc::new(Disk), folder.path());
@@ -350,9 +423,7 @@ mod tests {
         partition.make_room(&[draft(&big)]).expect("room");
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
-        let taken = partition
-            .take_place(&[draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        let taken = partition.taken(&[draft(&big)]);
         partition.append(&[draft(b"behind")]).expect("append");
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| partition.ensure_durable(3, Duration::from_secs(20)));
@@ -404,9 +475,7 @@ mod tests {
         partition.make_room(&[draft(&big)]).expect("room");
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
-        let taken = partition
-            .take_place(&[draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        let taken = partition.taken(&[draft(&big)]);
         let fenced = super::super::tests::open_fenced(&partition, folder.path());
         let error = fenced.pad_abandoned().expect_err("taken for dead");
         assert_eq!(error.kind(), ErrorKind::Fenced);

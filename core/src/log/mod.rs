@@ -22,6 +22,8 @@ mod durable;
 mod flow;
 mod index;
 mod large;
+#[cfg(test)]
+mod large_gate_tests;
 mod latest;
 mod pin;
 #[cfg(test)]

@@ -227,12 +227,13 @@ impl Producer {
         ring.ground.intend(number);
         room.is_used(true);
         // A death, or an error, from here on: the next holder looks what became of it.
-        let Some(offset) = log.append_if_room(&[draft])? else {
+        let Some(offset) = log.append_if_room(&[draft], room.was_made())? else {
             ring.ground.intend_nothing();
             drop(held);
             room.is_used(false);
             room.give_back();
             log.make_room(&[draft])?;
+            room.is_made();
             return Ok(None);
         };
         let entry = ring.entry(sequence, number, offset);

@@ -236,7 +236,7 @@ impl TopicInner {
                 tables.ground.intend(*number);
                 room.is_used(true);
                 // A death, or an error, from here on: the next holder looks what became of it.
-                let sent = log.append_if_room(&drafts);
+                let sent = log.append_if_room(&drafts, room.was_made());
                 let Some(first) = sent.map_err(|error| sent_in_part(error, &done))? else {
                     tables.ground.intend_nothing();
                     drop(held);
@@ -245,6 +245,7 @@ impl TopicInner {
                     room.give_back();
                     self.make_room_for(&parts, batch.drafts)
                         .map_err(|error| sent_in_part(error, &done))?;
+                    room.is_made();
                     continue 'again;
                 };
                 for (turn, place) in (0..).zip(part) {

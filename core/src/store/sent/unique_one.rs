@@ -80,12 +80,13 @@ impl TopicInner {
             tables.ground.intend(number);
             room.is_used(true);
             // A death, or an error, from here on: the next holder looks what became of it.
-            let Some(offset) = log.append_if_room(&[draft])? else {
+            let Some(offset) = log.append_if_room(&[draft], room.was_made())? else {
                 tables.ground.intend_nothing();
                 drop(held);
                 room.is_used(false);
                 room.give_back();
                 log.make_room(&[draft])?;
+                room.is_made();
                 continue;
             };
             let entry = Entry {

@@ -18,6 +18,7 @@ mod gaps;
 mod gates;
 mod group_changes;
 mod holds;
+mod large_sends;
 mod left_over;
 mod legacy;
 mod lives;
