@@ -202,11 +202,8 @@ impl Producer {
             Some(Look::New) => {}
             Some(Look::Sent(place, entry)) => {
                 // A failed sync may have taken it back; it was said not to be in the log (P5).
-                let same = |found| found == origin;
-                let (part, offset) = (entry.partition, entry.offset);
-                let voids = ring.ground.has_voids();
-                if !voids || ring.ground.stands(part, offset, same)? {
-                    return Ok(Some((part, offset)));
+                if !ring.ground.has_voids() || ring.stands(&entry)? {
+                    return Ok(Some((entry.partition, entry.offset)));
                 }
                 again = Some(place);
             }
@@ -299,11 +296,8 @@ impl Producer {
         let (mut entries, _) = ledger.all();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.key[0]));
         for entry in entries {
-            let id = self.ring.id;
-            let sequence = entry.key[0];
-            let same = |found| found == Origin::Producer { id, sequence };
-            if ground.stands(entry.partition, entry.offset, same)? {
-                return Ok(sequence);
+            if self.ring.stands(&entry)? {
+                return Ok(entry.key[0]);
             }
         }
         Ok(0)

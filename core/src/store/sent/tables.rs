@@ -166,6 +166,12 @@ impl Tables {
         }
     }
 
+    /// Whether an entry speaks of something, after a failed sync.
+    pub(super) fn stands(&self, entry: &Entry) -> Result<bool> {
+        let same = |origin| matches!(origin, Origin::Dedup { hash, .. } if hash == entry.key);
+        self.ground.stands(entry, (&self.mark_path(), KIND), same)
+    }
+
     /// How many entries there are of these ids by now; 0 where that cannot be told.
     pub(super) fn count(&self, hashes: &[[u64; 2]]) -> usize {
         let entered = self.enter();

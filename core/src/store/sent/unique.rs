@@ -290,13 +290,11 @@ impl TopicInner {
         entry: &Entry,
         window: DedupWindow,
     ) -> Result<bool> {
-        let number = entry.partition;
-        let Some(log) = self.partitions.get(number as usize) else {
+        let Some(log) = self.partitions.get(entry.partition as usize) else {
             return Ok(false);
         };
-        let same = |origin| matches!(origin, Origin::Dedup { hash, .. } if hash == entry.key);
         // A failed sync took records back; they were said not to be in the log (P5).
-        if log.voids() != 0 && !self.tables.ground.stands(number, entry.offset, same)? {
+        if log.voids() != 0 && !self.tables.stands(entry)? {
             return Ok(false);
         }
         Ok(!self.is_spent(entry, window)?)

@@ -6,6 +6,7 @@ mod brake;
 mod clock;
 mod compaction;
 mod compaction_crashes;
+mod compaction_sent;
 mod copy_crashes;
 mod copy_sent;
 mod damage;
