@@ -323,6 +323,18 @@ impl Producer {
     }
 }
 
+#[cfg(test)]
+impl Producer {
+    /// As one who was about to move its mark, and is late.
+    pub(in crate::store) fn tend_late_in_test(&self) -> Result<()> {
+        self.ring.move_mark(true)
+    }
+
+    pub(in crate::store) fn slow_lock_in_test(&self) -> &crate::shm::Word {
+        self.ring.ground.head.word32(at::SLOW_LOCK)
+    }
+}
+
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Producer")

@@ -13,6 +13,7 @@ mod damage;
 mod deaths;
 mod dedup;
 mod dedup_crashes;
+mod dedup_deletion;
 mod forged;
 mod forks;
 mod gaps;
