@@ -10,6 +10,7 @@ mod by_hand;
 mod circles;
 mod cleanup;
 mod compact;
+mod compact_standing;
 mod configure;
 mod consumer;
 mod consumer_table;

@@ -7,6 +7,7 @@ mod clock;
 mod compaction;
 mod compaction_crashes;
 mod compaction_sent;
+mod compaction_standing;
 mod copy_crashes;
 mod copy_sent;
 mod damage;
