@@ -372,7 +372,7 @@ impl TopicInner {
         bounds[number] = bound;
         self.sync_windows(&bounds)?;
         // Nor may anything else speak of them that goes by the log (P8).
-        self.ready_ledgers()?;
+        self.ready_ledgers(&bounds)?;
         if !self.store.forget_transactions(GLANCE)? || !self.ledgers_know(&bounds)? {
             return Ok(None);
         }

@@ -38,6 +38,7 @@ mod retain_now;
 mod retention;
 mod retention_caps;
 mod retention_crashes;
+mod retention_ledgers;
 mod retention_letters;
 mod retention_readers;
 mod returns;
