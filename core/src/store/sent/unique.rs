@@ -189,6 +189,8 @@ impl TopicInner {
         let (mut room, mut admitted) = (Room::default(), Vec::new());
         'again: loop {
             let (held, known) = tables.enter()?;
+            // Who waited for room has followed what was configured meanwhile.
+            batch.window = self.settings.dedup_window();
             let fresh = match batch.look(&known, &verdicts) {
                 Looked::Fresh(fresh) => fresh,
                 Looked::Ask(entry) => {

@@ -34,7 +34,6 @@ impl TopicInner {
         let draft = self.draft_from(message, &mut block, &mut extension, Some(origin))?;
         let number = self.choose(message)?;
         self.tend_tables();
-        let window = self.settings.dedup_window();
         let (tables, log) = (&*self.tables, &self.partitions[number as usize]);
         let voids = log.voids();
         let seen = Cell::new(0);
@@ -48,6 +47,8 @@ impl TopicInner {
         let mut spent: Vec<Entry> = Vec::new();
         let (partition, offset) = loop {
             let (held, known) = tables.enter()?;
+            // Who waited for room has followed what was configured meanwhile.
+            let window = self.settings.dedup_window();
             let Lookup::Found(found) = known.find(hash) else {
                 drop(held);
                 room.give_back();

@@ -15,6 +15,7 @@ mod deaths;
 mod dedup;
 mod dedup_crashes;
 mod dedup_deletion;
+mod dedup_window;
 mod forged;
 mod forks;
 mod gaps;
