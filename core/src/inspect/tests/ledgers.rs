@@ -109,11 +109,7 @@ fn p3_p8_every_byte_of_a_closed_ledgers_entries_and_of_its_header_is_guarded() {
         let of_entries = entries.iter().flat_map(|at| *at..at + ENTRY as u64);
         for at in (0..48).chain(of_entries) {
             // Its first word is 0 where there is none.
-            let bits = if at % 8 == 0 {
-                0x80
-            } else {
-                1 << (at % 8)
-            };
+            let bits = if at % 8 == 0 { 0x80 } else { 1 << (at % 8) };
             let old = flip(&file, at, bits);
             let damage = quietly(folder.path()).damage;
             put(&file, at, &[old]);

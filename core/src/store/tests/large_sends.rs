@@ -1,12 +1,15 @@
 //! Messages that are copied in pieces, and the locks that others hold meanwhile (P14, P17).
 
 use super::*;
+use crate::format::control::header;
 use crate::options::{DedupWindow, OnFull};
 use crate::shm::OwnerLock;
+use crate::storage::Fault;
 use crate::store::{Consumer, ConsumerOptions, Message, Receipt};
 use crate::{Durability, TopicOptions};
 
 const BIG: usize = 200_000;
+const WAITERS: u32 = 1 << 31;
 const HOUR: DedupWindow = DedupWindow::Time(Duration::from_secs(3600));
 
 fn topic_of(store: &Store, most: u64) -> (Topic, Consumer) {
@@ -108,10 +111,41 @@ fn p12_p14_a_large_message_that_waits_for_room_keeps_no_large_dead_letter_waitin
     });
 }
 
+/// Who is given the disk's last room may be about to create a topic for dead letters.
+#[test]
+fn p5_p17_who_waits_for_the_last_room_of_the_disk_keeps_nobody_from_creating() {
+    let twin = Twin::new();
+    let clock = super::dedup::clock();
+    let open = || super::dedup::store_on(&twin, &clock);
+    let (store, other) = (open(), open());
+    let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+    let group = topic.create_group("g", &Default::default()).expect("group");
+    let messages = vec![Message::new(b"x"); 1500];
+    let ids = topic.send_many(&messages).expect("send");
+    let inner = store.inner().expect("open");
+    let lock = inner.control.header().word32(header::BALLAST_LOCK);
+    let me = other.inner().expect("open").env.me;
+    assert!(OwnerLock::try_acquire(lock, me));
+    // The window has room for fewer, and the disk for no more.
+    twin.fail(Fault::Allocate, 1);
+    std::thread::scope(|scope| {
+        let settles = scope.spawn(|| group.settle(ids[1499]));
+        until("it waits", || {
+            lock.load(std::sync::atomic::Ordering::SeqCst) & WAITERS != 0
+        });
+        twin.heal();
+        other
+            .topic("letters", &TopicOptions::default())
+            .expect("created");
+        assert!(!settles.is_finished(), "it waits for the last room");
+        OwnerLock::release(lock, me);
+        settles.join().expect("thread").expect("settled");
+    });
+}
+
 /// A stopped process that copies keeps a backup waiting, and nobody else.
 #[test]
 fn p17_a_backup_that_waits_for_who_copies_holds_no_lock_of_others() {
-    const WAITERS: u32 = 1 << 31;
     let (folder, copies) = (
         tempfile::tempdir().expect("one"),
         tempfile::tempdir().expect("two"),
