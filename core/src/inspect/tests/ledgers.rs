@@ -17,6 +17,9 @@ const NOW: Option<Duration> = Some(Duration::ZERO);
 /// The store on a twin.
 const AT: &str = "/store";
 
+/// What is done to a file, and how that is called.
+type Way<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 /// Nobody keeps house: what retention takes it takes when the test says so.
 fn quiet(path: &Path) -> Store {
     let world = World {
@@ -150,7 +153,7 @@ fn p3_p8_ledgers_and_marks_that_are_cut_gone_or_anothers_are_named() {
             flip(&file, whole.len() as u64 / 2, 4);
         };
         let anothers = || fs::write(&file, &other).expect("put");
-        let mut ways: Vec<(&str, Box<dyn Fn()>)> = vec![
+        let mut ways: Vec<Way<'_>> = vec![
             ("cut", Box::new(|| cut(&file, whole.len() as u64 - 8))),
             ("cut to its beginning", Box::new(|| cut(&file, 20))),
             ("empty", Box::new(|| cut(&file, 0))),
