@@ -5,8 +5,8 @@
 //! again (P8), and is told of.
 //!
 //! What a death or a power loss leaves is none: a file that was being written, an entry of a ring
-//! in the place of another one, and, where the host was started anew, any entry of a file that takes
-//! some still.
+//! in the place of another one, and, where the host was started anew, any entry of a file that
+//! takes some still.
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,12 @@ pub(super) struct LedgerPlan {
 pub(super) struct Whose {
     pub(super) topic: Option<u64>,
     pub(super) partitions: Option<u64>,
+}
+
+impl Whose {
+    pub(super) fn of(topic: Option<u64>, partitions: Option<u64>) -> Self {
+        Self { topic, partitions }
+    }
 }
 
 impl LedgerPlan {

@@ -91,11 +91,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
                 letters.group(topic, group, meta, &logs);
             }
         }
-        let whose = Whose {
-            topic: id,
-            partitions,
-        };
-        run.ledgers(topic, whose)?;
+        run.ledgers(topic, Whose::of(id, partitions))?;
         if is_deleted_topic(topic)? {
             // Files that were listed went while they were looked at.
             run.report.damage.truncate(before);

@@ -162,8 +162,8 @@ impl Partition {
     }
 
     /// As `append`, but `None` where `make_room` has to be called first, which may be slow: for who
-    /// holds a lock of his own. What is large is copied without the append lock, as always; he waits
-    /// for another one who copies only where he `waits`, or others might be quicker for ever.
+    /// holds a lock of his own. What is large is copied without the append lock, as always; he
+    /// waits for another one who copies only where he `waits`, or others might be quicker for ever.
     pub fn append_if_room(&self, drafts: &[Draft<'_>], waits: bool) -> Result<Option<u64>> {
         let bytes = total(drafts);
         if bytes > LARGE {

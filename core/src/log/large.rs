@@ -5,134 +5,31 @@
 //! it. One batch at a time in a partition, under a lock of its own. Its writer may die or fail
 //! anywhere: whoever waits for it, or comes after it, makes padding of the place (P1, P17). Until
 //! then the durable mark stays in front of it (P2).
-//!
-//! Who holds that lock waits for nothing but the append lock, so that whoever holds others, that of
-//! those who send to a limited topic or a ledger's, may wait for it (P14).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
+use super::Partition;
 use super::append::{Draft, Outcome, Place, record_header, total};
 use super::segment::{Found, Segment};
-use super::{Gate, Partition, Room};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::format::checksum::crc32;
 use crate::format::record::{self, HEADER, Header, KIND, RESERVED};
 use crate::format::u32_at;
-use crate::shm::{EventCount, Held, OwnerLock};
+use crate::shm::{EventCount, Held};
 
 /// Batches of more bytes than this are copied outside the append lock.
 pub(super) const LARGE: u64 = 32 * 1024;
 
-/// How long to wait for the one who copies before believing that it is at it.
-const GLANCE: Duration = Duration::from_millis(1);
-
 /// A place that was taken.
-struct Taken {
+pub(super) struct Taken {
     segment: Arc<Segment>,
     place: Place,
 }
 
-/// What came of a try to take one.
-enum Tried<'a> {
-    /// It was, and the lock of large batches with it.
-    Taken(Held<'a>, Taken),
-    /// Something slow has to be done first.
-    Way(Outcome),
-    /// Another one copies.
-    Copied,
-}
-
 impl Partition {
-    /// As `append`, for much. The gate is passed while the place is taken, not while it is filled,
-    /// and is passed first.
-    pub(super) fn append_large(
-        &self,
-        drafts: &[Draft<'_>],
-        room: Room,
-        gate: &impl Gate,
-    ) -> Result<u64> {
-        let (began, mut waited) = (Instant::now(), false);
-        loop {
-            let pass = gate.enter_since(began)?;
-            // Waiting, once only: others may be quicker again and again.
-            let tried = self.try_large(drafts, waited);
-            // An error leaves nothing in the log, and takes no room.
-            gate.leave(pass, matches!(tried, Ok(Tried::Taken(..))));
-            match tried? {
-                Tried::Taken(_large, taken) => return self.fill(&taken, drafts),
-                Tried::Way(outcome) => self.make_way(&outcome, drafts, room)?,
-                Tried::Copied => {
-                    // Others pass the gate meanwhile.
-                    self.wait_for_large()?;
-                    waited = true;
-                }
-            }
-        }
-    }
-
-    /// As `append_if_room`, for much. `waits`: whether one who copies is waited for.
-    pub(super) fn append_large_if_room(
-        &self,
-        drafts: &[Draft<'_>],
-        waits: bool,
-    ) -> Result<Option<u64>> {
-        match self.try_large(drafts, waits)? {
-            Tried::Taken(_large, taken) => self.fill(&taken, drafts).map(Some),
-            Tried::Way(_) | Tried::Copied => Ok(None),
-        }
-    }
-
-    fn try_large(&self, drafts: &[Draft<'_>], waits: bool) -> Result<Tried<'_>> {
-        let large = match waits {
-            true => Some(self.hold_large()?),
-            false => self.try_hold_large()?,
-        };
-        let Some(large) = large else {
-            return Ok(Tried::Copied);
-        };
-        Ok(match self.take_place(drafts)? {
-            Ok(taken) => Tried::Taken(large, taken),
-            Err(outcome) => Tried::Way(outcome),
-        })
-    }
-
-    /// The lock of large batches, once what an earlier holder left is padding.
-    pub(super) fn hold_large(&self) -> Result<Held<'_>> {
-        let (env, lock) = (&*self.env, self.block.large_lock());
-        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.pad_abandoned()?;
-        Ok(held)
-    }
-
-    /// As `hold_large`, unless somebody who lives has it and copies.
-    pub(super) fn glance_large(&self) -> Result<Option<Held<'_>>> {
-        let (env, lock) = (&*self.env, self.block.large_lock());
-        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
-            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(None),
-            held => held?.0,
-        };
-        self.pad_abandoned()?;
-        Ok(Some(held))
-    }
-
-    /// As `hold_large`, if nobody has it, not even one that died.
-    fn try_hold_large(&self) -> Result<Option<Held<'_>>> {
-        let held = OwnerLock::try_hold(self.block.large_lock(), self.env.me);
-        if held.is_some() {
-            self.pad_abandoned()?;
-        }
-        Ok(held)
-    }
-
-    /// Without any lock: waits until nobody copies a large batch, or until he died.
-    pub fn wait_for_large(&self) -> Result<()> {
-        self.hold_large().map(drop)
-    }
-
     /// With the lock of large batches held: copies the batch to its place and publishes it.
-    fn fill(&self, taken: &Taken, drafts: &[Draft<'_>]) -> Result<u64> {
+    pub(super) fn fill(&self, taken: &Taken, drafts: &[Draft<'_>]) -> Result<u64> {
         let header = self.copy(taken, drafts);
         let published = match header {
             Some(header) => self.publish(taken, &header, drafts.len()),
@@ -150,7 +47,10 @@ impl Partition {
 
     /// With the lock of large batches held: puts RESERVED where the batch will be, if there is room
     /// now.
-    fn take_place(&self, drafts: &[Draft<'_>]) -> Result<std::result::Result<Taken, Outcome>> {
+    pub(super) fn take_place(
+        &self,
+        drafts: &[Draft<'_>],
+    ) -> Result<std::result::Result<Taken, Outcome>> {
         let total = total(drafts);
         let mut held = self.lock()?;
         let (segment, place) = match self.place_apart(&mut held, drafts.len(), total)? {
@@ -335,8 +235,10 @@ impl Partition {
 mod tests {
     use super::super::tests::{draft, open, payloads};
     use super::*;
-    use crate::shm::Owner;
+    use crate::error::ErrorKind;
+    use crate::shm::{Owner, OwnerLock};
     use crate::storage::Disk;
+    use std::time::Duration;
 
     fn partition() -> (tempfile::TempDir, Arc<Partition>) {
         let folder = tempfile::TempDir::new().expect("folder");

@@ -77,9 +77,9 @@ impl GroupInner {
     }
 
     /// Takes in all messages up to this one, without handing any out: they are ready, or wait for
-    /// their keys. Under the lock of those who change a group, whose order they are taken in by; but
-    /// not while room is made for them, which is slow, and on a full disk waits for who is given the
-    /// ballast: he may be about to create a topic for dead letters (P5).
+    /// their keys. Under the lock of those who change a group, whose order they are taken in by;
+    /// but not while room is made for them, which is slow, and on a full disk waits for who is
+    /// given the ballast: he may be about to create a topic for dead letters (P5).
     pub(super) fn take_in(&self, log: &Partition, offset: u64) -> Result<()> {
         let mut held = self.topic.store.hold_create_lock()?;
         let (number, mut sieve) = (log.number(), Sieve::default());

@@ -1,11 +1,11 @@
 //! Where the groups stand for whom a segment is compacted, and that it is so on disk (P6, P16).
 //!
 //! Within one epoch of its window a group's floor only rises. So a group that had settled a segment
-//! when its window was put on disk, and has the same epoch still, has settled it on disk, whatever a
-//! power loss takes. One that was set back since has another epoch, and one that was made since is
-//! not known: it may have gone forth again without any of it being on disk. A power loss would leave
-//! it before messages that are gone, which it had settled, and which others that it had settled with
-//! them come again beside. Its window is put on disk first.
+//! when its window was put on disk, and has the same epoch still, has settled it on disk, whatever
+//! a power loss takes. One that was set back since has another epoch, and one that was made since
+//! is not known: it may have gone forth again without any of it being on disk. A power loss would
+//! leave it before messages that are gone: others that it had settled as well would come again, and
+//! those not. Its window is put on disk first.
 
 use super::retain::GLANCE;
 use super::topic::TopicInner;

@@ -9,8 +9,8 @@
 //!
 //! What is held costs memory by what is open in the groups, not by what is stored. Nothing is
 //! written and nothing synced under the lock: as long as segments are opened and windows are looked
-//! through; where logs end is taken first, under the journal's lock, and that is quick. Who copies a
-//! large batch meanwhile, which may be stopped, is waited for without any lock.
+//! through; where logs end is taken first, under the journal's lock, and that is quick. Who copies
+//! a large batch meanwhile, which may be stopped, is waited for without any lock.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
