@@ -114,7 +114,7 @@ fn look_at_blocks(bytes: &mut Bytes, first: u64) -> Result<Option<Wrong>> {
             return Ok(Some((named_at, what)));
         };
         let (kind, partitions) = (words[block::KIND], words[block::PARTITIONS]);
-        if !(1..=2).contains(&kind) || partitions > u64::from(PARTITIONS_MAX) {
+        if !(1..=3).contains(&kind) || partitions > u64::from(PARTITIONS_MAX) {
             let what = format!("a block of kind {kind} with {partitions} partitions");
             return Ok(Some((at, what)));
         }

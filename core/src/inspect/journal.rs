@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Wrong;
 use super::bytes::Bytes;
 use super::dump::Lines;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::journal::{
     FILE, HEADER, Place, RECORDS, Record, SLOT, SLOTS, Slot, UNIT, decode_header, record,
 };
@@ -108,6 +108,24 @@ fn look_once(path: &Path) -> Result<Vec<Wrong>> {
         journal.end.number
     );
     Ok(vec![(journal.end.position, what)])
+}
+
+/// The transactions that have happened and may not be applied everywhere; `None` where it is
+/// damaged.
+pub(super) fn open_ones(path: &Path) -> Result<Option<Vec<Record>>> {
+    let bytes = match Bytes::open(path).and_then(|mut file| file.head(FILE + 1)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+        Err(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        bytes => bytes?,
+    };
+    let Ok(journal) = Journal::read(&bytes) else {
+        return Ok(None);
+    };
+    let records = journal.records.into_iter();
+    let open = records.filter(|(_, record, applied)| !record.wrap && !applied);
+    Ok(Some(open.map(|(_, record, _)| record).collect()))
 }
 
 /// As text.

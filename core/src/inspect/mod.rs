@@ -15,6 +15,7 @@ mod dump_sent;
 mod dump_small;
 mod entries;
 mod journal;
+mod ledgers;
 mod letters;
 mod log;
 mod message;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::ledgers::LedgerPlan;
 use super::{opened, placing, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
@@ -48,6 +49,8 @@ pub(super) struct TopicPlan {
     /// By number.
     pub(super) partitions: Vec<PartitionPlan>,
     pub(super) groups: Vec<GroupPlan>,
+    /// Of what was sent under dedup ids and by producers.
+    pub(super) ledgers: Vec<LedgerPlan>,
 }
 
 /// What was found in a partition's folder.
@@ -126,6 +129,7 @@ impl Plan {
             for group in &topic.groups {
                 all.extend(&group.files);
             }
+            all.extend(topic.ledgers.iter().flat_map(|ledger| &ledger.files));
         }
         all
     }
@@ -165,6 +169,7 @@ impl TopicPlan {
         let id = placing::id_of(&files, &partitions);
         Ok(Self {
             name,
+            ledgers: LedgerPlan::all_of(&folder)?,
             folder,
             id,
             files,
@@ -242,7 +247,7 @@ pub(super) fn folder_names(path: &Path) -> Result<Option<Vec<String>>> {
 }
 
 /// Those of the names that are files still, with their lengths.
-fn files_of(folder: &Path, names: &[String]) -> Result<Vec<Listed>> {
+pub(super) fn files_of(folder: &Path, names: &[String]) -> Result<Vec<Listed>> {
     let mut files = Vec::new();
     for name in names {
         let path = folder.join(name);

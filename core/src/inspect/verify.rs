@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::entries::InLog;
+use super::ledgers::Whose;
 use super::letters::Letters;
 use super::log::Log;
 use super::plan::{GroupPlan, Listed, PartitionPlan, Plan, TopicPlan, name_of, named};
@@ -23,7 +24,8 @@ const STEP: u64 = 1 << 20;
 
 /// Checks every byte that carries a message or a position in the store of a folder, without joining
 /// it or changing anything, lists all damage by file and position, and says of each partition which
-/// messages can be read: those that [`recover`](super::recover) would copy. `progress` is called
+/// messages can be read: those that [`recover`](super::recover) would copy. So it does of what
+/// tells of messages that were sent under dedup ids and by producers. `progress` is called
 /// now and then with how many bytes of how many are done; an error that it returns ends the check
 /// and is returned.
 ///
@@ -66,6 +68,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     for topic in &plan.topics {
         let before = run.report.damage.len();
         let meta = run.topic_meta(topic)?;
+        let id = meta.as_ref().map(|(id, _)| *id).or(topic.id);
         let partitions = meta.map(|(_, config)| u64::from(config.partitions));
         let mut logs = HashMap::new();
         for one in &topic.partitions {
@@ -88,6 +91,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
                 letters.group(topic, group, meta, &logs);
             }
         }
+        run.ledgers(topic, Whose::of(id, partitions))?;
         if is_deleted_topic(topic)? {
             // Files that were listed went while they were looked at.
             run.report.damage.truncate(before);
@@ -196,7 +200,9 @@ impl<'a> Run<'a> {
         for partition in &plan.partitions {
             self.skip_partition(partition)?;
         }
-        let mut files = plan.groups.iter().flat_map(|group| &group.files);
+        let of_groups = plan.groups.iter().flat_map(|group| &group.files);
+        let of_ledgers = plan.ledgers.iter().flat_map(|ledger| &ledger.files);
+        let mut files = of_groups.chain(of_ledgers);
         files.try_for_each(|listed| self.pass(listed))
     }
 
@@ -228,7 +234,7 @@ impl<'a> Run<'a> {
     }
 
     /// Looks at a meta file, whose fields `parse` understands.
-    fn meta<T>(
+    pub(super) fn meta<T>(
         &mut self,
         kind: &str,
         listed: &Listed,

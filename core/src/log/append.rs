@@ -95,6 +95,10 @@ impl super::Gate for Open {
         Ok(())
     }
 
+    fn enter_since(&self, _: std::time::Instant) -> Result<()> {
+        Ok(())
+    }
+
     fn leave(&self, (): (), _: bool) {}
 }
 
@@ -158,11 +162,12 @@ impl Partition {
     }
 
     /// As `append`, but `None` where `make_room` has to be called first, which may be slow: for who
-    /// holds a lock of his own. What is large is copied without the append lock, as always.
-    pub fn append_if_room(&self, drafts: &[Draft<'_>]) -> Result<Option<u64>> {
+    /// holds a lock of his own. What is large is copied without the append lock, as always; he
+    /// waits for another one who copies only where he `waits`, or others might be quicker for ever.
+    pub fn append_if_room(&self, drafts: &[Draft<'_>], waits: bool) -> Result<Option<u64>> {
         let bytes = total(drafts);
         if bytes > LARGE {
-            return self.append_large(drafts, Room::Ordinary, &Open).map(Some);
+            return self.append_large_if_room(drafts, waits);
         }
         let mut held = self.lock()?;
         let outcome = self.attempt(&mut held, drafts, bytes)?;
@@ -175,9 +180,12 @@ impl Partition {
     }
 
     /// Makes room for these drafts without appending them: what can fail for want of space fails
-    /// here.
+    /// here, and who copies a large batch is waited for where these are one.
     pub fn make_room(&self, drafts: &[Draft<'_>]) -> Result<()> {
         self.env.check_fence()?;
+        if total(drafts) > LARGE {
+            self.wait_for_large()?;
+        }
         drop(self.lock()?);
         if self.block.poisoned() {
             return Err(self.poisoned());

@@ -1,6 +1,8 @@
 //! What limits of a topic need of the log: a gate in front of the append, and counting what stands
 //! between two places.
 
+use std::time::Instant;
+
 use super::append::{Outcome, total};
 use super::cursor::Cursor;
 use super::large::LARGE;
@@ -16,6 +18,8 @@ pub trait Gate {
     type Pass;
     /// Waits until they may go in.
     fn enter(&self) -> Result<Self::Pass>;
+    /// As `enter`, of one who began at this time, and may have given up what he was given since.
+    fn enter_since(&self, began: Instant) -> Result<Self::Pass>;
     /// They are in, or are not and are tried again.
     fn leave(&self, pass: Self::Pass, done: bool);
 }
@@ -74,11 +78,11 @@ impl Partition {
                 drop(self.lock()?);
             }
             let pass = gate.enter()?;
-            let mut held = self.lock()?;
-            let outcome = self.attempt_apart(&mut held, drafts)?;
-            drop(held);
-            gate.leave(pass, matches!(outcome, Outcome::Done(_)));
-            match outcome {
+            let held = self.lock();
+            let outcome = held.and_then(|mut held| self.attempt_apart(&mut held, drafts));
+            // An error leaves nothing in the log, and takes no room.
+            gate.leave(pass, matches!(outcome, Ok(Outcome::Done(_))));
+            match outcome? {
                 Outcome::Done(first) => {
                     (self.on_publish)(drafts.len() as u32);
                     return Ok(first);

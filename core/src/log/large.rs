@@ -9,45 +9,30 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-#[cfg(test)]
-use super::append::Open;
+use super::Partition;
 use super::append::{Draft, Outcome, Place, record_header, total};
 use super::segment::{Found, Segment};
-use super::{Gate, Partition, Room};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::format::checksum::crc32;
 use crate::format::record::{self, HEADER, Header, KIND, RESERVED};
 use crate::format::u32_at;
-use crate::shm::{EventCount, Held, OwnerLock};
+use crate::shm::{EventCount, Held};
 
 /// Batches of more bytes than this are copied outside the append lock.
 pub(super) const LARGE: u64 = 32 * 1024;
 
-/// How long to wait for the one who copies before believing that it is at it.
-const GLANCE: std::time::Duration = std::time::Duration::from_millis(1);
-
 /// A place that was taken.
-struct Taken {
+pub(super) struct Taken {
     segment: Arc<Segment>,
     place: Place,
 }
 
 impl Partition {
-    /// As `append`, for much. The gate is passed while the place is taken, not while it is filled.
-    pub(super) fn append_large(
-        &self,
-        drafts: &[Draft<'_>],
-        room: Room,
-        gate: &impl Gate,
-    ) -> Result<u64> {
-        let env = &*self.env;
-        let lock = self.block.large_lock();
-        let (_large, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.pad_abandoned()?;
-        let taken = self.take_place(drafts, room, gate)?;
-        let header = self.copy(&taken, drafts);
+    /// With the lock of large batches held: copies the batch to its place and publishes it.
+    pub(super) fn fill(&self, taken: &Taken, drafts: &[Draft<'_>]) -> Result<u64> {
+        let header = self.copy(taken, drafts);
         let published = match header {
-            Some(header) => self.publish(&taken, &header, drafts.len()),
+            Some(header) => self.publish(taken, &header, drafts.len()),
             None => Err(taken
                 .segment
                 .damage(taken.place.position, "the mapping ends here")),
@@ -60,49 +45,44 @@ impl Partition {
         published
     }
 
-    /// Puts RESERVED where the batch will be.
-    fn take_place(&self, drafts: &[Draft<'_>], room: Room, gate: &impl Gate) -> Result<Taken> {
+    /// With the lock of large batches held: puts RESERVED where the batch will be, if there is room
+    /// now.
+    pub(super) fn take_place(
+        &self,
+        drafts: &[Draft<'_>],
+    ) -> Result<std::result::Result<Taken, Outcome>> {
         let total = total(drafts);
-        loop {
-            let pass = gate.enter()?;
-            let mut held = self.lock()?;
-            let (segment, place) = match self.place_apart(&mut held, drafts.len(), total)? {
-                Ok((segment, place)) => (segment.clone(), place),
-                Err(outcome) => {
-                    drop(held);
-                    gate.leave(pass, false);
-                    self.make_way(&outcome, drafts, room)?;
-                    continue;
-                }
-            };
-            let (position, first) = (place.position, place.first);
-            let header = Header {
-                offset: first,
-                timestamp_ns: place.last_timestamp(drafts),
-                kind: RESERVED,
-                payload_len: drafts.len() as u32,
-                ..Header::default()
-            };
-            let length = total as u32;
-            let bytes = header.encode(length, segment.salt(), crc32(b""));
-            let (map, at) = (segment.map(), position as usize);
-            // The words first: who dies between them and the record leaves words that name nothing.
-            self.block.set_large(segment.base(), position, first);
-            let written = map
-                .store_u32(at + length as usize, 0, Ordering::Relaxed)
-                .and_then(|()| map.copy_in(at + 4, &bytes[4..]))
-                .and_then(|()| map.store_u32(at, length, Ordering::Release));
-            written.ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
-            self.block.set_tail(
-                segment.base(),
-                first + drafts.len() as u64,
-                position + u64::from(length),
-                header.timestamp_ns,
-            );
-            drop(held);
-            gate.leave(pass, true);
-            return Ok(Taken { segment, place });
-        }
+        let mut held = self.lock()?;
+        let (segment, place) = match self.place_apart(&mut held, drafts.len(), total)? {
+            Ok((segment, place)) => (segment.clone(), place),
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        let (position, first) = (place.position, place.first);
+        let header = Header {
+            offset: first,
+            timestamp_ns: place.last_timestamp(drafts),
+            kind: RESERVED,
+            payload_len: drafts.len() as u32,
+            ..Header::default()
+        };
+        let length = total as u32;
+        let bytes = header.encode(length, segment.salt(), crc32(b""));
+        let (map, at) = (segment.map(), position as usize);
+        // The words first: who dies between them and the record leaves words that name nothing.
+        self.block.set_large(segment.base(), position, first);
+        let written = map
+            .store_u32(at + length as usize, 0, Ordering::Relaxed)
+            .and_then(|()| map.copy_in(at + 4, &bytes[4..]))
+            .and_then(|()| map.store_u32(at, length, Ordering::Release));
+        written.ok_or_else(|| segment.damage(position, "the mapping ends here"))?;
+        self.block.set_tail(
+            segment.base(),
+            first + drafts.len() as u64,
+            position + u64::from(length),
+            header.timestamp_ns,
+        );
+        drop(held);
+        Ok(Ok(Taken { segment, place }))
     }
 
     /// As `place`, apart from those of small batches.
@@ -199,13 +179,7 @@ impl Partition {
         if self.block.large().is_none() {
             return Ok(false);
         }
-        let env = &*self.env;
-        match OwnerLock::hold(self.block.large_lock(), env.me, &*env.live, GLANCE) {
-            Ok((_held, _)) => self.pad_abandoned().map(|()| true),
-            // Its writer lives and copies.
-            Err(error) if error.kind() == ErrorKind::Stuck => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.glance_large()?.is_some())
     }
 }
 
@@ -225,17 +199,23 @@ fn is_reserved(segment: &Segment, position: u64, first: u64) -> bool {
 
 #[cfg(test)]
 impl Partition {
+    pub(crate) fn large_lock_in_test(&self) -> &crate::shm::Word {
+        self.block.large_lock()
+    }
+
     /// As one that dies, or is stopped, while it copies.
     pub(super) fn take_place_in_test(&self, drafts: &[Draft<'_>]) {
-        self.take_place(drafts, Room::Ordinary, &Open)
-            .expect("place");
+        self.taken(drafts);
+    }
+
+    fn taken(&self, drafts: &[Draft<'_>]) -> Taken {
+        let taken = self.take_place(drafts).expect("place");
+        taken.ok().expect("room")
     }
 
     /// As one that dies while it puts the header in its place.
     pub(super) fn publish_lengths_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self
-            .take_place(drafts, Room::Ordinary, &Open)
-            .expect("place");
+        let taken = self.taken(drafts);
         let header = self.copy(&taken, drafts).expect("copied");
         let at = taken.place.position as usize + KIND + 4;
         let written = taken.segment.map().copy_in(at, &header[KIND + 4..]);
@@ -244,9 +224,7 @@ impl Partition {
 
     /// As one that dies before it stores the kind.
     pub(super) fn publish_all_but_the_kind_in_test(&self, drafts: &[Draft<'_>]) {
-        let taken = self
-            .take_place(drafts, Room::Ordinary, &Open)
-            .expect("place");
+        let taken = self.taken(drafts);
         let header = self.copy(&taken, drafts).expect("copied");
         let written = write_but_kind(&taken.segment, taken.place.position as usize, &header);
         written.expect("inside");
@@ -257,7 +235,8 @@ impl Partition {
 mod tests {
     use super::super::tests::{draft, open, payloads};
     use super::*;
-    use crate::shm::Owner;
+    use crate::error::ErrorKind;
+    use crate::shm::{Owner, OwnerLock};
     use crate::storage::Disk;
     use std::time::Duration;
 
@@ -296,9 +275,7 @@ mod tests {
         partition
             .make_room(&[draft(&big), draft(&big)])
             .expect("room");
-        partition
-            .take_place(&[draft(&big), draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        partition.taken(&[draft(&big), draft(&big)]);
         assert_eq!(partition.append(&[draft(b"behind")]).expect("append"), 3);
         let seen = |partition: &Partition| -> Vec<u64> {
             payloads(partition)
@@ -331,9 +308,7 @@ mod tests {
         let big = vec![7; 100_000];
         partition.append(&[draft(b"before")]).expect("append");
         partition.make_room(&[draft(&big)]).expect("room");
-        partition
-            .take_place(&[draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        partition.taken(&[draft(&big)]);
         partition.append(&[draft(b"behind")]).expect("append");
         drop(partition);
         let partition = open(Arc::new(Disk), folder.path());
@@ -350,9 +325,7 @@ mod tests {
         partition.make_room(&[draft(&big)]).expect("room");
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
-        let taken = partition
-            .take_place(&[draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        let taken = partition.taken(&[draft(&big)]);
         partition.append(&[draft(b"behind")]).expect("append");
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| partition.ensure_durable(3, Duration::from_secs(20)));
@@ -404,9 +377,7 @@ mod tests {
         partition.make_room(&[draft(&big)]).expect("room");
         let me = partition.env.me;
         assert!(OwnerLock::try_acquire(partition.block.large_lock(), me));
-        let taken = partition
-            .take_place(&[draft(&big)], Room::Ordinary, &Open)
-            .expect("place");
+        let taken = partition.taken(&[draft(&big)]);
         let fenced = super::super::tests::open_fenced(&partition, folder.path());
         let error = fenced.pad_abandoned().expect_err("taken for dead");
         assert_eq!(error.kind(), ErrorKind::Fenced);

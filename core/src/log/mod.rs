@@ -22,6 +22,9 @@ mod durable;
 mod flow;
 mod index;
 mod large;
+mod large_gate;
+#[cfg(test)]
+mod large_gate_tests;
 mod latest;
 mod pin;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::record::{self, END, Header, MESSAGE, PADDING};
 use crate::format::segment::RECORDS;
-use crate::shm::OwnerLock;
+use crate::shm::Held;
 use crate::storage::{Access, File};
 
 /// How long a message may be half taken back for who looks at it.
@@ -48,6 +48,8 @@ pub struct Pinned {
     /// Offsets below were taken by retention.
     pub first: u64,
     voids: u64,
+    /// Base of the segment before which all was on disk.
+    mark: u64,
 }
 
 impl Partition {
@@ -55,17 +57,33 @@ impl Partition {
     /// decide what goes: so all is there from `first` on. Waits for who copies a large batch, so
     /// that all before the end is published.
     pub fn pin(&self) -> Result<Pinned> {
-        let env = &*self.env;
-        let lock = self.block.large_lock();
-        let (_large, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        self.pad_abandoned()?;
+        let large = self.hold_large()?;
+        let mut pinned = self.end_with(large)?;
+        self.pin_segments(&mut pinned)?;
+        Ok(pinned)
+    }
+
+    /// As `pin`, without the segments, which are still to be held. `waits`: whether one who copies
+    /// is waited for; if not, and one does, `None`.
+    pub fn pin_end(&self, waits: bool) -> Result<Option<Pinned>> {
+        let large = match waits {
+            true => Some(self.hold_large()?),
+            false => self.glance_large()?,
+        };
+        large.map(|large| self.end_with(large)).transpose()
+    }
+
+    /// With the lock of large batches, which is given back: nobody copies until the append lock is
+    /// had, so what is copied later is behind the end.
+    fn end_with(&self, large: Held<'_>) -> Result<Pinned> {
         let held = self.lock()?;
+        drop(large);
         let block = &self.block;
         let (segment, position, end) = (block.segment(), block.position(), block.next_offset());
         if segment != NONE && !block.fits_its_tail(segment, position, end) {
             return Err(self.no_such_end());
         }
-        let mut pinned = Pinned {
+        let pinned = Pinned {
             segments: Vec::new(),
             segment,
             position,
@@ -73,23 +91,34 @@ impl Partition {
             timestamp_ns: block.last_timestamp(),
             first: block.first_kept(),
             voids: block.voids(),
+            mark: block.mark().0,
         };
-        let mark = block.mark().0;
         drop(held);
+        Ok(pinned)
+    }
+
+    /// Maps all segments up to the end, with the lock of those who create held since that was
+    /// taken. As slow as there are many.
+    pub fn pin_segments(&self, pinned: &mut Pinned) -> Result<()> {
+        let (last, mark) = (pinned.segment, pinned.mark);
         for base in self.bases()? {
-            if segment == NONE || base > segment {
+            if last == NONE || base > last {
                 continue;
             }
             let (found, id) = self.hold_segment(base)?;
-            let active = base == segment;
+            let active = base == last;
             pinned.segments.push(PinnedSegment {
-                used: if active { position } else { found.capacity() },
+                used: if active {
+                    pinned.position
+                } else {
+                    found.capacity()
+                },
                 sealed: mark != NONE && base < mark && !active,
                 segment: found,
                 id,
             });
         }
-        Ok(pinned)
+        Ok(())
     }
 
     fn hold_segment(&self, base: u64) -> Result<(Arc<Segment>, (u64, u64))> {

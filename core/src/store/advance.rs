@@ -77,9 +77,11 @@ impl GroupInner {
     }
 
     /// Takes in all messages up to this one, without handing any out: they are ready, or wait for
-    /// their keys. Under the lock of those who change a group, whose order they are taken in by.
+    /// their keys. Under the lock of those who change a group, whose order they are taken in by;
+    /// but not while room is made for them, which is slow, and on a full disk waits for who is
+    /// given the ballast: he may be about to create a topic for dead letters (P5).
     pub(super) fn take_in(&self, log: &Partition, offset: u64) -> Result<()> {
-        let _held = self.topic.store.hold_create_lock()?;
+        let mut held = self.topic.store.hold_create_lock()?;
         let (number, mut sieve) = (log.number(), Sieve::default());
         loop {
             let (now, mut dying) = (Now::by(&*self.topic.store.env.clock), Vec::new());
@@ -89,33 +91,34 @@ impl GroupInner {
             for late in dying {
                 self.remember_late(number, late);
             }
+            let mut full = false;
             match need {
                 Need::Nothing => break,
                 Need::More => {}
                 Need::Sieve(cursor) => sieve = self.sift(log, cursor, usize::MAX)?,
-                Need::Room => {
-                    if !self.grow(number)? {
-                        return Err(self.too_far(offset));
-                    }
-                }
+                Need::Room => full = true,
                 Need::Map(cursor) => {
                     let mut found = cursor;
                     match log.resolve(&mut found)? {
                         Place::Nothing => break,
                         Place::Broken => return Err(log.skip_damage(&found)?.1),
                         Place::Mapped => {
-                            if self.go_on(log, cursor, found, false)? == Moved::NoRoom
-                                && !self.grow(number)?
-                            {
-                                return Err(self.too_far(offset));
-                            }
+                            full = self.go_on(log, cursor, found, false)? == Moved::NoRoom;
                         }
                     }
                 }
                 // The next receive passes over it, and tells of it.
                 Need::Damage(cursor) => return Err(log.skip_damage(&cursor)?.1),
             }
+            if full {
+                drop(held);
+                if !self.grow(number)? {
+                    return Err(self.too_far(offset));
+                }
+                held = self.topic.store.hold_create_lock()?;
+            }
         }
+        drop(held);
         self.wake(u32::MAX);
         Ok(())
     }

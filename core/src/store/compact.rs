@@ -15,13 +15,16 @@
 //!
 //! That no group has anything to settle in a segment is so on disk before the pass begins, and is
 //! looked at again, with the lock of those who create held, when the segment is put in its place:
-//! nobody is moved back meanwhile, and no group is made (P6, P16).
+//! nobody is moved back meanwhile, and no group is made (P6, P16). A group that went back and forth
+//! again since, or is new, is done with it, but perhaps not on disk: its window is put there first
+//! (`compact_standing.rs`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::compact_standing::Standing;
 use super::inner::locked;
 use super::retain::{EVERY_MS, GLANCE, Known, LATEST_MS, SHARE};
 use super::topic::TopicInner;
@@ -248,8 +251,9 @@ impl Work {
                     Some(topic) => topic.begin_pass(number, &self.known.config)?,
                     None => return Ok(()),
                 };
-                let Some(mut pass) = pass else { break };
-                let done = self.go_through(&mut pass);
+                let Some(pass) = pass else { break };
+                let (mut pass, mut on_disk) = pass;
+                let done = self.go_through(&mut pass, &mut on_disk);
                 if !matches!(done, Ok(true)) {
                     self.locked(|_| {
                         pass.give_up();
@@ -266,7 +270,7 @@ impl Work {
     }
 
     /// All steps of a pass; false where it ended before.
-    fn go_through(&mut self, pass: &mut Pass) -> Result<bool> {
+    fn go_through(&mut self, pass: &mut Pass, on_disk: &mut Standing) -> Result<bool> {
         let number = pass.log().number() as usize;
         loop {
             let on = match pass.next() {
@@ -280,7 +284,7 @@ impl Work {
                 }
                 Next::Make => self.locked(|_| pass.make().map(|()| true))?,
                 Next::End => self.locked(|_| pass.end().map(|()| true))?,
-                Next::Put(end) => self.locked(|topic| topic.put(number, end, pass))?,
+                Next::Put(end) => self.locked(|topic| topic.put((number, end), pass, on_disk))?,
             };
             if !on {
                 return Ok(false);
@@ -349,14 +353,16 @@ impl TopicInner {
         Ok(false)
     }
 
-    /// A pass over a partition, if it is due. What groups settled is on disk before it begins: or a
-    /// power loss would bring messages back as unsettled that are gone (P6).
+    /// A pass over a partition, if it is due, and which groups' windows are on disk for it. What
+    /// groups settled is there before it begins: or a power loss would bring messages back as
+    /// unsettled that are gone (P6).
     pub(super) fn begin_pass(
         self: &Arc<Self>,
         number: usize,
         config: &TopicConfig,
-    ) -> Result<Option<Pass>> {
+    ) -> Result<Option<(Pass, Standing)>> {
         let partition = &self.partitions[number];
+        let standing = self.standing(number)?;
         let bound = self.settled_by_all(number)?;
         let (dirty, clean) = partition.dirty(bound)?;
         if dirty == 0 || dirty < clean {
@@ -366,21 +372,27 @@ impl TopicInner {
         bounds[number] = bound;
         self.sync_windows(&bounds)?;
         // Nor may anything else speak of them that goes by the log (P8).
-        self.ready_ledgers()?;
+        self.ready_ledgers(&bounds)?;
         if !self.store.forget_transactions(GLANCE)? || !self.ledgers_know(&bounds)? {
             return Ok(None);
         }
         let before = tombstones_before(config, self.store.env.clock.wall_ns());
-        partition.begin_pass(bound, before, KEYS_MAX)
+        let begun = partition.begin_pass(bound, before, KEYS_MAX)?;
+        Ok(begun.map(|pass| (pass, standing)))
     }
 
     /// Puts a compacted segment in its place, with the lock of who makes and removes files held,
-    /// and with that of those who create; false where a group went back meanwhile, or was made.
-    pub(super) fn put(&self, number: usize, end: u64, pass: &mut Pass) -> Result<bool> {
-        let held = self.store.hold_create_lock_within(GLANCE)?;
-        if self.settled_by_all_groups(number)? < end {
+    /// and with that of those who create; false where a group went back meanwhile, or was made, and
+    /// is not done with it.
+    pub(super) fn put(
+        &self,
+        (number, end): (usize, u64),
+        pass: &mut Pass,
+        on_disk: &mut Standing,
+    ) -> Result<bool> {
+        let Some(held) = self.hold_settled(number, end, on_disk)? else {
             return Ok(false);
-        }
+        };
         pass.put()?;
         drop(held);
         // Where there is no group, what is gone counted for the topic's limit; and places up to
@@ -390,7 +402,7 @@ impl TopicInner {
         Ok(true)
     }
 
-    fn settled_by_all_groups(&self, number: usize) -> Result<u64> {
+    pub(super) fn settled_by_all_groups(&self, number: usize) -> Result<u64> {
         let (partition, mut bound) = (&self.partitions[number], u64::MAX);
         for group in self.kept_groups()?.iter().filter(|one| one.has(number)) {
             let floor = self.floor_of(group, partition, u64::MAX)?;

@@ -227,6 +227,18 @@ impl Control {
         Ok(groups)
     }
 
+    /// The blocks of a topic's producers that any process opened in this life of `control`.
+    pub(crate) fn producers_of(&self, topic: u64) -> Result<Vec<Block>> {
+        let mut producers = Vec::new();
+        self.walk(|kind, found| {
+            if kind == PRODUCER && found.topic() == topic {
+                producers.push(found);
+            }
+            false
+        })?;
+        Ok(producers)
+    }
+
     /// Whether this member holds any lock.
     pub(crate) fn holds_any_lock(&self) -> Result<bool> {
         let held = |region: &Region, word| OwnerLock::is_held_by(region.word32(word), self.me);

@@ -10,6 +10,7 @@ mod by_hand;
 mod circles;
 mod cleanup;
 mod compact;
+mod compact_standing;
 mod configure;
 mod consumer;
 mod consumer_table;
@@ -107,13 +108,10 @@ pub use transactions::Transaction;
 #[cfg(test)]
 pub(crate) use open::World;
 
-// What fuzzing decodes.
-#[cfg(any(test, fuzzing))]
-pub(crate) use sent::Mark;
-
 // What inspection reads and writes stores with.
 pub(crate) use group_meta::{GroupMeta, dead_letters_of, parse as parse_group_meta};
 pub(crate) use restore::{Parts, Restorer};
+pub(crate) use sent::Mark;
 pub(crate) use topic_meta::parse as parse_topic_meta;
 
 // What the topics, groups and readers of a store build on.

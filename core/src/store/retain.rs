@@ -11,10 +11,10 @@
 //! then on nobody begins before it. What is slow comes after, without the lock:
 //!
 //! - the journal of transactions lets go of what it says, which may be of these messages;
-//! - the windows of all groups are put on disk, or a power loss would bring messages back as
-//!   unsettled that are gone;
 //! - ledgers of dedup ids and producers know on disk what they knew by the log
 //!   (`sent/keep.rs`);
+//! - the windows of all groups are put on disk, or a power loss would bring messages back as
+//!   unsettled that are gone;
 //! - the ledger in `reserve` says what was taken, then the files go (`log/retain.rs`).
 //!
 //! Who dies in between leaves segments that are hidden or not, and all that is needed to decide the
@@ -278,6 +278,8 @@ impl TopicInner {
         };
         // Which may make a topic of dead letters, and waits for who creates.
         self.end_unsettled(&scope, fate)?;
+        // Which waits for who writes them, and for the disk.
+        self.ready_ledgers(&scope.bounds)?;
         let Some(retaining) = self.hold_retention(word)? else {
             return Ok(0);
         };
@@ -285,24 +287,23 @@ impl TopicInner {
             Retention::Settled => self.first_letter(scope.bounds[0])?,
             Retention::Forever | Retention::Time(_) => u64::MAX,
         };
-        self.ready_ledgers()?;
         let first = self.decide(&scope, letters, word)?;
         if first.iter().all(|first| *first == 0) {
             return Ok(0);
         }
         // No transaction is to speak of what is gone: what it did is done, and on disk where that
-        // counts. Others' locks are waited for, so not with this one.
+        // counts. Others' locks are waited for, so not with this one, and for ledgers neither.
         drop(retaining);
         if !self.store.forget_transactions(GLANCE)? {
+            return Ok(0);
+        }
+        if !self.ledgers_know(&first)? {
             return Ok(0);
         }
         let Some(_retaining) = self.hold_retention(word)? else {
             return Ok(0);
         };
         self.sync_windows(&first)?;
-        if !self.ledgers_know(&first)? {
-            return Ok(0);
-        }
         let mut bytes = 0;
         for (partition, first) in self.partitions.iter().zip(first) {
             if first > 0 {

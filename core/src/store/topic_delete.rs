@@ -15,7 +15,7 @@ use super::{Store, StoreInner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGED, CHANGING, GONE, RETAIN_LOCK};
 use crate::format::control::flow::EVENT;
-use crate::format::control::partition;
+use crate::format::control::{partition, sent};
 use crate::format::names;
 use crate::shm::{EventCount, OwnerLock};
 use crate::storage::Storage;
@@ -125,17 +125,24 @@ impl StoreInner {
     }
 
     /// Before the files of a topic go, and its name is free: whoever was about to give one of them
-    /// a name, and had not seen that the topic is gone, has done so; the next one sees it. Waits
-    /// for one who is stopped as for any lock: then the files are left to the next one.
+    /// a name, of a log or of a ledger of what was sent, and had not seen that the topic is gone,
+    /// has done so; the next one sees it. Waits for one who is stopped as for any lock: then the
+    /// files are left to the next one.
     fn let_namers_out(&self, uid: u64) -> Result<()> {
         let Some(topic) = self.control.opened_topic(uid)? else {
             return Ok(());
         };
         let env = &*self.env;
-        topic.partitions.iter().try_for_each(|words| {
-            let slow = words.word32(partition::SLOW_LOCK);
-            OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout).map(drop)
-        })
+        let let_out = |slow| OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout).map(drop);
+        for words in &topic.partitions {
+            let_out(words.word32(partition::SLOW_LOCK))?;
+        }
+        // One that is made from here on sees that the topic is gone.
+        let producers = self.control.producers_of(uid)?;
+        for block in std::iter::once(&topic).chain(&producers) {
+            let_out(block.head.word32(sent::SLOW_LOCK))?;
+        }
+        Ok(())
     }
 
     /// Whether there is a topic of the name.

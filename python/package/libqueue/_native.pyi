@@ -266,7 +266,9 @@ def recover(
     new or an empty folder. Messages keep offset, timestamp, key, headers and payload, groups their
     positions; a group whose window is damaged begins again where all before is settled for sure.
     With `all` also what stands whole behind the place where a power loss tore a log is copied;
-    a store that is opened cuts it.
+    a store that is opened cuts it. What was sent under dedup ids and by producers is known as far
+    as its messages are copied, and transactions that had happened are not applied any further;
+    `notes` say how much that concerns.
     `progress` is called as by `verify`; an exception that it raises ends the copy and leaves
     nothing. Raises `Busy`, `NotFound`, `NotAStore`, `Incompatible`, `AlreadyExists`,
     `InvalidArgument` or `DiskFull`.

@@ -6,6 +6,7 @@
 mod groups;
 mod lanes;
 mod rebuild;
+mod sent;
 mod snapshots;
 mod source;
 mod target;
@@ -104,7 +105,10 @@ pub fn recover_with(
 /// given out again. Topics and groups keep ids, configuration and positions. What was settled stays
 /// so where the window of a group is whole; where it is damaged the group begins again where
 /// everything before is settled for sure, so that it gets some messages once more and misses none.
-/// Configuration that is damaged is replaced by the defaults and what the other files say. Behind
+/// Configuration that is damaged is replaced by the defaults and what the other files say. What was
+/// sent under dedup ids and by producers is known as far as its messages are copied, and
+/// transactions that had happened are not applied any further; `notes` say how much that concerns.
+/// Behind
 /// the place where a power loss tore a log nothing is copied, as the next open would cut it;
 /// [`recover_with`] copies that as well.
 ///
@@ -148,6 +152,8 @@ pub fn recover(from: &Path, to: &Path, progress: &mut Progress<'_>) -> Result<Re
 /// A topic whose messages were copied.
 pub(super) struct Copied<'a> {
     plan: &'a TopicPlan,
+    /// The id that it had, as far as that is known.
+    id: Option<u64>,
     topic: Topic,
     logs: Vec<Log>,
 }
@@ -193,8 +199,12 @@ impl<'a> Copy<'a> {
         for topic in &plan.topics {
             copied.extend(copy.topic(topic)?);
         }
+        copy.transactions(from, &copied)?;
         // Once all dead letters are there.
-        for Copied { plan, topic, logs } in copied {
+        for Copied {
+            plan, topic, logs, ..
+        } in copied
+        {
             for group in &plan.groups {
                 copy.group(plan, group, &topic, &logs)?;
             }

@@ -27,6 +27,7 @@ impl Copy<'_> {
             return Ok(None);
         }
         let mut id = meta.as_ref().map(|(id, _)| *id).or(plan.id);
+        let had = id;
         let config = match meta {
             Some((_, config)) => config,
             None => {
@@ -75,7 +76,13 @@ impl Copy<'_> {
                 self.run.skip_partition(beyond)?;
             }
         }
-        Ok(Some(Copied { plan, topic, logs }))
+        self.sent(plan, (had, config.dedup_window), &logs)?;
+        Ok(Some(Copied {
+            plan,
+            id: had,
+            topic,
+            logs,
+        }))
     }
 
     fn partition(&mut self, of: &TopicPlan, plan: &PartitionPlan, topic: &Topic) -> Result<Log> {

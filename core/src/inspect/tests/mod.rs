@@ -5,6 +5,7 @@ mod damage;
 mod dumps;
 mod flips;
 mod invariants;
+mod ledgers;
 mod lives;
 mod replay;
 mod retention;

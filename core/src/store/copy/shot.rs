@@ -9,7 +9,8 @@
 //!
 //! What is held costs memory by what is open in the groups, not by what is stored. Nothing is
 //! written and nothing synced under the lock: as long as segments are opened and windows are looked
-//! through.
+//! through; where logs end is taken first, under the journal's lock, and that is quick. Who copies
+//! a large batch meanwhile, which may be stopped, is waited for without any lock.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::journal::Settle;
 use crate::format::{names, snapshot};
 use crate::group::Captured;
-use crate::log::Pinned;
+use crate::log::{Partition, Pinned};
 use crate::options::TopicConfig;
 use crate::storage::{Access, Storage};
 use crate::store::StoreInner;
@@ -30,6 +31,9 @@ use crate::store::topic::TopicInner;
 
 /// How often it is begun anew where topics or groups came or went meanwhile.
 const TRIES: usize = 100;
+/// How often one who copies a large batch is waited for without any lock. From then on he is with
+/// them, or others might be quicker each time.
+const POLITE: usize = 10;
 
 /// What is copied.
 pub(super) struct Shot {
@@ -58,6 +62,15 @@ pub(super) struct GroupShot {
     folder: PathBuf,
 }
 
+/// What came of a try.
+enum Taken {
+    Shot(Shot),
+    /// Something is there that was not opened.
+    Changed,
+    /// A large batch is copied to this partition.
+    Copies(Arc<Partition>),
+}
+
 struct Opened {
     topic: Arc<TopicInner>,
     groups: Vec<(String, Arc<GroupInner>)>,
@@ -66,14 +79,15 @@ struct Opened {
 impl Shot {
     /// These topics, and those that the dead letters of their groups are in, or all.
     pub(super) fn take(store: &Arc<StoreInner>, wanted: Option<&[String]>) -> Result<Self> {
-        for _ in 0..TRIES {
+        for turn in 0..TRIES {
             let opened = open(store, wanted)?;
             let held = store.hold_create_lock()?;
-            let taken = take(store, wanted, &opened);
+            let taken = take(store, wanted, &opened, turn >= POLITE);
             drop(held);
             match taken {
-                Ok(Some(shot)) => return Ok(shot),
-                Ok(None) => {}
+                Ok(Taken::Shot(shot)) => return Ok(shot),
+                Ok(Taken::Changed) => {}
+                Ok(Taken::Copies(log)) => log.wait_for_large()?,
                 // Deleted since it was opened; who asked for it is told when it is opened again.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -160,15 +174,16 @@ fn open(store: &Arc<StoreInner>, wanted: Option<&[String]>) -> Result<Vec<Opened
     Ok(opened)
 }
 
-/// With the lock of those who create held. `None` where something is there that was not opened.
+/// With the lock of those who create held. `waits`: also for one who copies a large batch.
 fn take(
     store: &Arc<StoreInner>,
     wanted: Option<&[String]>,
     opened: &[Opened],
-) -> Result<Option<Shot>> {
+    waits: bool,
+) -> Result<Taken> {
     let known = |name: &str| opened.iter().position(|one| one.topic.name == name);
     if wanted.is_none() && all_topics(store)?.len() != opened.len() {
-        return Ok(None);
+        return Ok(Taken::Changed);
     }
     // What a transaction settled and sent is in the copy, all of it or nothing (P8).
     let still = store.hold_still()?;
@@ -179,7 +194,7 @@ fn take(
         topic.check_there()?;
         let names: Vec<&String> = one.groups.iter().map(|(name, _)| name).collect();
         if groups_of(topic)?.iter().collect::<Vec<_>>() != names {
-            return Ok(None);
+            return Ok(Taken::Changed);
         }
         let mut groups = Vec::new();
         for (name, group) in &one.groups {
@@ -191,7 +206,7 @@ fn take(
                 match known(&target) {
                     Some(target) => leads[number].push(target),
                     None if store.has_topic(&names::topic_folder(&store.path, &target))? => {
-                        return Ok(None);
+                        return Ok(Taken::Changed);
                     }
                     None => {}
                 }
@@ -217,20 +232,31 @@ fn take(
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         let folder = topic.folder.join(names::PRIORITIES);
         let priorities = store.env.storage.exists(&folder)?;
-        let pins = topic.partitions.iter().map(|partition| partition.pin());
+        let mut logs = Vec::new();
+        for partition in &topic.partitions {
+            match partition.pin_end(waits)? {
+                Some(pinned) => logs.push(pinned),
+                None => return Ok(Taken::Copies(partition.clone())),
+            }
+        }
         taken.push(Some(TopicShot {
             config: topic.read_meta()?,
             inner: topic.clone(),
             priorities,
             groups,
-            logs: pins.collect::<Result<_>>()?,
+            logs,
         }));
     }
     drop(still);
+    for topic in taken.iter_mut().flatten() {
+        for (log, partition) in topic.logs.iter_mut().zip(&topic.inner.partitions) {
+            partition.pin_segments(log)?;
+        }
+    }
     for number in in_order(&leads) {
         shot.topics.extend(taken[number].take());
     }
-    Ok(Some(shot))
+    Ok(Taken::Shot(shot))
 }
 
 /// Each before those that it leads to; by name otherwise, as they come. Dead letters lead in no

@@ -83,6 +83,13 @@ impl<'a> Gate for Through<'a> {
         }
     }
 
+    fn enter_since(&self, began: Instant) -> Result<Pass<'a>> {
+        match self.try_pass(None, false)? {
+            Some(pass) => Ok(pass),
+            None => self.wait_since(began)?.ok_or_else(would_wait),
+        }
+    }
+
     #[inline]
     fn leave(&self, pass: Pass<'a>, done: bool) {
         pass.end(done);
@@ -161,14 +168,6 @@ impl<'a> Through<'a> {
     pub(in super::super) fn enter_beside(&self) -> Result<Option<Pass<'a>>> {
         let patience = Patience::Never;
         Through { patience, ..*self }.try_pass(None, self.topic.known_limits().alone())
-    }
-
-    /// As `enter`, of one who began to wait at this time, and had to give up what he was given.
-    pub(in super::super) fn enter_since(&self, began: Instant) -> Result<Pass<'a>> {
-        match self.try_pass(None, false)? {
-            Some(pass) => Ok(pass),
-            None => self.wait_since(began)?.ok_or_else(would_wait),
-        }
     }
 
     #[cold]

@@ -10,6 +10,7 @@ use crate::format::origin::Origin;
 
 /// What the log says behind a mark.
 pub(super) struct Checked {
+    /// What is below speaks of something, also where compaction took it since (P8).
     ends: Vec<u64>,
     /// Retention may have removed what is below; 0 where a power loss may have, too.
     earliest: Vec<u64>,
@@ -17,13 +18,14 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Reads each partition from the mark on.
-    pub(super) fn of(ground: &Ground, mark: &Mark) -> Result<Self> {
+    /// Reads each partition from the mark on, or the whole of it.
+    pub(super) fn of(ground: &Ground, mark: &Mark, whole: bool) -> Result<Self> {
         let same_boot = mark.boot == boot_of(&ground.env);
         let (ends, mut earliest, mut scanned) = (&mark.ends, Vec::new(), Vec::new());
         for (number, log) in (0..).zip(&ground.partitions) {
             earliest.push(if same_boot { log.earliest_offset()? } else { 0 });
-            scanned.push(ground.scan(number, ends[number as usize])?);
+            let from = if whole { 0 } else { ends[number as usize] };
+            scanned.push(ground.scan(number, from)?);
         }
         Ok(Self {
             ends: ends.clone(),

@@ -58,7 +58,11 @@ impl TopicInner {
                     entries.extend(table.all().0);
                 }
             }
-            let now = (read()?, tables.numbers()?);
+            let mut now = (read()?, tables.numbers()?);
+            if tables.ground.is_gone() {
+                // The mark may be another topic's by now: the whole log tells of what was sent.
+                (now.0, seen.0) = (None, None);
+            }
             if now != seen {
                 // Tables were sealed, removed or made anew meanwhile.
                 seen = now;
@@ -83,7 +87,10 @@ impl TopicInner {
         let mut seen = read()?;
         for _ in 0..TRIES {
             let entries = ring.open_file()?.map(|file| file.all().0);
-            let now = read()?;
+            let mut now = read()?;
+            if ring.ground.is_gone() {
+                (now, seen) = (None, None);
+            }
             if now != seen {
                 seen = now;
                 continue;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGED, GONE};
 use crate::format::control::sent as at;
 use crate::log::{Env, Partition};
@@ -37,14 +37,31 @@ impl Ground {
         Ok((held, left))
     }
 
-    /// Takes the lock of the one who begins, makes files or writes marks.
+    /// Takes the lock of the one who begins, makes files or writes marks. [`ErrorKind::NotFound`]
+    /// where the topic was deleted: the folder is gone, or another topic's of the name, to which a
+    /// mark or a file of this one would be foreign. Who deletes it takes this lock once, after he
+    /// has told and before files go: so whoever has it finishes in the folder that he began in, and
+    /// the next one sees that there is none (P8, P17).
     pub(super) fn hold_slowly(&self) -> Result<Held<'_>> {
         let env = &*self.env;
         let lock = self.head.word32(at::SLOW_LOCK);
         // One that died in here left files that the next one replaces.
         let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         env.check_fence()?;
+        if self.is_gone() {
+            return Err(self.gone());
+        }
         Ok(held)
+    }
+
+    #[cold]
+    fn gone(&self) -> Error {
+        let message = format!(
+            "{}: the topic was deleted, and what it knew of ids and sequences with it; open \
+             another one",
+            self.what
+        );
+        Error::new(ErrorKind::NotFound, message)
     }
 
     /// Which state of the files is there: 0 before they were made ready in this life.

@@ -3,6 +3,11 @@
 //! After a power loss an entry above its ledger's mark counts only if its record is in the log. So
 //! no record goes that stands above a mark: the mark is moved first, with the entries on disk. A
 //! ledger that was closed cleanly has no entries above its mark.
+//!
+//! All of it waits for others' locks and for the disk, so nobody holds RETAIN_LOCK meanwhile, for
+//! which who deletes the topic waits. What was so stays so: marks only rise, a ledger that is made
+//! later begins behind what is about to go, and what was sent before has its entry. Who is late
+//! with it in a topic that was deleted is refused by `Ground::hold_slowly`.
 
 use std::sync::{Arc, Weak};
 
@@ -49,19 +54,24 @@ impl TopicInner {
         Ok(true)
     }
 
-    /// Before anything is hidden that is about to go: a ledger that is to be made ready from the
-    /// log in this life, or to which a dead one left something, reads it while it can (P8, P17). So
-    /// does one that has entries of what a failed sync took back, which it forgets by that: of what
-    /// is gone from the log all entries are believed (P5).
-    pub(in crate::store) fn ready_ledgers(&self) -> Result<()> {
+    /// Before anything is hidden that is about to go, below these offsets: a ledger that is to be
+    /// made ready from the log in this life, or to which a dead one left something, reads it while
+    /// it can (P8, P17). So does one that has entries of what a failed sync took back, which it
+    /// forgets by that: of what is gone from the log all entries are believed (P5). All of it is on
+    /// disk first, so that no sync fails for it after that.
+    pub(in crate::store) fn ready_ledgers(&self, below: &[u64]) -> Result<()> {
         let tables = &*self.tables;
+        let (storage, producers) = (&*self.store.env.storage, self.producer_names()?);
+        if storage.exists(&tables.ground.folder)? || !producers.is_empty() {
+            self.sync_below(below)?;
+        }
         if tables.ground.is_unread()? {
             drop(tables.enter()?);
         }
         if tables.ground.has_voids() && self.store.env.storage.exists(&tables.ground.folder)? {
             tables.begin(tables.ground.ready(), false)?;
         }
-        for name in self.producer_names()? {
+        for name in producers {
             let ring = self.ring_beside(&name)?;
             if ring.ground.is_unread()? {
                 drop(ring.enter()?);

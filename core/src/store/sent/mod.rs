@@ -35,7 +35,6 @@ mod unique_one;
 pub use producer::Producer;
 
 pub(super) use ground::Ground;
-#[cfg(any(test, fuzzing))]
 pub(crate) use mark::Mark;
 pub(super) use ring::Ring;
 pub(super) use tables::Tables;

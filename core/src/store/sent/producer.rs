@@ -202,11 +202,8 @@ impl Producer {
             Some(Look::New) => {}
             Some(Look::Sent(place, entry)) => {
                 // A failed sync may have taken it back; it was said not to be in the log (P5).
-                let same = |found| found == origin;
-                let (part, offset) = (entry.partition, entry.offset);
-                let voids = ring.ground.has_voids();
-                if !voids || ring.ground.stands(part, offset, same)? {
-                    return Ok(Some((part, offset)));
+                if !ring.ground.has_voids() || ring.stands(&entry)? {
+                    return Ok(Some((entry.partition, entry.offset)));
                 }
                 again = Some(place);
             }
@@ -227,12 +224,13 @@ impl Producer {
         ring.ground.intend(number);
         room.is_used(true);
         // A death, or an error, from here on: the next holder looks what became of it.
-        let Some(offset) = log.append_if_room(&[draft])? else {
+        let Some(offset) = log.append_if_room(&[draft], room.was_made())? else {
             ring.ground.intend_nothing();
             drop(held);
             room.is_used(false);
             room.give_back();
             log.make_room(&[draft])?;
+            room.is_made();
             return Ok(None);
         };
         let entry = ring.entry(sequence, number, offset);
@@ -298,11 +296,8 @@ impl Producer {
         let (mut entries, _) = ledger.all();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.key[0]));
         for entry in entries {
-            let id = self.ring.id;
-            let sequence = entry.key[0];
-            let same = |found| found == Origin::Producer { id, sequence };
-            if ground.stands(entry.partition, entry.offset, same)? {
-                return Ok(sequence);
+            if self.ring.stands(&entry)? {
+                return Ok(entry.key[0]);
             }
         }
         Ok(0)
@@ -325,6 +320,18 @@ impl Producer {
     fn invalid(&self, found: &str) -> Error {
         let message = format!("{} was given {found}", self.ring.ground.what);
         Error::new(ErrorKind::InvalidArgument, message)
+    }
+}
+
+#[cfg(test)]
+impl Producer {
+    /// As one who was about to move its mark, and is late.
+    pub(in crate::store) fn tend_late_in_test(&self) -> Result<()> {
+        self.ring.move_mark(true)
+    }
+
+    pub(in crate::store) fn slow_lock_in_test(&self) -> &crate::shm::Word {
+        self.ring.ground.head.word32(at::SLOW_LOCK)
     }
 }
 

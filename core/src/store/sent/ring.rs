@@ -75,6 +75,13 @@ impl Ring {
         }
     }
 
+    /// Whether an entry speaks of something, after a failed sync.
+    pub(super) fn stands(&self, entry: &Entry) -> Result<bool> {
+        let (id, sequence) = (self.id, entry.key[0]);
+        let same = |found| found == Origin::Producer { id, sequence };
+        self.ground.stands(entry, (&self.mark_path(), KIND), same)
+    }
+
     fn entry_of(&self, origin: Origin, partition: u32, offset: u64) -> Option<Entry> {
         match origin {
             Origin::Producer { id, sequence } if id == self.id => {
@@ -187,7 +194,7 @@ impl Ring {
         head.set(at::PLACE, (place + 1) % PLACES);
     }
 
-    /// Makes the ring anew from the whole log.
+    /// Makes the ring anew from the whole log, and what the mark vouches for.
     pub(super) fn rebuild(&self, seen: u64) -> Result<()> {
         let _slow = self.ground.hold_slowly()?;
         if self.ground.ready() != seen {
@@ -214,33 +221,33 @@ impl Ring {
             self.make_folder()?;
         }
         let ring = self.open_file()?;
-        let lost = !fresh && (ring.is_none() || read.is_none());
+        // The whole log is looked at; of what is not there any more the mark tells.
+        let whole = whole || !fresh && (ring.is_none() || read.is_none());
         let mut mark = match read {
             Some(mark) => mark,
             // The first use of all: nothing that was sent so far is of this producer.
-            None => Mark {
+            None if fresh => Mark {
                 ends: ground.ends(),
                 ..self.no_mark()
             },
+            None => self.no_mark(),
         };
-        if whole || lost {
-            mark.ends = vec![0; ground.partitions.len()];
-        }
         let bad = ring.as_ref().is_some_and(|ring| ring.all().1);
-        let from_start = mark.ends.iter().all(|end| *end == 0);
+        let from_start = whole || mark.ends.iter().all(|end| *end == 0);
         if bad && mark.boot == boot_of(env) && !from_start {
             return self.make_ready(true);
         }
         if let (Some(ring), true, false) = (&ring, mark.clean, whole) {
             self.recount(ring);
         } else {
-            let entries = self.gather(ring.as_ref(), &mark)?;
-            let ids = (ground.topic, self.id[0], PLACES);
             {
-                // In a life that goes on nobody is inside when the file is replaced.
+                // In a life that goes on nobody is inside from here on: what was sent after the log
+                // was looked at would not be in the new file.
                 let (_held, _) = ground.hold()?;
                 ground.set_ready(0);
             }
+            let entries = self.gather(ring.as_ref(), &mark, whole)?;
+            let ids = (ground.topic, self.id[0], PLACES);
             Ledger::make(storage, &self.path(), env.mode, ids, &entries)?;
             let last = entries.last().map_or(0, |entry| entry.key[0]);
             ground.head.set(at::SEQUENCE, last);
@@ -277,8 +284,8 @@ impl Ring {
     }
 
     /// The last entries, by sequence.
-    fn gather(&self, ring: Option<&Ledger>, mark: &Mark) -> Result<Vec<Entry>> {
-        let checked = Checked::of(&self.ground, mark)?;
+    fn gather(&self, ring: Option<&Ledger>, mark: &Mark, whole: bool) -> Result<Vec<Entry>> {
+        let checked = Checked::of(&self.ground, mark, whole)?;
         let found = ring.map_or_else(Vec::new, |ring| ring.all().0);
         let mut all: BTreeMap<u64, Entry> = found
             .into_iter()

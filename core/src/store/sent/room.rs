@@ -15,6 +15,7 @@ use crate::store::flow::{Pass, Through};
 pub(super) struct Room<'a> {
     pass: Option<Pass<'a>>,
     used: bool,
+    made: bool,
 }
 
 impl<'a> Room<'a> {
@@ -36,6 +37,16 @@ impl<'a> Room<'a> {
     /// Whether something is in the log of what it was taken for, or may be: then it counts.
     pub(super) fn is_used(&mut self, used: bool) {
         self.used = used;
+    }
+
+    /// Room was made in the log, without any lock, and who copied a large batch there was waited
+    /// for: from here on it is with the locks held, or others might be quicker for ever.
+    pub(super) fn is_made(&mut self) {
+        self.made = true;
+    }
+
+    pub(super) fn was_made(&self) -> bool {
+        self.made
     }
 
     /// The next one's turn.

@@ -1,11 +1,14 @@
 //! Reading back from the log what was sent under an id or by a producer.
 
 use std::ops::Range;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ground::Ground;
+use super::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::Entry;
 use crate::format::origin::Origin;
 use crate::log::{Cursor, Partition, Step};
 
@@ -35,15 +38,20 @@ impl Ground {
         Ok(found)
     }
 
-    /// Whether an entry speaks of what is in the log, or was removed from it by retention. What is
-    /// damaged was sent.
+    /// Whether an entry speaks of what is in the log, or was removed from it by retention or by
+    /// compaction, after a failed sync that may have taken it back. What is damaged was sent.
     pub(super) fn stands(
         &self,
-        number: u32,
-        offset: u64,
+        entry: &Entry,
+        (mark, kind): (&Path, &str),
         origin: impl Fn(Origin) -> bool,
     ) -> Result<bool> {
-        if offset < self.partitions[number as usize].earliest_offset()? {
+        let (number, offset) = (entry.partition, entry.offset);
+        let Some(log) = self.partitions.get(number as usize) else {
+            // Nothing that was ever written (P18).
+            return Ok(false);
+        };
+        if offset < log.earliest_offset()? {
             return Ok(true);
         }
         let mut stands = false;
@@ -55,7 +63,15 @@ impl Ground {
             };
             false
         })?;
-        Ok(stands)
+        if stands {
+            return Ok(true);
+        }
+        // Looked at after the log: compaction takes nothing that is not below the mark of all
+        // ledgers, and what a failed sync takes back never was. So below it what is not there was
+        // compacted (P8), and behind it taken back (P5).
+        let read = Mark::read(&self.env, mark, kind, self.partitions.len())?;
+        let end = read.and_then(|mark| mark.ends.get(number as usize).copied());
+        Ok(end.is_some_and(|end| offset < end))
     }
 
     fn walk(&self, number: u32, from: u64, mut each: impl FnMut(Seen) -> bool) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::format::control::sent as at;
 use crate::format::ledger::{Entry, Slot};
 use crate::format::names;
 use crate::format::origin::Origin;
+use crate::options::DedupWindow;
 use crate::shm::Held;
 use crate::store::inner::{draw, locked};
 
@@ -35,6 +36,8 @@ pub(crate) struct Tables {
     known: Mutex<Arc<Known>>,
     /// The mark as it was read or written last, and in which state.
     pub(super) marked: Mutex<(u64, Mark)>,
+    /// By which window `looked_at` of the oldest table goes.
+    pub(super) looked_by: Mutex<Option<DedupWindow>>,
 }
 
 /// The tables that there were in one state.
@@ -121,6 +124,7 @@ impl Tables {
             ground,
             known: Mutex::default(),
             marked: Mutex::default(),
+            looked_by: Mutex::default(),
         }
     }
 
@@ -164,6 +168,12 @@ impl Tables {
             }
             return Ok((held, known));
         }
+    }
+
+    /// Whether an entry speaks of something, after a failed sync.
+    pub(super) fn stands(&self, entry: &Entry) -> Result<bool> {
+        let same = |origin| matches!(origin, Origin::Dedup { hash, .. } if hash == entry.key);
+        self.ground.stands(entry, (&self.mark_path(), KIND), same)
     }
 
     /// How many entries there are of these ids by now; 0 where that cannot be told.

@@ -21,8 +21,8 @@ use crate::store::open::folder_mode;
 type Entries = HashMap<(u32, u64), Entry>;
 
 impl Tables {
-    /// Unless somebody else did it since the state was `seen`. With `whole` from the whole log,
-    /// without trust in the mark.
+    /// Unless somebody else did it since the state was `seen`. With `whole` from the whole log, and
+    /// of what is not there any more by the entries below the mark.
     pub(super) fn begin(&self, seen: u64, whole: bool) -> Result<()> {
         let ground = &self.ground;
         let _slow = ground.hold_slowly()?;
@@ -81,14 +81,15 @@ impl Tables {
         let sealed = mark.as_ref().map_or(&[][..], |mark| &mark.sealed);
         let there = |number: &u64| open.iter().any(|table: &Ledger| table.owner == *number);
         let lacking = open.len() < numbers.len() || !sealed.iter().all(there);
-        let mut mark = match mark {
-            Some(mark) if !whole && !lacking => mark,
-            _ => Mark {
-                ends: vec![0; ground.partitions.len()],
-                boot: boot_of(env),
-                ..Mark::default()
-            },
-        };
+        let whole = whole || lacking || mark.is_none();
+        let mut mark = mark.unwrap_or_else(|| Mark {
+            ends: vec![0; ground.partitions.len()],
+            ..Mark::default()
+        });
+        if whole {
+            (mark.clean, mark.boot) = (false, boot_of(env));
+            mark.sealed.clear();
+        }
         let last_sealed = mark.sealed.iter().max().copied();
         let is_open = |number: u64| last_sealed.is_none_or(|last| number > last);
         if mark.clean
@@ -99,7 +100,7 @@ impl Tables {
             mark.write(env, &self.mark_path(), KIND)?;
             return Ok((newest, mark));
         }
-        let Some(entries) = self.gather(&open, &is_open, &mark)? else {
+        let Some(entries) = self.gather((&open, &is_open), &mark, whole)? else {
             return self.make_ready(true);
         };
         let newest = numbers
@@ -125,15 +126,15 @@ impl Tables {
     /// `None` where an entry is damaged, which no power loss explains.
     fn gather(
         &self,
-        tables: &[Ledger],
-        is_open: &dyn Fn(u64) -> bool,
+        (tables, is_open): (&[Ledger], &dyn Fn(u64) -> bool),
         mark: &Mark,
+        whole: bool,
     ) -> Result<Option<Entries>> {
-        let checked = Checked::of(&self.ground, mark)?;
+        let checked = Checked::of(&self.ground, mark, whole)?;
         let mut entries = Entries::new();
         for table in tables.iter().filter(|table| is_open(table.owner)) {
             let (found, bad) = table.all();
-            let from_start = mark.ends.iter().all(|end| *end == 0);
+            let from_start = whole || mark.ends.iter().all(|end| *end == 0);
             if bad && mark.boot == boot_of(&self.ground.env) && !from_start {
                 return Ok(None);
             }

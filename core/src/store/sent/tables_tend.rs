@@ -11,6 +11,7 @@ use crate::format::control::sent as at;
 use crate::format::ledger::Slot;
 use crate::options::DedupWindow;
 use crate::store::housekeeping::{Pace, Tended};
+use crate::store::in_force::InForce;
 use crate::store::inner::{draw, locked};
 use crate::store::topic::TopicInner;
 
@@ -119,14 +120,19 @@ impl Tables {
     }
 
     /// Removes the oldest tables as long as all their entries are spent. What was found spent is
-    /// not looked at again.
+    /// not looked at again, unless the window is another one by now.
     fn remove_spent(&self, topic: &Arc<TopicInner>) -> Result<()> {
-        let window = topic.settings.dedup_window();
         let known = self.known()?;
         if known.tables.len() < 2 {
             return Ok(());
         }
+        // As it is in force, and not as it was when this process last sent: another one may have
+        // made it longer, and sends by the entries that it keeps (P8).
+        let window = topic.in_force()?.1.dedup_window;
         let oldest = &known.tables[0];
+        if locked(&self.looked_by).replace(window) != Some(window) {
+            oldest.looked_at.store(0, Ordering::Relaxed);
+        }
         let begin = oldest.looked_at.load(Ordering::Relaxed);
         let end = begin.saturating_add(SOME).min(oldest.capacity);
         for place in begin..end {
@@ -172,6 +178,12 @@ impl Tables {
     #[cfg(test)]
     pub(in crate::store) fn tend_now_in_test(&self) {
         self.move_mark(true).expect("the mark");
+    }
+
+    /// As one who was about to move the mark, and is late.
+    #[cfg(test)]
+    pub(in crate::store) fn tend_late_in_test(&self) -> Result<()> {
+        self.move_mark(true)
     }
 
     /// By the last member: all is on disk, and the mark says so.

@@ -189,6 +189,8 @@ impl TopicInner {
         let (mut room, mut admitted) = (Room::default(), Vec::new());
         'again: loop {
             let (held, known) = tables.enter()?;
+            // Who waited for room has followed what was configured meanwhile.
+            batch.window = self.settings.dedup_window();
             let fresh = match batch.look(&known, &verdicts) {
                 Looked::Fresh(fresh) => fresh,
                 Looked::Ask(entry) => {
@@ -236,7 +238,7 @@ impl TopicInner {
                 tables.ground.intend(*number);
                 room.is_used(true);
                 // A death, or an error, from here on: the next holder looks what became of it.
-                let sent = log.append_if_room(&drafts);
+                let sent = log.append_if_room(&drafts, room.was_made());
                 let Some(first) = sent.map_err(|error| sent_in_part(error, &done))? else {
                     tables.ground.intend_nothing();
                     drop(held);
@@ -245,6 +247,7 @@ impl TopicInner {
                     room.give_back();
                     self.make_room_for(&parts, batch.drafts)
                         .map_err(|error| sent_in_part(error, &done))?;
+                    room.is_made();
                     continue 'again;
                 };
                 for (turn, place) in (0..).zip(part) {
@@ -289,13 +292,11 @@ impl TopicInner {
         entry: &Entry,
         window: DedupWindow,
     ) -> Result<bool> {
-        let number = entry.partition;
-        let Some(log) = self.partitions.get(number as usize) else {
+        let Some(log) = self.partitions.get(entry.partition as usize) else {
             return Ok(false);
         };
-        let same = |origin| matches!(origin, Origin::Dedup { hash, .. } if hash == entry.key);
         // A failed sync took records back; they were said not to be in the log (P5).
-        if log.voids() != 0 && !self.tables.ground.stands(number, entry.offset, same)? {
+        if log.voids() != 0 && !self.tables.stands(entry)? {
             return Ok(false);
         }
         Ok(!self.is_spent(entry, window)?)

@@ -34,7 +34,6 @@ impl TopicInner {
         let draft = self.draft_from(message, &mut block, &mut extension, Some(origin))?;
         let number = self.choose(message)?;
         self.tend_tables();
-        let window = self.settings.dedup_window();
         let (tables, log) = (&*self.tables, &self.partitions[number as usize]);
         let voids = log.voids();
         let seen = Cell::new(0);
@@ -48,6 +47,8 @@ impl TopicInner {
         let mut spent: Vec<Entry> = Vec::new();
         let (partition, offset) = loop {
             let (held, known) = tables.enter()?;
+            // Who waited for room has followed what was configured meanwhile.
+            let window = self.settings.dedup_window();
             let Lookup::Found(found) = known.find(hash) else {
                 drop(held);
                 room.give_back();
@@ -80,12 +81,13 @@ impl TopicInner {
             tables.ground.intend(number);
             room.is_used(true);
             // A death, or an error, from here on: the next holder looks what became of it.
-            let Some(offset) = log.append_if_room(&[draft])? else {
+            let Some(offset) = log.append_if_room(&[draft], room.was_made())? else {
                 tables.ground.intend_nothing();
                 drop(held);
                 room.is_used(false);
                 room.give_back();
                 log.make_room(&[draft])?;
+                room.is_made();
                 continue;
             };
             let entry = Entry {

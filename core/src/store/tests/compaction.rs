@@ -310,7 +310,7 @@ fn p6_p16_a_group_that_goes_back_while_a_segment_is_written_keeps_the_old_one() 
         settle(&scene.topic, "g", 10);
         let inner = &scene.topic.inner;
         let begun = inner.begin_pass(0, &scene.topic.config()).expect("begin");
-        let mut pass = begun.expect("there is something to do");
+        let (mut pass, mut on_disk) = begun.expect("there is something to do");
         let end = loop {
             match pass.next() {
                 Next::Put(end) => break end,
@@ -328,7 +328,9 @@ fn p6_p16_a_group_that_goes_back_while_a_segment_is_written_keeps_the_old_one() 
             group.seek(Start::Earliest, None).expect("seek");
         }
         assert!(
-            !inner.put(0, end, &mut pass).expect("looked at"),
+            !inner
+                .put((0, end), &mut pass, &mut on_disk)
+                .expect("looked at"),
             "late: {late}"
         );
         pass.give_up();

@@ -47,4 +47,9 @@ impl Topic {
         }
         self.inner.store.compact_now()
     }
+
+    /// Moves the mark of its dedup ids.
+    pub(crate) fn move_dedup_mark_now(&self) {
+        self.inner.tables.tend_now_in_test();
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::transaction::Gathered;
 use crate::error::Result;
-use crate::log::Draft;
+use crate::log::{Draft, Gate};
 use crate::store::flow::{Beat, Pass, Patience, Through, Way};
 
 /// How one commit waits for room, through all its tries.
