@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import exact
 import libqueue
 from history import Group, Send, Terms, takes_all
 
@@ -69,8 +70,8 @@ GROUPS: dict[Group, Plan] = {
     ("strict", "once"): Plan("key", (30.0,), once=True),
     ("strict", "sold"): Plan("key", (0.8,), sold=True),
 }
-PRODUCERS = ["producer", "producer.py"]
-CONSUMERS = ["consumer", "consumer.py"]
+PRODUCERS = ["producer", "producer.py", "sender.py"]
+CONSUMERS = ["consumer", "consumer.py", "mover.py"]
 KEEPERS = ["keeper.py"]
 MEMBERS = [
     ("producer", "fast", ""), ("producer.py", "fast", ""), ("producer", "fast", "a"),
@@ -88,12 +89,15 @@ MEMBERS = [
     ("consumer", "strict/once", ""), ("consumer.py", "strict/once", "b"),
     ("consumer", "strict/sold", "a"), ("consumer.py", "strict/sold", ""),
     ("keeper.py", "strict", ""), ("keeper.py", "fast", "a"), ("keeper.py", "ticked", ""),
+    ("sender.py", "orders", ""), ("sender.py", "orders", "a"), ("mover.py", "orders/move", ""),
+    ("mover.py", "orders/move", "b"), ("mover.py", "orders/move", ""),
 ]  # fmt: skip
 """Program, topic and group (of a producer its pace), PID namespace."""
 
 
 def lay_out(store: libqueue.Store) -> None:
     """Makes all topics and groups."""
+    exact.lay_out(store)
     for name, (partitions, durability) in TOPICS.items():
         # The checker reads all that was sent, at the end of a round, whatever was settled.
         topic = store.topic(name, partitions=partitions, durability=durability, retention="forever")

@@ -21,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import exact
 import libqueue
 import machine
 from checker import check
@@ -164,6 +165,11 @@ class Round:
         """Checks the round and takes its figures."""
         story = self.story()
         self.findings += check(story)
+        with libqueue.open(self.store, create=False) as store:
+            found_exact, counts = exact.check(self.folder, store)
+        self.findings += found_exact
+        for what, count in counts.items():
+            total.count(what, count)
         found = figures(story, {"synced"})
         total.figures.add(found)
         self.findings += [Finding("late", text) for text in overdue(found)]
@@ -189,7 +195,7 @@ def lags(store: libqueue.Store) -> dict[Group, int]:
     """What each group has not settled."""
     return {
         (topic, group): store.topic(topic).group(group).stats()["lag_messages"]
-        for topic, group in GROUPS
+        for topic, group in [*GROUPS, exact.SOURCE]
     }
 
 

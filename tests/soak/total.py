@@ -32,7 +32,8 @@ WANTED = [
     "hand-outs of delayed ones", "expired", "filtered out", "hand-outs at most once",
     "hand-outs by partition", "batches that were waited for", "hand-outs with a lease of the call",
     "redriven", "redriven, of those that hold their key", "purged", "dead again",
-    "hand-outs of redriven ones",
+    "hand-outs of redriven ones", "sent under ids", "sent again under its id",
+    "moved in transactions",
     *(what for deed, what in DEEDS.items() if deed != "brakes"),
 ]  # fmt: skip
 """What may not be missing."""
