@@ -226,6 +226,13 @@ impl Partition {
 
     /// All segments from the durable mark to this one, and the folder if there are new ones.
     fn sync_segments(&self, last: u64) -> Result<()> {
+        let began = Instant::now();
+        let done = self.sync_from_mark(last);
+        self.block.count_sync(began.elapsed());
+        done
+    }
+
+    fn sync_from_mark(&self, last: u64) -> Result<()> {
         let (marked, ..) = self.block.mark();
         if marked == last && last == self.block.segment() {
             return match self.segment(last)? {

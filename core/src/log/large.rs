@@ -42,7 +42,8 @@ impl Partition {
     ) -> Result<u64> {
         let env = &*self.env;
         let lock = self.block.large_lock();
-        let (_large, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
+        let (_large, _) = OwnerLock::hold_told(lock, env.me, live, env.lock_timeout, &slept)?;
         self.pad_abandoned()?;
         let taken = self.take_place(drafts, room, gate)?;
         let header = self.copy(&taken, drafts);
@@ -180,7 +181,15 @@ impl Partition {
             && header.kind == RESERVED
             && header.offset == first
         {
+            // It rolled meanwhile: the next segment says that all of it is messages.
+            let rolled = segment.base() < self.block.segment();
+            if rolled {
+                self.forget_sums_behind(segment.base())?;
+            }
             segment.end_reserved(position, &header, length, self.block.next_offset());
+            if rolled {
+                self.say_sums_again()?;
+            }
         }
         self.block.clear_large();
         drop(held);

@@ -42,6 +42,9 @@ mod roll_tests;
 mod seek;
 mod segment;
 mod skip;
+mod sums;
+#[cfg(test)]
+mod sums_tests;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -69,12 +72,15 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::options::Durability;
-use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region};
+use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region, Times};
 use crate::storage::Storage;
 use block::Block;
 
 /// No segment.
 pub(crate) const NONE: u64 = u64::MAX;
+
+/// How long who opens a partition waits for who has it: long enough to see that he died.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Segments that a process keeps mapped without anyone looking at them.
 const MAPPED_MAX: usize = 64;
@@ -190,6 +196,7 @@ pub struct Partition {
     compacted_seen: AtomicU64,
     index: Mutex<index::Known>,
     ahead: Mutex<ahead::Ahead>,
+    walked: Mutex<Option<sums::Walked>>,
     on_publish: OnPublish,
 }
 
@@ -205,8 +212,14 @@ impl Partition {
         on_publish: OnPublish,
     ) -> Result<Arc<Self>> {
         let partition = Self::aside(env, folder, block, ids, durability, on_publish);
-        let held = partition.lock()?;
-        drop(held);
+        match partition.block.recovered() {
+            false => drop(partition.lock()?),
+            // Who only looks does not wait for one who lives and is stopped.
+            true => match partition.lock_within(GLANCE) {
+                Err(error) if error.kind() == ErrorKind::Stuck => {}
+                held => drop(held?),
+            },
+        }
         Ok(partition)
     }
 
@@ -237,6 +250,7 @@ impl Partition {
             compacted_seen: AtomicU64::new(seen),
             index: Mutex::default(),
             ahead: Mutex::default(),
+            walked: Mutex::default(),
             on_publish,
         };
         partition.set_durability(durability);
@@ -256,7 +270,8 @@ impl Partition {
         if !self.block.recovered() {
             self.begin_transactions()?;
         }
-        let (mut held, how) = OwnerLock::hold(self.block.lock(), env.me, &*env.live, patience)?;
+        let (lock, slept) = (self.block.lock(), |time| self.block.count_wait(time));
+        let (mut held, how) = OwnerLock::hold_told(lock, env.me, &*env.live, patience, &slept)?;
         if (how != Acquired::Clean || !self.block.recovered())
             && let Err(error) = self.restore(&mut held, how)
         {
@@ -284,7 +299,8 @@ impl Partition {
     /// are free.
     fn hold_slow(&self) -> Result<Held<'_>> {
         let (env, slow) = (&*self.env, self.block.slow_lock());
-        let held = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?.0;
+        let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
+        let held = OwnerLock::hold_told(slow, env.me, live, env.lock_timeout, &slept)?.0;
         self.check_there()?;
         Ok(held)
     }
@@ -310,6 +326,16 @@ impl Partition {
     /// Base of the segment that is appended to; `u64::MAX` before there is one.
     pub fn active_base(&self) -> u64 {
         self.block.segment()
+    }
+
+    /// How often, and for how long, somebody slept for its locks or put it on disk.
+    pub fn times(&self) -> Times {
+        self.block.times()
+    }
+
+    /// Somebody slept for a lock of the topic that is none of a partition.
+    pub fn count_wait(&self, slept: Duration) {
+        self.block.count_wait(slept);
     }
 
     /// The folder of its files.
@@ -340,11 +366,7 @@ impl Partition {
     /// Number of segments and bytes of their files.
     pub fn disk_use(&self) -> Result<(u64, u64)> {
         let bases = self.bases()?;
-        let mut bytes = 0;
-        for base in &bases {
-            bytes += self.usable(*base)?.map_or(0, |segment| segment.capacity());
-        }
-        Ok((bases.len() as u64, bytes))
+        Ok((bases.len() as u64, self.files_of(&bases)?))
     }
 
     /// Bases of the segments on disk, in order; of none that retention took, of which any may still
