@@ -81,13 +81,15 @@ def test_rates_are_by_the_second() -> None:
         "at": 10.0,
         "messages": 5,
         "bytes": 1,
-        "partitions": [{"next_offset": 5}],
+        "partitions": [{}],
         "groups": {"g": group},
+        **dict.fromkeys(("sent", "sent_bytes", "removed_messages", "lock_waits", "syncs"), 5),
+        **dict.fromkeys(("segments", "pressure", "waiting_senders"), 0),
     }
     now = {
         **before,
         "at": 12.0,
-        "partitions": [{"next_offset": 25}],
+        "sent": 25,
         "groups": {"g": {**group, "acked": 8}, "new": {**group, "acked": 9}},
     }
     found = changed(before, now)

@@ -65,6 +65,8 @@ pub use prepare::{Obstacle, Prepared};
 pub use read::{Place, Step};
 pub use record::Record;
 pub use retain::{Sealed, may_have_sealed};
+#[cfg(test)]
+pub(crate) use segment::LOOKS;
 pub use segment::Segment;
 pub use transactions::{Extent, Transactions};
 
@@ -72,7 +74,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::options::Durability;
-use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region, Times};
+use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region};
 use crate::storage::Storage;
 use block::Block;
 
@@ -326,16 +328,6 @@ impl Partition {
     /// Base of the segment that is appended to; `u64::MAX` before there is one.
     pub fn active_base(&self) -> u64 {
         self.block.segment()
-    }
-
-    /// How often, and for how long, somebody slept for its locks or put it on disk.
-    pub fn times(&self) -> Times {
-        self.block.times()
-    }
-
-    /// Somebody slept for a lock of the topic that is none of a partition.
-    pub fn count_wait(&self, slept: Duration) {
-        self.block.count_wait(slept);
     }
 
     /// The folder of its files.

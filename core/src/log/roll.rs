@@ -55,7 +55,9 @@ impl Partition {
         let mut bytes = vec![0; RECORDS + ALIGN];
         let encoded = header.encode();
         bytes[..encoded.len()].copy_from_slice(&encoded);
-        let sums = self.sums_of_next()?.unwrap_or_else(|| Sums::beginning(base));
+        let sums = self
+            .sums_of_next()?
+            .unwrap_or_else(|| Sums::beginning(base));
         bytes[sums::FIRST..sums::END].copy_from_slice(&sums.encode(header.salt));
         file.write_at(&bytes, 0)?;
         let named = self.folder.join(names::segment(base));

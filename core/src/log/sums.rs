@@ -51,7 +51,9 @@ impl Partition {
         let Some(active) = self.usable(end.segment)? else {
             return Ok(Counted::default());
         };
-        let before = active.sums().map_or(Counted::default(), |sums| Counted::before(&sums));
+        let before = active
+            .sums()
+            .map_or(Counted::default(), |sums| Counted::before(&sums));
         Ok(before.plus(self.counted_in(&active, &end)?))
     }
 
@@ -415,7 +417,10 @@ impl Partition {
         };
         while let Some(segment) = silent.pop() {
             let inside = match before.life() {
-                0 => self.walk_from(Cursor::at_base(before.base(), before.base()), segment.base())?,
+                0 => self.walk_from(
+                    Cursor::at_base(before.base(), before.base()),
+                    segment.base(),
+                )?,
                 _ => Counted {
                     messages: sums.kept_messages,
                     bytes: sums.kept_bytes,

@@ -50,7 +50,11 @@ fn agrees(log: &Partition, what: &str) {
         if let Some((end, _)) = to.last() {
             let begin = all[number / 2].0;
             let found = log.from_to((begin, None), (*end, None)).expect("from to");
-            assert_eq!(found, sum(&to[..to.len() - 1]), "{what}: {begin:?} to {end:?}");
+            assert_eq!(
+                found,
+                sum(&to[..to.len() - 1]),
+                "{what}: {begin:?} to {end:?}"
+            );
         }
     }
     let end = Cursor::at_offset(log.next_offset());
@@ -62,9 +66,15 @@ fn sums_are_true(log: &Partition, what: &str) {
     let all = walked(log);
     for base in log.bases().expect("bases") {
         let segment = log.segment(base).expect("open").expect("there");
-        let before: Vec<_> = all.iter().filter(|one| one.0.offset < base).copied().collect();
+        let before: Vec<_> = all
+            .iter()
+            .filter(|one| one.0.offset < base)
+            .copied()
+            .collect();
         let expected = sum(&before);
-        let sums = segment.sums().unwrap_or_else(|| panic!("{what}: {base} says nothing"));
+        let sums = segment
+            .sums()
+            .unwrap_or_else(|| panic!("{what}: {base} says nothing"));
         let found = (sums.messages, sums.bytes);
         assert_eq!(found, (expected.messages, expected.bytes), "{what}: {base}");
     }
@@ -81,9 +91,10 @@ fn p19_what_is_behind_a_place_is_what_a_walk_finds() {
     let log = open(Arc::new(Disk), folder.path());
     assert_eq!(log.sent().expect("sent"), Counted::default());
     log.set_segment_max(1 << 20);
-    for number in 0..60_u64 {
+    for number in 0..90_u64 {
         let payload = vec![number as u8; 1000 + number as usize * 1777];
-        log.append(&[draft(&payload), draft(b"two")]).expect("append");
+        log.append(&[draft(&payload), draft(b"two")])
+            .expect("append");
     }
     assert!(log.bases().expect("bases").len() > 4);
     agrees(&log, "without gaps");
@@ -94,8 +105,14 @@ fn p19_what_is_behind_a_place_is_what_a_walk_finds() {
     let files: u64 = (again.bases().expect("bases").iter())
         .map(|base| again.file_bytes(*base).expect("file"))
         .sum();
-    assert_eq!((segments, bytes), (again.bases().expect("bases").len() as u64, files));
-    assert_eq!(again.removed_by_retention().expect("none"), Counted::default());
+    assert_eq!(
+        (segments, bytes),
+        (again.bases().expect("bases").len() as u64, files)
+    );
+    assert_eq!(
+        again.removed_by_retention().expect("none"),
+        Counted::default()
+    );
     let first = again.bases().expect("bases")[2];
     again.sync().expect("sync");
     again.take_below(first);
@@ -143,14 +160,24 @@ fn p17_p19_a_large_batch_whose_writer_died_is_not_counted_also_where_the_log_wen
     log.make_room(&[draft(&batch)]).expect("room");
     assert!(OwnerLock::try_acquire(log.block.large_lock(), dead));
     log.take_place_in_test(&[draft(&batch), draft(&batch)]);
-    assert_eq!(log.behind(Cursor::at_offset(0), None).expect("behind").messages, 1);
+    assert_eq!(
+        log.behind(Cursor::at_offset(0), None)
+            .expect("behind")
+            .messages,
+        1
+    );
     // Small ones go on behind it, into the next segments.
     for _ in 0..100 {
         log.append(&[draft(&[1; 30_000])]).expect("append");
     }
     let bases = log.bases().expect("bases");
     assert!(bases.len() > 2, "{bases:?}");
-    assert_eq!(log.behind(Cursor::at_offset(0), None).expect("behind").messages, 1);
+    assert_eq!(
+        log.behind(Cursor::at_offset(0), None)
+            .expect("behind")
+            .messages,
+        1
+    );
     log.tend_large().expect("tend");
     agrees(&log, "padded");
     sums_are_true(&log, "padded");
@@ -189,7 +216,8 @@ fn p5_p19_what_a_failed_sync_takes_back_is_counted_nowhere() {
     let last = log.bases().expect("bases").len();
     assert!(last > 3);
     twin.fail(Fault::Sync, 1);
-    log.ensure_durable(12, Duration::from_secs(1)).expect_err("fails");
+    log.ensure_durable(12, Duration::from_secs(1))
+        .expect_err("fails");
     twin.heal();
     agrees(&log, "taken back");
     sums_are_true(&log, "taken back");
@@ -244,7 +272,10 @@ fn p18_p19_sums_that_are_damaged_or_missing_are_not_believed_and_are_said_again(
     let bases = log.bases().expect("bases");
     // As one that died while it said them anew: the last ones say nothing.
     for base in &bases[2..] {
-        log.segment(*base).expect("open").expect("there").forget_sums();
+        log.segment(*base)
+            .expect("open")
+            .expect("there")
+            .forget_sums();
     }
     agrees(&log, "some say nothing");
     for number in 0..4 {

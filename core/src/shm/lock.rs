@@ -132,22 +132,7 @@ impl OwnerLock {
         live: &dyn Liveness,
         timeout: Duration,
     ) -> Result<Acquired> {
-        Self::acquire_told(word, me, live, timeout, &|_| {})
-    }
-
-    /// As `acquire`; whoever sleeps for it tells for how long, once the lock or the error is there.
-    #[inline]
-    fn acquire_told(
-        word: &AtomicU32,
-        me: Owner,
-        live: &dyn Liveness,
-        timeout: Duration,
-        slept: &dyn Fn(Duration),
-    ) -> Result<Acquired> {
-        if Self::try_acquire(word, me) {
-            return Ok(Acquired::Clean);
-        }
-        Self::wait(word, me, live, timeout, slept)
+        Self::wait(word, me, live, timeout, &|_| {})
     }
 
     #[cold]
@@ -278,7 +263,7 @@ impl OwnerLock {
         Ok((Held { word, me }, how))
     }
 
-    /// As `hold`; whoever sleeps for it tells for how long.
+    /// As `hold`; whoever sleeps for it tells for how long, once the lock or the error is there.
     #[inline]
     pub fn hold_told<'a>(
         word: &'a AtomicU32,
@@ -287,7 +272,10 @@ impl OwnerLock {
         timeout: Duration,
         slept: &dyn Fn(Duration),
     ) -> Result<(Held<'a>, Acquired)> {
-        let how = Self::acquire_told(word, me, live, timeout, slept)?;
+        let how = match Self::try_acquire(word, me) {
+            true => Acquired::Clean,
+            false => Self::wait(word, me, live, timeout, slept)?,
+        };
         Ok((Held { word, me }, how))
     }
 

@@ -40,7 +40,11 @@ pub(crate) struct Asleep {
 impl Drop for Asleep {
     fn drop(&mut self) {
         // The slot may have been given back meanwhile, and be another consumer's.
-        if self.table.load(self.word + consumer::MEMBER, Ordering::Acquire) == self.member {
+        if self
+            .table
+            .load(self.word + consumer::MEMBER, Ordering::Acquire)
+            == self.member
+        {
             self.table.add(self.word + consumer::WAITING, u64::MAX);
         }
     }

@@ -57,8 +57,8 @@ impl GroupInner {
         if let Some(target) = target.filter(|one| steady && seen.epoch < u64::from(one.epoch)) {
             seen = seen.sought(target.epoch, target.offset);
         }
-        let recalled = recalled
-            .filter(|one| u64::from(one.epoch) == seen.epoch && seen.next.offset < one.end);
+        let recalled =
+            recalled.filter(|one| u64::from(one.epoch) == seen.epoch && seen.next.offset < one.end);
         Ok(Standing { seen, recalled })
     }
 

@@ -180,11 +180,7 @@ impl GroupInner {
     }
 
     /// Puts it on disk, and counts that.
-    pub(super) fn timed_sync(
-        &self,
-        number: u32,
-        sync: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn timed_sync(&self, number: u32, sync: impl FnOnce() -> Result<()>) -> Result<()> {
         let began = Instant::now();
         let done = sync();
         self.block.partitions[number as usize].count_sync(at::TIMES, began.elapsed());

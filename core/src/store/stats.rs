@@ -6,9 +6,9 @@
 
 use super::brake::PausedBy;
 use super::group::Group;
+use super::group_look::Lag;
 use super::retain_stats::PinnedBy;
 use super::topic::Topic;
-use super::group_look::Lag;
 use crate::error::Result;
 use crate::format::control::group_partition;
 use crate::group::{Counter, Seen};
@@ -234,7 +234,9 @@ impl Group {
         let store = &group.topic.store;
         let now = store.env.clock.wall_ns();
         stats.lag_seconds = oldest.map_or(0.0, |at| now.saturating_sub(at).max(0) as f64 / 1e9);
-        let consumers = store.control.count_consumers(&group.block, &*store.env.live);
+        let consumers = store
+            .control
+            .count_consumers(&group.block, &*store.env.live);
         (stats.consumers, stats.waiting_receivers) = consumers;
         stats.lock_waits = times.lock_waits;
         stats.lock_wait_seconds = seconds(times.lock_wait_ns);
