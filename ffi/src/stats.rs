@@ -59,8 +59,8 @@ pub struct lq_topic_stats {
     pub removed_bytes: u64,
     /// Threads that wait for room to send, in all processes, as far as 32.
     pub waiting_senders: u64,
-    /// How often somebody slept for a lock of the topic, since the first of those who have the store
-    /// open now opened it.
+    /// How often somebody slept for a lock of the topic, since the first of those who have the
+    /// store open now opened it.
     pub lock_waits: u64,
     /// How long, all together, in seconds.
     pub lock_wait_seconds: f64,
@@ -157,11 +157,11 @@ pub struct lq_group_stats {
     pub dying: u64,
     /// Threads that wait in a receive, in all processes.
     pub waiting_receivers: u64,
-    /// How much of the window is in use where it is most, 0 to 1: at 1 a message that is not settled
-    /// keeps all behind it from being handed out.
+    /// How much of the window is in use where it is most, 0 to 1: at 1 a message that is not
+    /// settled keeps all behind it from being handed out.
     pub window_used: f64,
-    /// How often somebody slept for a lock of the group, since the first of those who have the store
-    /// open now opened it.
+    /// How often somebody slept for a lock of the group, since the first of those who have the
+    /// store open now opened it.
     pub lock_waits: u64,
     /// How long, all together, in seconds.
     pub lock_wait_seconds: f64,

@@ -114,7 +114,8 @@ def test_each_statistic_is_in_c_rust_the_stub_and_the_document() -> None:
         return text[text.index(begin) :].split(end, 1)[0]
 
     for wanted, of in ((OF_TOPIC, "Topic"), (OF_GROUP, "Group")):
-        in_c = part(header, f"typedef struct lq_{of.lower()}_stats {{", f"}} lq_{of.lower()}_stats;")
+        name = f"lq_{of.lower()}_stats"
+        in_c = part(header, f"typedef struct {name} {{", f"}} {name};")
         in_rust = part(rust, f"pub struct {of}Stats {{", "\n}")
         in_stub = part(stub, f"class _{of}Stats(TypedDict):", "\n\n")
         told = part(document, f"### Of a {of.lower()}", "\n###")

@@ -320,6 +320,11 @@ impl Partition {
             return Ok(());
         };
         if let Err(error) = self.sync_segments(sealed) {
+            if self.first_kept() > sealed {
+                // Retention took it meanwhile, and syncs what it needs itself: nothing that is kept
+                // was to be put on disk here, so nothing of it failed to be.
+                return Ok(());
+            }
             return Err(self.after_failed_sync(error)?);
         }
         // Mark after sync, at the END record: that the next segment is whole is not known yet.

@@ -43,6 +43,7 @@ mod seek;
 mod segment;
 mod skip;
 mod sums;
+mod sums_said;
 #[cfg(test)]
 mod sums_tests;
 #[cfg(test)]

@@ -294,7 +294,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Offsets below this one are nobody's any more: the segment in which the log goes on has a gap.
+    /// Offsets below this one are nobody's any more: where the log goes on its segment has a gap.
     fn pass_over(&self, walk: &mut Walk, offset: u64) -> Result<()> {
         if offset > walk.offset {
             if let Some(segment) = self.usable(walk.segment)? {
@@ -396,8 +396,8 @@ impl Partition {
                     walk.offset = header.offset + 1;
                     walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
                 }
-                // Its writer is gone: what becomes of it is looked at again. A store that is only read
-                // is left as it is.
+                // Its writer is gone: what becomes of it is looked at again. A store that is only
+                // read is left as it is.
                 RESERVED if walk.alone && segment.map().is_writable() => {
                     // It may have rolled meanwhile: the next one says that all of it is messages.
                     self.forget_sums_behind(segment.base())?;

@@ -2,14 +2,12 @@
 //!
 //! Each segment's header page says how many messages, and bytes, came before it. In a segment in
 //! which each offset is a message, which is the rule, offsets and positions say the rest; where it
-//! has gaps, as after a failed sync, a power loss, or the death of one who copied a large batch, its
-//! records are walked, of this one segment. So what is behind a place costs two header pages,
+//! has gaps, as after a failed sync, a power loss, or the death of one who copied a large batch,
+//! its records are walked, of this one segment. So what is behind a place costs two header pages,
 //! however much it is.
 //!
-//! The sums are derived. Who takes records back in a closed segment first takes away what the ones
-//! behind it say, and says it anew after: a death in between leaves none, and what they would have
-//! said is counted, until the next roll says it again. What compaction took is not taken off the
-//! sums; where there was any, each segment says for itself what is in it.
+//! The sums are derived (`sums_said.rs`). What compaction took is not taken off them; where there
+//! was any, each segment says for itself what is in it.
 //!
 //! No lock is waited for. What is appended meanwhile may be counted or not.
 
@@ -35,7 +33,7 @@ pub(super) struct Walked {
 }
 
 impl Counted {
-    fn before(sums: &Sums) -> Self {
+    pub(super) fn before(sums: &Sums) -> Self {
         Self {
             messages: sums.messages,
             bytes: sums.bytes,
@@ -146,8 +144,8 @@ impl Partition {
         }
     }
 
-    /// Messages from a place up to an offset that `counts` says are to be counted, and the timestamp
-    /// of the first: walked one by one.
+    /// Messages from a place up to an offset that `counts` says are to be counted, and the
+    /// timestamp of the first: walked one by one.
     pub fn count_those(
         &self,
         mut cursor: Cursor,
@@ -179,7 +177,7 @@ impl Partition {
         Ok((counted, first))
     }
 
-    fn walk_from(&self, mut cursor: Cursor, until: u64) -> Result<Counted> {
+    pub(super) fn walk_from(&self, mut cursor: Cursor, until: u64) -> Result<Counted> {
         self.count(&mut cursor, until)
     }
 
@@ -343,7 +341,7 @@ impl Partition {
     }
 
     /// What is in a segment before a place of it.
-    fn counted_in(&self, segment: &Arc<Segment>, place: &Cursor) -> Result<Counted> {
+    pub(super) fn counted_in(&self, segment: &Arc<Segment>, place: &Cursor) -> Result<Counted> {
         if !segment.has_gaps() {
             return Ok(dense(segment, place));
         }
@@ -364,85 +362,6 @@ impl Partition {
             *locked(&self.walked) = Some(walked);
         }
         Ok(walked.counted)
-    }
-
-    /// What the header page of the next segment is to say; `None` where there is nothing to go on.
-    /// With the slow lock held; with the append lock as well it is exact.
-    pub(super) fn sums_of_next(&self) -> Result<Option<Sums>> {
-        let base = self.block.segment();
-        let Some(active) = self.usable(base)? else {
-            return Ok(None);
-        };
-        let place = Cursor {
-            segment: base,
-            position: self.block.position(),
-            offset: self.block.next_offset(),
-            life: 0,
-        };
-        let Some(sums) = active.sums() else {
-            return Ok(None);
-        };
-        let inside = self.counted_in(&active, &place)?;
-        Ok(Some(after(&sums, inside, active.capacity())))
-    }
-
-    /// Takes away what the segments behind this one say, before something of it is taken back.
-    pub(super) fn forget_sums_behind(&self, base: u64) -> Result<()> {
-        for later in self.bases()?.into_iter().filter(|later| *later > base) {
-            if let Some(segment) = self.usable(later)? {
-                segment.forget_sums();
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the last segments say their sums that do not: after something was taken back, and where
-    /// that was cut short. One look at the last segment where nothing was. With the append lock
-    /// held, or the slow one.
-    pub(super) fn say_sums_again(&self) -> Result<()> {
-        let (bases, mut silent) = (self.bases()?, Vec::new());
-        let mut known = None;
-        for base in bases.into_iter().rev() {
-            let Some(segment) = self.usable(base)? else {
-                break;
-            };
-            known = segment.sums().map(|sums| (segment.clone(), sums));
-            if known.is_some() {
-                break;
-            }
-            silent.push(segment);
-        }
-        let Some((mut before, mut sums)) = known else {
-            return Ok(());
-        };
-        while let Some(segment) = silent.pop() {
-            let inside = match before.life() {
-                0 => self.walk_from(
-                    Cursor::at_base(before.base(), before.base()),
-                    segment.base(),
-                )?,
-                _ => Counted {
-                    messages: sums.kept_messages,
-                    bytes: sums.kept_bytes,
-                },
-            };
-            sums = after(&sums, inside, before.capacity());
-            segment.set_sums(&sums);
-            before = segment;
-        }
-        Ok(())
-    }
-}
-
-/// The sums behind a segment with these, in which so much is.
-fn after(sums: &Sums, inside: Counted, capacity: u64) -> Sums {
-    Sums {
-        first: sums.first,
-        messages: sums.messages.saturating_add(inside.messages),
-        bytes: sums.bytes.saturating_add(inside.bytes),
-        files: sums.files.saturating_add(capacity),
-        kept_messages: 0,
-        kept_bytes: 0,
     }
 }
 
