@@ -2965,15 +2965,16 @@ lq_status lq_store_import(lq_store *store,
 
 /** All zero. */
 #define LQ_TOPIC_STATS_INIT                                                                        \
-    {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}, 0, 0}
+    {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}, 0, 0, 0, 0, 0, 0, 0, 0,   \
+     0.0, 0, 0.0, 0.0}
 
 /** All zero. */
-#define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0}
+#define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0, 0, 0}
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
     {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,            \
-     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0, 0}
+     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0}
 
 /** All topics, nothing appended, nobody told. */
 #define LQ_COPY_OPTIONS_INIT {sizeof(lq_copy_options), NULL, 0, 0, NULL, NULL}

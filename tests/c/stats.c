@@ -1,5 +1,5 @@
 /*
- * Statistics: DIR. What a topic and a group say of themselves, and the structs of an earlier build.
+ * Statistics: DIR. What a topic and a group say of themselves, and structs of another size.
  */
 #include <pthread.h>
 #include <stddef.h>
@@ -76,7 +76,7 @@ static void *waits(void *unused)
 {
     lq_batch *batch = NULL;
     (void)unused;
-    for (int had = 0; had < 4;) {
+    for (int had = 0; had < 3;) {
         OK(lq_receive(consumer, 100, 60000, &batch));
         had += (int)lq_batch_len(batch);
         lq_batch_free(batch);
@@ -91,7 +91,7 @@ static void waited_for(void)
     const time_t end = time(NULL) + 60;
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, waits, NULL) == 0);
-    while (of_group().waiting_receivers == 0 || of_group().leased < 6) {
+    while (of_group().waiting_receivers == 0 || of_group().leased < 5) {
         CHECK(time(NULL) < end);
     }
     CHECK(of_group().waiting_receivers == 1);
@@ -100,16 +100,15 @@ static void waited_for(void)
     CHECK(of_group().waiting_receivers == 0);
 }
 
-/* One that was built before these fields were gets as much as it knows of. */
-static void of_an_earlier_build(void)
+/* A struct that is too short is told of, and nothing is written to it. */
+static void of_another_build(void)
 {
     lq_group_stats stats;
     memset(&stats, 0x7F, sizeof stats);
     stats.size = offsetof(lq_group_stats, dying);
-    OK(lq_group_get_stats(group, &stats));
-    CHECK(stats.acked == 1 && stats.dying == 0x7F7F7F7F7F7F7F7F);
-    stats.size = 3;
     INVALID(lq_group_get_stats(group, &stats));
+    TELLS("_INIT");
+    CHECK(stats.lag_messages == 0x7F7F7F7F7F7F7F7F && stats.dying == 0x7F7F7F7F7F7F7F7F);
 }
 
 int main(int argc, char **argv)
@@ -122,7 +121,7 @@ int main(int argc, char **argv)
     counted();
     synced();
     waited_for();
-    of_an_earlier_build();
+    of_another_build();
     OK(lq_consumer_close(consumer));
     OK(lq_group_close(group));
     OK(lq_topic_close(topic));
