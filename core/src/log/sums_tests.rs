@@ -34,7 +34,7 @@ fn sum(of: &[(Cursor, u64)]) -> Counted {
 }
 
 /// Whether what is told fits what is there, from each place on, however it is known.
-fn agrees(log: &Partition, what: &str) {
+pub(super) fn agrees(log: &Partition, what: &str) {
     let all = walked(log);
     for (number, (cursor, _)) in all.iter().enumerate() {
         let expected = sum(&all[number..]);
