@@ -76,7 +76,7 @@ impl Partition {
     }
 
     /// What is between two places, each with what `behind` is told of it.
-    pub fn from_to(
+    pub fn counted_between(
         &self,
         from: (Cursor, Option<u64>),
         to: (Cursor, Option<u64>),

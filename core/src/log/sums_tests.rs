@@ -49,7 +49,9 @@ pub(super) fn agrees(log: &Partition, what: &str) {
         let to = all[number / 2..][..(all.len() - number / 2).div_ceil(2)].to_vec();
         if let Some((end, _)) = to.last() {
             let begin = all[number / 2].0;
-            let found = log.from_to((begin, None), (*end, None)).expect("from to");
+            let found = log
+                .counted_between((begin, None), (*end, None))
+                .expect("from to");
             assert_eq!(
                 found,
                 sum(&to[..to.len() - 1]),

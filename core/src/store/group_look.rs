@@ -140,7 +140,7 @@ fn taken_in(log: &Partition, glance: &Glance, seen: &Seen, open: u64) -> Result<
         && let Some(from) = log.place_at(seen.floor, position)?
     {
         let before = glance.position_of(seen.next.offset.saturating_sub(1));
-        let all = log.from_to((from, None), (seen.next, before))?;
+        let all = log.counted_between((from, None), (seen.next, before))?;
         if all.messages == open {
             lag.counted.bytes = all.bytes;
             lag.oldest_ns = log.timestamp_at(seen.floor, position)?;

@@ -53,7 +53,7 @@ fn p17_p19_statistics_are_told_beside_one_who_is_stopped_in_every_lock() {
 #[test]
 fn p19_a_backlog_costs_a_look_at_a_few_messages_whatever_it_is() {
     let folder = tempfile::tempdir().expect("folder");
-    let store = Store::open(&folder.path().join("q"), options()).expect("open");
+    let store = Store::open(folder.path().join("q"), options()).expect("open");
     let some = TopicOptions {
         partitions: Some(1),
         ..TopicOptions::default()
@@ -231,7 +231,7 @@ fn p6_p12_p19_random_histories_are_told_exactly() {
 #[test]
 fn p19_who_waits_is_counted_while_he_does_and_lives() {
     let folder = tempfile::tempdir().expect("folder");
-    let store = Store::open(&folder.path().join("q"), options()).expect("open");
+    let store = Store::open(folder.path().join("q"), options()).expect("open");
     let limited = TopicOptions {
         max_messages: Some(1),
         on_full: Some(crate::OnFull::Block),
