@@ -1065,6 +1065,29 @@ typedef struct lq_topic_stats {
     uint64_t compacted_messages;
     /** Bytes of their records. */
     uint64_t compacted_bytes;
+    /** Messages that were sent, those included that are gone since. */
+    uint64_t sent;
+    /** Bytes of their records. */
+    uint64_t sent_bytes;
+    /** Of those, the ones that went with the segments that retention removed. */
+    uint64_t removed_messages;
+    /** Bytes of their records. */
+    uint64_t removed_bytes;
+    /** Threads that wait for room to send, in all processes, as far as 32. */
+    uint64_t waiting_senders;
+    /**
+     * How often somebody slept for a lock of the topic, since the first of those who have the
+     * store open now opened it.
+     */
+    uint64_t lock_waits;
+    /** How long, all together, in seconds. */
+    double lock_wait_seconds;
+    /** How often it was put on disk, failures included, since then. */
+    uint64_t syncs;
+    /** How long that took, all together, in seconds. */
+    double sync_seconds;
+    /** And the longest of them. */
+    double sync_longest_seconds;
 } lq_topic_stats;
 
 /** What a partition of a topic holds at one moment. Begin with LQ_PARTITION_STATS_INIT. */
@@ -1081,6 +1104,10 @@ typedef struct lq_partition_stats {
     uint64_t bytes;
     /** Number of segments. */
     uint64_t segments;
+    /** Messages that were sent, those included that are gone since. */
+    uint64_t sent;
+    /** Bytes of their records. */
+    uint64_t sent_bytes;
 } lq_partition_stats;
 
 /** Where a group stands at one moment. Begin with LQ_GROUP_STATS_INIT. */
@@ -1137,6 +1164,28 @@ typedef struct lq_group_stats {
     uint64_t holding;
     /** Messages that were settled because they were the oldest of a topic that was full. */
     uint64_t dropped;
+    /** On their way to the dead letters now. */
+    uint64_t dying;
+    /** Threads that wait in a receive, in all processes. */
+    uint64_t waiting_receivers;
+    /**
+     * How much of the window is in use where it is most, 0 to 1: at 1 a message that is not
+     * settled keeps all behind it from being handed out.
+     */
+    double window_used;
+    /**
+     * How often somebody slept for a lock of the group, since the first of those who have the
+     * store open now opened it.
+     */
+    uint64_t lock_waits;
+    /** How long, all together, in seconds. */
+    double lock_wait_seconds;
+    /** How often a window of the group was put on disk by itself, failures included, since then. */
+    uint64_t syncs;
+    /** How long that took, all together, in seconds. */
+    double sync_seconds;
+    /** And the longest of them. */
+    double sync_longest_seconds;
 } lq_group_stats;
 
 /** How to back up, export or import. Begin with LQ_COPY_OPTIONS_INIT. */
@@ -2760,7 +2809,7 @@ lq_status lq_names_free(lq_names *names);
 lq_status lq_store_get_stats(lq_store *store, lq_store_stats *stats);
 
 /**
- * Looks at a topic.
+ * Looks at a topic. Waits for nobody who lives, and costs the same however much it holds.
  *
  * topic: the topic.
  * stats: gets the numbers; begin with LQ_TOPIC_STATS_INIT.
@@ -2787,7 +2836,7 @@ lq_status lq_topic_get_partition_stats(lq_topic *topic,
                                        lq_partition_stats *stats);
 
 /**
- * Looks at a group. Counts what it has not received yet: takes longer the further it is behind.
+ * Looks at a group. Waits for nobody who lives, and costs the same however far it is behind.
  *
  * group: the group.
  * stats: gets the numbers; begin with LQ_GROUP_STATS_INIT.
@@ -2916,15 +2965,16 @@ lq_status lq_store_import(lq_store *store,
 
 /** All zero. */
 #define LQ_TOPIC_STATS_INIT                                                                        \
-    {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}, 0, 0}
+    {sizeof(lq_topic_stats), 0, 0, 0, 0, 0.0, LQ_PINNED_BY_NOTHING, {0}, 0, 0, 0, 0, 0, 0, 0, 0,   \
+     0.0, 0, 0.0, 0.0}
 
 /** All zero. */
-#define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0}
+#define LQ_PARTITION_STATS_INIT {sizeof(lq_partition_stats), 0, 0, 0, 0, 0, 0, 0}
 
 /** All zero. */
 #define LQ_GROUP_STATS_INIT                                                                        \
     {sizeof(lq_group_stats), 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,            \
-     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0, 0}
+     LQ_PAUSED_BY_NOBODY, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0}
 
 /** All topics, nothing appended, nobody told. */
 #define LQ_COPY_OPTIONS_INIT {sizeof(lq_copy_options), NULL, 0, 0, NULL, NULL}

@@ -42,6 +42,7 @@ pub mod seek;
 pub mod settle;
 pub mod snapshots;
 pub mod stats;
+mod stats_of;
 pub mod store;
 pub mod topic;
 pub mod transaction;

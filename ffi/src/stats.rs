@@ -2,16 +2,11 @@
 
 use std::ffi::c_char;
 
-use libqueue::{GroupStats, PartitionStats, PausedBy, PinnedBy, StoreStats, TopicStats};
-
 use crate::args::invalid;
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::measured::{Measured, Room};
-use crate::options::{
-    LQ_PAUSED_BY_BRAKE, LQ_PAUSED_BY_NOBODY, LQ_PAUSED_BY_USER, LQ_PINNED_BY_DEAD_LETTERS,
-    LQ_PINNED_BY_GROUP, LQ_PINNED_BY_NOTHING, LQ_PINNED_BY_RETENTION,
-};
+use crate::options::{LQ_PAUSED_BY_NOBODY, LQ_PINNED_BY_NOTHING};
 use crate::panic::call;
 use crate::store::{STORES, lq_store};
 use crate::topic::{TOPICS, lq_topic};
@@ -54,6 +49,27 @@ pub struct lq_topic_stats {
     pub compacted_messages: u64,
     /// Bytes of their records.
     pub compacted_bytes: u64,
+    /// Messages that were sent, those included that are gone since.
+    pub sent: u64,
+    /// Bytes of their records.
+    pub sent_bytes: u64,
+    /// Of those, the ones that went with the segments that retention removed.
+    pub removed_messages: u64,
+    /// Bytes of their records.
+    pub removed_bytes: u64,
+    /// Threads that wait for room to send, in all processes, as far as 32.
+    pub waiting_senders: u64,
+    /// How often somebody slept for a lock of the topic, since the first of those who have the
+    /// store open now opened it.
+    pub lock_waits: u64,
+    /// How long, all together, in seconds.
+    pub lock_wait_seconds: f64,
+    /// How often it was put on disk, failures included, since then.
+    pub syncs: u64,
+    /// How long that took, all together, in seconds.
+    pub sync_seconds: f64,
+    /// And the longest of them.
+    pub sync_longest_seconds: f64,
 }
 
 /// Bytes of pinned_group: two names, what is between them, and the zero byte.
@@ -75,6 +91,10 @@ pub struct lq_partition_stats {
     pub bytes: u64,
     /// Number of segments.
     pub segments: u64,
+    /// Messages that were sent, those included that are gone since.
+    pub sent: u64,
+    /// Bytes of their records.
+    pub sent_bytes: u64,
 }
 
 /// Where a group stands at one moment. Begin with LQ_GROUP_STATS_INIT.
@@ -133,6 +153,24 @@ pub struct lq_group_stats {
     pub holding: u64,
     /// Messages that were settled because they were the oldest of a topic that was full.
     pub dropped: u64,
+    /// On their way to the dead letters now.
+    pub dying: u64,
+    /// Threads that wait in a receive, in all processes.
+    pub waiting_receivers: u64,
+    /// How much of the window is in use where it is most, 0 to 1: at 1 a message that is not
+    /// settled keeps all behind it from being handed out.
+    pub window_used: f64,
+    /// How often somebody slept for a lock of the group, since the first of those who have the
+    /// store open now opened it.
+    pub lock_waits: u64,
+    /// How long, all together, in seconds.
+    pub lock_wait_seconds: f64,
+    /// How often a window of the group was put on disk by itself, failures included, since then.
+    pub syncs: u64,
+    /// How long that took, all together, in seconds.
+    pub sync_seconds: f64,
+    /// And the longest of them.
+    pub sync_longest_seconds: f64,
 }
 
 // SAFETY: repr(C), begins with its size, and numbers may hold any bytes.
@@ -160,6 +198,16 @@ unsafe impl Measured for lq_topic_stats {
         pinned_group: [0; LQ_PINNED_GROUP_SIZE],
         compacted_messages: 0,
         compacted_bytes: 0,
+        sent: 0,
+        sent_bytes: 0,
+        removed_messages: 0,
+        removed_bytes: 0,
+        waiting_senders: 0,
+        lock_waits: 0,
+        lock_wait_seconds: 0.0,
+        syncs: 0,
+        sync_seconds: 0.0,
+        sync_longest_seconds: 0.0,
     };
 }
 
@@ -173,6 +221,8 @@ unsafe impl Measured for lq_partition_stats {
         durable_offset: 0,
         bytes: 0,
         segments: 0,
+        sent: 0,
+        sent_bytes: 0,
     };
 }
 
@@ -206,98 +256,15 @@ unsafe impl Measured for lq_group_stats {
         purged: 0,
         holding: 0,
         dropped: 0,
+        dying: 0,
+        waiting_receivers: 0,
+        window_used: 0.0,
+        lock_waits: 0,
+        lock_wait_seconds: 0.0,
+        syncs: 0,
+        sync_seconds: 0.0,
+        sync_longest_seconds: 0.0,
     };
-}
-
-impl From<&StoreStats> for lq_store_stats {
-    fn from(stats: &StoreStats) -> Self {
-        Self {
-            size: size_of::<Self>(),
-            topics: stats.topics,
-            members: stats.members,
-            disk_bytes: stats.disk_bytes,
-        }
-    }
-}
-
-impl From<&TopicStats> for lq_topic_stats {
-    fn from(stats: &TopicStats) -> Self {
-        let mut pinned_group = [0; LQ_PINNED_GROUP_SIZE];
-        let name = stats.pinned_by.group().bytes();
-        for (to, byte) in pinned_group[..LQ_PINNED_GROUP_SIZE - 1]
-            .iter_mut()
-            .zip(name)
-        {
-            *to = byte as c_char;
-        }
-        Self {
-            size: size_of::<Self>(),
-            messages: stats.messages,
-            bytes: stats.bytes,
-            segments: stats.segments,
-            pinned_bytes: stats.pinned_bytes,
-            pinned_seconds: stats.pinned_seconds,
-            pinned_by: match stats.pinned_by {
-                PinnedBy::Nothing => LQ_PINNED_BY_NOTHING,
-                PinnedBy::Retention => LQ_PINNED_BY_RETENTION,
-                PinnedBy::Group(_) => LQ_PINNED_BY_GROUP,
-                PinnedBy::DeadLetters(_) => LQ_PINNED_BY_DEAD_LETTERS,
-            },
-            pinned_group,
-            compacted_messages: stats.compacted_messages,
-            compacted_bytes: stats.compacted_bytes,
-        }
-    }
-}
-
-impl From<&PartitionStats> for lq_partition_stats {
-    fn from(stats: &PartitionStats) -> Self {
-        Self {
-            size: size_of::<Self>(),
-            earliest_offset: stats.earliest_offset,
-            next_offset: stats.next_offset,
-            durable_offset: stats.durable_offset,
-            bytes: stats.bytes,
-            segments: stats.segments,
-        }
-    }
-}
-
-impl From<&GroupStats> for lq_group_stats {
-    fn from(stats: &GroupStats) -> Self {
-        Self {
-            size: size_of::<Self>(),
-            lag_messages: stats.lag_messages,
-            lag_bytes: stats.lag_bytes,
-            lag_seconds: stats.lag_seconds,
-            leased: stats.leased,
-            delayed: stats.delayed,
-            held: stats.held,
-            ready: stats.ready,
-            dead_lettered: stats.dead_lettered,
-            expired: stats.expired,
-            lost_messages: stats.lost_messages,
-            damaged: stats.damaged,
-            delivered: stats.delivered,
-            acked: stats.acked,
-            failed: stats.failed,
-            redelivered: stats.redelivered,
-            consumers: stats.consumers,
-            timed_out: stats.timed_out,
-            paused: u64::from(stats.paused),
-            filtered: stats.filtered,
-            paused_by: match stats.paused_by {
-                PausedBy::User => LQ_PAUSED_BY_USER,
-                PausedBy::Brake => LQ_PAUSED_BY_BRAKE,
-                _ => LQ_PAUSED_BY_NOBODY,
-            },
-            paused_at_ns: stats.paused_at_ns,
-            redriven: stats.redriven,
-            purged: stats.purged,
-            holding: stats.holding,
-            dropped: stats.dropped,
-        }
-    }
 }
 
 /// Looks at a store. Walks all its files: not for a hot path.
@@ -321,7 +288,7 @@ pub unsafe extern "C" fn lq_store_get_stats(
     })
 }
 
-/// Looks at a topic.
+/// Looks at a topic. Waits for nobody who lives, and costs the same however much it holds.
 ///
 /// topic: the topic.
 /// stats: gets the numbers; begin with LQ_TOPIC_STATS_INIT.
@@ -371,7 +338,7 @@ pub unsafe extern "C" fn lq_topic_get_partition_stats(
     })
 }
 
-/// Looks at a group. Counts what it has not received yet: takes longer the further it is behind.
+/// Looks at a group. Waits for nobody who lives, and costs the same however far it is behind.
 ///
 /// group: the group.
 /// stats: gets the numbers; begin with LQ_GROUP_STATS_INIT.

@@ -23,6 +23,8 @@ pub(crate) fn topic<'py>(py: Python<'py>, stats: &TopicStats) -> PyResult<Bound<
         dict.set_item("durable_offset", partition.durable_offset)?;
         dict.set_item("bytes", partition.bytes)?;
         dict.set_item("segments", partition.segments)?;
+        dict.set_item("sent", partition.sent)?;
+        dict.set_item("sent_bytes", partition.sent_bytes)?;
         partitions.append(dict)?;
     }
     let dict = PyDict::new(py);
@@ -37,6 +39,16 @@ pub(crate) fn topic<'py>(py: Python<'py>, stats: &TopicStats) -> PyResult<Bound<
     dict.set_item("pinned_bytes", stats.pinned_bytes)?;
     dict.set_item("compacted_messages", stats.compacted_messages)?;
     dict.set_item("compacted_bytes", stats.compacted_bytes)?;
+    dict.set_item("sent", stats.sent)?;
+    dict.set_item("sent_bytes", stats.sent_bytes)?;
+    dict.set_item("removed_messages", stats.removed_messages)?;
+    dict.set_item("removed_bytes", stats.removed_bytes)?;
+    dict.set_item("waiting_senders", stats.waiting_senders)?;
+    dict.set_item("lock_waits", stats.lock_waits)?;
+    dict.set_item("lock_wait_seconds", stats.lock_wait_seconds)?;
+    dict.set_item("syncs", stats.syncs)?;
+    dict.set_item("sync_seconds", stats.sync_seconds)?;
+    dict.set_item("sync_longest_seconds", stats.sync_longest_seconds)?;
     Ok(dict)
 }
 
@@ -65,9 +77,17 @@ pub(crate) fn group<'py>(py: Python<'py>, stats: &GroupStats) -> PyResult<Bound<
         ("redriven", stats.redriven),
         ("purged", stats.purged),
         ("dropped", stats.dropped),
+        ("dying", stats.dying),
+        ("waiting_receivers", stats.waiting_receivers),
+        ("lock_waits", stats.lock_waits),
+        ("syncs", stats.syncs),
     ] {
         dict.set_item(name, value)?;
     }
+    dict.set_item("window_used", stats.window_used)?;
+    dict.set_item("lock_wait_seconds", stats.lock_wait_seconds)?;
+    dict.set_item("sync_seconds", stats.sync_seconds)?;
+    dict.set_item("sync_longest_seconds", stats.sync_longest_seconds)?;
     dict.set_item("paused", stats.paused)?;
     dict.set_item("filtered", stats.filtered)?;
     dict.set_item("paused_by", stats.paused_by.name())?;

@@ -288,6 +288,13 @@ impl Topic {
     /// `pinned_bytes` what would be removed if it were not kept. `compacted_messages` and
     /// `compacted_bytes` are what compaction took so far; `messages` counts those offsets too.
     ///
+    /// `sent` and `sent_bytes` count what was sent, also what is gone since; `removed_messages` and
+    /// `removed_bytes` what of it went with the segments that retention removed. `waiting_senders`
+    /// wait for room now. `lock_waits` and `syncs`, and the seconds that they took, count since the
+    /// first of those who have the store open now opened it. A rate is the difference of two looks.
+    ///
+    /// It waits for nobody who lives, and costs the same however much the topic holds.
+    ///
     ///     orders.stats()["pinned_by"] == "group"
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let found = py.detach(|| self.inner.stats()).or_raise(py)?;

@@ -93,6 +93,8 @@ static void at_most_once(lq::topic &topic)
     topic.send({"fire"});
     const lq::batch batch = worker.receive();
     CHECK(batch.size() == 1 && group.stats().acked == 1);
+    CHECK(group.stats().waiting_receivers == 0 && topic.stats().sent >= 1);
+    CHECK(topic.stats(0).sent_bytes >= topic.stats(0).sent * 48);
     worker.ack(batch[0]);
     worker.nack(batch[0], "nobody heard");
     fails(LQ_INVALID_ARGUMENT, [&] { worker.release(batch[0]); });

@@ -55,7 +55,8 @@ def test_no_statistic_is_left_out(path: Path) -> None:
     assert set(found["groups"]["billing"]) == known
     topic = set(found) - {"topic", "partitions", "groups"} - metrics.TEXTS
     assert topic == {name.removesuffix("_total") for name in metrics.OF_TOPIC}
-    assert set(found["partitions"][0]) == set(metrics.OF_PARTITION)
+    partition = {name.removesuffix("_total") for name in metrics.OF_PARTITION}
+    assert set(found["partitions"][0]) == partition
     assert of_store == set(metrics.OF_STORE)
     assert set(topics.GROUP_NUMBERS) == known - {"delivery"}
 
@@ -81,13 +82,15 @@ def test_rates_are_by_the_second() -> None:
         "at": 10.0,
         "messages": 5,
         "bytes": 1,
-        "partitions": [{"next_offset": 5}],
+        "partitions": [{}],
         "groups": {"g": group},
+        **dict.fromkeys(("sent", "sent_bytes", "removed_messages", "lock_waits", "syncs"), 5),
+        **dict.fromkeys(("segments", "pressure", "waiting_senders"), 0),
     }
     now = {
         **before,
         "at": 12.0,
-        "partitions": [{"next_offset": 25}],
+        "sent": 25,
         "groups": {"g": {**group, "acked": 8}, "new": {**group, "acked": 9}},
     }
     found = changed(before, now)

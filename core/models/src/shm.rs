@@ -23,3 +23,7 @@ pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
 pub use locks::LockFile;
 pub use sync::AtomicU32 as Word;
 pub use sys::boot_id;
+
+/// How long somebody slept or synced: nobody goes by it, so it is not modelled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times;

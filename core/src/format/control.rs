@@ -4,7 +4,7 @@
 //! lay it out differently refuse to share a store.
 
 /// First word: what lays it out this way. Changed with every change of layout.
-pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL10");
+pub const SIGNATURE: u64 = u64::from_le_bytes(*b"LQCTRL11");
 /// Bytes that are mapped; the file grows below this.
 pub const MAPPED: usize = 1 << 30;
 /// Steps in which the file grows.
@@ -117,6 +117,8 @@ pub mod consumer {
     pub const PROCESS: usize = 19;
     /// Since when it has the slot, in ms of the boot clock; 0 while it is entered.
     pub const SINCE: usize = 20;
+    /// How many threads sleep in a receive of it, or are about to.
+    pub const WAITING: usize = 21;
 }
 
 /// Where blocks begin.
@@ -265,6 +267,9 @@ pub mod partition {
     pub const REMOVED: usize = 41;
     /// How often a segment was compacted: what is mapped may be the file of before.
     pub const COMPACTED: usize = 42;
+    /// How often somebody slept for a lock, of those of the group or partition that are counted,
+    /// then for how many ns; how often it was put on disk, in how many ns, and the most of one.
+    pub const TIMES: usize = 43;
     /// Value of `POISONED`.
     pub const REWRITTEN: u64 = 1;
     /// Value of `POISONED`.
@@ -289,8 +294,10 @@ pub mod group_partition {
     pub const SYNC_LOCK: usize = 3;
     /// How far the group was counted, as `flow::COUNTED` has it.
     pub const COUNTED: usize = 4;
+    /// Of locks and syncs, as `partition::TIMES` has it.
+    pub const TIMES: usize = 12;
     /// Words of the block.
-    pub const WORDS: usize = 16;
+    pub const WORDS: usize = 24;
 }
 
 /// What a topic has of its limits, behind its partitions' words.

@@ -22,6 +22,7 @@ pub mod reserve;
 pub mod segment;
 pub mod siphash;
 pub mod snapshot;
+pub mod sums;
 pub mod window;
 
 /// Version of everything on disk.

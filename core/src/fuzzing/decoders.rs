@@ -9,6 +9,7 @@ use crate::format::record::{HEADER, Header, MESSAGE};
 use crate::format::reserve::{Reserve, SLOT};
 use crate::format::segment::{COVERED, SegmentHeader};
 use crate::format::snapshot::{self as kept, Snapshot};
+use crate::format::sums::Sums;
 use crate::format::window::{CAPACITY_MIN, ENTRY_WORDS, Parts};
 use crate::format::{index as sparse, meta as text, names as files, record as log, u32_at, u64_at};
 use crate::options::Filter;
@@ -52,6 +53,28 @@ pub(super) fn segment_header(data: &[u8]) {
         let read = SegmentHeader::decode(&forged).is_ok();
         assert_eq!(read, version == crate::format::VERSION);
     }
+    sums(data);
+}
+
+/// What the same header page says of what came before.
+fn sums(data: &[u8]) {
+    let salt = data.len() as u32;
+    if let Some(sums) = Sums::decode(data, salt) {
+        assert_eq!(Sums::decode(&sums.encode(salt), salt), Some(sums));
+    }
+    let word = |number: usize| u64_at(data, number * 8);
+    let said = Sums {
+        first: word(0),
+        messages: word(1),
+        bytes: word(2),
+        files: word(3),
+        kept_messages: word(4),
+        kept_bytes: word(5),
+    };
+    let mut bytes = said.encode(salt);
+    assert_eq!(Sums::decode(&bytes, salt), Some(said));
+    bytes[data.len() % bytes.len()] ^= 1;
+    assert_eq!(Sums::decode(&bytes, salt), None);
 }
 
 /// Salt, then a sparse index.

@@ -1,12 +1,14 @@
 //! What can be told of a window without its lock.
 
+use super::seen::Files;
 use super::window::{Counter, Window};
 use crate::format::window::header;
 use crate::shm::Region;
 
 /// The words of a window that count what is open, to be looked at without its lock.
 pub struct Glance {
-    head: Region,
+    pub(super) head: Region,
+    pub(super) files: Files,
 }
 
 impl Window {
@@ -15,6 +17,7 @@ impl Window {
     pub fn glance(&self) -> Glance {
         Glance {
             head: self.head.clone(),
+            files: self.files(),
         }
     }
 }

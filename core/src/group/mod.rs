@@ -38,6 +38,7 @@ mod schedule;
 mod seek;
 #[cfg(test)]
 mod seek_tests;
+mod seen;
 mod settle;
 mod sync;
 mod take;
@@ -65,6 +66,7 @@ pub use rebuild::Life;
 pub use recall::{Recalled, Standing};
 pub use restore::Truth;
 pub use seek::Target;
+pub use seen::Seen;
 pub use settle::Settled;
 pub use take::{Dying, Taken};
 pub use window::{Counter, Window};

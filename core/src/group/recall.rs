@@ -131,12 +131,6 @@ impl Window {
         self.settle_to(offset + 1)
     }
 
-    /// What the window is to be again, as far as nobody took that in yet.
-    #[must_use]
-    pub fn recalled_now(&self) -> Option<Recalled> {
-        self.recalled().cloned()
-    }
-
     /// Whether a snapshot that is being restored has more to say.
     #[must_use]
     pub fn is_recalling(&self) -> bool {

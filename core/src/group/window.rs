@@ -70,6 +70,9 @@ pub enum Counter {
 }
 
 impl Counter {
+    /// How many there are.
+    pub const COUNT: usize = Self::Committing as usize + 1;
+
     /// Those that follow from the entries' states, and are counted anew where these are looked at.
     pub const DERIVED: [Self; 8] = [
         Self::Leased,

@@ -8,6 +8,7 @@ use super::records::{Bounds, Records};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{self, ALIGN, CRC, HEADER, Header, LENGTH, MESSAGE};
 use crate::format::segment::{COVERED, CRC as HEADER_CRC, RECORDS, SALT, SegmentHeader};
+use crate::format::sums::{self, Sums};
 use crate::format::u32_at;
 
 /// Different salts that are kept in mind while the right one is looked for.
@@ -31,6 +32,7 @@ pub(super) fn header(
         );
         return Ok(Err((bytes.len(), what)));
     };
+    let page = head[sums::FIRST..sums::GAPS + 4].to_vec();
     let decoded = SegmentHeader::decode(&head[..COVERED + 4]);
     let header = match decoded {
         Ok(header) => header,
@@ -43,13 +45,32 @@ pub(super) fn header(
         );
         return Ok(Err((bytes.len(), what)));
     }
-    let behind = (HEADER_CRC + 4) as u64;
-    Ok(match bytes.not_zero(behind, RECORDS as u64)? {
-        Some(place) => Err((
-            place,
-            "a reserved byte of the header page is not zero".into(),
-        )),
-        None => Ok(header),
+    if let Some(wrong) = sums_wrong(&page, header.salt) {
+        return Ok(Err(wrong));
+    }
+    for (from, to) in [
+        (HEADER_CRC + 4, sums::FIRST),
+        (sums::END, sums::GAPS),
+        (sums::GAPS + 4, RECORDS),
+    ] {
+        if let Some(place) = bytes.not_zero(from as u64, to as u64)? {
+            let what = "a reserved byte of the header page is not zero";
+            return Ok(Err((place, what.into())));
+        }
+    }
+    Ok(Ok(header))
+}
+
+/// What is wrong with the sums that a header page says. Where it says none it may have said some.
+fn sums_wrong(page: &[u8], salt: u32) -> Option<(u64, String)> {
+    if Sums::are_kept(page) && Sums::decode(page, salt).is_none() {
+        let what = "the checksum of its sums is wrong; they are for the statistics alone";
+        return Some((sums::FIRST as u64, what.into()));
+    }
+    let gaps = u32_at(page, sums::GAPS - sums::FIRST);
+    (gaps > 1).then(|| {
+        let what = format!("it says {gaps} of whether it has gaps, expected 0 or 1");
+        (sums::GAPS as u64, what)
     })
 }
 

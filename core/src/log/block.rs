@@ -1,12 +1,13 @@
 //! The partition's block in `control`, word by word.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::NONE;
 use crate::format::control::partition as at;
 use crate::format::record::OFFSET_MAX;
 use crate::format::segment::RECORDS;
-use crate::shm::{Region, Word};
+use crate::shm::{Region, Times, Word};
 
 const TAIL_WORDS: usize = 4;
 
@@ -284,6 +285,19 @@ impl Block {
                 Err(found) => seen = found,
             }
         }
+    }
+
+    #[cold]
+    pub(super) fn count_wait(&self, slept: Duration) {
+        self.0.count_wait(at::TIMES, slept);
+    }
+
+    pub(super) fn count_sync(&self, took: Duration) {
+        self.0.count_sync(at::TIMES, took);
+    }
+
+    pub(super) fn times(&self) -> Times {
+        self.0.times(at::TIMES)
     }
 
     #[inline]

@@ -318,7 +318,7 @@ impl Pass {
             life: segment.life() + 1,
             ..segment.header()
         };
-        self.copied = Some(Copied::new(file, header));
+        self.copied = Some(Copied::new(file, header, segment.sums()));
         self.at = At::Copy(number, RECORDS as u64);
         Ok(())
     }
@@ -346,7 +346,11 @@ impl Pass {
             match fate {
                 Fate::Kept => {
                     let whole = segment.map().bytes(position as usize, length as usize);
-                    copied.keep(whole.unwrap_or_default(), bytes as usize)?;
+                    let (whole, bytes) = (whole.unwrap_or_default(), bytes as usize);
+                    match header.kind {
+                        MESSAGE => copied.keep_message(whole, bytes)?,
+                        _ => copied.keep(whole, bytes)?,
+                    }
                 }
                 Fate::Goes | Fate::Passed => {
                     let last = copied.run.map_or(header.timestamp_ns, |run| run.1);

@@ -9,6 +9,7 @@ use crate::format::checksum::crc32;
 use crate::format::names;
 use crate::format::record::{ALIGN, END, HAS_KEY, HEADER, Header, MESSAGE, PADDING};
 use crate::format::segment::{RECORDS, SegmentHeader};
+use crate::format::sums::{self, Sums};
 use crate::storage::File;
 
 /// Bytes that are written at once.
@@ -56,6 +57,8 @@ impl Weighed {
 pub(super) struct Copied {
     file: Arc<dyn File>,
     pub(super) header: SegmentHeader,
+    /// What the old one's header page says of what came before it, and what is kept in this one.
+    sums: Option<Sums>,
     position: u64,
     buffer: Vec<u8>,
     /// Last offset and timestamp of those that go, and are not written as PADDING yet.
@@ -101,10 +104,16 @@ impl Partition {
 
 impl Copied {
     /// Nothing yet.
-    pub(super) fn new(file: Arc<dyn File>, header: SegmentHeader) -> Self {
+    pub(super) fn new(file: Arc<dyn File>, header: SegmentHeader, sums: Option<Sums>) -> Self {
+        let sums = sums.map(|sums| Sums {
+            kept_messages: 0,
+            kept_bytes: 0,
+            ..sums
+        });
         Self {
             file,
             header,
+            sums,
             position: RECORDS as u64,
             buffer: Vec::with_capacity(CHUNK),
             run: None,
@@ -143,10 +152,23 @@ impl Copied {
         self.write(record, padded)
     }
 
+    /// As `keep`, of a message.
+    pub(super) fn keep_message(&mut self, record: &[u8], padded: usize) -> Result<()> {
+        if let Some(sums) = &mut self.sums {
+            sums.kept_messages += 1;
+            sums.kept_bytes += padded as u64;
+        }
+        self.keep(record, padded)
+    }
+
     /// The header page, and all of it on disk.
     pub(super) fn finish(&mut self) -> Result<()> {
         self.flush()?;
         self.file.write_at(&self.header.encode(), 0)?;
+        if let Some(sums) = &self.sums {
+            let bytes = sums.encode(self.header.salt);
+            self.file.write_at(&bytes, sums::FIRST as u64)?;
+        }
         self.file.sync()
     }
 }

@@ -140,6 +140,7 @@ fn p3_p15_random_logs_keep_the_last_of_each_key_whole_and_in_its_place() {
             let kept = wanted(&sent, closed, tombstones);
             let at = format!("seed {seed}, round {round}, {most} keys at once");
             let found = offsets(&log, 0);
+            super::sums_tests::agrees(&log, &at);
             assert_eq!(
                 found.iter().filter(|one| kept.contains(one)).count(),
                 kept.len(),

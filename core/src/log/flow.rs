@@ -1,7 +1,7 @@
 //! What limits of a topic need of the log: a gate in front of the append, and counting what stands
 //! between two places.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::append::{Outcome, total};
 use super::cursor::Cursor;
@@ -10,7 +10,7 @@ use super::read::{Place, Step};
 use super::{Draft, NONE, Partition, Room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record;
-use crate::shm::Held;
+use crate::shm::{Held, Times};
 
 /// What is asked before records go into the log, and held until they are in it.
 pub trait Gate {
@@ -97,6 +97,16 @@ impl Partition {
     #[inline(never)]
     fn attempt_apart(&self, held: &mut Held<'_>, drafts: &[Draft<'_>]) -> Result<Outcome> {
         self.attempt(held, drafts, total(drafts))
+    }
+
+    /// How often, and for how long, somebody slept for its locks or put it on disk.
+    pub fn times(&self) -> Times {
+        self.block.times()
+    }
+
+    /// Somebody slept for a lock of the topic that is none of a partition, as that of its limits.
+    pub fn count_wait(&self, slept: Duration) {
+        self.block.count_wait(slept);
     }
 
     /// What is left free on the file system when the log grows for ordinary messages.

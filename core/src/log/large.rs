@@ -160,7 +160,15 @@ impl Partition {
             && header.kind == RESERVED
             && header.offset == first
         {
+            // It rolled meanwhile: the next segment says that all of it is messages.
+            let rolled = segment.base() < self.block.segment();
+            if rolled {
+                self.forget_sums_behind(segment.base())?;
+            }
             segment.end_reserved(position, &header, length, self.block.next_offset());
+            if rolled {
+                self.say_sums_again()?;
+            }
         }
         self.block.clear_large();
         drop(held);

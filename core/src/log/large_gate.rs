@@ -82,7 +82,8 @@ impl Partition {
     /// The lock of large batches, once what an earlier holder left is padding.
     pub(super) fn hold_large(&self) -> Result<Held<'_>> {
         let (env, lock) = (&*self.env, self.block.large_lock());
-        let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
+        let (held, _) = OwnerLock::hold_told(lock, env.me, live, env.lock_timeout, &slept)?;
         self.pad_abandoned()?;
         Ok(held)
     }
@@ -90,7 +91,8 @@ impl Partition {
     /// As `hold_large`, unless somebody who lives has it and copies.
     pub(super) fn glance_large(&self) -> Result<Option<Held<'_>>> {
         let (env, lock) = (&*self.env, self.block.large_lock());
-        let held = match OwnerLock::hold(lock, env.me, &*env.live, GLANCE) {
+        let slept = |time| self.block.count_wait(time);
+        let held = match OwnerLock::hold_told(lock, env.me, &*env.live, GLANCE, &slept) {
             Err(error) if error.kind() == ErrorKind::Stuck => return Ok(None),
             held => held?.0,
         };

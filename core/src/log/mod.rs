@@ -45,6 +45,10 @@ mod roll_tests;
 mod seek;
 mod segment;
 mod skip;
+mod sums;
+mod sums_said;
+#[cfg(test)]
+mod sums_tests;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -65,6 +69,8 @@ pub use prepare::{Obstacle, Prepared};
 pub use read::{Place, Step};
 pub use record::Record;
 pub use retain::{Sealed, may_have_sealed};
+#[cfg(test)]
+pub(crate) use segment::LOOKS;
 pub use segment::Segment;
 pub use transactions::{Extent, Transactions};
 
@@ -78,6 +84,9 @@ use block::Block;
 
 /// No segment.
 pub(crate) const NONE: u64 = u64::MAX;
+
+/// How long who opens a partition waits for who has it: long enough to see that he died.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Segments that a process keeps mapped without anyone looking at them.
 const MAPPED_MAX: usize = 64;
@@ -193,6 +202,7 @@ pub struct Partition {
     compacted_seen: AtomicU64,
     index: Mutex<index::Known>,
     ahead: Mutex<ahead::Ahead>,
+    walked: Mutex<Option<sums::Walked>>,
     on_publish: OnPublish,
 }
 
@@ -208,8 +218,14 @@ impl Partition {
         on_publish: OnPublish,
     ) -> Result<Arc<Self>> {
         let partition = Self::aside(env, folder, block, ids, durability, on_publish);
-        let held = partition.lock()?;
-        drop(held);
+        match partition.block.recovered() {
+            false => drop(partition.lock()?),
+            // Who only looks does not wait for one who lives and is stopped.
+            true => match partition.lock_within(GLANCE) {
+                Err(error) if error.kind() == ErrorKind::Stuck => {}
+                held => drop(held?),
+            },
+        }
         Ok(partition)
     }
 
@@ -240,6 +256,7 @@ impl Partition {
             compacted_seen: AtomicU64::new(seen),
             index: Mutex::default(),
             ahead: Mutex::default(),
+            walked: Mutex::default(),
             on_publish,
         };
         partition.set_durability(durability);
@@ -259,7 +276,8 @@ impl Partition {
         if !self.block.recovered() {
             self.begin_transactions()?;
         }
-        let (mut held, how) = OwnerLock::hold(self.block.lock(), env.me, &*env.live, patience)?;
+        let (lock, slept) = (self.block.lock(), |time| self.block.count_wait(time));
+        let (mut held, how) = OwnerLock::hold_told(lock, env.me, &*env.live, patience, &slept)?;
         if (how != Acquired::Clean || !self.block.recovered())
             && let Err(error) = self.restore(&mut held, how)
         {
@@ -287,7 +305,8 @@ impl Partition {
     /// are free.
     fn hold_slow(&self) -> Result<Held<'_>> {
         let (env, slow) = (&*self.env, self.block.slow_lock());
-        let held = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?.0;
+        let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
+        let held = OwnerLock::hold_told(slow, env.me, live, env.lock_timeout, &slept)?.0;
         self.check_there()?;
         Ok(held)
     }
@@ -343,11 +362,7 @@ impl Partition {
     /// Number of segments and bytes of their files.
     pub fn disk_use(&self) -> Result<(u64, u64)> {
         let bases = self.bases()?;
-        let mut bytes = 0;
-        for base in &bases {
-            bytes += self.usable(*base)?.map_or(0, |segment| segment.capacity());
-        }
-        Ok((bases.len() as u64, bytes))
+        Ok((bases.len() as u64, self.files_of(&bases)?))
     }
 
     /// Bases of the segments on disk, in order; of none that retention took, of which any may still

@@ -17,7 +17,7 @@ use super::segment::{Found, Segment};
 use super::{Extent, NONE, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
-use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, RESERVED};
+use crate::format::record::{self, END, HEADER, Header, MESSAGE, MORE, PADDING, RESERVED};
 use crate::format::reserve::{Reserve, taken_by};
 use crate::format::segment::RECORDS;
 use crate::shm::Held;
@@ -75,8 +75,9 @@ impl Partition {
         if lost {
             self.cut(&mut walk, &bases)?;
             self.pad_unhappened(begun, (walk.segment, walk.position))?;
-            walk.offset = walk.offset.max(reserve.map_or(0, |r| r.limit));
+            self.pass_over(&mut walk, reserve.map_or(0, |r| r.limit))?;
         }
+        self.say_sums_again()?;
         self.settle(&walk, reserve)
     }
 
@@ -164,7 +165,7 @@ impl Partition {
             return Ok(());
         };
         loop {
-            match walk_segment(&segment, walk, lost) {
+            match self.walk_segment(&segment, walk, lost)? {
                 Ended::Closed(next) => {
                     let opened = self.usable(next)?;
                     if lost && opened.is_none() {
@@ -247,6 +248,7 @@ impl Partition {
         } else if nothing
             && let Some((at, _)) = segment.resync(walk.position, walk.offset, segment.capacity())
         {
+            segment.note_gap();
             walk.position = at;
             return Ok(true);
         }
@@ -292,6 +294,17 @@ impl Partition {
         Ok(())
     }
 
+    /// Offsets below this one are nobody's any more: where the log goes on its segment has a gap.
+    fn pass_over(&self, walk: &mut Walk, offset: u64) -> Result<()> {
+        if offset > walk.offset {
+            if let Some(segment) = self.usable(walk.segment)? {
+                segment.note_gap();
+            }
+            walk.offset = offset;
+        }
+        Ok(())
+    }
+
     /// One that made a segment where there was none may have died after it was named: it is the
     /// active one, or the next roll would put another in its place.
     fn enter_first(&self, walk: &mut Walk) -> Result<()> {
@@ -330,7 +343,7 @@ impl Partition {
         // Before anything gets the offsets of what a dead one's transaction has appended (P4, P8).
         self.publish_rest()?;
         self.walk(&mut walk, false)?;
-        walk.offset = walk.offset.max(self.block.next_offset());
+        self.pass_over(&mut walk, self.block.next_offset())?;
         if let Some(segment) = self.usable(walk.segment)? {
             // What the dead one may have left of an unpublished record.
             segment
@@ -341,6 +354,64 @@ impl Partition {
         self.block
             .set_tail(walk.segment, walk.offset, walk.position, walk.timestamp_ns);
         Ok(())
+    }
+
+    /// Walks one segment.
+    fn walk_segment(&self, segment: &Segment, walk: &mut Walk, lost: bool) -> Result<Ended> {
+        loop {
+            let (header, length) = match segment.at(walk.position) {
+                Found::Nothing => return Ok(Ended::Here),
+                Found::Record(header, length) if stands(segment, walk, &header, length) => {
+                    (header, length)
+                }
+                Found::Record(..) | Found::Bad if lost => return Ok(Ended::Here),
+                _ => match segment.resync(walk.position, walk.offset, segment.capacity()) {
+                    Some((position, _)) => {
+                        segment.note_gap();
+                        walk.position = position;
+                        continue;
+                    }
+                    None => {
+                        segment.note_gap();
+                        // Damage up to the end: the next append goes into a new segment.
+                        walk.position = segment.capacity() - HEADER as u64;
+                        return Ok(Ended::Here);
+                    }
+                },
+            };
+            // What was being copied is not whole either, and all behind it would be behind a hole.
+            if lost && (header.kind == RESERVED || !segment.whole(walk.position, length)) {
+                return Ok(Ended::Here);
+            }
+            let jumps = header.kind == MESSAGE && header.offset != walk.offset;
+            if header.kind == PADDING || jumps {
+                // Made before a power loss that kept it may have taken that it was noted.
+                segment.note_gap();
+            }
+            match header.kind {
+                END => return Ok(Ended::Closed(header.offset)),
+                MESSAGE => {
+                    let started = walk.batch.unwrap_or((walk.segment, walk.position));
+                    walk.batch = (header.flags & MORE != 0).then_some(started);
+                    walk.offset = header.offset + 1;
+                    walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
+                }
+                // Its writer is gone: what becomes of it is looked at again. A store that is only
+                // read is left as it is.
+                RESERVED if walk.alone && segment.map().is_writable() => {
+                    // It may have rolled meanwhile: the next one says that all of it is messages.
+                    self.forget_sums_behind(segment.base())?;
+                    segment.end_reserved(walk.position, &header, length, u64::MAX);
+                    continue;
+                }
+                RESERVED => {
+                    walk.offset = segment.behind_reserved(walk.position, &header, length);
+                    walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
+                }
+                _ => walk.offset = walk.offset.max(header.offset + 1),
+            }
+            walk.position += record::padded(u64::from(length));
+        }
     }
 }
 
@@ -353,54 +424,5 @@ fn stands(segment: &Segment, walk: &Walk, header: &Header, length: u32) -> bool 
         MESSAGE if header.offset < walk.offset => false,
         END if header.offset <= segment.base() || header.offset < walk.offset => false,
         _ => segment.whole(walk.position, length),
-    }
-}
-
-/// Walks one segment.
-fn walk_segment(segment: &Segment, walk: &mut Walk, lost: bool) -> Ended {
-    loop {
-        let (header, length) = match segment.at(walk.position) {
-            Found::Nothing => return Ended::Here,
-            Found::Record(header, length) if stands(segment, walk, &header, length) => {
-                (header, length)
-            }
-            Found::Record(..) | Found::Bad if lost => return Ended::Here,
-            _ => match segment.resync(walk.position, walk.offset, segment.capacity()) {
-                Some((position, _)) => {
-                    walk.position = position;
-                    continue;
-                }
-                None => {
-                    // Damage up to the end: the next append goes into a new segment.
-                    walk.position = segment.capacity() - HEADER as u64;
-                    return Ended::Here;
-                }
-            },
-        };
-        // What was being copied is not whole either, and all behind it would be behind a hole.
-        if lost && (header.kind == RESERVED || !segment.whole(walk.position, length)) {
-            return Ended::Here;
-        }
-        match header.kind {
-            END => return Ended::Closed(header.offset),
-            MESSAGE => {
-                let started = walk.batch.unwrap_or((walk.segment, walk.position));
-                walk.batch = (header.flags & MORE != 0).then_some(started);
-                walk.offset = header.offset + 1;
-                walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
-            }
-            // Its writer is gone: what becomes of it is looked at again. A store that is only read
-            // is left as it is.
-            RESERVED if walk.alone && segment.map().is_writable() => {
-                segment.end_reserved(walk.position, &header, length, u64::MAX);
-                continue;
-            }
-            RESERVED => {
-                walk.offset = segment.behind_reserved(walk.position, &header, length);
-                walk.timestamp_ns = walk.timestamp_ns.max(header.timestamp_ns);
-            }
-            _ => walk.offset = walk.offset.max(header.offset + 1),
-        }
-        walk.position += record::padded(u64::from(length));
     }
 }

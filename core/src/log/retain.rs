@@ -231,7 +231,8 @@ impl Partition {
         }
         let env = &*self.env;
         let slow = self.block.slow_lock();
-        let (_slow, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
+        let (_slow, _) = OwnerLock::hold_told(slow, env.me, live, env.lock_timeout, &slept)?;
         // What is sent from here on may still get into the old one, and then keeps it.
         drop(self.lock()?);
         if !aged() {
@@ -267,7 +268,8 @@ impl Partition {
             return Ok(0);
         }
         let slow = self.block.slow_lock();
-        let (held, _) = OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout)?;
+        let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
+        let (held, _) = OwnerLock::hold_told(slow, env.me, live, env.lock_timeout, &slept)?;
         env.check_fence()?;
         match self.block.limit() {
             // The first in this life that writes it.

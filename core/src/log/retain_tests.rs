@@ -62,6 +62,17 @@ fn p15_sealed_segments_go_with_their_indexes_and_the_rest_is_as_it_was() {
 }
 
 #[test]
+fn p5_p15_what_retention_took_before_housekeeping_synced_it_is_no_failed_sync() {
+    let partition = filled(&Twin::new());
+    let sealed = partition.sealed().expect("sealed");
+    // Decided, and told to all; no file is gone yet, nor synced.
+    partition.take_below(sealed[sealed.len() - 1].end);
+    partition.sync_sealed().expect("nothing to do");
+    partition.append(&[draft(b"on")]).expect("not poisoned");
+    partition.sync().expect("sync");
+}
+
+#[test]
 fn p4_p15_no_place_but_the_base_of_a_segment_behind_the_mark_is_taken() {
     let twin = Twin::new();
     let partition = filled(&twin);

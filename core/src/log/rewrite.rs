@@ -23,6 +23,10 @@ impl Partition {
             self.block.count_void();
         }
         let (marked, position, _) = self.block.mark();
+        if take_back {
+            let first = if marked == NONE { 0 } else { marked };
+            self.forget_sums_behind(first)?;
+        }
         for base in self.bases()? {
             let Some(segment) = self
                 .usable(base)?
@@ -45,6 +49,9 @@ impl Partition {
             }
             // The segment's header as well, and the record that closes it.
             segment.write_again(from, end + HEADER as u64);
+        }
+        if take_back {
+            self.say_sums_again()?;
         }
         self.block.set_poisoned(REWRITTEN);
         Ok(())

@@ -9,6 +9,7 @@ use crate::format::checksum::crc32;
 use crate::format::names;
 use crate::format::record::{ALIGN, END, HEADER, Header, PADDING};
 use crate::format::segment::{RECORDS, SIZE_MAX, SIZE_MIN, SegmentHeader};
+use crate::format::sums::{self, Sums};
 use crate::storage::{Access, File};
 
 impl Partition {
@@ -29,6 +30,10 @@ impl Partition {
     pub(super) fn go_on_in(&self, (capacity, file): (u64, Arc<dyn File>)) -> Result<()> {
         let env = &*self.env;
         let path = self.folder.join(names::NEXT_SEGMENT);
+        // Counted before the lock, where it has to be counted; under it, only what came since.
+        if self.sums_of_next()?.is_none() {
+            self.say_sums_again()?;
+        }
         let mut held = self.lock()?;
         env.check_fence()?;
         let old = self.block.segment();
@@ -50,6 +55,10 @@ impl Partition {
         let mut bytes = vec![0; RECORDS + ALIGN];
         let encoded = header.encode();
         bytes[..encoded.len()].copy_from_slice(&encoded);
+        let sums = self
+            .sums_of_next()?
+            .unwrap_or_else(|| Sums::beginning(base));
+        bytes[sums::FIRST..sums::END].copy_from_slice(&sums.encode(header.salt));
         file.write_at(&bytes, 0)?;
         let named = self.folder.join(names::segment(base));
         let map = self.take_ahead(&*file)?;
@@ -165,6 +174,9 @@ pub(super) fn mark(
         kind,
         ..Header::default()
     };
+    if kind == PADDING {
+        segment.note_gap();
+    }
     let bytes = header.encode(HEADER as u32, segment.salt(), crc32(b""));
     let (map, at) = (segment.map(), position as usize);
     let written = map

@@ -10,9 +10,16 @@ use crate::format::checksum::crc32;
 use crate::format::extension::{self, Attributes};
 use crate::format::record::{self, HEADER, Header, KIND, OFFSET_MAX, PADDING, RESERVED};
 use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
+use crate::format::sums::{self, Sums};
 use crate::format::u32_at;
 use crate::shm::Mapping;
 use crate::storage::{Access, File, Storage};
+
+#[cfg(test)]
+thread_local! {
+    /// How many headers of records this thread looked at.
+    pub(crate) static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
 
 /// A mapped segment. It stays mapped, and its bytes stay, for as long as anyone holds it.
 pub struct Segment {
@@ -159,6 +166,44 @@ impl Segment {
         &self.map
     }
 
+    /// What its header page says of all that came before it.
+    pub(super) fn sums(&self) -> Option<Sums> {
+        let bytes = self.map.bytes(sums::FIRST, sums::END - sums::FIRST)?;
+        Sums::decode(bytes, self.header.salt)
+    }
+
+    /// Says it anew. The checksum is taken away first and comes last: a death in between leaves
+    /// none, and what it would have said is counted.
+    pub(super) fn set_sums(&self, said: &Sums) {
+        let bytes = said.encode(self.header.salt);
+        let (map, covered) = (&self.map, sums::CRC - sums::FIRST);
+        if map.is_writable() {
+            map.store_u32(sums::CRC, 0, Ordering::Release);
+            map.copy_in(sums::FIRST, &bytes[..covered]);
+            map.store_u32(sums::CRC, u32_at(&bytes, covered), Ordering::Release);
+        }
+    }
+
+    /// It says nothing of it from here on.
+    pub(super) fn forget_sums(&self) {
+        if self.map.is_writable() {
+            self.map.store_u32(sums::CRC, 0, Ordering::Release);
+        }
+    }
+
+    /// Whether an offset or bytes of it may be no message's.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.header.life > 0 || self.map.load_u32(sums::GAPS, Ordering::Acquire) != Some(0)
+    }
+
+    /// Before it gets such: a death in between costs those who count a walk. After a power loss
+    /// that kept the gap and not this, the recovery that comes upon the gap notes it again.
+    pub(super) fn note_gap(&self) {
+        if self.map.is_writable() && !self.has_gaps() {
+            self.map.store_u32(sums::GAPS, 1, Ordering::Release);
+        }
+    }
+
     /// Makes the kernel write these bytes again, and the header page, at the next sync.
     pub(super) fn write_again(&self, from: u64, end: u64) {
         self.map.dirty(0, RECORDS);
@@ -182,6 +227,8 @@ impl Segment {
     /// What stands at a position. Lengths are checked against the mapping (P18).
     #[inline]
     pub(crate) fn at(&self, position: u64) -> Found {
+        #[cfg(test)]
+        LOOKS.with(|looks| looks.set(looks.get() + 1));
         let Ok(at) = usize::try_from(position) else {
             return Found::Bad;
         };
@@ -287,6 +334,7 @@ impl Segment {
     /// Makes padding of a record, up to and including an offset. The kind last: whoever sees it
     /// sees the rest; a death before leaves what it was.
     pub(super) fn pad(&self, position: u64, header: &Header, length: u32, last: u64) {
+        self.note_gap();
         let padding = Header {
             offset: last,
             timestamp_ns: header.timestamp_ns,

@@ -133,6 +133,9 @@ impl Partition {
                         None => happened.insert(transactions.happened()?),
                     };
                     if !happened.contains(&id) {
+                        if base != to.0 {
+                            self.forget_sums_behind(base)?;
+                        }
                         segment.pad(position, &header, length, header.offset);
                     }
                 }

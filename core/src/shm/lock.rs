@@ -132,10 +132,7 @@ impl OwnerLock {
         live: &dyn Liveness,
         timeout: Duration,
     ) -> Result<Acquired> {
-        if Self::try_acquire(word, me) {
-            return Ok(Acquired::Clean);
-        }
-        Self::wait(word, me, live, timeout)
+        Self::wait(word, me, live, timeout, &|_| {})
     }
 
     #[cold]
@@ -144,6 +141,7 @@ impl OwnerLock {
         me: Owner,
         live: &dyn Liveness,
         timeout: Duration,
+        slept: &dyn Fn(Duration),
     ) -> Result<Acquired> {
         for _ in 0..SPINS {
             if Self::try_acquire(word, me) {
@@ -151,6 +149,18 @@ impl OwnerLock {
             }
             spin_loop();
         }
+        let began = Instant::now();
+        let how = Self::sleep(word, me, live, timeout);
+        slept(Instant::now().saturating_duration_since(began));
+        how
+    }
+
+    fn sleep(
+        word: &AtomicU32,
+        me: Owner,
+        live: &dyn Liveness,
+        timeout: Duration,
+    ) -> Result<Acquired> {
         let deadline = Instant::now() + timeout;
         loop {
             let found = word.load(Ordering::Relaxed);
@@ -229,6 +239,13 @@ impl OwnerLock {
         word.load(Ordering::SeqCst) == 0
     }
 
+    /// Whether it was left by one who died: the next one to take it repairs.
+    pub fn is_left_behind(word: &AtomicU32, me: Owner, live: &dyn Liveness) -> bool {
+        let found = word.load(Ordering::SeqCst) & !WAITERS;
+        let owner = Owner::of_word(found).unwrap_or(NOBODY);
+        found != 0 && found != me.word() && !live.is_alive(owner)
+    }
+
     /// Whether this member holds the lock.
     pub fn is_held_by(word: &AtomicU32, me: Owner) -> bool {
         word.load(Ordering::SeqCst) & !WAITERS == me.word()
@@ -243,6 +260,22 @@ impl OwnerLock {
         timeout: Duration,
     ) -> Result<(Held<'a>, Acquired)> {
         let how = Self::acquire(word, me, live, timeout)?;
+        Ok((Held { word, me }, how))
+    }
+
+    /// As `hold`; whoever sleeps for it tells for how long, once the lock or the error is there.
+    #[inline]
+    pub fn hold_told<'a>(
+        word: &'a AtomicU32,
+        me: Owner,
+        live: &dyn Liveness,
+        timeout: Duration,
+        slept: &dyn Fn(Duration),
+    ) -> Result<(Held<'a>, Acquired)> {
+        let how = match Self::try_acquire(word, me) {
+            true => Acquired::Clean,
+            false => Self::wait(word, me, live, timeout, slept)?,
+        };
         Ok((Held { word, me }, how))
     }
 

@@ -14,6 +14,7 @@ mod region;
 mod signal;
 mod sync;
 mod sys;
+mod times;
 
 pub use event::EventCount;
 #[cfg(test)]
@@ -29,3 +30,4 @@ pub use region::Region;
 pub use signal::Signal;
 pub use sync::AtomicU32 as Word;
 pub use sys::{boot_id, process_id, step_back};
+pub use times::Times;

@@ -71,7 +71,7 @@ impl GroupInner {
         let _one = self.hold_sync(partition)?;
         self.topic.store.with_ballast(|| grower.allocate())?;
         self.with_window(partition, |window| window.double(&grower))??;
-        grower.sync()?;
+        self.timed_sync(partition, || grower.sync())?;
         self.with_window(partition, |window| window.allow(&grower))?;
         Ok(true)
     }

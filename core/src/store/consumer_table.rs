@@ -6,7 +6,7 @@ use super::control::Control;
 use super::control_block::Block;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{consumer, header};
-use crate::shm::{Owner, Region, process_id};
+use crate::shm::{Liveness, Owner, Region, process_id};
 
 /// A registered consumer's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,60 @@ fn member_word(owner: Owner) -> u64 {
     u64::from(owner.generation) << 16 | (u64::from(owner.slot) + 1)
 }
 
+/// A thread sleeps in a receive of a consumer, for as long as this is held. Of one that dies nobody
+/// takes it back: a consumer counts only while its member lives.
+pub(crate) struct Asleep {
+    table: Region,
+    word: usize,
+    member: u64,
+}
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        // The slot may have been given back meanwhile, and be another consumer's.
+        if self
+            .table
+            .load(self.word + consumer::MEMBER, Ordering::Acquire)
+            == self.member
+        {
+            self.table.add(self.word + consumer::WAITING, u64::MAX);
+        }
+    }
+}
+
 impl Control {
+    /// Counts this thread as one that sleeps in a receive of this consumer.
+    pub(crate) fn asleep(&self, slot: u16) -> Asleep {
+        let word = usize::from(slot) * consumer::WORDS;
+        let table = self.shared.consumers.clone();
+        table.add(word + consumer::WAITING, 1);
+        Asleep {
+            table,
+            word,
+            member: member_word(self.me),
+        }
+    }
+
+    /// How many consumers of a group there are, in all processes, and how many threads sleep in
+    /// their receives. Those of members that died are none, whoever has noticed that.
+    pub(crate) fn count_consumers(&self, group: &Block, live: &dyn Liveness) -> (u64, u64) {
+        let (mut consumers, mut asleep) = (0, 0);
+        for entry in self.consumers_of_group(group) {
+            let owner = Owner {
+                slot: ((entry.member & 0xFFFF) as u16).wrapping_sub(1),
+                generation: (entry.member >> 16) as u32,
+            };
+            if live.is_alive(owner) {
+                let word = usize::from(entry.slot.0) * consumer::WORDS + consumer::WAITING;
+                let waiting = self.shared.consumers.load(word, Ordering::Acquire);
+                consumers += 1;
+                // Words that anybody may have written (P18).
+                asleep += waiting.min(u64::from(u16::MAX));
+            }
+        }
+        (consumers, asleep)
+    }
+
     /// The table's words.
     pub(crate) fn consumer_table(&self) -> &Region {
         &self.shared.consumers
@@ -60,7 +113,12 @@ impl Control {
                 // Of who had the slot before.
                 table.store(word + consumer::GROUP, 0, Ordering::Release);
                 table.store(word + consumer::SINCE, 0, Ordering::Release);
-                for count in [consumer::DELIVERED, consumer::ACKED, consumer::FAILED] {
+                for count in [
+                    consumer::DELIVERED,
+                    consumer::ACKED,
+                    consumer::FAILED,
+                    consumer::WAITING,
+                ] {
                     table.set(word + count, 0);
                 }
                 let process = u64::from(process_id());

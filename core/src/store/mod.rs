@@ -30,6 +30,7 @@ mod flow;
 mod forked;
 mod gone;
 mod group;
+mod group_look;
 mod group_meta;
 mod group_open;
 mod housekeeping;

@@ -13,7 +13,7 @@
 //!   finds: others may have settled it, who took it for gone, or the group was sought or deleted.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
 use super::delivery::{Delivery, HandOut};
@@ -176,7 +176,15 @@ impl GroupInner {
     pub(super) fn sync_window(&self, number: u32) -> Result<()> {
         let _one = self.hold_sync(number)?;
         let syncer = self.with_window(number, |window| window.syncer())?;
-        syncer.sync()
+        self.timed_sync(number, || syncer.sync())
+    }
+
+    /// Puts it on disk, and counts that.
+    pub(super) fn timed_sync(&self, number: u32, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        let began = Instant::now();
+        let done = sync();
+        self.block.partitions[number as usize].count_sync(at::TIMES, began.elapsed());
+        done
     }
 
     /// Where messages are handed over on the word of a sync: the lock of who syncs the window. A
@@ -187,8 +195,10 @@ impl GroupInner {
             return Ok(None);
         }
         let env = &*self.topic.store.env;
-        let lock = self.block.partitions[number as usize].word32(at::SYNC_LOCK);
-        let (held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let words = &self.block.partitions[number as usize];
+        let (lock, live) = (words.word32(at::SYNC_LOCK), &*env.live);
+        let slept = |time| words.count_wait(at::TIMES, time);
+        let (held, how) = OwnerLock::hold_told(lock, env.me, live, env.lock_timeout, &slept)?;
         if how != Acquired::Clean {
             match self.with_window(number, |window| window.syncer()) {
                 Ok(syncer) => syncer.write_again(),

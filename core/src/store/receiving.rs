@@ -222,6 +222,8 @@ impl Consumer {
         wait: Option<Duration>,
     ) -> Result<Option<Vec<Delivery>>> {
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        // From the first sleep on, for as long as this waits.
+        let mut asleep = None;
         let store = &self.group.topic.store;
         if receiving.gathered.found.is_empty()
             && let Some(error) = self.untold_damage()
@@ -287,6 +289,7 @@ impl Consumer {
                 Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
             });
             let renew = receiving.poll_within().unwrap_or(BEAT);
+            asleep.get_or_insert_with(|| store.control.asleep(self.slot));
             EventCount::wait(group_event, token, BEAT.min(left).min(due).min(renew));
         }
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dead_letter::walk;
 use super::group_meta::{GroupMeta, dead_letters_of, read_meta};
@@ -137,7 +137,12 @@ impl TopicInner {
                     }
                     None => None,
                 };
-                syncer.sync()?;
+                let began = Instant::now();
+                let done = syncer.sync();
+                if let Some(words) = words {
+                    words.count_sync(at::TIMES, began.elapsed());
+                }
+                done?;
             }
         }
         Ok(())

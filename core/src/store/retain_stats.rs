@@ -4,6 +4,7 @@ use super::retain::{Scope, old_before};
 use super::retain_groups::KeptGroup;
 use super::topic::TopicInner;
 use crate::error::Result;
+use crate::log::Sealed;
 use crate::options::{Retention, TopicConfig};
 
 /// What keeps a topic's oldest segment.
@@ -154,11 +155,9 @@ impl TopicInner {
                 PinnedBy::DeadLetters(_) => 0,
                 PinnedBy::Group(_) => own,
             };
-            for one in &scope.sealed[number] {
-                if one.end > kept_by && one.end <= others {
-                    bytes += partition.file_bytes(one.base)?;
-                }
-            }
+            let held = |one: &&Sealed| one.end > kept_by && one.end <= others;
+            let bases = scope.sealed[number].iter().filter(held).map(|one| one.base);
+            bytes += partition.files_of(&bases.collect::<Vec<_>>())?;
         }
         Ok(bytes)
     }

@@ -86,7 +86,7 @@ impl Settings {
     }
 
     /// What a window has to be in line with: where it was sought, and what it is to be again.
-    fn target(&self, partition: u32) -> (Option<Target>, Option<Recalled>) {
+    pub(super) fn target(&self, partition: u32) -> (Option<Target>, Option<Recalled>) {
         let sought = self.sought.get(partition as usize);
         let Some(sought) = sought.filter(|sought| sought.epoch > 0) else {
             return (None, None);

@@ -1,12 +1,19 @@
-//! Statistics. Names are the same in every language.
+//! Statistics. Names are the same in every language; `core/docs/statistics.md` says of each what it
+//! means, and when it begins anew.
+//!
+//! Nothing here waits for a lock that somebody has who lives, and nothing walks the log: what costs
+//! is the number of partitions.
 
 use super::brake::PausedBy;
 use super::group::Group;
+use super::group_look::Lag;
 use super::retain_stats::PinnedBy;
 use super::topic::Topic;
 use crate::error::Result;
-use crate::group::{Counter, Window};
-use crate::log::{Cursor, Place, Step};
+use crate::format::control::group_partition;
+use crate::group::{Counter, Seen};
+use crate::log::Counted;
+use crate::shm::Times;
 
 /// What a topic holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +36,27 @@ pub struct TopicStats {
     pub compacted_messages: u64,
     /// Bytes of their records.
     pub compacted_bytes: u64,
+    /// Messages that were sent, those included that are gone since.
+    pub sent: u64,
+    /// Bytes of their records.
+    pub sent_bytes: u64,
+    /// Of those, the ones that went with the segments that retention removed.
+    pub removed_messages: u64,
+    /// Bytes of their records.
+    pub removed_bytes: u64,
+    /// Threads that wait for room to send, in all processes, as far as 32.
+    pub waiting_senders: u64,
+    /// How often somebody slept for a lock of the topic, since the first of those who have the
+    /// store open now opened it.
+    pub lock_waits: u64,
+    /// How long, all together, in seconds.
+    pub lock_wait_seconds: f64,
+    /// How often it was put on disk, failures included, since then.
+    pub syncs: u64,
+    /// How long that took, all together, in seconds.
+    pub sync_seconds: f64,
+    /// And the longest of them.
+    pub sync_longest_seconds: f64,
 }
 
 /// What a partition holds.
@@ -44,6 +72,10 @@ pub struct PartitionStats {
     pub bytes: u64,
     /// Number of segments.
     pub segments: u64,
+    /// Messages that were sent, those included that are gone since.
+    pub sent: u64,
+    /// Bytes of their records.
+    pub sent_bytes: u64,
 }
 
 /// Where a group stands.
@@ -99,6 +131,24 @@ pub struct GroupStats {
     pub purged: u64,
     /// Messages that were settled because they were the oldest of a topic that was full.
     pub dropped: u64,
+    /// On their way to the dead letters now.
+    pub dying: u64,
+    /// Threads that wait in a receive, in all processes.
+    pub waiting_receivers: u64,
+    /// How much of the window is in use where it is most, 0 to 1: at 1 a message that is not
+    /// settled keeps all behind it from being handed out.
+    pub window_used: f64,
+    /// How often somebody slept for a lock of the group, since the first of those who have the
+    /// store open now opened it.
+    pub lock_waits: u64,
+    /// How long, all together, in seconds.
+    pub lock_wait_seconds: f64,
+    /// How often a window of the group was put on disk by itself, failures included, since then.
+    pub syncs: u64,
+    /// How long that took, all together, in seconds.
+    pub sync_seconds: f64,
+    /// And the longest of them.
+    pub sync_longest_seconds: f64,
 }
 
 impl Topic {
@@ -107,6 +157,7 @@ impl Topic {
         self.inner.store.check_open()?;
         self.inner.follow()?;
         let mut stats = TopicStats::default();
+        let (mut removed, mut times) = (Counted::default(), Times::default());
         for partition in &self.inner.partitions {
             let (segments, bytes) = partition.disk_use()?;
             let (earliest_offset, next_offset) =
@@ -118,14 +169,29 @@ impl Topic {
             let compacted = partition.compacted()?;
             stats.compacted_messages += compacted.messages;
             stats.compacted_bytes += compacted.bytes;
+            let sent = partition.sent()?;
+            stats.sent = stats.sent.saturating_add(sent.messages);
+            stats.sent_bytes = stats.sent_bytes.saturating_add(sent.bytes);
+            removed = removed.plus(partition.removed_by_retention()?);
+            times = times.plus(partition.times());
             stats.partitions.push(PartitionStats {
                 earliest_offset,
                 next_offset,
                 durable_offset,
                 bytes,
                 segments,
+                sent: sent.messages,
+                sent_bytes: sent.bytes,
             });
         }
+        stats.removed_messages = removed.messages;
+        stats.removed_bytes = removed.bytes;
+        stats.waiting_senders = self.inner.waiting_senders();
+        stats.lock_waits = times.lock_waits;
+        stats.lock_wait_seconds = seconds(times.lock_wait_ns);
+        stats.syncs = times.syncs;
+        stats.sync_seconds = seconds(times.sync_ns);
+        stats.sync_longest_seconds = seconds(times.sync_longest_ns);
         let pinned = self.inner.pinned(&self.inner.known_config())?;
         stats.pinned_by = pinned.by;
         stats.pinned_seconds = pinned.seconds;
@@ -147,109 +213,67 @@ impl Group {
             ..GroupStats::default()
         };
         let mut oldest: Option<i64> = None;
+        let mut times = Times::default();
         let lane = group.lane()?;
         let own = group.topic.partitions.iter().map(|log| (group, log));
         let redriven = lane.iter().map(|lane| (&**lane, &lane.topic.partitions[0]));
         for (group, log) in own.chain(redriven) {
-            let (mut open, mut cursor) = (Vec::new(), Cursor::at_offset(0));
-            let mut recalled = None;
-            group.with_window(log.number(), |window| {
-                add_counters(&mut stats, window);
-                open = window.unsettled();
-                cursor = window.cursor();
-                recalled = window.recalled_now();
-            })?;
-            stats.lag_messages += open.len() as u64;
-            let mut timestamps = Vec::new();
-            for (offset, position) in &open {
-                if let Ok(record) = log.record(*offset, *position) {
-                    stats.lag_bytes += record.length();
-                    timestamps.push(record.timestamp_ns);
-                }
-            }
+            let number = log.number();
+            let standing = group.standing(number, &settings)?;
+            add_counters(&mut stats, &standing.seen);
+            let Lag { counted, oldest_ns } = group.lag(log, &standing)?;
+            stats.lag_messages = stats.lag_messages.saturating_add(counted.messages);
+            stats.lag_bytes = stats.lag_bytes.saturating_add(counted.bytes);
+            oldest = oldest.into_iter().chain(oldest_ns).min();
             if !group.is_lane() {
-                let open = |offset| recalled.as_ref().is_none_or(|known| known.comes(offset));
-                let fresh = count_from(log, cursor, open)?;
-                stats.lag_messages += fresh.0;
-                stats.lag_bytes += fresh.1;
-                timestamps.extend(fresh.2);
+                stats.window_used = stats.window_used.max(group.window_used(&standing.seen));
             }
-            oldest = oldest.into_iter().chain(timestamps).min();
+            let words = &group.block.partitions[number as usize];
+            times = times.plus(words.times(group_partition::TIMES));
         }
-        let now = group.topic.store.env.clock.wall_ns();
+        let store = &group.topic.store;
+        let now = store.env.clock.wall_ns();
         stats.lag_seconds = oldest.map_or(0.0, |at| now.saturating_sub(at).max(0) as f64 / 1e9);
-        stats.consumers = group
-            .topic
-            .store
+        let consumers = store
             .control
-            .consumers_of_group(&group.block)
-            .len() as u64;
+            .count_consumers(&group.block, &*store.env.live);
+        (stats.consumers, stats.waiting_receivers) = consumers;
+        stats.lock_waits = times.lock_waits;
+        stats.lock_wait_seconds = seconds(times.lock_wait_ns);
+        stats.syncs = times.syncs;
+        stats.sync_seconds = seconds(times.sync_ns);
+        stats.sync_longest_seconds = seconds(times.sync_longest_ns);
         Ok(stats)
     }
 }
 
-fn add_counters(stats: &mut GroupStats, window: &Window) {
-    stats.leased += window.counter(Counter::Leased) + window.counter(Counter::Committing);
-    stats.delayed += window.counter(Counter::Delayed);
-    stats.delayed += window.counter(Counter::Scheduled);
-    stats.held += window.counter(Counter::Held);
-    stats.ready += window.counter(Counter::Ready);
-    stats.dead_lettered += window.counter(Counter::DeadLettered);
-    stats.timed_out += window.counter(Counter::TimedOut);
-    stats.expired += window.counter(Counter::Expired);
-    stats.lost_messages += window.counter(Counter::Lost);
-    stats.damaged += window.counter(Counter::Damaged);
-    stats.delivered += window.counter(Counter::Delivered);
-    stats.acked += window.counter(Counter::Acked);
-    stats.failed += window.counter(Counter::Failed);
-    stats.redelivered += window.counter(Counter::Redelivered);
-    stats.filtered += window.counter(Counter::Filtered);
-    stats.holding += window.counter(Counter::Holding);
-    stats.redriven += window.counter(Counter::Redriven);
-    stats.purged += window.counter(Counter::Purged);
-    stats.dropped += window.counter(Counter::Dropped);
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
 }
 
-/// Messages and bytes from a cursor on, of those that are not settled, and the first timestamp.
-fn count_from(
-    log: &crate::log::Partition,
-    mut cursor: Cursor,
-    open: impl Fn(u64) -> bool,
-) -> Result<(u64, u64, Option<i64>)> {
-    let (mut messages, mut bytes, mut first) = (0, 0, None);
-    let end = log.next_offset();
-    while cursor.offset < end {
-        match log.resolve(&mut cursor)? {
-            Place::Mapped => {}
-            Place::Nothing => break,
-            Place::Broken => {
-                cursor = log.skip_damage(&cursor)?.0;
-                continue;
-            }
-        }
-        let mut stopped = None;
-        log.scan(&mut cursor, |at, step| match *step {
-            Step::Record { offset, .. } if !open(offset) => true,
-            Step::Record {
-                length,
-                timestamp_ns,
-                ..
-            } => {
-                messages += 1;
-                bytes += u64::from(length);
-                first.get_or_insert(timestamp_ns);
-                true
-            }
-            other => {
-                stopped = Some((at, other));
-                false
-            }
-        });
-        match stopped {
-            Some((at, Step::Damaged)) => cursor = log.skip_damage(&at)?.0,
-            Some((at, Step::NotMapped)) => cursor = at,
-            _ => break,
-        }
-    }
-    Ok((messages, bytes, first))
+/// Of a file that may hold any bytes (P18).
+fn add_counters(stats: &mut GroupStats, seen: &Seen) {
+    let of = |counter| seen.counter(counter);
+    let add = |to: &mut u64, more: u64| *to = to.saturating_add(more);
+    add(&mut stats.leased, of(Counter::Leased));
+    add(&mut stats.leased, of(Counter::Committing));
+    add(&mut stats.delayed, of(Counter::Delayed));
+    add(&mut stats.delayed, of(Counter::Scheduled));
+    add(&mut stats.held, of(Counter::Held));
+    add(&mut stats.ready, of(Counter::Ready));
+    add(&mut stats.dying, of(Counter::Dying));
+    add(&mut stats.dead_lettered, of(Counter::DeadLettered));
+    add(&mut stats.timed_out, of(Counter::TimedOut));
+    add(&mut stats.expired, of(Counter::Expired));
+    add(&mut stats.lost_messages, of(Counter::Lost));
+    add(&mut stats.damaged, of(Counter::Damaged));
+    add(&mut stats.delivered, of(Counter::Delivered));
+    add(&mut stats.acked, of(Counter::Acked));
+    add(&mut stats.failed, of(Counter::Failed));
+    add(&mut stats.redelivered, of(Counter::Redelivered));
+    add(&mut stats.filtered, of(Counter::Filtered));
+    add(&mut stats.holding, of(Counter::Holding));
+    add(&mut stats.redriven, of(Counter::Redriven));
+    add(&mut stats.purged, of(Counter::Purged));
+    add(&mut stats.dropped, of(Counter::Dropped));
 }

@@ -74,10 +74,12 @@ impl GroupInner {
         work: impl FnOnce(&mut Window, &Policy) -> T,
     ) -> Result<T> {
         let env = &*self.topic.store.env;
-        let lock = self.block.partitions[partition as usize].word32(at::LOCK);
+        let words = &self.block.partitions[partition as usize];
+        let (lock, live) = (words.word32(at::LOCK), &*env.live);
+        let slept = |time| words.count_wait(at::TIMES, time);
         let mut read = None;
         let (mut held, how) = loop {
-            let (mut held, how) = OwnerLock::hold(lock, env.me, &*env.live, patience)?;
+            let (mut held, how) = OwnerLock::hold_told(lock, env.me, live, patience, &slept)?;
             let guarded = self.windows[partition as usize].with(&mut held);
             // Looked at with the lock held: who changes the group takes it after he has raised the
             // word, and from then on nobody is inside who goes by what was in force before.

@@ -133,6 +133,8 @@ fn standing(store: &Store, topic: &str, group: &str) -> (GroupStats, Vec<(u64, u
     // Of the process, and of the moment.
     stats.consumers = 0;
     stats.lag_seconds = 0.0;
+    (stats.lock_waits, stats.lock_wait_seconds, stats.syncs) = (0, 0.0, 0);
+    (stats.sync_seconds, stats.sync_longest_seconds) = (0.0, 0.0);
     let letters = group.dead_letters(100).unwrap();
     let letters = letters
         .iter()

@@ -108,6 +108,8 @@ class _PartitionStats(TypedDict):
     durable_offset: int
     bytes: int
     segments: int
+    sent: int
+    sent_bytes: int
 
 class _TopicStats(TypedDict):
     messages: int
@@ -120,6 +122,16 @@ class _TopicStats(TypedDict):
     pinned_bytes: int
     compacted_messages: int
     compacted_bytes: int
+    sent: int
+    sent_bytes: int
+    removed_messages: int
+    removed_bytes: int
+    waiting_senders: int
+    lock_waits: int
+    lock_wait_seconds: float
+    syncs: int
+    sync_seconds: float
+    sync_longest_seconds: float
 
 class _GroupStats(TypedDict):
     lag_messages: int
@@ -147,6 +159,14 @@ class _GroupStats(TypedDict):
     redriven: int
     purged: int
     dropped: int
+    dying: int
+    waiting_receivers: int
+    window_used: float
+    lock_waits: int
+    lock_wait_seconds: float
+    syncs: int
+    sync_seconds: float
+    sync_longest_seconds: float
 
 class _Damage(TypedDict):
     file: Path
@@ -699,6 +719,13 @@ class Topic:
         `pinned_bytes` what would be removed if it were not kept. `compacted_messages` and
         `compacted_bytes` are what compaction took so far; `messages` counts those offsets too.
 
+        `sent` and `sent_bytes` count what was sent, also what is gone since; `removed_messages` and
+        `removed_bytes` what of it went with the segments that retention removed. `waiting_senders`
+        wait for room now. `lock_waits` and `syncs`, and the seconds that they took, count since the
+        first of those who have the store open now opened it. A rate is the difference of two looks.
+
+        It waits for nobody who lives, and costs the same however much the topic holds.
+
             orders.stats()["pinned_by"] == "group"
         """
 
@@ -1136,7 +1163,22 @@ class Group:
     def config(self) -> _GroupConfig:
         """The stored configuration."""
     def stats(self) -> _GroupStats:
-        """Return where the group stands: its lag, what is leased, delayed, dead-lettered."""
+        """Return where the group stands: its lag, what is leased, delayed, dead-lettered.
+
+        Numbers that name a state are of now: `lag_messages`, `lag_bytes`, `lag_seconds`, `leased`,
+        `delayed`, `held`, `ready`, `dying`, `holding`, `consumers`, `waiting_receivers` (threads
+        that wait in a receive) and `window_used` (0 to 1; at 1 a message that is not settled keeps
+        all behind it from being handed out). The others count since the group was made, but for
+        `lock_waits` and `syncs` and the seconds that they took: since the first of those who have
+        the store open now opened it.
+
+        It waits for nobody who lives, and costs the same however far the group is behind.
+
+            billing = orders.group("billing")
+            before = billing.stats()["acked"]
+            time.sleep(1.0)
+            print(billing.stats()["acked"] - before, "acknowledged in a second")
+        """
     def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         """Return up to `limit` dead letters of this group, oldest first."""
     def redrive(

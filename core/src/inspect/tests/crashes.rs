@@ -51,7 +51,6 @@ fn p1_the_files_of_killed_processes_are_intact() {
     fs::write(dead.join("topics/t/groups/g/.group.meta.new"), "half").expect("write");
     let mut empty = fs::read(first_segment(&dead)).expect("read");
     let topic = crate::format::u64_at(&empty, 24);
-    empty[4096..].fill(0);
     let header = crate::format::segment::SegmentHeader {
         salt: 9,
         base: 4,
@@ -62,6 +61,7 @@ fn p1_the_files_of_killed_processes_are_intact() {
     };
     let header = header.encode();
     empty[..header.len()].copy_from_slice(&header);
+    empty[header.len()..].fill(0);
     fs::write(partition(&dead).join("00000000000000000004.log"), empty).expect("write");
     assert_eq!(quietly(&dead).damage, []);
     store.close().expect("close");

@@ -71,7 +71,8 @@ fn carries_nothing(name: &str, bytes: &[u8], at: u64) -> bool {
             .iter()
             .take(all.len() - 1)
             .any(|(from, to)| (*from..*to).contains(&at));
-        return at >= FIRST_RECORD as u64 && !inside;
+        let gaps = crate::format::sums::GAPS as u64;
+        return at == gaps || at >= FIRST_RECORD as u64 && !inside;
     }
     if !name.ends_with(".window") {
         return false;

@@ -39,6 +39,11 @@ use room::{Want, Words};
 const GLANCE: Duration = Duration::from_millis(20);
 
 impl TopicInner {
+    /// How many wait for room to send, as far as they have a place in the order of those who do.
+    pub(super) fn waiting_senders(&self) -> u64 {
+        waiting::count(self.words(), &*self.store.env.live)
+    }
+
     #[inline]
     fn words(&self) -> Words<'_> {
         Words(self.block.flow.as_ref())
@@ -49,7 +54,8 @@ impl TopicInner {
     /// published is not counted (P8, P14).
     fn hold_flow<'a>(&self, lock: &'a Word) -> Result<Held<'a>> {
         let env = &*self.store.env;
-        let (held, how) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
+        let (live, slept) = (&*env.live, |time| self.partitions[0].count_wait(time));
+        let (held, how) = OwnerLock::hold_told(lock, env.me, live, env.lock_timeout, &slept)?;
         if how != Acquired::Clean
             && let Err(error) = self.find_sent()
         {

@@ -42,6 +42,22 @@ pub(super) fn first(words: Words<'_>) -> Option<u64> {
     None
 }
 
+/// How many have a place and live.
+pub(super) fn count(words: Words<'_>, live: &dyn Liveness) -> u64 {
+    let (head, tail) = (words.get(at::HEAD), words.get(at::TAIL));
+    let most = at::WAITING_SLOTS as u64;
+    let tickets = (0..tail.wrapping_sub(head).min(most)).map(|number| head.wrapping_add(number));
+    let lives = |ticket: &u64| {
+        let member = words.get(place(*ticket) + 1);
+        waits(words, *ticket)
+            && live.is_alive(Owner {
+                slot: (member & 0xFFFF) as u16,
+                generation: (member >> 16) as u32,
+            })
+    };
+    tickets.filter(lives).count() as u64
+}
+
 /// Whether who has this ticket, or none, may take room now.
 #[inline]
 pub(super) fn may_go(words: Words<'_>, ticket: Option<u64>) -> bool {

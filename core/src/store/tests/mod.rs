@@ -50,6 +50,7 @@ mod seek_letters;
 mod sent_limits;
 mod sieves;
 mod snapshots;
+mod statistics;
 mod topic_changes;
 mod transaction_crashes;
 mod transaction_limits;

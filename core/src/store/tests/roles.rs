@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::format::control::header;
 use crate::format::control::lock::STORE_BYTE;
+use crate::format::control::{flow, group_partition, header, partition};
 use crate::format::names;
 use crate::shm::{LockFile, OwnerLock, fork_in_test};
 use crate::storage::{Access, File};
@@ -19,6 +19,7 @@ fn role() {
     match role.split_once(' ').unwrap_or((&role, "")) {
         ("member", _) => member(&place),
         ("in-lock", _) => in_lock(&place),
+        ("in-all-locks", _) => in_all_locks(&place),
         ("consumer", _) => consumer(&place),
         ("laying-out", _) => laying_out(&place),
         ("dies-at", step) => dies_at(&place, step.parse().expect("step")),
@@ -52,6 +53,39 @@ fn in_lock(place: &Path) {
     drop(_held);
     say("released");
     wait_for_go();
+}
+
+/// Sends, takes some, and sits in every lock of the topic and its group.
+fn in_all_locks(place: &Path) {
+    let store = Store::open(place, options()).expect("open");
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    let consumer = topic.consumer("g", &Default::default()).expect("consumer");
+    for _ in 0..10 {
+        topic.send(&crate::Message::new(b"x")).expect("send");
+    }
+    let batch = consumer.receive(4, Some(Duration::ZERO)).expect("receive");
+    consumer.ack(&[batch[0].receipt()]).expect("ack");
+    let me = topic.inner.store.env.me;
+    let words = [
+        &topic.inner.block.partitions[0],
+        &consumer.group.block.partitions[0],
+    ];
+    let limits = topic.inner.block.flow.as_ref().expect("limits");
+    let locks = [
+        words[0].word32(partition::LOCK),
+        words[0].word32(partition::SYNC_LOCK),
+        words[0].word32(partition::SLOW_LOCK),
+        words[0].word32(partition::LARGE_LOCK),
+        words[1].word32(group_partition::LOCK),
+        words[1].word32(group_partition::SYNC_LOCK),
+        limits.word32(flow::LOCK),
+        limits.word32(flow::COUNT_LOCK),
+    ];
+    let held = locks.map(|lock| OwnerLock::try_hold(lock, me).expect("free"));
+    say("held");
+    wait_for_go();
+    drop(held);
+    drop(batch);
 }
 
 fn consumer(place: &Path) {

@@ -19,6 +19,16 @@ OF_TOPIC = {
     "pinned_bytes": "Bytes that would be free without what keeps the oldest segment.",
     "compacted_messages_total": "Messages that compaction took.",
     "compacted_bytes_total": "Bytes of the messages that compaction took.",
+    "sent_total": "Messages sent.",
+    "sent_bytes_total": "Bytes of the messages sent.",
+    "removed_messages_total": "Messages that went with segments that retention removed.",
+    "removed_bytes_total": "Bytes of those messages.",
+    "waiting_senders": "Threads that wait for room to send, as far as 32.",
+    "lock_waits_total": "How often somebody slept for a lock of the topic.",
+    "lock_wait_seconds_total": "Time slept for locks of the topic.",
+    "syncs_total": "How often the topic was put on disk.",
+    "sync_seconds_total": "Time that putting it on disk took.",
+    "sync_longest_seconds": "The longest of those times.",
 }
 OF_PARTITION = {
     "earliest_offset": "Offset of the oldest message.",
@@ -26,6 +36,8 @@ OF_PARTITION = {
     "durable_offset": "First offset that a power loss may take.",
     "bytes": "Bytes of the segments on disk.",
     "segments": "Segments on disk.",
+    "sent_total": "Messages sent.",
+    "sent_bytes_total": "Bytes of the messages sent.",
 }
 OF_GROUP = {
     "lag_messages": "Messages that are not settled.",
@@ -52,8 +64,16 @@ OF_GROUP = {
     "lost_messages_total": "Messages that were gone before they were settled.",
     "dropped_total": "Messages dropped to make room in a full topic.",
     "damaged_total": "Messages whose bytes were damaged.",
+    "dying": "Messages on their way to the dead letters.",
+    "waiting_receivers": "Threads that wait in a receive, in all processes.",
+    "window_used": "How much of the window is in use where it is most, 0 to 1.",
+    "lock_waits_total": "How often somebody slept for a lock of the group.",
+    "lock_wait_seconds_total": "Time slept for locks of the group.",
+    "syncs_total": "How often a window of the group was put on disk by itself.",
+    "sync_seconds_total": "Time that putting them on disk took.",
+    "sync_longest_seconds": "The longest of those times.",
 }
-UNITS = {"paused_at": "paused_at_seconds"}
+UNITS = {"paused_at": "paused_at_seconds", "window_used": "window_used_ratio"}
 """Names that the ecosystem wants with their unit."""
 TEXTS = {"delivery", "paused_by", "pinned_by", "pinned_group"}
 """Statistics that are no numbers."""
@@ -91,7 +111,12 @@ def family(of: str, metrics: Mapping[str, str], samples: Samples) -> Iterator[st
 
 
 def bracketed(labels: Mapping[str, object]) -> str:
-    """Labels behind a name. Names of topics and groups have no character that needs escaping."""
+    """Labels behind a name."""
     if not labels:
         return ""
-    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+    return "{" + ",".join(f'{name}="{escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def escaped(value: object) -> str:
+    """A label's value as the format wants it, whatever is in it."""
+    return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,9 +1,12 @@
-"""`top`: rates and lag as they change."""
+"""`top`: rates and lag as they change.
+
+A rate is the difference of a counter between two looks by the time between them.
+"""
 
 from __future__ import annotations
 
 import time
-from itertools import zip_longest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +18,37 @@ from rich.table import Table
 from rich.text import Text
 
 import libqueue
-from libqueue.cli.common import JSON, STORE, console, folder, print_json, shown
+from libqueue.cli.common import JSON, STORE, console, folder, print_json, show_text, shown
+from libqueue.cli.keys import pressed, single_keys
 from libqueue.cli.topics import topic_object
 
-RATES = ("delivered", "acked", "failed", "redelivered")
-LEVELS = ("lag_messages", "lag_bytes", "lag_seconds", "leased", "delayed", "held", "ready")
+TOPIC_RATES = ("sent", "sent_bytes", "removed_messages", "lock_waits", "syncs")
+TOPIC_LEVELS = ("messages", "bytes", "segments", "pressure", "waiting_senders")
+RATES = (
+    "delivered",
+    "acked",
+    "failed",
+    "redelivered",
+    "expired",
+    "dead_lettered",
+    "lost_messages",
+    "dropped",
+    "lock_waits",
+    "syncs",
+)
+LEVELS = (
+    "lag_messages",
+    "lag_bytes",
+    "lag_seconds",
+    "leased",
+    "delayed",
+    "held",
+    "ready",
+    "dying",
+    "window_used",
+    "consumers",
+    "waiting_receivers",
+)
 SHOWN = {
     "lag_messages": "lag",
     "lag_seconds": "oldest\ns",
@@ -41,15 +70,19 @@ def top(
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
-    """Show rates, lag and what is out, again and again."""
-    with libqueue.open(folder(context, store), create=False) as opened:
+    """Show rates, lag and what is out, again and again; q ends it.
+
+    In place on a terminal, else a line for each topic and group with each look.
+    """
+    with libqueue.open(folder(context, store), create=False) as opened, single_keys() as keys:
         live = Live(console=console, auto_refresh=False, screen=console.is_terminal)
         before, shows = look(opened, topics), not as_json
         if shows and console.is_terminal:
             live.start()
         try:
             while looks is None or looks > 0:
-                time.sleep(interval)
+                if pressed(keys, b"qQ", interval):
+                    break
                 now = look(opened, topics)
                 found = [changed(before.get(name), one) for name, one in now.items()]
                 if as_json:
@@ -58,7 +91,8 @@ def top(
                 elif console.is_terminal:
                     live.update(tables(found), refresh=True)
                 else:
-                    console.print(tables(found))
+                    for line in lines(found):
+                        show_text(line)
                 before = now
                 looks = None if looks is None else looks - 1
         except KeyboardInterrupt:
@@ -88,45 +122,58 @@ def changed(before: Sample | None, now: Sample) -> Sample:
     def rate(earlier: Any, name: str, later: Any) -> float:
         return max(later[name] - earlier[name], 0) / seconds if earlier else 0.0
 
-    # One of another number of partitions is another topic of the name.
+    # One whose counters fell, or with another number of partitions, is another of the name.
     same = before and len(before["partitions"]) == len(now["partitions"])
-    earlier = before["partitions"] if before and same else []
-    sent = sum(
-        rate(old, "next_offset", new) for old, new in zip_longest(earlier, now["partitions"])
-    )
     groups = {
         name: {
             **{f"{one}_rate": rate((before or now)["groups"].get(name), one, new) for one in RATES},
             **{one: new[one] for one in LEVELS},
-            "consumers": new["consumers"],
             "paused": new["paused"],
         }
         for name, new in now["groups"].items()
     }
     return {
         "topic": now["topic"],
-        "sent_rate": sent,
-        "messages": now["messages"],
-        "bytes": now["bytes"],
+        **{f"{one}_rate": rate(before if same else None, one, now) for one in TOPIC_RATES},
+        **{one: now[one] for one in TOPIC_LEVELS},
         "groups": groups,
     }
+
+
+def lines(found: list[Sample]) -> Iterator[str]:
+    """The topics, and their groups, a line each: for files and pipes."""
+    for one in found:
+        yield line(one["topic"], one, TOPIC_RATES, TOPIC_LEVELS)
+        for name, group in one["groups"].items():
+            paused = " paused" if group["paused"] else ""
+            yield line(f"{one['topic']}/{name}", group, RATES, LEVELS) + paused
+
+
+def line(name: str, sample: Sample, rates: tuple[str, ...], levels: tuple[str, ...]) -> str:
+    """A name, its rates by the second and its levels."""
+    numbers = [f"{one}/s={sample[f'{one}_rate']:.1f}" for one in rates]
+    for one in levels:
+        value = sample[one]
+        numbers.append(f"{one}={value:.3f}" if isinstance(value, float) else f"{one}={value}")
+    return " ".join([name, *numbers])
 
 
 def tables(found: list[Sample]) -> Lines:
     """The topics, and their groups, as tables."""
     look: Any = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-    topics = Table("topic", "sent\n/s", "messages", "bytes", **look)
-    heads = (*(f"{name}\n/s" for name in RATES[:3]), *SHOWN.values(), "consumers")
+    topics = Table("topic", "sent\n/s", "messages", "bytes", "pressure\n%", "waiting", **look)
+    heads = (*(f"{name}\n/s" for name in RATES[:3]), *SHOWN.values(), "consumers", "waiting")
     groups = Table("group", *heads, **look)
     groups.columns[0].no_wrap = topics.columns[0].no_wrap = True
     for column in (*topics.columns[1:], *groups.columns[1:]):
         column.justify = "right"
     for one in found:
-        numbers = (one["sent_rate"], one["messages"], one["bytes"])
+        pressure, waiting = round(one["pressure"] * 100), one["waiting_senders"]
+        numbers = (one["sent_rate"], one["messages"], one["bytes"], pressure, waiting)
         topics.add_row(one["topic"], *map(shown, numbers))
         for name, group in one["groups"].items():
             rates = [group[f"{name}_rate"] for name in RATES[:3]]
-            levels = [group[name] for name in (*SHOWN, "consumers")]
+            levels = [group[name] for name in (*SHOWN, "consumers", "waiting_receivers")]
             text = f"{one['topic']}/{name}" + (" (paused)" if group["paused"] else "")
             groups.add_row(Text(text), *map(shown, rates + levels))
     return Lines(topics, groups)

@@ -50,6 +50,28 @@ GROUP_NUMBERS = (
     "redriven",
     "purged",
     "dropped",
+    "dying",
+    "waiting_receivers",
+    "window_used",
+    "lock_waits",
+    "lock_wait_seconds",
+    "syncs",
+    "sync_seconds",
+    "sync_longest_seconds",
+)
+TOPIC_NUMBERS = (
+    "sent",
+    "sent_bytes",
+    "removed_messages",
+    "removed_bytes",
+    "compacted_messages",
+    "compacted_bytes",
+    "waiting_senders",
+    "lock_waits",
+    "lock_wait_seconds",
+    "syncs",
+    "sync_seconds",
+    "sync_longest_seconds",
 )
 
 
@@ -247,15 +269,14 @@ def show_topic(found: dict[str, object]) -> None:
     pressure = found["pressure"]
     assert isinstance(pressure, float)
     console.print(f"\n[bold]{found['topic']}[/]" + (f" {pressure:.0%} full" if pressure else ""))
-    columns = ["earliest_offset", "next_offset", "durable_offset", "bytes", "segments"]
+    columns = ["earliest_offset", "next_offset", "durable_offset", "bytes", "segments", "sent"]
+    columns.append("sent_bytes")
     rows = [[number, *(one[c] for c in columns)] for number, one in enumerate(partitions)]
     print_table(["partition", *(name.removesuffix("_offset") for name in columns)], rows)
     pin = {name: found[name] for name in ("pinned_by", "pinned_seconds", "pinned_bytes")}
     if found["pinned_group"] is not None:
         pin["pinned_by"] = f"{pin['pinned_by']} {found['pinned_group']}"
-    if found["compacted_messages"]:
-        pin |= {name: found[name] for name in ("compacted_messages", "compacted_bytes")}
-    print_fields(pin)
+    print_fields(pin | {name: found[name] for name in TOPIC_NUMBERS})
     if groups:
         # Groups side by side: there are fewer of them than of their numbers.
         shown = ("delivery", *GROUP_NUMBERS)
