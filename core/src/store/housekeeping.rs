@@ -11,10 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::inner::{StoreInner, locked};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block::{CHANGED, GONE};
 use crate::log::Partition;
-use crate::options::Durability;
-use crate::shm::Region;
 
 /// How often the thread looks around while nothing is leased.
 const IDLE: Duration = Duration::from_secs(1);
@@ -61,54 +58,18 @@ pub(crate) trait Tended: Send + Sync {
     fn close_clean(&self) -> Result<()> {
         Ok(())
     }
-}
-
-struct TendedPartition {
-    partition: Arc<Partition>,
-    /// That of the topic's block.
-    head: Region,
-}
-
-impl Tended for TendedPartition {
-    fn is_gone(&self) -> bool {
-        self.head.load(CHANGED, Ordering::Acquire) == GONE
+    /// The partition, if this is one that is open.
+    fn partition(&self) -> Option<Arc<Partition>> {
+        None
     }
-
-    fn tend(&self) -> Result<Pace> {
-        if self.is_gone() {
-            return Ok(Pace::Idle);
-        }
-        // Who filled half a segment may fill the other half before the idle beat.
-        let busy = self.partition.prepare_ahead()?;
-        Ok(if busy { Pace::Soon } else { Pace::Idle })
+    /// Whether nobody but housekeeping has it open any more, and all is done that was promised: then
+    /// since when, as a number that rises.
+    fn releasable(&self) -> Option<u64> {
+        None
     }
-
-    fn sync_interval(&self) -> Option<Duration> {
-        match self.partition.durability() {
-            _ if self.is_gone() => None,
-            Durability::Interval(interval) => Some(interval),
-            Durability::Process | Durability::Sync => None,
-        }
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.partition.sync()
-    }
-
-    fn leave(&self) -> Result<()> {
-        match self.partition.durability() {
-            _ if self.is_gone() => Ok(()),
-            Durability::Interval(_) => self.partition.sync_leaving(),
-            Durability::Process | Durability::Sync => Ok(()),
-        }
-    }
-
-    fn close_clean(&self) -> Result<()> {
-        match self.is_gone() {
-            true => Ok(()),
-            false => self.partition.close_clean(),
-        }
-    }
+    /// Lets go of what it keeps open, if that is so still. What is needed to leave and to close
+    /// cleanly is opened again then.
+    fn release(&self) {}
 }
 
 enum Task {
@@ -219,6 +180,8 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
         }
         next = next.min(interval.saturating_sub(synced.elapsed()));
     }
+    drop(tended);
+    store.release_unused();
     store.retain();
     store.compact();
     if unreturned || store.find_dead_now.load(Ordering::Acquire) {
@@ -247,12 +210,6 @@ impl StoreInner {
     /// Has housekeeping look after a part no more.
     pub(super) fn untend(&self, folder: &Path) {
         locked(&self.tended).remove(folder);
-    }
-
-    /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.
-    pub(super) fn tend_partition(&self, folder: PathBuf, partition: Arc<Partition>, head: &Region) {
-        let head = head.clone();
-        self.tend(folder, Arc::new(TendedPartition { partition, head }));
     }
 
     /// Has housekeeping look around now rather than at its next beat; never waits.

@@ -69,6 +69,7 @@ mod stats;
 mod store;
 mod story;
 mod tended_group;
+mod tended_topic;
 #[cfg(test)]
 mod tests;
 mod topic;

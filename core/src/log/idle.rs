@@ -1,0 +1,97 @@
+//! What a process keeps mapped of a partition that nobody looks at.
+//!
+//! A segment that was read stays mapped for who reads it again, and goes with others that were used
+//! longest ago. Whoever holds one keeps it mapped; the map that is gone through here is only where
+//! it is found.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use super::segment::Segment;
+use super::{NONE, Partition};
+
+/// Closed segments of a partition that stay mapped without anyone looking at them, at most.
+pub(super) const IDLE_MAX: usize = 8;
+/// And how many bytes of them.
+const IDLE_BYTES: u64 = 256 << 20;
+
+/// The time by which uses are told apart: it goes on with each mapping that is made, and with each
+/// beat of housekeeping.
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// The present time.
+#[inline]
+pub(super) fn turn() -> u32 {
+    TURN.load(Ordering::Relaxed)
+}
+
+/// Another time begins.
+pub(super) fn next_turn() -> u32 {
+    TURN.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+}
+
+/// How long ago a time was.
+fn age(used: u32) -> u32 {
+    turn().wrapping_sub(used)
+}
+
+impl Partition {
+    /// Topic and number.
+    pub fn ids(&self) -> (u64, u32) {
+        (self.topic, self.number)
+    }
+
+    /// Whether housekeeping has nothing to finish here: nothing sealed that is not synced, no failed
+    /// sync to be made good, nothing half copied.
+    pub fn is_settled(&self) -> bool {
+        let base = self.block.segment();
+        let sealed = base != NONE && self.block.synced() < base;
+        !sealed && !self.block.poisoned() && self.block.large().is_none()
+    }
+
+    /// Whether all that was published is on disk.
+    pub fn is_durable(&self) -> bool {
+        self.block.synced() >= self.next_offset() && !self.block.poisoned()
+    }
+
+    /// Has a segment found by its base. Others that nobody looks at go when they are too many.
+    pub(super) fn remember(&self, segment: &Arc<Segment>) {
+        next_turn();
+        segment.touch();
+        let mut known = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(segment.base())
+            .or_insert_with(|| segment.clone());
+        let gone = take_idle(&mut known, segment.base());
+        drop(known);
+        // Unmapping takes long: not while others wait.
+        drop(gone);
+    }
+}
+
+/// Takes out those that were used longest ago of which nobody holds a copy, until few enough of them
+/// are left. The newest stays, and so does the one with this base.
+fn take_idle(known: &mut BTreeMap<u64, Arc<Segment>>, base: u64) -> Vec<Arc<Segment>> {
+    if known.len() <= 2 {
+        return Vec::new();
+    }
+    let newest = known.keys().next_back().copied();
+    let mut idle: Vec<(u32, u64, u64)> = known
+        .iter()
+        .filter(|(at, one)| Arc::strong_count(one) == 1 && **at != base && Some(**at) != newest)
+        .map(|(at, one)| (age(one.used()), *at, one.capacity()))
+        .collect();
+    // The one that was used last first.
+    idle.sort_unstable();
+    let mut bytes = 0_u64;
+    let too_many = idle.into_iter().enumerate().filter(|(place, (_, _, len))| {
+        bytes = bytes.saturating_add(*len);
+        *place >= IDLE_MAX || bytes > IDLE_BYTES
+    });
+    let gone: Vec<u64> = too_many.map(|(_, (_, at, _))| at).collect();
+    gone.iter().filter_map(|at| known.remove(at)).collect()
+}
