@@ -43,6 +43,14 @@ impl Default for Ahead {
 }
 
 impl Ahead {
+    pub(super) fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    pub(super) fn forget_next(&mut self) {
+        self.next = None;
+    }
+
     /// Whether segments are filled one after the other.
     fn is_busy(&mut self, active: u64) -> bool {
         if self.active.0 != active {

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::segment::Segment;
 use super::{NONE, Partition};
+use crate::shm::OwnerLock;
 
 /// Closed segments of a partition that stay mapped without anyone looking at them, at most.
 pub(super) const IDLE_MAX: usize = 8;
@@ -27,8 +28,8 @@ pub(super) fn turn() -> u32 {
 }
 
 /// Another time begins.
-pub(super) fn next_turn() -> u32 {
-    TURN.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+pub fn next_turn() {
+    TURN.fetch_add(1, Ordering::Relaxed);
 }
 
 /// How long ago a time was.
@@ -53,6 +54,39 @@ impl Partition {
     /// Whether all that was published is on disk.
     pub fn is_durable(&self) -> bool {
         self.block.synced() >= self.next_offset() && !self.block.poisoned()
+    }
+
+    /// Two numbers of which one changes when the partition is used, and how many segments are mapped:
+    /// by this process, or by whom it goes on.
+    pub fn uses(&self) -> ((u64, u32), usize) {
+        let known = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let last = known.values().map(|one| one.used()).max();
+        let mapped = known.len() + usize::from(super::locked(&self.ahead).has_next());
+        ((self.next_offset(), last.unwrap_or(0)), mapped)
+    }
+
+    /// Unmaps all that nobody holds a copy of, also the segment that is appended to: for one that
+    /// was not used for long. Who uses it next maps it anew. Nothing while somebody appends.
+    pub fn rest(&self) {
+        let Some(mut held) = OwnerLock::try_hold(self.block.lock(), self.env.me) else {
+            return;
+        };
+        let active = self.local.with(&mut held).active.take();
+        drop(held);
+        drop(active);
+        super::locked(&self.ahead).forget_next();
+        *super::locked(&self.index) = Default::default();
+        let mut known = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *known);
+        let (held, idle) = all
+            .into_iter()
+            .partition(|(_, one)| Arc::strong_count(one) > 1);
+        *known = held;
+        drop(known);
+        drop::<BTreeMap<u64, Arc<Segment>>>(idle);
     }
 
     /// Has a segment found by its base. Others that nobody looks at go when they are too many.

@@ -57,6 +57,7 @@ pub use append::Draft;
 pub use compact::{Next, Pass};
 pub use cursor::Cursor;
 pub use flow::{Counted, Gate};
+pub use idle::next_turn;
 pub use latest::KEYS_MAX;
 pub use pin::{Pinned, PinnedSegment};
 pub use prepare::{Obstacle, Prepared};

@@ -39,6 +39,10 @@ pub(crate) trait Tended: Send + Sync {
     fn is_gone(&self) -> bool {
         false
     }
+    /// Whether it is to be looked at at once when it is new, and not at the next beat.
+    fn is_urgent(&self) -> bool {
+        true
+    }
     /// Routine work: prepare ahead, expire leases.
     fn tend(&self) -> Result<Pace>;
     /// How often `sync` is to be called.
@@ -67,6 +71,12 @@ pub(crate) trait Tended: Send + Sync {
     fn releasable(&self) -> Option<u64> {
         None
     }
+    /// Since when a part that has anything mapped was not used, as far as can be told.
+    fn mapped_since(&self) -> Option<Instant> {
+        None
+    }
+    /// Unmaps what is not used now.
+    fn rest(&self) {}
     /// Lets go of what it keeps open, if that is so still. What is needed to leave and to close
     /// cleanly is opened again then.
     fn release(&self) {}
@@ -182,6 +192,7 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
     }
     drop(tended);
     store.release_unused();
+    store.rest_unused();
     store.retain();
     store.compact();
     if unreturned || store.find_dead_now.load(Ordering::Acquire) {
@@ -203,8 +214,12 @@ impl StoreInner {
     /// Has housekeeping look after a part from now on, in the place of an earlier one of this
     /// folder.
     pub(super) fn tend(&self, folder: PathBuf, part: Arc<dyn Tended>) {
-        locked(&self.tended).insert(folder, part);
-        self.nudge();
+        let urgent = part.is_urgent();
+        let before = locked(&self.tended).insert(folder, part);
+        drop(before);
+        if urgent {
+            self.nudge();
+        }
     }
 
     /// Has housekeeping look after a part no more.

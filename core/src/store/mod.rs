@@ -16,6 +16,7 @@ mod consumer_table;
 mod consumers;
 mod control;
 mod control_block;
+mod control_known;
 mod copy;
 mod dead_letter;
 mod death;

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::housekeeping::{Pace, Tended};
 use super::inner::locked;
@@ -16,13 +17,19 @@ use super::{Block, StoreInner};
 use crate::error::Result;
 use crate::format::control::block::{CHANGED, GONE};
 use crate::format::names;
-use crate::log::{Env, OnPublish, Partition};
+use crate::log::{Env, OnPublish, Partition, next_turn};
 use crate::options::Durability;
 use crate::shm::Region;
 
 /// Partitions that nobody uses any more, of those that were used last, stay open: so many. Who opens
 /// one of them again finds it mapped.
 pub(super) const UNUSED_KEPT: usize = 64;
+
+/// Partitions that are open, and in use or not, stay mapped: so many. Of more than that those rest
+/// that were used longest ago.
+const MAPPED_KEPT: usize = 512;
+/// What was used in this time rests no sooner.
+const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// Numbers the moments at which parts were seen to be used by nobody.
 static TURN: AtomicU64 = AtomicU64::new(0);
@@ -85,6 +92,8 @@ struct Unused {
 struct Open {
     partition: Arc<Partition>,
     unused: Option<Unused>,
+    /// What told of uses when it was looked at, and since when that has not changed.
+    still: ((u64, u32), Instant),
 }
 
 struct TendedPartition {
@@ -133,6 +142,11 @@ impl Tended for TendedPartition {
         self.files.is_gone()
     }
 
+    /// Others have a beat by which they are looked at soon enough.
+    fn is_urgent(&self) -> bool {
+        self.sync_interval().is_some()
+    }
+
     fn tend(&self) -> Result<Pace> {
         let Some(partition) = self.open_now().filter(|_| !self.is_gone()) else {
             return Ok(Pace::Idle);
@@ -142,7 +156,7 @@ impl Tended for TendedPartition {
         Ok(if busy { Pace::Soon } else { Pace::Idle })
     }
 
-    fn sync_interval(&self) -> Option<std::time::Duration> {
+    fn sync_interval(&self) -> Option<Duration> {
         match self.open_now()?.durability() {
             _ if self.is_gone() => None,
             Durability::Interval(interval) => Some(interval),
@@ -190,6 +204,22 @@ impl Tended for TendedPartition {
         locked(&self.open).as_mut()?.releasable()
     }
 
+    fn mapped_since(&self) -> Option<Instant> {
+        let mut open = locked(&self.open);
+        let open = open.as_mut()?;
+        let (uses, mapped) = open.partition.uses();
+        if open.still.0 != uses {
+            open.still = (uses, Instant::now());
+        }
+        (mapped > 0).then_some(open.still.1)
+    }
+
+    fn rest(&self) {
+        if let Some(partition) = self.open_now() {
+            partition.rest();
+        }
+    }
+
     fn release(&self) {
         let mut open = locked(&self.open);
         // Somebody may have opened the topic again meanwhile.
@@ -210,6 +240,7 @@ impl StoreInner {
             open: Mutex::new(Some(Open {
                 partition: partition.clone(),
                 unused: None,
+                still: (partition.uses().0, Instant::now()),
             })),
         };
         self.tend(partition.folder().to_owned(), Arc::new(part));
@@ -235,6 +266,22 @@ impl StoreInner {
         if opened >= UNUSED_KEPT * 4 {
             self.opened.store(0, Ordering::Relaxed);
             self.release_unused();
+        }
+    }
+
+    /// Has those rest that were not used for long, where more is mapped than has to be.
+    pub(super) fn rest_unused(&self) {
+        let tended: Vec<_> = locked(&self.tended).values().cloned().collect();
+        next_turn();
+        let since = |part: &Arc<dyn Tended>| Some((part.mapped_since()?, part.clone()));
+        let mut mapped: Vec<_> = tended.iter().filter_map(since).collect();
+        let Some(over) = mapped.len().checked_sub(MAPPED_KEPT) else {
+            return;
+        };
+        mapped.sort_by_key(|(since, _)| *since);
+        let long = |(since, _): &&(Instant, _)| since.elapsed() >= REST_AFTER;
+        for (_, part) in mapped[..over].iter().take_while(long) {
+            part.rest();
         }
     }
 
