@@ -96,7 +96,7 @@ impl Partition {
     }
 
     fn prepare_next(&self, ahead: &mut Ahead, base: u64, busy: bool) -> Result<bool> {
-        let Some(active) = self.mapped(base) else {
+        let Some(active) = self.peek(base) else {
             return Ok(false);
         };
         if base == NONE || !(busy || self.block.position() >= active.capacity() / 2) {

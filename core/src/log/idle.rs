@@ -129,3 +129,77 @@ fn take_idle(known: &mut BTreeMap<u64, Arc<Segment>>, base: u64) -> Vec<Arc<Segm
     let gone: Vec<u64> = too_many.map(|(_, (_, at, _))| at).collect();
     gone.iter().filter_map(|at| known.remove(at)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::Step;
+    use super::super::tests::{draft, open};
+    use super::*;
+    use crate::log::Cursor;
+    use crate::storage::Disk;
+
+    #[test]
+    fn p19_who_reads_through_many_segments_keeps_few_of_them_mapped() {
+        let folder = tempfile::tempdir().expect("folder");
+        let partition = open(Arc::new(Disk), &folder.path().join("0"));
+        // So that each of them is as small as segments are.
+        partition.set_segment_max(1);
+        let payload = vec![7; 200 * 1024];
+        let mut sent = 0;
+        while partition.bases().expect("list").len() < 24 {
+            partition.append(&[draft(&payload)]).expect("append");
+            sent += 1;
+        }
+        let mut cursor = Cursor::at_offset(0);
+        let (mut read, mut kept) = (0, Vec::new());
+        while let Step::Record {
+            offset,
+            position,
+            next,
+            ..
+        } = partition.look(&mut cursor).expect("read")
+        {
+            let record = partition.record(offset, position).expect("whole");
+            assert_eq!(record.payload(), payload);
+            if read == 20 {
+                kept.push(record);
+            }
+            let mapped = partition.uses().1;
+            assert!(mapped <= IDLE_MAX + 4, "{mapped} segments are mapped");
+            cursor = next;
+            read += 1;
+        }
+        assert_eq!(read, sent);
+        // What somebody holds is as it was, and the rest goes when nobody uses it.
+        assert_eq!(kept[0].payload(), payload);
+        partition.rest();
+        assert_eq!(partition.uses().1, 1, "the one that is held");
+        drop(kept);
+        partition.rest();
+        assert_eq!(partition.uses().1, 0);
+        partition.append(&[draft(&payload)]).expect("append");
+        let last = partition.next_offset() - 1;
+        assert_eq!(last, sent, "goes on where it was");
+    }
+
+    #[test]
+    fn p19_of_idle_segments_those_that_were_used_last_stay() {
+        let folder = tempfile::tempdir().expect("folder");
+        let partition = open(Arc::new(Disk), &folder.path().join("0"));
+        partition.set_segment_max(1);
+        let payload = vec![7; 600 * 1024];
+        for _ in 0..IDLE_MAX as u64 * 2 {
+            partition.append(&[draft(&payload)]).expect("append");
+        }
+        partition.rest();
+        let bases = partition.bases().expect("list");
+        let first = bases[0];
+        for base in &bases {
+            partition.segment(*base).expect("open").expect("there");
+            next_turn();
+            assert!(partition.mapped(first).is_some(), "it is used all the time");
+        }
+        assert!(partition.peek(bases[1]).is_none(), "it was not");
+        assert!(partition.uses().1 <= IDLE_MAX + 2);
+    }
+}

@@ -372,6 +372,12 @@ impl Partition {
         Some(segment.clone())
     }
 
+    /// As `mapped`, which is no use of it.
+    fn peek(&self, base: u64) -> Option<Arc<Segment>> {
+        let known = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&base).cloned()
+    }
+
     /// A segment, mapped now if it was not; `None` if there is no such file.
     pub(crate) fn segment(&self, base: u64) -> Result<Option<Arc<Segment>>> {
         if let Some(segment) = self.mapped(base) {
