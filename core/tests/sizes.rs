@@ -297,3 +297,33 @@ fn p1_p19_what_the_system_refuses_is_told_with_what_to_do_and_nothing_is_lost() 
         assert_eq!(all, [&b"kept"[..], b"too"], "topic {number}");
     }
 }
+
+/// Wants 2 GiB of memory and 1 GiB of disk: `cargo test --test sizes -- --ignored`.
+#[test]
+#[ignore = "wants 2 GiB of memory and 1 GiB of disk"]
+fn p3_a_message_of_the_largest_size_comes_back_and_one_of_a_byte_more_is_refused() {
+    const LARGEST: usize = 1 << 30;
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = named(&store, 0);
+    let payload: Vec<u8> = (0..=LARGEST).map(|at| (at * 31 >> 7) as u8).collect();
+    let error = topic
+        .send(&Message::new(&payload))
+        .expect_err("a byte more");
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert!(error.message().contains("1073741824"), "{error}");
+    let with_key = Message::new(&payload[..LARGEST]).key(b"k");
+    let error = topic.send(&with_key).expect_err("the key counts");
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    for large in [&payload[..LARGEST], &payload[1..LARGEST]] {
+        topic.send(&Message::new(large)).expect("send");
+    }
+    topic.send(&Message::new(b"small")).expect("send");
+    let worker = worker(&topic, "g");
+    let batch = worker.receive(10, WAIT).expect("receive");
+    let lengths: Vec<usize> = batch.iter().map(|one| one.payload().len()).collect();
+    assert_eq!(lengths, [LARGEST, LARGEST - 1, 5]);
+    assert!(batch[0].payload() == &payload[..LARGEST], "other bytes");
+    assert!(batch[1].payload() == &payload[1..LARGEST], "other bytes");
+    worker.ack(&receipts(&batch)).expect("ack");
+}
