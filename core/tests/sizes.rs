@@ -226,6 +226,35 @@ fn p2_p19_what_was_promised_after_an_interval_is_on_disk_though_its_handle_is_go
 }
 
 #[test]
+fn p1_p19_what_many_threads_open_and_drop_at_once_is_all_there() {
+    const THREADS: u64 = 4;
+    const TOPICS: u64 = 90;
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    for number in 0..TOPICS {
+        named(&store, number);
+    }
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || {
+                // In another order each, so that one opens what another one lets go of.
+                for step in 0..TOPICS * 3 {
+                    let number = (step * (2 * thread + 7)) % TOPICS;
+                    send(&named(store, number), step);
+                }
+            });
+        }
+    });
+    let mut sent = 0;
+    for number in 0..TOPICS {
+        sent += named(&store, number).stats().expect("statistics").messages;
+    }
+    assert_eq!(sent, THREADS * TOPICS * 3);
+    store.close().expect("close");
+}
+
+#[test]
 fn p1_p19_what_the_system_refuses_is_told_with_what_to_do_and_nothing_is_lost() {
     const TEST: &str = "p1_p19_what_the_system_refuses_is_told_with_what_to_do_and_nothing_is_lost";
     if let Some((role, folder)) = role() {

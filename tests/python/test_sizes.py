@@ -30,7 +30,7 @@ def test_p3_a_message_of_the_largest_size_comes_back_and_one_of_a_byte_more_is_r
     consumer = topic.consumer("g")
     (message,) = consumer.receive(10, timeout=0)
     assert len(message) == LARGEST
-    assert memoryview(message) == payload
+    assert message.payload == payload
     message.ack()
 
 
@@ -45,3 +45,27 @@ def test_p19_many_topics_one_after_the_other_cost_no_descriptors(
         message.ack()
         del message, topic
     assert len(os.listdir("/proc/self/fd")) < before + 10, sys.version
+
+
+def test_p17_p19_a_child_of_a_fork_and_its_parent_go_on_with_topics_that_were_released(
+    path: Path, store: libqueue.Store
+) -> None:
+    names = [f"t{number}" for number in range(100)]
+    for name in names:
+        store.topic(name).send(b"before")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            for name in names:
+                store.topic(name).send(b"child")
+            code = 0
+        finally:
+            os._exit(code)
+    for name in names:
+        store.topic(name).send(b"parent")
+    assert os.waitpid(child, 0)[1] == 0
+    for name in names:
+        found = [message.payload for message in store.topic(name).reader().receive(10, timeout=0)]
+        assert found[0] == b"before", name
+        assert sorted(found[1:]) == [b"child", b"parent"], name

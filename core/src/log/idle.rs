@@ -43,8 +43,8 @@ impl Partition {
         (self.topic, self.number)
     }
 
-    /// Whether housekeeping has nothing to finish here: nothing sealed that is not synced, no failed
-    /// sync to be made good, nothing half copied.
+    /// Whether housekeeping has nothing to finish here: nothing sealed that is not synced, no
+    /// failed sync to be made good, nothing half copied.
     pub fn is_settled(&self) -> bool {
         let base = self.block.segment();
         let sealed = base != NONE && self.block.synced() < base;
@@ -56,8 +56,8 @@ impl Partition {
         self.block.synced() >= self.next_offset() && !self.block.poisoned()
     }
 
-    /// Two numbers of which one changes when the partition is used, and how many segments are mapped:
-    /// by this process, or by whom it goes on.
+    /// Two numbers of which one changes when the partition is used, by this process or by one that
+    /// appends; and how many segments are mapped here.
     pub fn uses(&self) -> ((u64, u32), usize) {
         let known = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let last = known.values().map(|one| one.used()).max();
@@ -107,8 +107,8 @@ impl Partition {
     }
 }
 
-/// Takes out those that were used longest ago of which nobody holds a copy, until few enough of them
-/// are left. The newest stays, and so does the one with this base.
+/// Takes out those that were used longest ago of which nobody holds a copy, until few enough of
+/// them are left. The newest stays, and so does the one with this base.
 fn take_idle(known: &mut BTreeMap<u64, Arc<Segment>>, base: u64) -> Vec<Arc<Segment>> {
     if known.len() <= 2 {
         return Vec::new();

@@ -46,7 +46,8 @@ impl MappedFile {
     #[cold]
     fn replaced(&self) -> Error {
         let message = format!(
-            "{} was replaced by another file while this process had it mapped; open the store again",
+            "{} was replaced by another file while this process had it mapped; open the store \
+             again",
             self.path.display()
         );
         Error::new(ErrorKind::NotFound, message)

@@ -66,8 +66,8 @@ pub(crate) trait Tended: Send + Sync {
     fn partition(&self) -> Option<Arc<Partition>> {
         None
     }
-    /// Whether nobody but housekeeping has it open any more, and all is done that was promised: then
-    /// since when, as a number that rises.
+    /// Whether nobody but housekeeping has it open any more, and all is done that was promised:
+    /// then since when, as a number that rises.
     fn releasable(&self) -> Option<u64> {
         None
     }

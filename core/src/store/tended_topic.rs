@@ -21,12 +21,12 @@ use crate::log::{Env, OnPublish, Partition, next_turn};
 use crate::options::Durability;
 use crate::shm::Region;
 
-/// Partitions that nobody uses any more, of those that were used last, stay open: so many. Who opens
-/// one of them again finds it mapped.
+/// So many of the partitions that nobody uses any more stay open, those that were used last. Who
+/// opens one of them again finds it mapped.
 pub(super) const UNUSED_KEPT: usize = 64;
 
-/// Partitions that are open, and in use or not, stay mapped: so many. Of more than that those rest
-/// that were used longest ago.
+/// So many partitions stay mapped that are open, used or not. Of more than that those rest that
+/// were used longest ago.
 const MAPPED_KEPT: usize = 512;
 /// What was used in this time rests no sooner.
 const REST_AFTER: Duration = Duration::from_secs(2);

@@ -30,6 +30,7 @@ mod redirects;
 mod redrive_crashes;
 mod redrive_lanes;
 mod redrives;
+mod releases;
 mod retain_now;
 mod retention;
 mod retention_caps;
