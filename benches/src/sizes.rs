@@ -27,16 +27,16 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
     let (topics, groups) = (scale.topics as u64, scale.topics as u64 / 10);
     let many = folder.join("many");
     measure(&many, &[("make", topics)], "", table)?;
-    let name = format!("a store of {topics} topics, one used");
+    let name = format!("{topics} topics, one used");
     measure(&many, &[("one", topics)], &name, table)?;
-    let name = format!("one message to each of {topics} topics");
+    let name = format!("{topics} topics, sent to");
     measure(&many, &[("dropped", topics)], &name, table)?;
-    let name = format!("the same, handles held, {REST:?} later");
+    let name = format!("{topics} topics, held {REST:?}");
     measure(&many, &[("held", topics)], &name, table)?;
     std::fs::remove_dir_all(&many)?;
 
     let partitions = PARTITIONS.min(scale.topics as u64);
-    let name = format!("a consumer of {partitions} partitions");
+    let name = format!("{partitions} partitions consumed");
     measure(&folder.join("wide"), &[("wide", partitions)], &name, table)?;
     std::fs::remove_dir_all(folder.join("wide"))?;
     for role in ["groups-dropped", "groups-held"] {
@@ -51,9 +51,9 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
         let bytes = (gigabytes * 1e9) as u64;
         measure(&large, &[("fill", bytes - filled)], "", table)?;
         filled = bytes;
-        let name = format!("a topic of {gigabytes} GB, 1,000 consumed");
+        let name = format!("{gigabytes} GB, 1,000 consumed");
         measure(&large, &[("some", 0)], &name, table)?;
-        let name = format!("the same, read through");
+        let name = format!("{gigabytes} GB, read through");
         measure(&large, &[("read", 0)], &name, table)?;
     }
     std::fs::remove_dir_all(large)?;
@@ -199,7 +199,7 @@ fn groups(store: &Store, count: u64, held: bool) -> Outcome<()> {
 }
 
 fn fill(topic: &Topic, bytes: u64) -> Outcome<()> {
-    let payload: Vec<u8> = (0..PAYLOAD).map(|at| (at * 31 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..PAYLOAD).map(|at| ((at * 31) >> 3) as u8).collect();
     let message = Message::new(&payload);
     let batch = vec![message; 16];
     for _ in 0..bytes / (PAYLOAD * batch.len()) as u64 {

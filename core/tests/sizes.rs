@@ -335,7 +335,7 @@ fn p3_a_message_of_the_largest_size_comes_back_and_one_of_a_byte_more_is_refused
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());
     let topic = named(&store, 0);
-    let payload: Vec<u8> = (0..=LARGEST).map(|at| (at * 31 >> 7) as u8).collect();
+    let payload: Vec<u8> = (0..=LARGEST).map(|at| ((at * 31) >> 7) as u8).collect();
     let error = topic
         .send(&Message::new(&payload))
         .expect_err("a byte more");
