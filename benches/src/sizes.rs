@@ -20,8 +20,11 @@ use crate::{Outcome, Scale};
 const PAYLOAD: usize = 64 * 1024;
 /// As many as a topic can have.
 const PARTITIONS: u64 = 1024;
-/// As long as housekeeping needs to let go of what is not used.
+/// As long as housekeeping needs to let go of what is not used, where that is much.
 const REST: Duration = Duration::from_secs(5);
+const SHORT_REST: Duration = Duration::from_millis(1500);
+/// So much it is from here on.
+const MUCH: u64 = 1000;
 
 pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()> {
     let (topics, groups) = (scale.topics as u64, scale.topics as u64 / 10);
@@ -31,7 +34,7 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
     measure(&many, &[("one", topics)], &name, table)?;
     let name = format!("{topics} topics, sent to");
     measure(&many, &[("dropped", topics)], &name, table)?;
-    let name = format!("{topics} topics, held {REST:?}");
+    let name = format!("{topics} topics, held");
     measure(&many, &[("held", topics)], &name, table)?;
     std::fs::remove_dir_all(&many)?;
 
@@ -108,7 +111,9 @@ pub(crate) fn child(args: &[String]) -> Outcome<()> {
             for number in 0..count {
                 named(&store, number)?.send(&Message::new(b"message"))?;
             }
-            std::thread::sleep(if role == "make" { Duration::ZERO } else { REST });
+            if role == "dropped" {
+                rest(count);
+            }
         }
         "one" => {
             named(&store, count / 2)?.send(&Message::new(b"message"))?;
@@ -120,7 +125,7 @@ pub(crate) fn child(args: &[String]) -> Outcome<()> {
             for topic in &topics {
                 topic.send(&Message::new(b"message"))?;
             }
-            std::thread::sleep(REST);
+            rest(count);
             tell()?;
             std::process::exit(0);
         }
@@ -139,6 +144,10 @@ pub(crate) fn child(args: &[String]) -> Outcome<()> {
     }
     tell()?;
     Ok(store.close()?)
+}
+
+fn rest(count: u64) {
+    std::thread::sleep(if count < MUCH { SHORT_REST } else { REST });
 }
 
 fn named(store: &Store, number: u64) -> Outcome<Topic> {
@@ -175,7 +184,7 @@ fn wide(store: &Store, partitions: u64) -> Outcome<()> {
             some => some,
         };
     }
-    std::thread::sleep(REST);
+    rest(partitions);
     tell()?;
     std::process::exit(0);
 }
@@ -193,7 +202,7 @@ fn groups(store: &Store, count: u64, held: bool) -> Outcome<()> {
             workers.push(worker);
         }
     }
-    std::thread::sleep(REST);
+    rest(count);
     tell()?;
     std::process::exit(0);
 }
