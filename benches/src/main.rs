@@ -6,7 +6,7 @@
 //! ```text
 //! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
 //!                [--only append|consume|pair|cost|pressure|unique|compaction|backup|synced|
-//!                        transactions|recovery|python]
+//!                        transactions|recovery|sizes|python]
 //! ```
 #![deny(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod probe;
 mod python;
 mod recovery;
 mod report;
+mod sizes;
 mod synced;
 mod transactions;
 mod unique;
@@ -48,6 +49,10 @@ struct Scale {
     synced: usize,
     /// Bytes of the store that is recovered.
     recovered: usize,
+    /// Topics of a store, ten times as many as groups of a topic.
+    topics: usize,
+    /// Gigabytes of a topic, one size after the other.
+    large: &'static [f64],
     /// Alternating rounds of limit and libqueue; the best of each counts.
     rounds: usize,
 }
@@ -57,6 +62,8 @@ const FULL: Scale = Scale {
     cost: 100_000,
     synced: 2_000,
     recovered: 10_000_000_000,
+    topics: 10_000,
+    large: &[1.0, 5.0, 20.0],
     rounds: 5,
 };
 const SHORT: Scale = Scale {
@@ -64,6 +71,8 @@ const SHORT: Scale = Scale {
     cost: 1_000,
     synced: 50,
     recovered: 20_000_000,
+    topics: 100,
+    large: &[0.02],
     rounds: 1,
 };
 
@@ -137,6 +146,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     if wanted("recovery") {
         recovery::run(folder, scale, &mut table)?;
     }
+    if wanted("sizes") {
+        sizes::run(folder, scale, &mut table)?;
+    }
     if wanted("python") {
         python::run(folder, scale, &mut table)?;
     }
@@ -151,6 +163,7 @@ fn child(args: &[String]) -> Outcome<()> {
         Some("synced") => synced::child(&args[1..]),
         Some("transactions") => transactions::child(&args[1..]),
         Some("recovery") => recovery::child(&args[1..]),
+        Some("sizes") => sizes::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
     }
 }

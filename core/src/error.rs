@@ -147,7 +147,7 @@ impl Error {
             ErrorKind::DiskFull => "; make room, then try again: nothing was stored",
             ErrorKind::PermissionDenied => "; check owner and mode of the file and its folders",
             ErrorKind::ReadOnly => "; open with read_only to read from it",
-            _ => "",
+            _ => advice_on_limits(&source),
         };
         let message = format!("cannot {operation} {}: {source}{advice}", path.display());
         Error(Box::new(Inner {
@@ -243,6 +243,22 @@ impl Error {
     }
 }
 
+/// What a process runs into that has more open than the system lets it.
+fn advice_on_limits(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EMFILE) => {
+            "; this process has as many descriptors open as it may: close files, or raise its \
+             limit (ulimit -n); nothing was stored"
+        }
+        Some(libc::ENFILE) => "; all processes together have too many files open (fs.file-max)",
+        Some(libc::ENOMEM) => {
+            "; this process has as much mapped as it may: close topics, groups or messages, or \
+             raise its limits (sysctl vm.max_map_count, ulimit -v); nothing was stored"
+        }
+        _ => "",
+    }
+}
+
 fn kind_of(source: &io::Error) -> ErrorKind {
     match source.kind() {
         io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -283,6 +299,14 @@ mod tests {
         for (place, kind) in ErrorKind::ALL.into_iter().enumerate() {
             assert_eq!(kind.code(), place as i32 + 1);
         }
+    }
+
+    #[test]
+    fn limits_of_the_system_are_told_with_what_to_do() {
+        let of = |code| Error::io("map", Path::new("f"), io::Error::from_raw_os_error(code));
+        assert!(of(libc::EMFILE).message().contains("ulimit -n"));
+        assert!(of(libc::ENOMEM).message().contains("vm.max_map_count"));
+        assert_eq!(of(libc::EMFILE).kind(), ErrorKind::Io);
     }
 
     #[test]

@@ -47,6 +47,14 @@ run_all() {
   done
 }
 
+# A message of 1 GiB, where it is asked for: it wants 3 GiB of memory and 1 GiB of disk.
+large() {
+  compile "$work/large" "$here/large.c" -O2
+  if [ "${LIBQUEUE_TEST_LARGE:-}" = 1 ]; then
+    run_one plain "$work/large"
+  fi
+}
+
 # left_out WHAT: says so; an error where LIBQUEUE_TEST_REQUIRE names it
 left_out() {
   echo "tests/c: LEFT OUT here, $1: there is none" >&2
@@ -174,6 +182,7 @@ installed_tree() {
 only_lq_is_exported
 demo_compiles
 run_all plain
+large
 under_valgrind
 sanitized
 installed_tree

@@ -18,7 +18,7 @@ use crate::format::window::{
 };
 use crate::log::Cursor;
 use crate::shm::{Mapping, Region};
-use crate::storage::{Access, File, Storage};
+use crate::storage::{Access, File, Storage, kept_mapped};
 
 /// What a window counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +157,8 @@ impl Window {
             tally: Tally::default(),
             once: false,
             recalled: None,
+            file: kept_mapped(file, &map),
             map,
-            file,
         }))
     }
 

@@ -43,6 +43,14 @@ impl Default for Ahead {
 }
 
 impl Ahead {
+    pub(super) fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    pub(super) fn forget_next(&mut self) {
+        self.next = None;
+    }
+
     /// Whether segments are filled one after the other.
     fn is_busy(&mut self, active: u64) -> bool {
         if self.active.0 != active {
@@ -88,7 +96,7 @@ impl Partition {
     }
 
     fn prepare_next(&self, ahead: &mut Ahead, base: u64, busy: bool) -> Result<bool> {
-        let Some(active) = self.mapped(base) else {
+        let Some(active) = self.peek(base) else {
             return Ok(false);
         };
         if base == NONE || !(busy || self.block.position() >= active.capacity() / 2) {

@@ -20,6 +20,7 @@ mod cut;
 mod deaths_tests;
 mod durable;
 mod flow;
+mod idle;
 mod index;
 mod large;
 mod large_gate;
@@ -63,6 +64,7 @@ pub use append::Draft;
 pub use compact::{Next, Pass};
 pub use cursor::Cursor;
 pub use flow::{Counted, Gate};
+pub use idle::next_turn;
 pub use latest::KEYS_MAX;
 pub use pin::{Pinned, PinnedSegment};
 pub use prepare::{Obstacle, Prepared};
@@ -87,9 +89,6 @@ pub(crate) const NONE: u64 = u64::MAX;
 
 /// How long who opens a partition waits for who has it: long enough to see that he died.
 const GLANCE: Duration = Duration::from_millis(5);
-
-/// Segments that a process keeps mapped without anyone looking at them.
-const MAPPED_MAX: usize = 64;
 
 /// Whether an ordinary segment may be allocated; see [`Env::may_take_room`].
 pub type MayTakeRoom = Box<dyn Fn(&dyn Storage) -> Result<()> + Send + Sync>;
@@ -385,11 +384,16 @@ impl Partition {
     /// A segment that is mapped already.
     #[inline]
     pub(crate) fn mapped(&self, base: u64) -> Option<Arc<Segment>> {
-        self.segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&base)
-            .cloned()
+        let known = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let segment = known.get(&base)?;
+        segment.touch();
+        Some(segment.clone())
+    }
+
+    /// As `mapped`, which is no use of it.
+    fn peek(&self, base: u64) -> Option<Arc<Segment>> {
+        let known = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&base).cloned()
     }
 
     /// A segment, mapped now if it was not; `None` if there is no such file.
@@ -421,27 +425,13 @@ impl Partition {
         }
     }
 
-    fn remember(&self, segment: &Arc<Segment>) {
+    fn forget(&self, base: u64) {
         let mut known = self
             .segments
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(segment.base())
-            .or_insert_with(|| segment.clone());
-        if known.len() > MAPPED_MAX {
-            // Each costs a descriptor. Those that somebody looks at stay, and so does the newest.
-            let newest = known.keys().next_back().copied();
-            let base = segment.base();
-            known
-                .retain(|at, one| Arc::strong_count(one) > 1 || *at == base || Some(*at) == newest);
-        }
-    }
-
-    fn forget(&self, base: u64) {
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&base);
+        let gone = known.remove(&base);
+        drop(known);
+        drop(gone);
     }
 }

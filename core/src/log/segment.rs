@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::cursor::LIFE_MAX;
+use super::idle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::extension::{self, Attributes};
@@ -13,7 +14,7 @@ use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
 use crate::format::sums::{self, Sums};
 use crate::format::u32_at;
 use crate::shm::Mapping;
-use crate::storage::{Access, File, Storage};
+use crate::storage::{Access, File, Storage, kept_mapped};
 
 #[cfg(test)]
 thread_local! {
@@ -25,9 +26,11 @@ thread_local! {
 pub struct Segment {
     header: SegmentHeader,
     map: Arc<Mapping>,
-    /// `None` of one that is only read from, which keeps no descriptor.
+    /// What syncs it, which keeps no descriptor; `None` of one that is only read from.
     file: Option<Arc<dyn File>>,
     path: PathBuf,
+    /// When it was used last, as `idle` counts time.
+    used: AtomicU32,
 }
 
 /// What stands at a position.
@@ -110,6 +113,7 @@ impl Segment {
             map: opened.map.clone(),
             file: None,
             path: path.to_owned(),
+            used: AtomicU32::new(idle::turn()),
         }))
     }
 
@@ -122,15 +126,29 @@ impl Segment {
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             header,
+            file: Some(kept_mapped(file, &map)),
             map,
-            file: Some(file),
             path: path.to_owned(),
+            used: AtomicU32::new(idle::turn()),
         }))
     }
 
     /// Offset of its first record.
     pub fn base(&self) -> u64 {
         self.header.base
+    }
+
+    /// It is used now. A store only where time went on: readers of one segment share the word.
+    #[inline]
+    pub(super) fn touch(&self) {
+        let now = idle::turn();
+        if self.used.load(Ordering::Relaxed) != now {
+            self.used.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn used(&self) -> u32 {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Bytes of the file.

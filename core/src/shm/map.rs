@@ -20,10 +20,6 @@ pub trait Tracker: Send + Sync {
 }
 
 enum Memory {
-    #[expect(
-        dead_code,
-        reason = "keeps the range mapped as long as the mapping lives"
-    )]
     File(MmapRaw),
     /// Memory of this process alone, shared by all that open one file of a twin.
     #[cfg_attr(not(test), expect(dead_code, reason = "as above"))]
@@ -228,6 +224,16 @@ impl Mapping {
                     libc::MADV_POPULATE_WRITE,
                 );
             }
+        }
+    }
+
+    /// Puts on disk what was stored into the file, through whatever mapping, as `fdatasync` does:
+    /// the kernel asks the same of the file system, and tells of the same errors. Nothing to do for
+    /// memory that is no file's.
+    pub fn sync(&self) -> std::io::Result<()> {
+        match &self.memory {
+            Memory::File(map) => map.flush(),
+            Memory::Anonymous(_) => Ok(()),
         }
     }
 

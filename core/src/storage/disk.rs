@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, copy_file_range, fallocate, fdatasync, statfs};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
+use super::kept::MappedFile;
 use super::{Access, File, Storage};
 use crate::error::{Error, Result};
 use crate::shm::{LockFile, Mapping, boot_id};
@@ -263,6 +264,12 @@ impl File for DiskFile {
         Ok(Arc::new(Mapping::of_file(
             &self.file, len, limit, write, &self.path,
         )?))
+    }
+
+    fn while_mapped(&self, map: &Arc<Mapping>) -> Option<Arc<dyn File>> {
+        // Who cannot ask which file it is keeps the descriptor.
+        let id = self.id().ok()?;
+        Some(Arc::new(MappedFile::new(map, id, &self.path)))
     }
 
     fn id(&self) -> Result<(u64, u64)> {

@@ -2,6 +2,7 @@
 //! for the disk and forget, as a power loss does, what was not synced.
 
 mod disk;
+mod kept;
 mod remove;
 mod replace;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use disk::Disk;
+pub use kept::kept_mapped;
 pub use remove::{remove_all, remove_tree};
 pub use replace::{put_file, replace_file};
 #[cfg(test)]
@@ -92,6 +94,11 @@ pub trait File: Send + Sync {
     }
     /// Maps `len` bytes, which may reach past the end; the limit is the file's present length.
     fn map(&self, len: usize, write: bool) -> Result<Arc<Mapping>>;
+    /// The same file for who keeps it mapped for long: one that needs no descriptor for as long as
+    /// nothing but a sync is asked of it. `None` where this one is as good.
+    fn while_mapped(&self, _map: &Arc<Mapping>) -> Option<Arc<dyn File>> {
+        None
+    }
     /// Device and inode: two openings of one file have the same.
     fn id(&self) -> Result<(u64, u64)>;
     /// Where the file is, for messages.

@@ -4,11 +4,13 @@
 //! good for as long as the store is open, and the list can be walked without its lock.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::control_block::{Block, HEAD_BYTES, bytes_of};
+use super::control_known::Known;
+use super::inner::locked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::{
     BLOCKS, GROWTH, MAPPED, SIGNATURE, block, consumer, flow, group_partition, header, member,
@@ -166,6 +168,11 @@ fn discard(storage: &dyn Storage, path: &Path) -> Result<()> {
 }
 
 #[cold]
+pub(super) fn circle() -> Error {
+    damaged("the list of blocks of control goes in a circle")
+}
+
+#[cold]
 fn damaged(what: impl Into<String>) -> Error {
     let advice = "; close the store in all processes, the next open lays control out anew";
     Error::new(ErrorKind::Damaged, what.into() + advice)
@@ -177,6 +184,8 @@ pub(crate) struct Control {
     pub(super) me: Owner,
     pub(super) live: Arc<dyn Liveness>,
     pub(super) timeout: Duration,
+    /// Where the blocks are that were linked so far.
+    pub(super) known: Mutex<Known>,
 }
 
 impl Control {
@@ -217,14 +226,8 @@ impl Control {
 
     /// The blocks of a topic's groups that any process opened in this life of `control`.
     pub(crate) fn groups_of(&self, topic: u64) -> Result<Vec<Block>> {
-        let mut groups = Vec::new();
-        self.walk(|kind, found| {
-            if kind == GROUP && found.topic() == topic {
-                groups.push(found);
-            }
-            false
-        })?;
-        Ok(groups)
+        let places = self.with_known(|known| known.groups_of(topic).to_vec())?;
+        places.into_iter().map(|at| self.group_at(at)).collect()
     }
 
     /// The blocks of a topic's producers that any process opened in this life of `control`.
@@ -354,19 +357,34 @@ impl Control {
             }
             at = next;
         }
-        Err(damaged("the list of blocks of control goes in a circle"))
+        Err(circle())
     }
 
     fn find(&self, kind: u64, id: u64) -> Result<Option<Block>> {
-        let mut found = None;
-        self.walk(|of, at| {
-            let same = of == kind && at.id() == id;
-            if same {
-                found = Some(at);
-            }
-            same
-        })?;
-        Ok(found)
+        let at = self.with_known(|known| known.place_of(kind, id))?;
+        let Some((of, found, _)) = at.map(|at| self.block(at)).transpose()? else {
+            return Ok(None);
+        };
+        match of == kind && found.id() == id {
+            true => Ok(Some(found)),
+            false => Err(damaged(format!(
+                "the block of id {id:x} in control changed"
+            ))),
+        }
+    }
+
+    /// What is known of the blocks, with those that were linked since.
+    fn with_known<T>(&self, look: impl FnOnce(&Known) -> T) -> Result<T> {
+        let mut known = locked(&self.known);
+        let first = self.header().load(header::FIRST_BLOCK, Ordering::Acquire);
+        if first != known.first() {
+            known.follow(first, |at| {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                let head = self.shared.region(at, HEAD_BYTES)?;
+                Ok([block::KIND, block::ID, block::TOPIC, block::NEXT].map(|word| head.get(word)))
+            })?;
+        }
+        Ok(look(&known))
     }
 
     fn find_or_append(&self, kind: u64, id: u64, topic: u64, partitions: u32) -> Result<Block> {

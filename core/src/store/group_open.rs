@@ -211,6 +211,9 @@ impl TopicInner {
             }
             opened => Arc::new(opened?),
         };
+        if known.len() == known.capacity() {
+            known.retain(|_, of| of.strong_count() > 0);
+        }
         known.insert(name.to_owned(), Arc::downgrade(&inner));
         if !names::is_reserved(name) && self.tells_settled() && !inner.was_opened() {
             // One that was made by who died before he told of it counts from here on (P14).

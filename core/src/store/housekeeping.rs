@@ -11,10 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::inner::{StoreInner, locked};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block::{CHANGED, GONE};
 use crate::log::Partition;
-use crate::options::Durability;
-use crate::shm::Region;
 
 /// How often the thread looks around while nothing is leased.
 const IDLE: Duration = Duration::from_secs(1);
@@ -42,6 +39,10 @@ pub(crate) trait Tended: Send + Sync {
     fn is_gone(&self) -> bool {
         false
     }
+    /// Whether it is to be looked at at once when it is new, and not at the next beat.
+    fn is_urgent(&self) -> bool {
+        true
+    }
     /// Routine work: prepare ahead, expire leases.
     fn tend(&self) -> Result<Pace>;
     /// How often `sync` is to be called.
@@ -61,54 +62,24 @@ pub(crate) trait Tended: Send + Sync {
     fn close_clean(&self) -> Result<()> {
         Ok(())
     }
-}
-
-struct TendedPartition {
-    partition: Arc<Partition>,
-    /// That of the topic's block.
-    head: Region,
-}
-
-impl Tended for TendedPartition {
-    fn is_gone(&self) -> bool {
-        self.head.load(CHANGED, Ordering::Acquire) == GONE
+    /// The partition, if this is one that is open.
+    fn partition(&self) -> Option<Arc<Partition>> {
+        None
     }
-
-    fn tend(&self) -> Result<Pace> {
-        if self.is_gone() {
-            return Ok(Pace::Idle);
-        }
-        // Who filled half a segment may fill the other half before the idle beat.
-        let busy = self.partition.prepare_ahead()?;
-        Ok(if busy { Pace::Soon } else { Pace::Idle })
+    /// Whether nobody but housekeeping has it open any more, and all is done that was promised:
+    /// then since when, as a number that rises.
+    fn releasable(&self) -> Option<u64> {
+        None
     }
-
-    fn sync_interval(&self) -> Option<Duration> {
-        match self.partition.durability() {
-            _ if self.is_gone() => None,
-            Durability::Interval(interval) => Some(interval),
-            Durability::Process | Durability::Sync => None,
-        }
+    /// Since when a part that has anything mapped was not used, as far as can be told.
+    fn mapped_since(&self) -> Option<Instant> {
+        None
     }
-
-    fn sync(&self) -> Result<()> {
-        self.partition.sync()
-    }
-
-    fn leave(&self) -> Result<()> {
-        match self.partition.durability() {
-            _ if self.is_gone() => Ok(()),
-            Durability::Interval(_) => self.partition.sync_leaving(),
-            Durability::Process | Durability::Sync => Ok(()),
-        }
-    }
-
-    fn close_clean(&self) -> Result<()> {
-        match self.is_gone() {
-            true => Ok(()),
-            false => self.partition.close_clean(),
-        }
-    }
+    /// Unmaps what is not used now.
+    fn rest(&self) {}
+    /// Lets go of what it keeps open, if that is so still. What is needed to leave and to close
+    /// cleanly is opened again then.
+    fn release(&self) {}
 }
 
 enum Task {
@@ -219,6 +190,9 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
         }
         next = next.min(interval.saturating_sub(synced.elapsed()));
     }
+    drop(tended);
+    store.release_unused();
+    store.rest_unused();
     store.retain();
     store.compact();
     if unreturned || store.find_dead_now.load(Ordering::Acquire) {
@@ -240,19 +214,17 @@ impl StoreInner {
     /// Has housekeeping look after a part from now on, in the place of an earlier one of this
     /// folder.
     pub(super) fn tend(&self, folder: PathBuf, part: Arc<dyn Tended>) {
-        locked(&self.tended).insert(folder, part);
-        self.nudge();
+        let urgent = part.is_urgent();
+        let before = locked(&self.tended).insert(folder, part);
+        drop(before);
+        if urgent {
+            self.nudge();
+        }
     }
 
     /// Has housekeeping look after a part no more.
     pub(super) fn untend(&self, folder: &Path) {
         locked(&self.tended).remove(folder);
-    }
-
-    /// Has housekeeping look after a partition: prepare ahead, sync at intervals, close cleanly.
-    pub(super) fn tend_partition(&self, folder: PathBuf, partition: Arc<Partition>, head: &Region) {
-        let head = head.clone();
-        self.tend(folder, Arc::new(TendedPartition { partition, head }));
     }
 
     /// Has housekeeping look around now rather than at its next beat; never waits.

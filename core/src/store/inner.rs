@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ pub(crate) struct StoreInner {
     pub(super) retaining: Mutex<Retaining>,
     /// The thread that compacts, while there is anything to.
     pub(super) compacting: Mutex<Compacting>,
+    /// Partitions that were opened since what nobody uses was released.
+    pub(super) opened: AtomicUsize,
     handles: Arc<Handles>,
     left: AtomicBool,
     born: u64,
@@ -141,6 +143,7 @@ impl StoreInner {
             unreturned: Mutex::default(),
             retaining: Mutex::default(),
             compacting: Mutex::default(),
+            opened: AtomicUsize::new(0),
             handles: Arc::default(),
             left: AtomicBool::new(false),
             born: fork_generation(),

@@ -17,6 +17,7 @@ mod consumer_table;
 mod consumers;
 mod control;
 mod control_block;
+mod control_known;
 mod copy;
 mod dead_letter;
 mod death;
@@ -71,6 +72,7 @@ mod stats;
 mod store;
 mod story;
 mod tended_group;
+mod tended_topic;
 #[cfg(test)]
 mod tests;
 mod topic;

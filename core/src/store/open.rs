@@ -6,8 +6,8 @@
 //! it may have died, and then it tries to be alone again.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -343,6 +343,7 @@ fn control_of(env: &Arc<Env>, shared: Arc<Shared>) -> Control {
         me: env.me,
         live: env.live.clone(),
         timeout: env.lock_timeout,
+        known: Mutex::default(),
     }
 }
 

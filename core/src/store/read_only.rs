@@ -112,6 +112,10 @@ impl File for ReadOnlyFile {
         self.0.map(len, false)
     }
 
+    fn while_mapped(&self, map: &Arc<Mapping>) -> Option<Arc<dyn File>> {
+        Some(Arc::new(Self(self.0.while_mapped(map)?)))
+    }
+
     fn id(&self) -> Result<(u64, u64)> {
         self.0.id()
     }

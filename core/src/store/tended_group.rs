@@ -19,12 +19,40 @@ use crate::shm::Region;
 
 struct TendedGroup {
     env: Arc<Env>,
-    ballast: Ballast,
     folder: PathBuf,
     uid: u64,
     head: Region,
     limit: u32,
     partitions: u32,
+}
+
+/// The ballast, once for all groups.
+struct TendedBallast {
+    env: Arc<Env>,
+    ballast: Ballast,
+}
+
+impl Tended for TendedBallast {
+    fn tend(&self) -> Result<Pace> {
+        self.ballast.lay_in(&*self.env.storage)?;
+        Ok(Pace::Idle)
+    }
+}
+
+impl StoreInner {
+    /// Has housekeeping lay the ballast in, from the first group on.
+    fn tend_ballast(&self) {
+        let path = self.path.join(names::BALLAST);
+        let ballast = Ballast::of(
+            &self.path,
+            self.control.header().clone(),
+            self.env.me,
+            self.env.live.clone(),
+            self.env.mode,
+        );
+        let env = self.env.clone();
+        self.tend(path, Arc::new(TendedBallast { env, ballast }));
+    }
 }
 
 impl GroupInner {
@@ -57,15 +85,9 @@ fn tended(
     head: &Region,
     (uid, limit, partitions): (u64, u32, u32),
 ) -> TendedGroup {
+    store.tend_ballast();
     TendedGroup {
         env: store.env.clone(),
-        ballast: Ballast::of(
-            &store.path,
-            store.control.header().clone(),
-            store.env.me,
-            store.env.live.clone(),
-            store.env.mode,
-        ),
         folder,
         uid,
         head: head.clone(),
@@ -79,8 +101,12 @@ impl Tended for TendedGroup {
         self.head.load(CHANGED, Ordering::Acquire) == GONE
     }
 
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
+    /// There is nothing to do for it before the store is closed.
     fn tend(&self) -> Result<Pace> {
-        self.ballast.lay_in(&*self.env.storage)?;
         Ok(Pace::Idle)
     }
 

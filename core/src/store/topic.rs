@@ -11,6 +11,7 @@ use super::flow::FlowGroups;
 use super::group::GroupInner;
 use super::message::MessageId;
 use super::sent::{Ground, Ring, Tables};
+use super::tended_topic::TopicFiles;
 use super::topic_meta;
 use super::topic_settings::TopicSettings;
 use super::{Handle, Store, StoreInner};
@@ -31,6 +32,7 @@ pub(crate) struct TopicInner {
     pub(super) settings: TopicSettings,
     pub(super) folder: PathBuf,
     pub(super) partitions: Vec<Arc<Partition>>,
+    pub(super) files: Arc<TopicFiles>,
     pub(super) block: Block,
     pub(super) turn: AtomicU32,
     pub(super) groups: Mutex<HashMap<String, Weak<GroupInner>>>,
@@ -124,6 +126,10 @@ impl StoreInner {
         }
         let inner = self.assemble(name, (uid, config), folder, true)?;
         let any: Arc<dyn std::any::Any + Send + Sync> = inner.clone();
+        if known.len() == known.capacity() {
+            // Before it grows: of those that nobody has open a word would be kept each.
+            known.retain(|_, of| of.strong_count() > 0);
+        }
         known.insert(uid, Arc::downgrade(&any));
         drop(known);
         inner.set_limited(inner.settings.is_limited());
@@ -151,23 +157,34 @@ impl StoreInner {
         }
         let on_publish = notifier(self, &block, uid);
         let mut partitions = Vec::new();
+        let durability = config.durability.unwrap_or(self.options.durability);
+        let files = Arc::new(TopicFiles {
+            env: self.env.clone(),
+            topic: uid,
+            folder: folder.clone(),
+            block: block.clone(),
+            on_publish,
+        });
         for number in 0..config.partitions {
-            let folder = names::partition_folder(&folder, number);
-            let words = block.partitions[number as usize].clone();
-            let env = self.env.clone();
-            let publish = on_publish.clone();
-            let durability = config.durability.unwrap_or(self.options.durability);
-            let place = (uid, number);
-            let partition = match joined {
-                true => Partition::open(env, folder.clone(), words, place, durability, publish)?,
-                false => Partition::aside(env, folder.clone(), words, place, durability, publish),
+            let kept = match joined {
+                true => self.tended_partition(&files, number),
+                false => None,
             };
+            let partition = match kept {
+                Some(kept) => kept,
+                None if joined => files.open(number, durability)?,
+                None => files.partition(number, durability),
+            };
+            partition.change_durability(durability)?;
             partition.set_segment_max(segment_max(&config));
             partition.set_min_free(config.min_free_bytes);
             if joined {
-                self.tend_partition(folder, partition.clone(), &block.head);
+                self.tend_partition(&files, &partition);
             }
             partitions.push(partition);
+        }
+        if joined {
+            self.count_opened(partitions.len());
         }
         let tables = Arc::new(Tables::new(Ground {
             env: self.env.clone(),
@@ -176,7 +193,7 @@ impl StoreInner {
             partitions: partitions.clone(),
             folder: folder.join(names::DEDUP),
             head: block.head.clone(),
-            topic_head: block.head.clone(),
+            files: files.clone(),
         }));
         Ok(Arc::new(TopicInner {
             store: self.clone(),
@@ -185,6 +202,7 @@ impl StoreInner {
             settings: TopicSettings::unsettled(config),
             folder,
             partitions,
+            files,
             block,
             turn: AtomicU32::new(0),
             groups: Mutex::default(),

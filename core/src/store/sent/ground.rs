@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::control::block::{CHANGED, GONE};
 use crate::format::control::sent as at;
 use crate::log::{Env, Partition};
 use crate::shm::{Acquired, Held, OwnerLock, Region};
+use crate::store::tended_topic::TopicFiles;
 
 /// A ledger's place in the store.
 pub(crate) struct Ground {
@@ -21,8 +21,44 @@ pub(crate) struct Ground {
     pub(in crate::store) folder: PathBuf,
     /// Its block in `control`: words of `format::control::sent`.
     pub(in crate::store) head: Region,
-    /// The topic's block.
-    pub(in crate::store) topic_head: Region,
+    /// What it takes to open the partitions again.
+    pub(in crate::store) files: Arc<TopicFiles>,
+}
+
+/// What it takes to have the ground again: nothing that is mapped.
+pub(super) struct Resting {
+    what: String,
+    folder: PathBuf,
+    head: Region,
+    files: Arc<TopicFiles>,
+}
+
+impl Resting {
+    pub(super) fn of(ground: &Ground) -> Self {
+        Self {
+            what: ground.what.clone(),
+            folder: ground.folder.clone(),
+            head: ground.head.clone(),
+            files: ground.files.clone(),
+        }
+    }
+
+    /// As it was, with partitions that nobody sends through.
+    pub(super) fn ground(&self) -> Ground {
+        Ground {
+            env: self.files.env.clone(),
+            topic: self.files.topic,
+            what: self.what.clone(),
+            partitions: self.files.partitions(),
+            folder: self.folder.clone(),
+            head: self.head.clone(),
+            files: self.files.clone(),
+        }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.files.is_gone()
+    }
 }
 
 impl Ground {
@@ -132,6 +168,6 @@ impl Ground {
 
     /// Whether the topic was deleted: then the files are none any more, or another one's.
     pub(super) fn is_gone(&self) -> bool {
-        self.topic_head.load(CHANGED, Ordering::Acquire) == GONE
+        self.files.is_gone()
     }
 }

@@ -10,7 +10,7 @@ use crate::format::ledger::{
     header,
 };
 use crate::shm::{Mapping, Region};
-use crate::storage::{Access, File, Storage, replace_file};
+use crate::storage::{Access, File, Storage, kept_mapped, replace_file};
 
 /// Entries of the largest file that is written from memory at once.
 const WRITTEN_MAX: u64 = 1 << 16;
@@ -104,8 +104,8 @@ impl Ledger {
             capacity,
             head,
             entries,
+            file: kept_mapped(file, &map),
             map,
-            file,
             looked_at: AtomicU64::new(0),
         }))
     }

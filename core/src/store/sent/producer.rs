@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::ground::Ground;
 use super::ledger::Ledger;
-use super::ring::{PLACES, Ring};
+use super::ring::{PLACES, Ring, TendedRing};
 use super::room::Room;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::sent as at;
@@ -84,14 +84,16 @@ impl Topic {
 }
 
 impl TopicInner {
-    fn ring(&self, name: &str) -> Result<Arc<Ring>> {
+    fn ring(self: &Arc<Self>, name: &str) -> Result<Arc<Ring>> {
         let mut known = locked(&self.rings);
         if let Some(ring) = known.get(name).and_then(Weak::upgrade) {
             return Ok(ring);
         }
         let ring = self.ring_of(name)?;
+        known.retain(|_, of| of.strong_count() > 0);
         known.insert(name.to_owned(), Arc::downgrade(&ring));
-        self.store.tend(ring.ground.folder.clone(), ring.clone());
+        let part = TendedRing::new(self, &ring);
+        self.store.tend(ring.ground.folder.clone(), Arc::new(part));
         Ok(ring)
     }
 
@@ -107,7 +109,7 @@ impl TopicInner {
                 partitions: self.partitions.clone(),
                 folder,
                 head: block.head,
-                topic_head: self.block.head.clone(),
+                files: self.files.clone(),
             },
             id,
         )))

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::checked::Checked;
-use super::ground::Ground;
+use super::ground::{Ground, Resting};
 use super::ledger::{Ledger, damaged};
 use super::mark::{Mark, boot_of};
 use crate::error::{ErrorKind, Result};
@@ -19,6 +19,7 @@ use crate::shm::Held;
 use crate::store::housekeeping::{Pace, Tended};
 use crate::store::inner::{draw, locked};
 use crate::store::open::folder_mode;
+use crate::store::topic::TopicInner;
 
 /// Places of a ring: those of the messages that are known for sure, and some more.
 pub(super) const PLACES: u64 = 1024;
@@ -337,14 +338,7 @@ fn holds(ring: &Ledger, entry: &Entry) -> bool {
     (0..PLACES).any(|place| ring.get(place) == Slot::Taken(*entry))
 }
 
-impl Tended for Ring {
-    fn tend(&self) -> Result<Pace> {
-        if !self.ground.is_gone() {
-            self.move_mark(false)?;
-        }
-        Ok(Pace::Idle)
-    }
-
+impl Ring {
     /// What a failed sync took back, or a dead one left, the next life finds out from the log.
     fn close_clean(&self) -> Result<()> {
         let ground = &self.ground;
@@ -361,5 +355,65 @@ impl Tended for Ring {
         mark.boot = boot_of(&ground.env);
         mark.clean = true;
         mark.write(&ground.env, &self.mark_path(), KIND)
+    }
+}
+
+/// A ring, as housekeeping looks after it: open for as long as anybody has it.
+pub(super) struct TendedRing {
+    topic: Weak<TopicInner>,
+    resting: Resting,
+    id: [u64; 2],
+    open: Mutex<Option<Arc<Ring>>>,
+}
+
+impl TendedRing {
+    pub(super) fn new(topic: &Arc<TopicInner>, ring: &Arc<Ring>) -> Self {
+        Self {
+            topic: Arc::downgrade(topic),
+            resting: Resting::of(&ring.ground),
+            id: ring.id,
+            open: Mutex::new(Some(ring.clone())),
+        }
+    }
+
+    fn open_now(&self) -> Option<Arc<Ring>> {
+        locked(&self.open).clone()
+    }
+
+    /// Unless somebody uses it. What its mark does not say is found in the log, or said at the
+    /// clean close.
+    fn release_unused(&self) {
+        let topic = self.topic.upgrade();
+        // As long as it is held, nobody is given the ring who does not have it.
+        let _known = topic.as_ref().map(|topic| locked(&topic.rings));
+        let mut open = locked(&self.open);
+        if open
+            .as_ref()
+            .is_some_and(|ring| Arc::strong_count(ring) == 1)
+        {
+            *open = None;
+        }
+    }
+}
+
+impl Tended for TendedRing {
+    fn is_gone(&self) -> bool {
+        self.resting.is_gone()
+    }
+
+    fn tend(&self) -> Result<Pace> {
+        if let Some(ring) = self.open_now().filter(|_| !self.is_gone()) {
+            ring.move_mark(false)?;
+        }
+        self.release_unused();
+        Ok(Pace::Idle)
+    }
+
+    fn close_clean(&self) -> Result<()> {
+        if self.is_gone() {
+            return Ok(());
+        }
+        let again = || Arc::new(Ring::new(self.resting.ground(), self.id));
+        self.open_now().unwrap_or_else(again).close_clean()
     }
 }

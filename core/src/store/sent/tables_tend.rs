@@ -2,8 +2,9 @@
 //! all entries are spent.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use super::ground::Resting;
 use super::mark::{Mark, boot_of};
 use super::tables::{KIND, Known, Tables};
 use crate::error::Result;
@@ -18,31 +19,58 @@ use crate::store::topic::TopicInner;
 /// Entries that are looked at in one beat.
 const SOME: u64 = 1 << 16;
 
-/// The tables, as housekeeping looks after them.
+/// The tables, as housekeeping looks after them: open for as long as anybody has the topic.
 pub(super) struct TendedTables {
-    pub(super) tables: Arc<Tables>,
-    pub(super) topic: Weak<TopicInner>,
+    topic: Weak<TopicInner>,
+    resting: Resting,
+    open: Mutex<Option<Arc<Tables>>>,
+}
+
+impl TendedTables {
+    pub(super) fn of(topic: &Arc<TopicInner>) -> Self {
+        Self {
+            topic: Arc::downgrade(topic),
+            resting: Resting::of(&topic.tables.ground),
+            open: Mutex::new(Some(topic.tables.clone())),
+        }
+    }
+
+    fn open_now(&self) -> Option<Arc<Tables>> {
+        locked(&self.open).clone()
+    }
 }
 
 impl Tended for TendedTables {
+    fn is_gone(&self) -> bool {
+        self.resting.is_gone()
+    }
+
     fn tend(&self) -> Result<Pace> {
-        let tables = &*self.tables;
-        if tables.ground.is_gone() || tables.ground.ready() == 0 {
+        let Some(tables) = self.open_now().filter(|_| !self.is_gone()) else {
             return Ok(Pace::Idle);
-        }
-        tables.move_mark(false)?;
-        if let Some(topic) = self.topic.upgrade() {
+        };
+        let Some(topic) = self.topic.upgrade() else {
+            // What the mark does not say is found in the log, or said at the clean close.
+            *locked(&self.open) = None;
+            return Ok(Pace::Idle);
+        };
+        if tables.ground.ready() != 0 {
+            tables.move_mark(false)?;
             tables.remove_spent(&topic)?;
         }
         Ok(Pace::Idle)
     }
 
     fn close_clean(&self) -> Result<()> {
-        let ground = &self.tables.ground;
-        if ground.is_gone() || ground.ready() == 0 {
+        if self.is_gone() {
             return Ok(());
         }
-        self.tables.close_clean()
+        let again = || Arc::new(Tables::new(self.resting.ground()));
+        let tables = self.open_now().unwrap_or_else(again);
+        match tables.ground.ready() {
+            0 => Ok(()),
+            _ => tables.close_clean(),
+        }
     }
 }
 

@@ -344,10 +344,7 @@ impl TopicInner {
     /// Has housekeeping look after the tables, from the first use on.
     pub(super) fn tend_tables(self: &Arc<Self>) {
         self.tables_tended.call_once(|| {
-            let part = TendedTables {
-                tables: self.tables.clone(),
-                topic: Arc::downgrade(self),
-            };
+            let part = TendedTables::of(self);
             let folder = self.tables.ground.folder.clone();
             self.store.tend(folder, Arc::new(part));
         });

@@ -35,6 +35,7 @@ mod redirects;
 mod redrive_crashes;
 mod redrive_lanes;
 mod redrives;
+mod releases;
 mod retain_now;
 mod retention;
 mod retention_caps;
