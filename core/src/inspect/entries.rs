@@ -99,11 +99,14 @@ pub(super) fn check(
             wrong.push((place, format!("the entry of offset {offset} {what}")));
         }
     }
-    // One that is held is counted before the end is moved behind it.
+    // One that is held, waits for its time, or came too late, is counted before the end is moved
+    // behind it.
     let next_tag = tag(words[header::EPOCH], next);
-    let held = |entry: &Entry| entry[at::STATE] == next_tag << 32 | state::HELD;
-    if read(next)?.is_some_and(|(_, entry)| held(&entry)) {
-        walk.counts[state::HELD as usize] += 1;
+    if let Some((_, entry)) = read(next)?
+        && entry[at::STATE] >> 32 == next_tag
+        && let state @ (state::HELD | state::SCHEDULED | state::DYING) = entry[at::STATE] & 0xFF
+    {
+        walk.counts[state as usize] += 1;
     }
     if walk.one_age && wrong.is_empty() {
         walk.together(wrong);

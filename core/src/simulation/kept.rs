@@ -71,7 +71,8 @@ pub fn kept(
     let sent = sent.filter(|one| one.offset >= first);
     sent.filter(|one| {
         let untold = under_way.is_some_and(|of| of.sends(one.number));
-        let missing = model.logs[partition].missing.contains(&one.offset);
+        let log = &model.logs[partition];
+        let missing = log.missing.contains(&one.offset) || log.compacted.contains(&one.offset);
         let may_be_gone = untold || missing || may_be_compacted(model, partition, one, crashes);
         is_there(one.offset) || !may_be_gone
     })
