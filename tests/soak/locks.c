@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* From core/docs/format.md: words of 8 bytes of `control`, and bytes of `lock`. */
-#define SIGNATURE "LQCTRL10"
+#define SIGNATURE "LQCTRL11"
 #define FIRST_BLOCK 7
 #define MEMBERS_AT 512
 #define MEMBER_SLOTS 1024
@@ -21,7 +21,7 @@
 #define BLOCK_WORDS 32
 #define TOPIC_KIND 1
 #define TOPIC_PARTITION_WORDS 48
-#define GROUP_PARTITION_WORDS 16
+#define GROUP_PARTITION_WORDS 24
 #define WAITERS (1u << 31)
 #define SLOT_BITS 11
 #define GENERATION_MASK ((1u << 20) - 1)

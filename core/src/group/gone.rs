@@ -236,4 +236,18 @@ mod tests {
         assert_eq!(returned.count, 2);
         assert_eq!([0, 1].map(|index| window.entries.failures(index)), [0, 1]);
     }
+
+    #[test]
+    fn p9_a_lease_that_ends_before_its_message_is_handed_on_is_no_failure() {
+        let policy = policy(false);
+        let twin = Twin::new();
+        let mut window = begin(&twin, &policy);
+        admit(&mut window, &policy, 2);
+        window.take_ready(1_000, DEAD, GATHERED);
+        window.take_ready(1_000, DEAD, 1);
+        window.expire(&policy, at(2_000));
+        assert_eq!([0, 1].map(|index| window.entries.failures(index)), [0, 1]);
+        let found = window.take_ready(4_000, DEAD + 1, 1);
+        assert_eq!(found.map(|one| (one.offset, one.attempt)), Some((0, 2)));
+    }
 }

@@ -1,6 +1,7 @@
 //! Handing out.
 
 use super::cause::Cause;
+use super::gather::GATHERED;
 use super::policy::{Now, Policy};
 use super::tally::Tallied;
 use super::window::{Counter, Window};
@@ -126,6 +127,12 @@ impl Window {
                     self.count(Counter::Leased, -1);
                     if self.once {
                         self.end_without_consumer(*index);
+                        continue;
+                    }
+                    if self.entries.batch(*index) == GATHERED {
+                        // Nobody was told of it (P9); its attempt stays counted, as in
+                        // `end_without_consumer`.
+                        self.make_ready(*index);
                         continue;
                     }
                     self.count(Counter::TimedOut, 1);
