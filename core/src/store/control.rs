@@ -173,7 +173,7 @@ pub(super) fn circle() -> Error {
 }
 
 #[cold]
-fn damaged(what: impl Into<String>) -> Error {
+pub(super) fn damaged(what: impl Into<String>) -> Error {
     let advice = "; close the store in all processes, the next open lays control out anew";
     Error::new(ErrorKind::Damaged, what.into() + advice)
 }
@@ -391,13 +391,13 @@ impl Control {
         let bytes = bytes_of(kind, partitions as usize);
         loop {
             if let Some(found) = self.find(kind, id)? {
-                return check_count(found, partitions);
+                return found.of_so_many(partitions);
             }
             let lock = self.header().word32(header::REGISTRY_LOCK);
             // A dead holder leaves nothing to repair: at worst room that nobody uses.
             let (held, _) = OwnerLock::hold(lock, self.me, &*self.live, self.timeout)?;
             if let Some(found) = self.find(kind, id)? {
-                return check_count(found, partitions);
+                return found.of_so_many(partitions);
             }
             let at = self.header().get(header::ALLOCATED) as usize;
             let end = at.saturating_add(bytes);
@@ -432,17 +432,6 @@ impl Control {
             .store(header::FIRST_BLOCK, at as u64, Ordering::Release);
         Ok(self.block(at as u64)?.1)
     }
-}
-
-fn check_count(found: Block, partitions: u32) -> Result<Block> {
-    let there = found.partitions.len();
-    if there == partitions as usize {
-        return Ok(found);
-    }
-    let id = found.id();
-    Err(damaged(format!(
-        "control has {there} partitions for id {id:x}, expected {partitions}"
-    )))
 }
 
 #[cold]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::control::GROUP;
+use super::control::{GROUP, damaged};
 use crate::error::Result;
 use crate::format::control::{block, flow, group_partition, partition};
 use crate::shm::Region;
@@ -33,6 +33,18 @@ pub(super) fn bytes_of(kind: u64, partitions: usize) -> usize {
 }
 
 impl Block {
+    /// The block, which is damaged where it has another number of partitions (P18).
+    pub(super) fn of_so_many(self, partitions: u32) -> Result<Self> {
+        let there = self.partitions.len();
+        if there == partitions as usize {
+            return Ok(self);
+        }
+        let id = self.id();
+        Err(damaged(format!(
+            "control has {there} partitions for id {id:x}, expected {partitions}"
+        )))
+    }
+
     /// Where the block is, which names it in the table of consumers.
     pub(crate) fn at(&self) -> u64 {
         self.head.at() as u64
