@@ -2,62 +2,27 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use libqueue::{
-    Backoff, ConsumerOptions, Delivery, GroupOptions, Message, ReaderOptions, Store, StoreOptions,
-    Topic, TopicOptions,
-};
+use common::NOW;
+use common::killed::{self, open, options, start};
+use libqueue::{Delivery, Message, ReaderOptions};
 use tempfile::TempDir;
 
-const CHILD: &str = "LIBQUEUE_TEST_CHILD";
-const NOW: Option<Duration> = Some(Duration::ZERO);
-
-fn open(folder: &Path) -> (Store, Topic) {
-    let store = Store::open(folder, StoreOptions::default()).expect("open");
-    let options = TopicOptions {
-        partitions: Some(2),
-        ..TopicOptions::default()
-    };
-    let topic = store.topic("t", &options).expect("topic");
-    (store, topic)
-}
-
-fn options() -> ConsumerOptions {
-    let quick = Backoff {
-        first: Duration::from_millis(1),
-        longest: Duration::from_millis(1),
-        factor: 1.0,
-    };
-    ConsumerOptions {
-        group: GroupOptions {
-            max_attempts: Some(60_000),
-            backoff: Some(quick),
-            ..GroupOptions::default()
-        },
-        ..ConsumerOptions::default()
-    }
-}
-
-/// Runs this test program again, as another process with a task.
 fn child(task: &str, name: &str, folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_other_process", "--nocapture"])
-        .env(CHILD, format!("{task}:{name}:{}", folder.display()))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
+    start(&format!("{task}:{name}:{}", folder.display()))
 }
 
 /// Not a test by itself: what the other processes of the tests here do.
 #[test]
 fn the_other_process() {
-    let Ok(task) = std::env::var(CHILD) else {
+    let Some(task) = killed::task() else {
         return;
     };
     let mut parts = task.splitn(3, ':');

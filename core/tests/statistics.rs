@@ -7,60 +7,21 @@ mod common;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use common::killed::{self, open, options};
 use common::{NOW, WAIT};
-use libqueue::{
-    Backoff, ConsumerOptions, GroupOptions, Message, ReaderOptions, Store, StoreOptions, Topic,
-    TopicOptions, TopicStats,
-};
+use libqueue::{Message, ReaderOptions, Topic, TopicStats};
 use tempfile::TempDir;
 
 /// As long as a worker waits that is to say something now and then.
 const SOON: Option<Duration> = Some(Duration::from_millis(20));
-const CHILD: &str = "LIBQUEUE_TEST_STATISTICS";
-
-fn open(folder: &Path) -> (Store, Topic) {
-    let store = Store::open(folder, StoreOptions::default()).expect("open");
-    let options = TopicOptions {
-        partitions: Some(2),
-        ..TopicOptions::default()
-    };
-    let topic = store.topic("t", &options).expect("topic");
-    (store, topic)
-}
-
-fn options() -> ConsumerOptions {
-    let quick = Backoff {
-        first: Duration::from_millis(1),
-        longest: Duration::from_millis(1),
-        factor: 1.0,
-    };
-    ConsumerOptions {
-        group: GroupOptions {
-            max_attempts: Some(60_000),
-            backoff: Some(quick),
-            ..GroupOptions::default()
-        },
-        ..ConsumerOptions::default()
-    }
-}
-
-fn child(task: &str, folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_other_process", "--nocapture"])
-        .env(CHILD, format!("{task}:{}", folder.display()))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
-}
 
 /// Not a test by itself: what the other processes of the tests here do, until they are killed.
 #[test]
 fn the_other_process() {
-    let Ok(task) = std::env::var(CHILD) else {
+    let Some(task) = killed::task() else {
         return;
     };
     let (task, folder) = task.split_once(':').unwrap();
@@ -98,7 +59,7 @@ struct Other(Child);
 
 impl Other {
     fn start(task: &str, folder: &Path) -> Self {
-        Self(child(task, folder))
+        Self(killed::start(&format!("{task}:{}", folder.display())))
     }
 
     /// Lets it do so many things, and kills it.

@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use common::{NOW, killed};
 use libqueue::{
     Backoff, Consumer, ConsumerOptions, Durability, ErrorKind, GroupOptions, Message, Ordering,
     ReaderOptions, Retention, Store, StoreOptions, Topic, TopicOptions,
@@ -16,8 +19,6 @@ use libqueue::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-const CHILD: &str = "LIBQUEUE_TEST_CHILD";
-const NOW: Option<Duration> = Some(Duration::ZERO);
 const SOON: Option<Duration> = Some(Duration::from_millis(50));
 const BOUND: Duration = Duration::from_secs(100);
 const STEPS: [&str; 3] = ["a", "b", "c"];
@@ -60,19 +61,13 @@ fn consumer(topic: &Topic) -> Consumer {
 }
 
 fn start(task: &str, folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_other_process", "--nocapture"])
-        .env(CHILD, format!("{task}:{}", folder.display()))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
+    killed::start(&format!("{task}:{}", folder.display()))
 }
 
 /// Not a test by itself: what the other processes of the tests here do.
 #[test]
 fn the_other_process() {
-    let Ok(task) = std::env::var(CHILD) else {
+    let Some(task) = killed::task() else {
         return;
     };
     let (task, folder) = task.split_once(':').unwrap();

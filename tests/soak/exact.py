@@ -72,7 +72,9 @@ def check(folder: Path, store: libqueue.Store) -> tuple[list[Finding], dict[str,
     expected = Counter((f"{at[0]}/{at[1]}".encode(), body) for at, body in orders.items())
     for (key, _), times in (Counter(moved) - expected).items():
         found.append(Finding("duplicated", f"{MOVED}: {key!r} was moved {times} times too often"))
-    for (key, _), _times in (expected - Counter(moved)).items():
-        found.append(Finding("lost", f"{MOVED}: {key!r} was settled, and not moved"))
+    found += [
+        Finding("lost", f"{MOVED}: {key!r} was settled, and not moved")
+        for key, _ in expected - Counter(moved)
+    ]
     counts = {"moved in transactions": len(moved), "sent again under its id": repeats}
     return found, counts | {"sent under ids": sent}

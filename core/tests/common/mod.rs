@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // each test program uses a part of it
 
+pub mod killed;
 pub mod worker;
 
 use std::path::Path;
