@@ -8,8 +8,13 @@ pub use std::sync::atomic::Ordering;
 
 use crate::world::{self, Mutation, atomic, is_on};
 
-/// None: each try is one more order of steps.
-pub(super) const SPINS: u32 = 1;
+/// One: each try is one more order of steps.
+pub(super) const PAUSES: [u32; 1] = [1];
+
+/// A try tells as well, in fewer orders of steps than a look before it.
+pub(super) fn looks_free(_: &AtomicU32) -> bool {
+    true
+}
 
 /// The order of a store or swap.
 fn order(order: Ordering) -> Ordering {

@@ -6,20 +6,25 @@
 //! ```
 //!
 //! Taking it is one compare-and-swap from 0, so there is no instant in which it is held by nobody
-//! known. A waiter sleeps at most 2 ms, then asks the kernel whether the owner lives: a live one,
-//! stopped or slow, is waited for up to the timeout; the word of a dead one is swapped for the
-//! waiter's own, which must then repair what the lock guards (P17). A repairer that dies leaves its
-//! own word behind, and the next one repairs again.
+//! known. A waiter sleeps 2 ms at most, 6 where others sleep already, then asks the kernel whether
+//! the owner lives: a live one, stopped or slow, is waited for up to the timeout; the word of a
+//! dead one is swapped for the waiter's own, which must then repair what the lock guards (P17). A
+//! repairer that dies leaves its own word behind, and the next one repairs again.
 
 use std::time::Duration;
 
-use super::sync::{AtomicU32, Instant, Ordering, SPINS, futex_wait, futex_wake, spin_loop};
+use super::sync::{
+    AtomicU32, Instant, Ordering, PAUSES, futex_wait, futex_wake, looks_free, spin_loop,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 const WAITERS: u32 = 1 << 31;
 const SLOT_BITS: u32 = 11;
 const GENERATION_MASK: u32 = (1 << 20) - 1;
 const NAP: Duration = Duration::from_millis(2);
+/// The nap of those who find somebody else asleep: with many waiters the processor would have more
+/// to do with their naps than with what they wait for.
+const LONG_NAP: Duration = Duration::from_millis(6);
 
 /// A member of the store: its slot and the slot's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,11 +151,15 @@ impl OwnerLock {
         timeout: Duration,
         slept: &dyn Fn(Duration),
     ) -> Result<Acquired> {
-        for _ in 0..SPINS {
-            if Self::try_acquire(word, me) {
+        // Whoever holds it is left alone with its cache lines for a while, and may take the lock a
+        // few times more: two that take turns at each message pay for every line every time.
+        for pauses in PAUSES {
+            for _ in 0..pauses {
+                spin_loop();
+            }
+            if looks_free(word) && Self::try_acquire(word, me) {
                 return Ok(Acquired::Clean);
             }
-            spin_loop();
         }
         let began = Instant::now();
         let how = Self::sleep(word, me, live, timeout);
@@ -178,7 +187,8 @@ impl OwnerLock {
             if found != marked && !swap(word, found, marked) {
                 continue;
             }
-            futex_wait(word, marked, NAP);
+            let nap = if found == marked { LONG_NAP } else { NAP };
+            futex_wait(word, marked, nap);
             // A word that names no slot was written by somebody else: nobody lives in it.
             let owner = Owner::of_word(marked).unwrap_or(NOBODY);
             // Only an owner that sat through the whole nap is worth a question to the kernel. This

@@ -8,5 +8,11 @@ pub(super) use std::hint::spin_loop;
 
 pub(super) use super::sys::{futex_wait, futex_wake};
 
-/// How often a lock is tried before its waiter sleeps.
-pub(super) const SPINS: u32 = 100;
+/// How many pauses there are before each look at a lock; then its waiter sleeps.
+pub(super) const PAUSES: [u32; 3] = [64, 128, 256];
+
+/// Whether a swap may succeed, which takes the cache line from its holder also where it fails.
+#[inline]
+pub(super) fn looks_free(word: &AtomicU32) -> bool {
+    word.load(Ordering::Relaxed) == 0
+}
