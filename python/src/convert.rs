@@ -30,12 +30,36 @@ pub(crate) fn timeout(py: Python<'_>, value: Option<f64>) -> PyResult<Option<Dur
     }
 }
 
+/// An argument as what it has to be.
+pub(crate) fn typed<'a, 'py, T: FromPyObject<'a, 'py>>(
+    name: &str,
+    expected: &str,
+    value: &'a Bound<'py, PyAny>,
+) -> PyResult<T> {
+    value.extract().map_err(|_| mistyped(name, expected, value))
+}
+
+/// `TypeError`, which tells the argument, what it is and what was expected.
+#[cold]
+fn mistyped(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let shown = value.repr().and_then(|shown| shown.extract::<String>());
+    let shown = shown.unwrap_or_else(|_| value.get_type().to_string());
+    let shown: String = shown.chars().take(80).collect();
+    PyTypeError::new_err(format!("{name} is {shown}; expected {expected}"))
+}
+
+/// An argument of seconds, not negative, as a duration.
+pub(crate) fn named_seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    seconds(value.py(), name, typed(name, "seconds", value)?)
+}
+
 /// An argument that is a whole number, not negative and not too large.
 pub(crate) fn named_whole<T: TryFrom<u64>>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<T> {
     let py = value.py();
     let found = match value.extract::<u64>() {
         Err(error) if error.is_instance_of::<PyOverflowError>(py) => None,
-        extracted => T::try_from(extracted?).ok(),
+        Err(_) => return Err(mistyped(name, "a whole number", value)),
+        Ok(found) => T::try_from(found).ok(),
     };
     found.ok_or_else(|| {
         let most = u64::MAX >> (64 - 8 * size_of::<T>());

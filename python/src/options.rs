@@ -9,9 +9,11 @@ use libqueue::{
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
 
-use crate::convert::{named_whole, seconds};
+use crate::convert::{named_seconds, named_whole, seconds, typed};
 use crate::errors::invalid;
 use crate::filter;
+
+const TEXT: &str = "a str";
 
 /// A durability by name, with the interval of `interval`.
 pub(crate) fn durability(
@@ -47,16 +49,16 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
         let name = name.cast_into::<PyString>()?;
         match name.to_str()? {
             "partitions" => options.partitions = Some(named_whole("partitions", &value)?),
-            "durability" => named = value.extract()?,
-            "sync_interval" => interval = value.extract()?,
+            "durability" => named = typed("durability", TEXT, &value)?,
+            "sync_interval" => interval = typed("sync_interval", "seconds", &value)?,
             "max_message_bytes" => {
                 options.max_message_bytes = Some(named_whole("max_message_bytes", &value)?);
             }
             "max_messages" => options.max_messages = Some(named_whole("max_messages", &value)?),
             "max_bytes" => options.max_bytes = Some(named_whole("max_bytes", &value)?),
-            "on_full" => options.on_full = Some(on_full(py, &value.extract::<String>()?)?),
+            "on_full" => options.on_full = Some(on_full(py, typed("on_full", TEXT, &value)?)?),
             "send_timeout" => {
-                options.send_timeout = Some(seconds(py, "send_timeout", value.extract()?)?);
+                options.send_timeout = Some(named_seconds("send_timeout", &value)?);
             }
             "low_mark" => options.low_mark = Some(named_whole("low_mark", &value)?),
             "high_mark" => options.high_mark = Some(named_whole("high_mark", &value)?),
@@ -67,11 +69,13 @@ pub(crate) fn topic(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
             "retention_bytes" => {
                 options.retention_bytes = Some(named_whole("retention_bytes", &value)?);
             }
-            "on_lost" => options.on_lost = Some(on_lost(py, &value.extract::<String>()?)?),
+            "on_lost" => options.on_lost = Some(on_lost(py, typed("on_lost", TEXT, &value)?)?),
             "dedup_window" => options.dedup_window = Some(dedup_window(&value)?),
-            "compaction" => options.compaction = Some(value.extract()?),
+            "compaction" => {
+                options.compaction = Some(typed("compaction", "True or False", &value)?)
+            }
             "tombstone_grace" => {
-                options.tombstone_grace = Some(seconds(py, "tombstone_grace", value.extract()?)?);
+                options.tombstone_grace = Some(named_seconds("tombstone_grace", &value)?);
             }
             other => {
                 return Err(pyo3::exceptions::PyTypeError::new_err(format!(
@@ -106,7 +110,7 @@ fn on_full(py: Python<'_>, name: &str) -> PyResult<OnFull> {
 fn retention(value: &Bound<'_, PyAny>) -> PyResult<Retention> {
     let py = value.py();
     let Ok(name) = value.cast::<PyString>() else {
-        return Ok(Retention::Time(seconds(py, "retention", value.extract()?)?));
+        return Ok(Retention::Time(named_seconds("retention", value)?));
     };
     match name.to_str()? {
         "settled" => Ok(Retention::Settled),
@@ -141,7 +145,7 @@ fn dedup_window(value: &Bound<'_, PyAny>) -> PyResult<DedupWindow> {
             )),
         };
     }
-    let time = seconds(py, "dedup_window", value.extract()?)?;
+    let time = named_seconds("dedup_window", value)?;
     match time.is_zero() {
         true => Ok(DedupWindow::Off),
         false => Ok(DedupWindow::Time(time)),
@@ -186,26 +190,35 @@ pub(crate) fn group(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResu
     for (name, value) in given.iter() {
         let name = name.cast_into::<PyString>()?;
         match name.to_str()? {
-            "ordering" => options.ordering = Some(ordering(py, &value.extract::<String>()?)?),
-            "lease" => options.lease = Some(seconds(py, "lease", value.extract()?)?),
+            "ordering" => options.ordering = Some(ordering(py, typed("ordering", TEXT, &value)?)?),
+            "lease" => options.lease = Some(named_seconds("lease", &value)?),
             "max_lease" => {
-                let most: Option<f64> = value.extract()?;
+                let most: Option<f64> = typed("max_lease", "seconds or None", &value)?;
                 let most = most.map(|most| seconds(py, "max_lease", most));
                 options.max_lease = most.transpose()?;
             }
             "max_attempts" => options.max_attempts = Some(named_whole("max_attempts", &value)?),
-            "backoff" => options.backoff = Some(backoff(py, value.extract()?)?),
+            "backoff" => {
+                options.backoff = Some(backoff(
+                    py,
+                    typed("backoff", "(first, longest, factor)", &value)?,
+                )?)
+            }
             "dead_letter_topic" => {
-                let topic: Option<String> = value.extract()?;
+                let topic: Option<String> =
+                    typed("dead_letter_topic", "a topic's name or None", &value)?;
                 options.dead_letter_topic = Some(topic.map_or(DeadLetter::Drop, DeadLetter::Topic));
             }
             "start" => options.start = Some(start(&value)?),
-            "on_expired" => options.on_expired = Some(on_expired(py, &value.extract::<String>()?)?),
+            "on_expired" => {
+                options.on_expired = Some(on_expired(py, typed("on_expired", TEXT, &value)?)?)
+            }
             "window" => options.window = Some(named_whole("window", &value)?),
             "filter" => options.filter = Some(filter::of(&value)?),
-            "delivery" => options.delivery = Some(delivery(py, &value.extract::<String>()?)?),
+            "delivery" => options.delivery = Some(delivery(py, typed("delivery", TEXT, &value)?)?),
             "on_dead_letter" => {
-                options.on_dead_letter = Some(on_dead_letter(py, &value.extract::<String>()?)?);
+                options.on_dead_letter =
+                    Some(on_dead_letter(py, typed("on_dead_letter", TEXT, &value)?)?);
             }
             "brake" => options.brake = Some(brake(py, &value)?),
             other => {
@@ -263,7 +276,9 @@ fn on_dead_letter(py: Python<'_>, name: &str) -> PyResult<OnDeadLetter> {
 
 /// `(messages, seconds)`; `None` and 0 messages stand for no brake.
 fn brake(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Brake> {
-    let Some((messages, within)) = value.extract::<Option<(Bound<'_, PyAny>, f64)>>()? else {
+    let expected = "(messages, seconds) or None";
+    let given: Option<(Bound<'_, PyAny>, f64)> = typed("brake", expected, value)?;
+    let Some((messages, within)) = given else {
         return Ok(Brake::NONE);
     };
     Ok(Brake {

@@ -75,7 +75,7 @@ def test_a_brake_is_configured_and_taken_off(path: Path, store: libqueue.Store) 
     for wrong in ((10_001, 1.0), (1, 0.0), (-1, 1.0)):
         with pytest.raises(libqueue.InvalidArgument, match="brake"):
             group.configure(brake=wrong)
-    assert b"brake=" in run(path, "config", "t/g", "brake=5", status=2).stderr
+    assert b"brake=MESSAGES/SECONDS" in run(path, "config", "t/g", "brake=5", status=2).stderr
 
 
 def test_p10_a_consumer_that_fails_what_others_manage_stands_out(

@@ -241,6 +241,26 @@ def test_configurations_are_kept_and_contradictions_are_named(store: libqueue.St
         topic.consumer("g", leese=6.0)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("backoff", 0.5, r"backoff is 0\.5; expected \(first, longest, factor\)"),
+        ("brake", 3, r"brake is 3; expected \(messages, seconds\) or None"),
+        ("lease", "long", r"lease is 'long'; expected seconds"),
+        ("max_attempts", "many", r"max_attempts is 'many'; expected a whole number"),
+        ("ordering", 7, r"ordering is 7; expected a str"),
+        ("dead_letter_topic", 7, r"dead_letter_topic is 7; expected a topic's name or None"),
+    ],
+)
+def test_an_option_of_another_type_is_named(
+    store: libqueue.Store, option: str, value: object, told: str
+) -> None:
+    topic = store.topic("t")
+    with pytest.raises(TypeError, match=told):
+        topic.create_group("g", **{option: value})  # type: ignore[arg-type]
+    assert topic.groups() == []
+
+
 def test_dropped_dead_letters_are_counted(store: libqueue.Store) -> None:
     topic = store.topic("t")
     topic.send(b"x")

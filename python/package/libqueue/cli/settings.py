@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,12 +51,16 @@ def options(settings: list[str], kinds: Kinds, expected: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{setting!r}; expected {key}= once")
         try:
             found[key] = kinds[key](value)
-        except KeyError:
-            message = f"{setting!r}; expected true or false behind {key}="
+        except (KeyError, ValueError):
+            message = f"{setting!r}; expected {one_of(expected, key)}"
             raise typer.BadParameter(message) from None
-        except ValueError:
-            raise typer.BadParameter(f"{setting!r}; expected numbers behind {key}=") from None
     return found
+
+
+def one_of(expected: str, key: str) -> str:
+    """Of the settings that a text names, the one with this key."""
+    named = re.split(r", (?=\w+=)", expected)
+    return next((one for one in named if one.startswith(f"{key}=")), expected)
 
 
 def backoff(value: str) -> tuple[float, float, float]:
