@@ -155,8 +155,8 @@ impl Group {
             let snapshot = read.as_ref().map(|(_, snapshot)| snapshot);
             for (number, moved) in chosen.iter().copied().zip(moved) {
                 let log = &*group.topic.partitions[number as usize];
-                // Under the lock that retention decides under: what it is set to is not taken before
-                // that is on disk.
+                // Under the lock that retention decides under: what it is set to is not taken
+                // before that is on disk.
                 let wanted = group.wanted(log, to, snapshot)?;
                 let (standing, epoch) =
                     group.with_window(number, |window| (window.standing(), window.epoch()))?;

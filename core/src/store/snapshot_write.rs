@@ -50,8 +50,8 @@ impl GroupInner {
         Err(Error::new(ErrorKind::Stuck, message))
     }
 
-    /// Puts a snapshot on disk, and gives it its name. A death before leaves a file of nobody's, and
-    /// none of the name.
+    /// Puts a snapshot on disk, and gives it its name. A death before leaves a file of nobody's,
+    /// and none of the name.
     pub(super) fn write_snapshot(&self, name: &str, path: &Path, bytes: &[u8]) -> Result<()> {
         let env = &*self.topic.store.env;
         let (storage, folder) = (&*env.storage, self.folder());

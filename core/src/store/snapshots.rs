@@ -3,9 +3,9 @@
 //!
 //! The file is written and put on disk under another name, with no lock held (`snapshot_write.rs`),
 //! and gets its own under the lock of those who change a group. It is never changed. While a seek
-//! to it is not done with, `group.meta` names it, and it stays: whoever takes in a message up to its
-//! end asks it (`group/recall.rs`). The one who seeks takes them in at once; when that is on disk
-//! the name is taken out of `group.meta`.
+//! to it is not done with, `group.meta` names it, and it stays: whoever takes in a message up to
+//! its end asks it (`group/recall.rs`). The one who seeks takes them in at once; when that is on
+//! disk the name is taken out of `group.meta`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
