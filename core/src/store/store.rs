@@ -80,8 +80,8 @@ impl Store {
     }
 
     /// As the end of the process does: its kernel locks are gone, and nothing is tidied up. They
-    /// are gone, for the kernel, only once no process that this one is starting, for another test, has
-    /// copies of its descriptors: with one that still looks alive nobody finds anything to do.
+    /// are gone, for the kernel, only once no process that this one is starting, for another test,
+    /// has copies of its descriptors: with one that still looks alive nobody finds anything to do.
     #[cfg(test)]
     pub(crate) fn die(&self) {
         let Some(inner) = self.opened.peek() else {

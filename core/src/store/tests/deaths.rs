@@ -86,8 +86,8 @@ fn p17_a_stopped_member_is_named_and_not_robbed_and_a_killed_one_is_inherited_fr
 }
 
 /// While this process starts another one, as other tests do, that one has copies of its
-/// descriptors, and the kernel takes a member for alive whose own is closed: its death is over only then, or who
-/// looks for the dead once finds nobody, and goes on as if all had been cleaned up after.
+/// descriptors, and the kernel takes a member for alive whose own is closed. Its death is over only
+/// then, or who looks for the dead finds nobody, and goes on as if all had been cleaned up after.
 #[test]
 fn p17_the_death_of_a_tests_member_is_over_once_the_kernel_says_so() {
     let folder = tempfile::tempdir().expect("folder");
