@@ -56,6 +56,7 @@ pub const NAME_MAX: usize = 249;
 pub const SNAPSHOT_NAME_MAX: usize = 64;
 
 const IMPORTING: &str = ".import-";
+const PUT_AWAY: &str = ".deleted-";
 const TEMPORARY: &str = ".new";
 
 const SNAPSHOT_SUFFIX: &str = ".snapshot";
@@ -206,6 +207,60 @@ pub fn parse_snapshot(file: &str) -> Option<&str> {
     check_snapshot(name).is_ok().then_some(name)
 }
 
+/// Who writes a snapshot under another name: this life of `control`, and a member's slot and
+/// generation in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// LAID_OUT of `control`.
+    pub life: u64,
+    /// The member's slot.
+    pub slot: u16,
+    /// The slot's generation.
+    pub generation: u32,
+}
+
+/// The name of a snapshot's file while it is written; `draw` tells those of one writer apart.
+#[must_use]
+pub fn unfinished_snapshot(name: &str, writer: Writer, draw: u64) -> String {
+    let Writer {
+        life,
+        slot,
+        generation,
+    } = writer;
+    let file = snapshot(name);
+    format!(".{file}.{life:016x}-{slot:04x}-{generation:08x}-{draw:016x}{TEMPORARY}")
+}
+
+/// Who was writing a snapshot in a file of this name; `None` for any other name.
+#[must_use]
+pub fn parse_unfinished_snapshot(file: &str) -> Option<Writer> {
+    let inner = file.strip_prefix('.')?.strip_suffix(TEMPORARY)?;
+    let (snapshot, writer) = inner.rsplit_once('.')?;
+    let name = parse_snapshot(snapshot)?;
+    let mut parts = writer.split('-').map(|part| u64::from_str_radix(part, 16));
+    let mut part = || parts.next()?.ok();
+    let found = Writer {
+        life: part()?,
+        slot: part()?.try_into().ok()?,
+        generation: part()?.try_into().ok()?,
+    };
+    let draw = part()?;
+    (unfinished_snapshot(name, found, draw) == file).then_some(found)
+}
+
+/// The folder of a store in which the files of a deleted topic or group are, out of the way, until
+/// they are removed.
+#[must_use]
+pub fn put_away(draw: u64) -> String {
+    format!("{PUT_AWAY}{draw:016x}{TEMPORARY}")
+}
+
+/// Whether a name is that of such a folder.
+#[must_use]
+pub fn is_put_away(name: &str) -> bool {
+    name.starts_with(PUT_AWAY) && name.ends_with(TEMPORARY)
+}
+
 /// The folder beside it in which a backup of this name is made.
 #[must_use]
 pub fn being_backed_up(name: &str) -> String {
@@ -303,6 +358,29 @@ mod tests {
             assert_eq!(parse_snapshot(&snapshot(bad)), None);
         }
         check_snapshot("latest2").expect("a plain name");
+    }
+
+    #[test]
+    fn p17_of_a_snapshot_that_is_being_written_the_name_says_by_whom() {
+        let writer = Writer {
+            life: u64::MAX,
+            slot: 2045,
+            generation: 7,
+        };
+        let file = unfinished_snapshot("a.snapshot-b", writer, 5);
+        assert_eq!(parse_unfinished_snapshot(&file), Some(writer));
+        assert_eq!(parse_snapshot(&file), None);
+        for stranger in [
+            ".a.snapshot.new",
+            "a.snapshot",
+            ".a.snapshot.1-2-3-4.new",
+            ".a.snapshot.00000000000000g1-0001-00000001-0000000000000001.new",
+            ".latest.snapshot.0000000000000001-0001-00000001-0000000000000001.new",
+            "..snapshot.0000000000000001-0001-00000001-0000000000000001.new",
+        ] {
+            assert_eq!(parse_unfinished_snapshot(stranger), None, "{stranger}");
+        }
+        assert!(is_put_away(&put_away(7)) && !is_put_away(&being_imported(7)));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Policy {
     pub hold_key: bool,
     /// Nothing is handed out.
     pub paused: bool,
+    /// Nor taken in, since the order is about to be another one.
+    pub held_back: bool,
     /// Which filter is in force, as whoever knows the filters numbers them; 0 for none.
     pub filter: u64,
 }
@@ -73,6 +75,7 @@ impl Policy {
             lease_ms: config.lease.as_millis() as u64,
             hold_key: config.on_dead_letter == OnDeadLetter::HoldKey,
             paused: false,
+            held_back: false,
             filter: 0,
         }
     }

@@ -123,3 +123,47 @@ pub(crate) fn fork_in_test(child: impl FnOnce() -> i32) -> u32 {
         }
     }
 }
+
+/// A process as it is between its start by this one and its first own instruction, where it has
+/// copies of all descriptors and no fork handler was asked: what starts a program makes one for a
+/// moment. Ends when this is dropped. Only for tests.
+#[cfg(test)]
+pub(crate) struct Starting {
+    id: libc::pid_t,
+    end: libc::c_int,
+}
+
+#[cfg(test)]
+impl Starting {
+    pub(crate) fn now() -> Self {
+        let mut ends = [0; 2];
+        // SAFETY: the two numbers are on this stack.
+        let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+        assert_eq!(made, 0, "pipe");
+        // SAFETY: without flags and with its own memory it is a plain fork that runs no handlers;
+        // until it ends the child does nothing but system calls on its own copies.
+        unsafe {
+            let id = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+            if id == 0 {
+                libc::close(ends[1]);
+                libc::read(ends[0], ends.as_mut_ptr().cast(), 1);
+                libc::_exit(0);
+            }
+            assert!(id > 0, "clone");
+            libc::close(ends[0]);
+            let id = id as libc::pid_t;
+            Self { id, end: ends[1] }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // SAFETY: both are this one's; the child ends when the pipe does.
+        unsafe {
+            libc::close(self.end);
+            libc::waitpid(self.id, std::ptr::null_mut(), 0);
+        }
+    }
+}

@@ -17,9 +17,9 @@ mod sys;
 mod times;
 
 pub use event::EventCount;
-#[cfg(test)]
-pub(crate) use fork::fork_in_test;
 pub use fork::generation as fork_generation;
+#[cfg(test)]
+pub(crate) use fork::{Starting, fork_in_test};
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
 pub use locks::LockFile;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use disk::Disk;
 pub use kept::kept_mapped;
-pub use remove::{remove_all, remove_tree};
+pub use remove::{remove_all, remove_all_but_last, remove_tree};
 pub use replace::{put_file, replace_file};
 #[cfg(test)]
 pub use twin::{Choices, Event, Fault, Twin, Watcher};

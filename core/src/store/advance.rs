@@ -2,8 +2,10 @@
 
 use super::fill::{Met, Need, look_at_fresh};
 use super::group::GroupInner;
+use super::in_force::{InForce, raised};
 use super::sieve::Sieve;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::block::HOLDING;
 use crate::group::{Now, Policy, Window};
 use crate::log::{Cursor, Partition, Place};
 
@@ -77,17 +79,27 @@ impl GroupInner {
     }
 
     /// Takes in all messages up to this one, without handing any out: they are ready, or wait for
-    /// their keys. Under the lock of those who change a group, whose order they are taken in by;
-    /// but not while room is made for them, which is slow, and on a full disk waits for who is
-    /// given the ballast: he may be about to create a topic for dead letters (P5).
+    /// their keys. With no lock but the window's, as there may be many. Who gives the group another
+    /// order first says that nothing is to be taken in, and then counts in each window what was:
+    /// while that is said it is waited for (P11).
     pub(super) fn take_in(&self, log: &Partition, offset: u64) -> Result<()> {
-        let mut held = self.topic.store.hold_create_lock()?;
         let (number, mut sieve) = (log.number(), Sieve::default());
         loop {
             let (now, mut dying) = (Now::by(&*self.topic.store.env.clock), Vec::new());
-            let need = self.with_policy(number, |window, policy| {
-                take_in_some(window, (policy, now), (log, offset), &sieve, &mut dying)
+            let need = self.with_policy(number, |window, policy| match policy.held_back {
+                true => Err(()),
+                false => Ok(take_in_some(
+                    window,
+                    (policy, now),
+                    (log, offset),
+                    &sieve,
+                    &mut dying,
+                )),
             })?;
+            let Ok(need) = need else {
+                self.wait_for_change()?;
+                continue;
+            };
             for late in dying {
                 self.remember_late(number, late);
             }
@@ -110,16 +122,23 @@ impl GroupInner {
                 // The next receive passes over it, and tells of it.
                 Need::Damage(cursor) => return Err(log.skip_damage(&cursor)?.1),
             }
-            if full {
-                drop(held);
-                if !self.grow(number)? {
-                    return Err(self.too_far(offset));
-                }
-                held = self.topic.store.hold_create_lock()?;
+            if full && !self.grow(number)? {
+                return Err(self.too_far(offset));
             }
         }
-        drop(held);
         self.wake(u32::MAX);
+        Ok(())
+    }
+
+    /// Until whoever changes the group, and has said that nothing is to be taken in, is done.
+    fn wait_for_change(&self) -> Result<()> {
+        let held = self.topic.store.hold_create_lock()?;
+        let word = self.word_to_change()?;
+        if word & HOLDING != 0 {
+            // Without one who is at it: nobody of this library says so (P18).
+            self.set_changed(raised(word));
+        }
+        drop(held);
         Ok(())
     }
 

@@ -40,6 +40,8 @@ impl super::Cleanup for Groups {
         store
             .finish_transactions(PATIENCE)
             .and(store.sync_promised())
+            // It may have died while it removed what it had deleted.
+            .and(store.clear_away())
     }
 }
 

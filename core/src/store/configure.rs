@@ -4,12 +4,14 @@
 //! what a death at any step leaves.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::group::{Group, GroupInner};
-use super::group_meta::{GroupMeta, write_meta};
+use super::group_meta::{GroupMeta, dead_letters_of, write_meta};
 use super::group_open::check_max_lease;
 use super::in_force::{InForce, raised};
 use super::redirect;
+use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::{CHANGING, HOLDING, MOVER_LOCK};
 use crate::format::names;
@@ -69,28 +71,25 @@ impl Group {
             }
             false => None,
         };
+        // What takes long, before others have to wait: with the mover's lock held nothing becomes a
+        // dead letter of this group until the change is done, so what was found stays so.
+        let _letters = match mover {
+            Some(_) => Some(group.prepare(changes)?),
+            None => None,
+        };
         let mut moved = false;
         let changed = group.change(|group, meta| {
-            let wanted = merged(&meta.config, changes);
-            check_window(meta, &wanted)?;
-            check_delivery(meta, changes)?;
-            check_max_lease(&wanted)?;
-            wanted.check()?;
-            if let Some(target) = &changes.dead_letter_topic {
-                group.topic.check_circle(&group.name, target)?;
-            }
+            let wanted = group.wanted_config(meta, changes)?;
             if wanted.ordering != meta.config.ordering && wanted.ordering != Ordering::None {
                 group.check_nothing_taken_in()?;
             }
             if wanted.on_dead_letter != meta.config.on_dead_letter {
-                group.each_partition(|number| redirect::finish_moves(group, number))?;
                 group.check_nothing_holds()?;
             }
             moved = meta.config.dead_letter_topic != wanted.dead_letter_topic;
             if moved {
                 group.check_nothing_holds()?;
                 group.check_lane_done()?;
-                redirect::check_no_letters(group, &wanted.dead_letter_topic)?;
                 group.each_partition(|number| redirect::leave_topic(group, number))?;
             }
             meta.config = wanted;
@@ -112,7 +111,46 @@ impl Group {
     }
 }
 
+/// Topics that are to stay open.
+type Opened = Vec<Arc<TopicInner>>;
+
 impl GroupInner {
+    /// With the mover's lock held, and no other one: whatever of the change takes long, and what of
+    /// it is refused at once. Nothing is changed but that moves of one who died are done with.
+    fn prepare(&self, changes: &GroupOptions) -> Result<Opened> {
+        let meta = self.read_meta()?;
+        let wanted = self.wanted_config(&meta, changes)?;
+        let mut opened: Opened = self.letters_topic()?.into_iter().collect();
+        let moved = meta.config.dead_letter_topic != wanted.dead_letter_topic;
+        if moved || wanted.on_dead_letter != meta.config.on_dead_letter {
+            self.each_partition(|number| redirect::finish_moves(self, number))?;
+            self.check_nothing_holds()?;
+        }
+        if moved {
+            self.check_lane_done()?;
+            redirect::check_no_letters(self, &wanted.dead_letter_topic)?;
+            let target = dead_letters_of(&self.topic.name, &self.name, &wanted.dead_letter_topic);
+            match target.map(|name| self.topic.store.topic_inner(&name)) {
+                Some(Err(error)) if error.kind() != ErrorKind::NotFound => return Err(error),
+                found => opened.extend(found.and_then(Result::ok)),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The configuration as it is to be, unless that may not be.
+    fn wanted_config(&self, meta: &GroupMeta, changes: &GroupOptions) -> Result<GroupConfig> {
+        let wanted = merged(&meta.config, changes);
+        check_window(meta, &wanted)?;
+        check_delivery(meta, changes)?;
+        check_max_lease(&wanted)?;
+        wanted.check()?;
+        if let Some(target) = &changes.dead_letter_topic {
+            self.topic.check_circle(&self.name, target)?;
+        }
+        Ok(wanted)
+    }
+
     /// Changes `group.meta`, durably, and has all go by it.
     pub(super) fn change(
         &self,

@@ -57,16 +57,18 @@ impl Block {
 
     /// Puts the names of a topic's or group's files, which lie in these folders, on disk, once in
     /// each life of `control`. Whoever created it may have died before it did, and what is sent
-    /// here with a promise must be found by name after a power loss (P2).
-    pub(crate) fn name_durably(&self, storage: &dyn Storage, folders: &[&Path]) -> Result<()> {
-        if self.head.load(block::NAMED, Ordering::Acquire) == 0 {
+    /// here with a promise must be found by name after a power loss (P2). Whether this was that
+    /// once.
+    pub(crate) fn name_durably(&self, storage: &dyn Storage, folders: &[&Path]) -> Result<bool> {
+        let first = self.head.load(block::NAMED, Ordering::Acquire) == 0;
+        if first {
             for folder in folders {
                 storage.sync_dir(folder)?;
             }
             // Last: a death before has the next one do it again.
             self.head.store(block::NAMED, 1, Ordering::Release);
         }
-        Ok(())
+        Ok(first)
     }
 
     /// Of a group: id of its topic.

@@ -2,8 +2,9 @@
 //!
 //! A file `group.deleted` beside `group.meta` says that the group is none any more; that it is
 //! there is put on disk first, and is the step at which the group is gone. Then every process is
-//! told through the group's block, then the files go, that one last. Whoever opens the topic, or
-//! makes a group of the name, after one that died in between does the rest.
+//! told through the group's block, then the folder is put out of the way (`away.rs`), and the files
+//! go when the lock of those who create was given back. Whoever opens the topic, or makes a group
+//! of the name, after one that died in between does the rest.
 
 use std::path::Path;
 
@@ -24,7 +25,7 @@ impl Group {
     /// under the name is another one.
     ///
     /// After an error that says so the group is deleted, and its files are removed by whoever opens
-    /// the topic next; after any other it is as it was.
+    /// the topic or the store next; after any other it is as it was.
     ///
     /// ```
     /// # use libqueue::{ErrorKind, GroupOptions, Store, StoreOptions, TopicOptions};
@@ -39,7 +40,7 @@ impl Group {
     /// ```
     pub fn delete(&self) -> Result<()> {
         let group = &*self.inner;
-        let (topic, store) = (&*group.topic, &*group.topic.store);
+        let store = &*group.topic.store;
         store.check_send()?;
         let held = store.hold_create_lock()?;
         let word = group.word_to_change()?;
@@ -58,8 +59,10 @@ impl Group {
             return Err(half_done(group, &error));
         }
         group.end()?;
-        let removed = topic.remove_files(&folder).and(group.delete_lane(letters));
+        let away = store.put_away(&folder).and(group.delete_lane(letters));
         drop(held);
+        // Others create while the files go, however many there are.
+        let removed = away.and_then(|()| store.clear_away());
         removed.map_err(|error| half_done(group, &error))
     }
 }
@@ -85,15 +88,17 @@ impl TopicInner {
         Ok(there(names::GROUP_META)? && !there(names::GROUP_DELETED)?)
     }
 
-    /// With the lock of those who create held: does what one that died left to do of a deletion.
-    pub(super) fn finish_deleting(&self, folder: &Path) -> Result<()> {
+    /// With the lock of those who create held: does what one that died left to do of a deletion,
+    /// up to where the name is free. Whether there was any: then `clear_away` is to be called once
+    /// the lock was given back.
+    pub(super) fn finish_deleting(&self, folder: &Path) -> Result<bool> {
         if !self
             .store
             .env
             .storage
             .exists(&folder.join(names::GROUP_DELETED))?
         {
-            return Ok(());
+            return Ok(false);
         }
         // He may have died before he told anybody.
         if let Ok(meta) = read_meta(&self.store, &folder.join(names::GROUP_META)) {
@@ -107,43 +112,24 @@ impl TopicInner {
         // Nor need it be on disk that he was at it.
         let env = &*self.store.env;
         mark(&*env.storage, folder, names::GROUP_DELETED, env.mode)?;
-        self.remove_files(folder)
+        self.store.put_away(folder)?;
+        Ok(true)
     }
 
     /// Does what those that died left to do, unless somebody creates or deletes just now.
     pub(super) fn finish_deletions(&self) -> Result<()> {
         let (env, groups) = (&*self.store.env, self.folder.join(names::GROUPS));
+        let mut any = false;
         for name in env.storage.list(&groups)? {
             let folder = groups.join(&name);
             let marked = env.storage.exists(&folder.join(names::GROUP_DELETED))?;
             if marked || self.is_orphan(&name)? {
                 let _held = self.store.hold_create_lock_within(GLANCE)?;
-                self.finish_deleting(&folder)?;
-                self.remove_orphan(&name)?;
+                any |= self.finish_deleting(&folder)?;
+                any |= self.put_orphan_away(&name)?;
             }
         }
-        Ok(())
-    }
-
-    /// Of a group that is marked as deleted. The mark goes when the rest is gone on disk too: what
-    /// came back without it would be a group, or damage.
-    pub(super) fn remove_files(&self, folder: &Path) -> Result<()> {
-        let storage = &*self.store.env.storage;
-        let temporary = format!(".{}.new", names::GROUP_META);
-        for name in storage.list(folder)? {
-            let ours = name == names::GROUP_META || name == temporary;
-            let snapshot =
-                names::parse_snapshot(name.trim_start_matches('.').trim_end_matches(".new"));
-            if ours || names::parse_window(&name).is_some() || snapshot.is_some() {
-                storage.unlink(&folder.join(name))?;
-            }
-        }
-        storage.sync_dir(folder)?;
-        storage.unlink(&folder.join(names::GROUP_DELETED))?;
-        storage.sync_dir(folder)?;
-        // Somebody may have laid a file of his own in; then the folder stays.
-        let _ = storage.remove_dir(folder);
-        storage.sync_dir(&self.folder.join(names::GROUPS))
+        if any { self.store.clear_away() } else { Ok(()) }
     }
 }
 
@@ -169,7 +155,7 @@ pub(super) fn unmark(storage: &dyn Storage, folder: &Path, name: &str, mode: u32
 fn half_done(group: &GroupInner, error: &Error) -> Error {
     let message = format!(
         "group {:?} of topic {:?} is deleted, and its files are still to be removed, by whoever \
-         opens the topic next: {}",
+         opens the topic or the store next: {}",
         group.name,
         group.topic.name,
         error.message()

@@ -46,14 +46,31 @@ impl TopicInner {
         config.check()?;
         self.check_dead_letters(name, &config.dead_letter_topic)?;
         let dead_from = self.end_of_dead_letters(name, &config.dead_letter_topic)?;
-        let _held = self.store.hold_create_lock()?;
+        let held = self.store.hold_create_lock()?;
         self.check_there()?;
-        self.finish_deleting(&names::group_folder(&self.folder, name))?;
+        let left = self.finish_deleting(&names::group_folder(&self.folder, name))?;
+        let made = self.make_new_group(name, config, options.start.unwrap_or_default(), dead_from);
+        drop(held);
+        if left {
+            // What fails is done by the next one.
+            let _ = self.store.clear_away();
+        }
+        made
+    }
+
+    /// With the lock of those who create held, which retention decides under as well: no segment
+    /// goes between the look at where the group is to begin and its being there (P15).
+    fn make_new_group(
+        &self,
+        name: &str,
+        config: GroupConfig,
+        start: Start,
+        dead_from: u64,
+    ) -> Result<()> {
         if self.has_group(name)? {
             return Ok(());
         }
         self.check_circle(name, &config.dead_letter_topic)?;
-        let start = options.start.unwrap_or_default();
         if matches!(start, Start::Offset(_)) && self.partitions.len() > 1 {
             let message = "start is an offset, and the topic has several partitions; expected \
                            earliest, latest or a time";
@@ -250,7 +267,7 @@ impl TopicInner {
         let block = self.store.control.group_block(self.uid, uid, count)?;
         let groups = self.folder.join(names::GROUPS);
         let storage = &*self.store.env.storage;
-        block.name_durably(storage, &[&folder, &groups])?;
+        let first = block.name_durably(storage, &[&folder, &groups])?;
         let (mut windows, mut glances) = (Vec::new(), Vec::new());
         for partition in partitions {
             let number = partition.number();
@@ -286,6 +303,10 @@ impl TopicInner {
         };
         inner.settings()?;
         inner.note_lane()?;
+        if first {
+            // What fails is done by who takes the next snapshot.
+            let _ = inner.clear_unfinished_snapshots();
+        }
         Ok(inner)
     }
 }

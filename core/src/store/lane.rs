@@ -181,7 +181,7 @@ impl GroupInner {
             return Err(self.letters_moved(target));
         }
         let name = names::redrive_lane(self.uid);
-        target.finish_deleting(&names::group_folder(&target.folder, &name))?;
+        let left = target.finish_deleting(&names::group_folder(&target.folder, &name))?;
         if !target.has_group(&name)? {
             let log = &target.partitions[0];
             let config = GroupConfig::from_options(&GroupOptions {
@@ -207,6 +207,10 @@ impl GroupInner {
         // Also where it was there: who made it may have died before he told.
         self.tell_of_lane();
         drop(held);
+        if left {
+            // What fails is done by the next one.
+            let _ = target.store.clear_away();
+        }
         let lost = || Error::new(ErrorKind::Internal, format!("the group {name:?} is gone"));
         self.lane()?.ok_or_else(lost)
     }
@@ -254,24 +258,26 @@ impl GroupInner {
         )? {
             return Ok(());
         }
-        store.topic_inner(&target)?.remove_lane(&name)
+        store.topic_inner(&target)?.put_lane_away(&name)
     }
 }
 
 impl TopicInner {
-    fn remove_lane(&self, name: &str) -> Result<()> {
+    fn put_lane_away(&self, name: &str) -> Result<()> {
         let (env, folder) = (&*self.store.env, names::group_folder(&self.folder, name));
         mark(&*env.storage, &folder, names::GROUP_DELETED, env.mode)?;
         self.store.untend(&folder);
-        self.remove_files(&folder)
+        self.store.put_away(&folder)
     }
 
-    /// With the lock of those who create held: removes a lane whose group is gone.
-    pub(super) fn remove_orphan(&self, name: &str) -> Result<()> {
-        if self.is_orphan(name)? {
-            self.remove_lane(name)?;
+    /// With the lock of those who create held: a lane whose group is gone goes, as
+    /// `finish_deleting` has a group go.
+    pub(super) fn put_orphan_away(&self, name: &str) -> Result<bool> {
+        let orphan = self.is_orphan(name)?;
+        if orphan {
+            self.put_lane_away(name)?;
         }
-        Ok(())
+        Ok(orphan)
     }
 
     /// Whether this is the lane of a group that was deleted. Of what cannot be read nobody knows.

@@ -2,6 +2,7 @@
 
 mod advance;
 mod aside;
+mod away;
 mod ballast;
 mod bell;
 mod brake;
@@ -65,6 +66,7 @@ mod sent;
 mod settings;
 mod settle;
 mod sieve;
+mod snapshot_write;
 mod snapshots;
 mod source;
 mod stats;

@@ -60,9 +60,15 @@ pub(super) fn open(path: &Path, options: &StoreOptions, world: &World) -> Result
     let lock = storage.lock_file(&path.join(names::LOCK), false, options.mode)?;
     let lock = Arc::new(lock);
     let deadline = Instant::now() + options.lock_timeout;
-    let shared = enter(storage, &path, options, &lock, deadline)?;
+    let (shared, first) = enter(storage, &path, options, &lock, deadline)?;
     let id = read_meta(storage, &path)?;
-    join(path, id, options, world, shared, lock, deadline)
+    let store = join(path, id, options, world, shared, lock, deadline)?;
+    if first {
+        // Left by those of the life before, who died while they removed it; what fails is done by
+        // the next one.
+        let _ = store.clear_away();
+    }
+    Ok(store)
 }
 
 /// Looks at the path without changing anything. Whether the folder is there; an error if it cannot
@@ -186,25 +192,26 @@ fn read_meta(storage: &dyn Storage, folder: &Path) -> Result<String> {
     }
 }
 
-/// Takes the store's lock, alone or with others, until `control` stands.
+/// Takes the store's lock, alone or with others, until `control` stands; whether this one laid it
+/// out.
 fn enter(
     storage: &dyn Storage,
     path: &Path,
     options: &StoreOptions,
     lock: &LockFile,
     deadline: Instant,
-) -> Result<Arc<Shared>> {
+) -> Result<(Arc<Shared>, bool)> {
     let control = path.join(names::CONTROL);
     loop {
         if lock.try_exclusive(STORE_BYTE)? {
             create(storage, path, options)?;
             let shared = Shared::lay_out(storage, &control, options.mode)?;
             lock.downgrade(STORE_BYTE)?;
-            return Ok(Arc::new(shared));
+            return Ok((Arc::new(shared), true));
         }
         if lock.try_shared(STORE_BYTE)? {
             match Shared::join(storage, &control)? {
-                Some(shared) => return Ok(Arc::new(shared)),
+                Some(shared) => return Ok((Arc::new(shared), false)),
                 // Who was laying it out died. Nobody gets the lock exclusively as long as any that
                 // found the same holds it shared.
                 None => lock.unlock(STORE_BYTE)?,

@@ -1,5 +1,6 @@
 //! Another dead-letter topic for a group: letters go to one or the other, never to both (P12).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::dead_letter::{held_attempts, walk};
@@ -7,6 +8,7 @@ use super::dying::finish;
 use super::group::GroupInner;
 use super::group_meta::dead_letters_of;
 use super::source::letter_of;
+use super::topic::TopicInner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::group_partition as at;
 use crate::log::Cursor;
@@ -18,16 +20,13 @@ use crate::options::DeadLetter;
 /// Changes nothing: a death behind it leaves all as it is.
 pub(super) fn check_no_letters(group: &GroupInner, wanted: &DeadLetter) -> Result<()> {
     let next = dead_letters_of(&group.topic.name, &group.name, wanted);
-    let Some(name) = group.dead_letter_topic() else {
+    let Some(target) = group.letters_topic()? else {
         return Ok(());
     };
-    if next.as_ref() == Some(&name) {
+    let name = &target.name;
+    if next.as_ref() == Some(name) {
         return Ok(());
     }
-    let target = match group.topic.store.topic_inner(&name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
     // Behind the end of the lane's window all are dead.
     let (from, end, dead) = match group.lane()? {
         None => (0, 0, Vec::new()),
@@ -62,11 +61,12 @@ pub(super) fn check_no_letters(group: &GroupInner, wanted: &DeadLetter) -> Resul
     Err(Error::new(ErrorKind::Busy, message))
 }
 
-/// With the mover's lock held, before the letters go to another topic: what is in this one is
-/// settled, on disk, and nobody looks for it any more. Whoever looks, in whichever topic, begins at
-/// the start, until `enter_topic` says better.
+/// With the mover's lock held since `finish_moves`, before the letters go to another topic: what is
+/// in this one is settled, on disk, and nobody looks for it any more. Whoever looks, in whichever
+/// topic, begins at the start, until `enter_topic` says better. Only once nothing can refuse the
+/// change any more: in the former topic letters from before a seek would be taken for those of what
+/// dies again.
 pub(super) fn leave_topic(group: &GroupInner, partition: u32) -> Result<()> {
-    finish_moves(group, partition)?;
     look_from(group, partition, 0)
 }
 
@@ -75,12 +75,9 @@ pub(super) fn leave_topic(group: &GroupInner, partition: u32) -> Result<()> {
 pub(super) fn finish_moves(group: &GroupInner, partition: u32) -> Result<()> {
     let words = &group.block.partitions[partition as usize];
     if words.load(at::MOVED, Ordering::Acquire) == 0
-        && let Some(name) = group.dead_letter_topic()
+        && let Some(target) = group.letters_topic()?
     {
-        match group.topic.store.topic_inner(&name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            opened => finish(group, partition, &*opened?)?,
-        }
+        finish(group, partition, &target)?;
     }
     Ok(())
 }
@@ -88,12 +85,22 @@ pub(super) fn finish_moves(group: &GroupInner, partition: u32) -> Result<()> {
 /// With the mover's lock held, once the letters go to the topic that is in force now: none of those
 /// that are in it is of a message that still waits.
 pub(super) fn enter_topic(group: &GroupInner, partition: u32) -> Result<()> {
-    let Some(name) = group.dead_letter_topic() else {
-        return Ok(());
-    };
-    match group.topic.store.topic_inner(&name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        opened => look_from(group, partition, opened?.partitions[0].next_offset()),
+    match group.letters_topic()? {
+        Some(target) => look_from(group, partition, target.partitions[0].next_offset()),
+        None => Ok(()),
+    }
+}
+
+impl GroupInner {
+    /// The topic that its dead letters go to, if there is one.
+    pub(super) fn letters_topic(&self) -> Result<Option<Arc<TopicInner>>> {
+        let Some(name) = self.dead_letter_topic() else {
+            return Ok(None);
+        };
+        match self.topic.store.topic_inner(&name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 }
 

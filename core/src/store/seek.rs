@@ -11,6 +11,8 @@
 //! force: no letter of the time before is then taken for one of a message that dies again (P12).
 //! What was redriven is in the group's lane, and stays there with its leases.
 
+use std::sync::Arc;
+
 use super::dying;
 use super::group::{Group, GroupInner};
 use super::group_meta::{GroupMeta, Sought};
@@ -21,6 +23,7 @@ use crate::group::Standing;
 use crate::log::{Partition, Step};
 use crate::options::Start;
 use crate::shm::OwnerLock;
+use crate::storage::File;
 
 /// Where a group is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +89,9 @@ impl SeekPlan {
     }
 }
 
+/// A snapshot and the file that it was read from.
+type ReadSnapshot = (Arc<dyn File>, Snapshot);
+
 /// A place of the log or what a snapshot says of it: some open messages, and all from an end on.
 struct Wanted<'a> {
     part: std::borrow::Cow<'a, Part>,
@@ -132,7 +138,9 @@ impl Group {
         let (group, to) = (&*self.inner, to.into());
         group.topic.store.check_send()?;
         let chosen = group.chosen(to, partition)?;
-        group.wanted_snapshot(to)?;
+        // Read, and the letters' topic opened, before others have to wait.
+        let read = group.wanted_snapshot(to)?;
+        let _letters = group.letters_topic()?;
         let env = &*group.topic.store.env;
         let lock = group.block.head.word32(MOVER_LOCK);
         let (mover, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
@@ -142,11 +150,14 @@ impl Group {
             .collect();
         let mut plan = SeekPlan::default();
         let sought = group.change(|group, meta| {
-            // Once more: from here on nobody deletes it.
-            let snapshot = group.wanted_snapshot(to)?;
+            // From here on nobody deletes it.
+            let read = group.still_wanted(to, read)?;
+            let snapshot = read.as_ref().map(|(_, snapshot)| snapshot);
             for (number, moved) in chosen.iter().copied().zip(moved) {
                 let log = &*group.topic.partitions[number as usize];
-                let wanted = group.wanted(log, to, snapshot.as_ref())?;
+                // Under the lock that retention decides under: what it is set to is not taken
+                // before that is on disk.
+                let wanted = group.wanted(log, to, snapshot)?;
                 let (standing, epoch) =
                     group.with_window(number, |window| (window.standing(), window.epoch()))?;
                 group.check_dying(number, &wanted, &standing, moved)?;
@@ -179,11 +190,12 @@ impl Group {
         let (group, to) = (&*self.inner, to.into());
         group.topic.store.check_open()?;
         let chosen = group.chosen(to, partition)?;
-        let snapshot = group.wanted_snapshot(to)?;
+        let read = group.wanted_snapshot(to)?;
+        let snapshot = read.as_ref().map(|(_, snapshot)| snapshot);
         let mut plan = SeekPlan::default();
         for number in chosen {
             let log = &*group.topic.partitions[number as usize];
-            let wanted = group.wanted(log, to, snapshot.as_ref())?;
+            let wanted = group.wanted(log, to, snapshot)?;
             let standing = group.with_window(number, |window| window.standing())?;
             plan.partitions.push(planned(log, &wanted, &standing)?);
         }
@@ -212,10 +224,25 @@ impl GroupInner {
         }
     }
 
-    fn wanted_snapshot(&self, to: SeekTo<'_>) -> Result<Option<Snapshot>> {
+    fn wanted_snapshot(&self, to: SeekTo<'_>) -> Result<Option<ReadSnapshot>> {
         match to {
-            SeekTo::Snapshot(name) => self.load_snapshot(name).map(Some),
+            SeekTo::Snapshot(name) => self.load_snapshot_kept(name).map(Some),
             SeekTo::Start(_) => Ok(None),
+        }
+    }
+
+    /// While it is being sought: what was read before, or, where the name is another snapshot's by
+    /// now, that one.
+    fn still_wanted(
+        &self,
+        to: SeekTo<'_>,
+        read: Option<ReadSnapshot>,
+    ) -> Result<Option<ReadSnapshot>> {
+        match (to, &read) {
+            (SeekTo::Snapshot(name), Some((file, _))) if !self.is_still_snapshot(name, file)? => {
+                self.wanted_snapshot(to)
+            }
+            _ => Ok(read),
         }
     }
 
@@ -345,13 +372,8 @@ impl GroupInner {
 
     /// With the mover's lock held: where the dead-letter topic ends.
     fn end_of_letters(&self) -> Result<u64> {
-        let Some(name) = self.dead_letter_topic() else {
-            return Ok(0);
-        };
-        match self.topic.store.topic_inner(&name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            opened => Ok(opened?.partitions[0].next_offset()),
-        }
+        let letters = self.letters_topic()?;
+        Ok(letters.map_or(0, |letters| letters.partitions[0].next_offset()))
     }
 }
 

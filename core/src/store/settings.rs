@@ -171,7 +171,8 @@ impl GuardedWindow {
             return false;
         }
         self.policy = Policy::of(&settings.config);
-        self.policy.paused = settings.paused_by != PausedBy::Nobody || word & HOLDING != 0;
+        self.policy.held_back = word & HOLDING != 0;
+        self.policy.paused = settings.paused_by != PausedBy::Nobody || self.policy.held_back;
         self.policy.filter = settings.filter;
         self.version = settings.version;
         if let Some(partition) = self.partition {

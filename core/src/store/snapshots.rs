@@ -1,9 +1,10 @@
 //! Snapshots of a group: where it stands in each partition, in a file of its own, to be sought
 //! later.
 //!
-//! The file is written under the lock of those who change a group, and replaced as a whole. While a
-//! seek to it is not done with, `group.meta` names it, and it stays: whoever takes in a message up
-//! to its end asks it (`group/recall.rs`). The one who seeks takes them in at once; when that is on
+//! The file is written and put on disk under another name, with no lock held (`snapshot_write.rs`),
+//! and gets its own under the lock of those who change a group. It is never changed. While a seek
+//! to it is not done with, `group.meta` names it, and it stays: whoever takes in a message up to
+//! its end asks it (`group/recall.rs`). The one who seeks takes them in at once; when that is on
 //! disk the name is taken out of `group.meta`.
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use super::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::snapshot::{BYTES_MAX, OPEN_MAX, Snapshot};
-use crate::storage::{Access, replace_file};
+use crate::storage::{Access, File};
 
 /// Most snapshots of a group.
 const MOST: usize = 100;
@@ -70,35 +71,12 @@ impl Group {
         let group = &*self.inner;
         group.topic.store.check_send()?;
         let path = group.snapshot_path(name)?;
-        let _held = group.topic.store.hold_create_lock()?;
-        group.word_to_change()?;
-        group.read_meta()?;
-        let (env, storage) = (&*group.topic.store.env, &*group.topic.store.env.storage);
-        if storage.exists(&path)? {
-            let message = format!(
-                "group {:?} of topic {:?} has a snapshot {name:?}; delete it, or take another name",
-                group.name, group.topic.name
-            );
-            return Err(Error::new(ErrorKind::AlreadyExists, message));
-        }
-        let known = group.snapshot_names()?.len();
-        if known >= MOST {
-            let message = format!(
-                "group {:?} of topic {:?} has {known} snapshots; expected fewer than {MOST}: \
-                 delete one",
-                group.name, group.topic.name
-            );
-            return Err(Error::new(ErrorKind::TooMany, message));
-        }
-        let mut snapshot = Snapshot {
+        group.check_new_snapshot(name, &path)?;
+        let snapshot = Snapshot {
             group: group.uid,
-            taken_ns: env.clock.wall_ns(),
-            parts: Vec::new(),
+            taken_ns: group.topic.store.env.clock.wall_ns(),
+            parts: group.standing_in_all()?,
         };
-        for number in 0..group.windows.len() as u32 {
-            let standing = group.with_window(number, |window| window.standing())?;
-            snapshot.parts.push(standing.part);
-        }
         if snapshot.open() > OPEN_MAX {
             let message = format!(
                 "group {:?} of topic {:?} has {} messages that are taken in and not settled; a \
@@ -110,7 +88,7 @@ impl Group {
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         let bytes = snapshot.encode();
-        replace_file(storage, &path, &bytes, env.mode)?;
+        group.write_snapshot(name, &path, &bytes)?;
         Ok(info(name, bytes.len() as u64, Some(&snapshot)))
     }
 
@@ -183,9 +161,32 @@ impl Group {
 }
 
 impl GroupInner {
-    fn snapshot_path(&self, name: &str) -> Result<PathBuf> {
+    pub(super) fn snapshot_path(&self, name: &str) -> Result<PathBuf> {
         names::check_snapshot(name)?;
         Ok(self.folder().join(names::snapshot(name)))
+    }
+
+    /// Whether a snapshot of the name, of this path, may be taken: of a group that is there, under
+    /// the lock of those who change it; before that, without it, what is refused at once.
+    pub(super) fn check_new_snapshot(&self, name: &str, path: &Path) -> Result<()> {
+        self.read_meta()?;
+        if self.topic.store.env.storage.exists(path)? {
+            let message = format!(
+                "group {:?} of topic {:?} has a snapshot {name:?}; delete it, or take another name",
+                self.name, self.topic.name
+            );
+            return Err(Error::new(ErrorKind::AlreadyExists, message));
+        }
+        let known = self.snapshot_names()?.len();
+        if known >= MOST {
+            let message = format!(
+                "group {:?} of topic {:?} has {known} snapshots; expected fewer than {MOST}: \
+                 delete one",
+                self.name, self.topic.name
+            );
+            return Err(Error::new(ErrorKind::TooMany, message));
+        }
+        Ok(())
     }
 
     fn snapshot_names(&self) -> Result<Vec<String>> {
@@ -203,13 +204,23 @@ impl GroupInner {
         Error::new(ErrorKind::NotFound, message)
     }
 
+    fn open_snapshot(&self, name: &str) -> Result<Arc<dyn File>> {
+        let path = self.snapshot_path(name)?;
+        match self.topic.store.env.storage.open(&path, Access::Read, 0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.no_snapshot(name)),
+            opened => opened,
+        }
+    }
+
     /// Reads a snapshot of this group, whole.
     pub(super) fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
+        self.load_snapshot_kept(name).map(|(_, snapshot)| snapshot)
+    }
+
+    /// As `load_snapshot`, and the file, by which `is_still_snapshot` knows it.
+    pub(super) fn load_snapshot_kept(&self, name: &str) -> Result<(Arc<dyn File>, Snapshot)> {
         let path = self.snapshot_path(name)?;
-        let read = match self.topic.store.env.storage.open(&path, Access::Read, 0) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.no_snapshot(name)),
-            opened => opened?,
-        };
+        let read = self.open_snapshot(name)?;
         let len = read.len()?;
         if len > BYTES_MAX {
             let what = format!("it has {len} bytes, expected {BYTES_MAX} at most");
@@ -227,7 +238,13 @@ impl GroupInner {
             );
             return Err(damaged(&path, 0, &what));
         }
-        Ok(snapshot)
+        Ok((read, snapshot))
+    }
+
+    /// Whether the file that was read, and is still open, so that no other one can be taken for it,
+    /// is the snapshot of this name: then that is as it was read.
+    pub(super) fn is_still_snapshot(&self, name: &str, read: &Arc<dyn File>) -> Result<bool> {
+        Ok(self.open_snapshot(name)?.id()? == read.id()?)
     }
 
     /// The snapshots that `group.meta` says are still being restored, as far as they can be read:

@@ -79,11 +79,26 @@ impl Store {
         })
     }
 
-    /// As the end of the process does: its kernel locks are gone, and nothing is tidied up.
+    /// As the end of the process does: its kernel locks are gone, and nothing is tidied up. They
+    /// are gone, for the kernel, only once no process that this one is starting, for another test,
+    /// has copies of its descriptors: with one that still looks alive nobody finds anything to do.
     #[cfg(test)]
     pub(crate) fn die(&self) {
-        if let Some(lock) = self.opened.peek().and_then(|inner| inner.lock.as_ref()) {
-            lock.close();
+        let Some(inner) = self.opened.peek() else {
+            return;
+        };
+        let Some(lock) = inner.lock.as_ref() else {
+            return;
+        };
+        lock.close();
+        let (env, path) = (&*inner.env, inner.path.join(names::LOCK));
+        let look = env.storage.lock_file(&path, false, env.mode).expect("look");
+        let byte = crate::format::control::lock::MEMBER_BYTES + u64::from(env.me.slot);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        // Whoever found it dead already may have given its place away.
+        while look.held_by_other(byte) && env.check_fence().is_ok() {
+            assert!(std::time::Instant::now() < deadline, "it does not die");
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 
@@ -126,6 +141,9 @@ impl Store {
                 // What fails is done by the next one.
                 let _ = inner.try_finish_topic_deletion(&folder);
             }
+        }
+        if !inner.is_read_only() {
+            let _ = inner.clear_away();
         }
         Ok(topics)
     }

@@ -49,10 +49,9 @@ impl StoreInner {
         names::check("topic", name)?;
         config.check()?;
         let (env, storage) = (&*self.env, &*self.env.storage);
-        let _held = self.hold_create_lock()?;
         let folder = names::topic_folder(&self.path, name);
         let path = folder.join(names::TOPIC_META);
-        self.finish_topic_deletion(&folder)?;
+        let _held = self.hold_create_lock_over(std::slice::from_ref(&folder))?;
         if storage.exists(&path)? {
             return Ok(false);
         }

@@ -1,12 +1,15 @@
 //! Deleting a topic, with all that is in it.
 //!
-//! One step deletes it: `topic.deleted` stands on disk in its folder. Everyone is told, and the
-//! files are removed. Whoever comes next does what one that died left of that: who asks for a topic
-//! of the name, makes another one, or lists the topics. Files that somebody has mapped stay for him
-//! as they are.
+//! One step deletes it: `topic.deleted` stands on disk in its folder. Everyone is told. Then, with
+//! no lock held, those are waited for who may be about to name one of its files; with the lock of
+//! those who create the folder is put out of the way (`away.rs`), and with none again the files are
+//! removed. Whoever comes next does what one that died left of that: who makes another topic of the
+//! name, lists the topics, or opens the store first. Files that somebody has mapped stay for him as
+//! they are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::delete::{mark, unmark};
 use super::in_force::{GLANCE, InForce, raised};
@@ -17,8 +20,10 @@ use crate::format::control::block::{CHANGED, CHANGING, GONE, RETAIN_LOCK};
 use crate::format::control::flow::EVENT;
 use crate::format::control::{partition, sent};
 use crate::format::names;
-use crate::shm::{EventCount, OwnerLock};
-use crate::storage::Storage;
+use crate::shm::{EventCount, Held, OwnerLock};
+
+/// How often a name may be taken and its topic deleted again before somebody gets it.
+const TRIES: usize = 100;
 
 impl Store {
     /// Deletes a topic: its messages, its groups and their positions, durably. Whoever has it open
@@ -60,10 +65,9 @@ impl Store {
         }
         // A death from here on: what is marked is gone for whoever looks.
         topic.end()?;
-        let removed = marked
-            .and_then(|()| store.let_namers_out(topic.uid))
-            .and_then(|()| store.remove_topic(&topic.folder));
         drop(held);
+        let timeout = store.env.lock_timeout;
+        let removed = marked.and_then(|()| store.remove(&topic.folder, Some(topic.uid), timeout));
         removed.map_err(|error| {
             let message = format!(
                 "topic {name:?} is deleted, and its files are still to be removed, by whoever \
@@ -115,25 +119,22 @@ impl StoreInner {
             if let Some(flow) = &topic.flow {
                 EventCount::notify(flow.word32(EVENT), u32::MAX);
             }
-            // Whoever removes what retention takes goes by names, which may be another topic's
-            // next: he is done, and the next one sees that the topic is gone. He waits for no lock
-            // that is held here.
-            let (env, lock) = (&*self.env, topic.head.word32(RETAIN_LOCK));
-            drop(OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?);
         }
         Ok(())
     }
 
-    /// Before the files of a topic go, and its name is free: whoever was about to give one of them
-    /// a name, of a log or of a ledger of what was sent, and had not seen that the topic is gone,
-    /// has done so; the next one sees it. Waits for one who is stopped as for any lock: then the
-    /// files are left to the next one.
+    /// Before the folder of a topic is put away, and its name is free: whoever was about to give
+    /// one of its files a name, of a log or of a ledger of what was sent, or removes by their names
+    /// what retention takes, and had not seen that the topic is gone, has done so; the next one
+    /// sees it. Waits for one who is stopped as for any lock: then the files are left to the next
+    /// one. With no lock held: others create meanwhile.
     fn let_namers_out(&self, uid: u64) -> Result<()> {
         let Some(topic) = self.control.opened_topic(uid)? else {
             return Ok(());
         };
         let env = &*self.env;
         let let_out = |slow| OwnerLock::hold(slow, env.me, &*env.live, env.lock_timeout).map(drop);
+        let_out(topic.head.word32(RETAIN_LOCK))?;
         for words in &topic.partitions {
             let_out(words.word32(partition::SLOW_LOCK))?;
         }
@@ -151,84 +152,85 @@ impl StoreInner {
         Ok(there(names::TOPIC_META)? && !there(names::TOPIC_DELETED)?)
     }
 
-    /// With the lock of those who create held: does what one that died left to do of a deletion.
-    pub(super) fn finish_topic_deletion(&self, folder: &Path) -> Result<()> {
-        let (storage, mode) = (&*self.env.storage, self.env.mode);
-        if !storage.exists(&folder.join(names::TOPIC_DELETED))? {
-            if !storage.exists(&folder.join(names::TOPIC_META))? {
-                // He may have died before the folder went; one that holds anything stays.
-                let _ = storage.remove_dir(folder);
-            }
+    /// Whether the topic of this folder is marked as deleted, and its id, as far as that can be
+    /// read.
+    fn marked(&self, folder: &Path) -> Result<Option<Option<u64>>> {
+        if !self
+            .env
+            .storage
+            .exists(&folder.join(names::TOPIC_DELETED))?
+        {
+            return Ok(None);
+        }
+        let meta = read_meta(self, &folder.join(names::TOPIC_META));
+        Ok(Some(meta.ok().map(|(uid, _)| uid)))
+    }
+
+    /// Does what one that died left to do of a deletion; with no lock held. Gives up where somebody
+    /// who lives creates or deletes for longer than this.
+    fn finish_topic_deletion(&self, folder: &Path, patience: Duration) -> Result<()> {
+        if self.marked(folder)?.is_none() {
             return Ok(());
         }
+        let held = self.hold_create_lock_within(patience)?;
+        let Some(uid) = self.marked(folder)? else {
+            return Ok(());
+        };
         // He may have died before he told anybody, and before it was on disk.
-        mark(storage, folder, names::TOPIC_DELETED, mode)?;
-        if let Ok((uid, _)) = read_meta(self, &folder.join(names::TOPIC_META)) {
+        let env = &*self.env;
+        mark(&*env.storage, folder, names::TOPIC_DELETED, env.mode)?;
+        if let Some(uid) = uid {
             self.end_topic(uid)?;
+        }
+        drop(held);
+        self.remove(folder, uid, patience)
+    }
+
+    /// Of a topic that is marked as deleted, on disk, and everyone was told: its name is free, and
+    /// its files go. With no lock held.
+    fn remove(&self, folder: &Path, uid: Option<u64>, patience: Duration) -> Result<()> {
+        if let Some(uid) = uid {
             self.let_namers_out(uid)?;
         }
-        self.remove_topic(folder)
+        let held = self.hold_create_lock_within(patience)?;
+        // Somebody else may have come to it since, and another topic have the name, which may be
+        // deleted as well by now, by one who has not waited for all.
+        if self.marked(folder)? == Some(uid) {
+            self.put_away(folder)?;
+        }
+        drop(held);
+        self.clear_away()
     }
 
     /// As `finish_topic_deletion`, unless somebody creates or deletes just now.
     pub(super) fn try_finish_topic_deletion(&self, folder: &Path) -> Result<()> {
+        self.finish_topic_deletion(folder, GLANCE)?;
         let _held = self.hold_create_lock_within(GLANCE)?;
-        self.finish_topic_deletion(folder)
+        let storage = &*self.env.storage;
+        if !storage.exists(&folder.join(names::TOPIC_META))? {
+            // Of a creator that died; one that holds anything stays.
+            let _ = storage.remove_dir(folder);
+        }
+        Ok(())
     }
 
-    /// Of a topic that is marked as deleted. The mark goes when the rest is gone on disk too: what
-    /// came back without it would be a topic, or damage.
-    fn remove_topic(&self, folder: &Path) -> Result<()> {
-        let storage = &*self.env.storage;
-        // By what is there, and not by its number: one that died may have left any part of it. The
-        // configuration goes last, so that its id is known for as long as there is anything.
-        for name in names_in(storage, folder)? {
-            let path = folder.join(&name);
-            if [names::GROUPS, names::PRODUCERS].contains(&name.as_str()) {
-                for one in names_in(storage, &path)? {
-                    remove_all(storage, &path.join(one))?;
-                }
-                remove_folder(storage, &path)?;
-            } else if name == names::DEDUP || names::parse_partition(&name).is_some() {
-                remove_all(storage, &path)?;
-            } else if ![names::TOPIC_META, names::TOPIC_DELETED].contains(&name.as_str()) {
-                unlink(storage, &path)?;
+    /// The lock of those who create, while none of these folders is one of a deleted topic: what is
+    /// left of such a one is done before, without it.
+    pub(super) fn hold_create_lock_over(&self, folders: &[PathBuf]) -> Result<Held<'_>> {
+        for _ in 0..TRIES {
+            for folder in folders {
+                self.finish_topic_deletion(folder, self.env.lock_timeout)?;
+            }
+            let held = self.hold_create_lock()?;
+            let mut free = true;
+            for folder in folders {
+                free &= self.marked(folder)?.is_none();
+            }
+            if free {
+                return Ok(held);
             }
         }
-        unlink(storage, &folder.join(names::TOPIC_META))?;
-        storage.sync_dir(folder)?;
-        unlink(storage, &folder.join(names::TOPIC_DELETED))?;
-        remove_folder(storage, folder)?;
-        storage.sync_dir(&self.path.join(names::TOPICS))
-    }
-}
-
-fn names_in(storage: &dyn Storage, folder: &Path) -> Result<Vec<String>> {
-    match storage.exists(folder)? {
-        true => storage.list(folder),
-        false => Ok(Vec::new()),
-    }
-}
-
-/// A folder and the files in it, of which some may be gone.
-fn remove_all(storage: &dyn Storage, folder: &Path) -> Result<()> {
-    for name in names_in(storage, folder)? {
-        unlink(storage, &folder.join(name))?;
-    }
-    remove_folder(storage, folder)
-}
-
-fn unlink(storage: &dyn Storage, path: &Path) -> Result<()> {
-    absent_is_fine(storage.unlink(path))
-}
-
-fn remove_folder(storage: &dyn Storage, folder: &Path) -> Result<()> {
-    absent_is_fine(storage.remove_dir(folder))
-}
-
-fn absent_is_fine(done: Result<()>) -> Result<()> {
-    match done {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done,
+        let message = "topics of this name are made and deleted all the time; call again";
+        Err(Error::new(ErrorKind::Busy, message))
     }
 }

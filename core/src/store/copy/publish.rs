@@ -77,11 +77,14 @@ pub(super) fn publish(
     groups: &HashMap<GroupName, (u64, u64)>,
 ) -> Result<()> {
     let storage = &*store.env.storage;
-    let _held = store.hold_create_lock()?;
+    let named = topics.iter().map(|(name, _)| name);
+    let folders: Vec<_> = named
+        .map(|name| names::topic_folder(&store.path, name))
+        .collect();
+    let _held = store.hold_create_lock_over(&folders)?;
     let known = Known::of(store)?;
     for (name, id) in topics {
         let folder = names::topic_folder(&store.path, name);
-        store.finish_topic_deletion(&folder)?;
         if store.has_topic(&folder)? {
             return Err(exists(name));
         }

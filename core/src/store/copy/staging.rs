@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::shm::LockFile;
 use crate::storage::remove_all;
@@ -29,8 +29,9 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// A new one, and a store in it. What dead ones left is removed, with the lock of those who
-    /// create held: so nobody's is, who is about to lock it.
+    /// A new one, and a store in it. What dead ones left is put away, with the lock of those who
+    /// create held: so nobody's is, who is about to lock it. It is removed without that lock, as it
+    /// may be much.
     pub(super) fn begin(store: &Arc<StoreInner>) -> Result<(Self, Restorer)> {
         let (storage, mode) = (&*store.env.storage, store.env.mode);
         let held = store.hold_create_lock()?;
@@ -39,9 +40,13 @@ impl Staging {
                 continue;
             }
             let folder = store.path.join(name);
-            let claim = storage.lock_file(&folder.join(CLAIM), false, mode)?;
+            let claim = match storage.lock_file(&folder.join(CLAIM), false, mode) {
+                // Whoever made it removes it just now.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             if claim.try_exclusive(CLAIM_BYTE)? {
-                remove_all(storage, &folder)?;
+                store.put_away(&folder)?;
             }
             claim.close();
         }
@@ -50,6 +55,8 @@ impl Staging {
         let claim = storage.lock_file(&folder.join(CLAIM), false, mode)?;
         claim.try_exclusive(CLAIM_BYTE)?;
         drop(held);
+        // What fails is done by the next one.
+        let _ = store.clear_away();
         let staging = Self {
             store: store.clone(),
             folder,

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::*;
 use crate::format::control::header;
-use crate::shm::{Acquired, Owner, OwnerLock};
+use crate::shm::{Acquired, Owner, OwnerLock, Starting};
 use crate::store::consumer_table::ConsumerEntry;
 use crate::store::death::Cleanup;
 use crate::store::gone::Moves;
@@ -83,6 +83,36 @@ fn p17_a_stopped_member_is_named_and_not_robbed_and_a_killed_one_is_inherited_fr
             .len(),
         2
     );
+}
+
+/// While this process starts another one, as other tests do, that one has copies of its
+/// descriptors, and the kernel takes a member for alive whose own is closed. Its death is over only
+/// then, or who looks for the dead finds nobody, and goes on as if all had been cleaned up after.
+#[test]
+fn p17_the_death_of_a_tests_member_is_over_once_the_kernel_says_so() {
+    let folder = tempfile::tempdir().expect("folder");
+    let other = enter(folder.path()).expect("open");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let dying = store.inner().expect("open").clone();
+    let lock = dying.lock.as_ref().expect("lock");
+    let starting = Starting::now();
+    std::thread::scope(|scope| {
+        let dies = scope.spawn(|| {
+            store.die();
+            other.env.live.is_alive(dying.env.me)
+        });
+        until("its own descriptor is closed", || {
+            lock.try_shared(crate::format::control::lock::STORE_BYTE)
+                .is_err()
+        });
+        assert!(other.env.live.is_alive(dying.env.me), "by the copy");
+        drop(starting);
+        assert!(!dies.join().expect("thread"), "alive after its death");
+    });
+    until("it is cleaned up after", || {
+        other.find_dead(0).expect("look");
+        buried(&other)
+    });
 }
 
 /// Nobody dead is left whose slot is not free again.

@@ -10,6 +10,8 @@ mod compaction_sent;
 mod compaction_standing;
 mod copy_crashes;
 mod copy_sent;
+mod create_lock;
+mod create_lock_rest;
 mod damage;
 mod deaths;
 mod dedup;

@@ -12,7 +12,7 @@ use crate::store::{ConsumerOptions, Message, Receipt};
 
 const WAITERS: u32 = 1 << 31;
 
-/// Who deletes the topic waits for RETAIN_LOCK with the lock of those who create in his hand.
+/// Who deletes the topic waits for RETAIN_LOCK.
 #[test]
 fn p15_p17_retention_waits_for_a_ledgers_writer_with_no_lock_that_others_wait_for() {
     for of_producer in [false, true] {

@@ -146,6 +146,11 @@ fn p17_a_topic_that_is_deleted_meanwhile_and_made_anew_loses_nothing_to_the_old_
             scene.twin.exists(&first).expect("exists"),
             "it waits for him"
         );
+        // And nobody else does.
+        other
+            .create_topic("meanwhile", &Default::default())
+            .expect("create");
+        assert!(!deletes.is_finished());
         drop(held);
         deletes.join().expect("thread").expect("deleted");
     });

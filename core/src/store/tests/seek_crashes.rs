@@ -227,6 +227,14 @@ fn p16_p17_a_process_killed_at_any_step_of_a_seek_leaves_it_done_or_not_begun() 
             };
             seen[usize::from(new)] += 1;
             group.delete_snapshot("s").expect("deleted by the next one");
+            // What was being written goes with the next one that is taken.
+            group.snapshot("next").expect("taken by the next one");
+            let inside = Disk.list(&folder.path().join("topics/t/groups/g"));
+            let inside = inside.expect("list");
+            let strays = inside
+                .iter()
+                .filter(|name| name.contains("snapshot.") && name.starts_with('.'));
+            assert_eq!(strays.count(), 0, "{what}, step {step}: {inside:?}");
             if said.contains("@done") {
                 break;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use super::create_lock::put_away;
 use super::group_changes::{at_each_step, prepared};
 use super::*;
 use crate::format::control::block::{CHANGE, CHANGING};
@@ -74,6 +75,7 @@ fn p17_a_death_at_any_step_of_deleting_leaves_the_topic_or_none() {
         }
         let left = snapshot(&path.join("topics"));
         assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(put_away(&Disk, path), 0);
         for error in [group.stats().err(), topic.stats().err()] {
             assert_eq!(error.expect("it is gone").kind(), ErrorKind::NotFound);
         }
