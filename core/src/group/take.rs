@@ -198,11 +198,20 @@ impl Window {
         false
     }
 
-    /// From here on the message is never handed out again. Since when and why is kept with it.
+    /// From here on the message is never handed out again. Since when and why is kept with it, in
+    /// words that said until when it was leased, or waited, or which place it had in its order. So
+    /// the state comes first: a death before it leaves the message as it was, and one behind it
+    /// costs no more than the reason (P6, P11).
     pub(super) fn die(&self, index: u32, failures: u32, now_ms: u64, cause: Cause) {
+        let waited_alone = self.entries.state(index) == state::SCHEDULED;
+        self.entries.set_failed(index, failures, state::DYING);
         self.entries
             .set_dying(index, now_ms, cause, self.entries.consumer(index));
-        self.entries.set_failed(index, failures, state::DYING);
+        if waited_alone {
+            // Nothing of its key ever waits for it, and it did not fail at the time it waited for.
+            self.entries.forget_key(index);
+            self.entries.set_first_failed_ms(index, 0);
+        }
         self.push_dying(index);
     }
 
