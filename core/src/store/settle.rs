@@ -116,7 +116,7 @@ impl Consumer {
         {
             leases.forget(receipts);
         }
-        self.tell_drain();
+        self.tell_drain(receipts.len());
         done
     }
 
