@@ -57,13 +57,29 @@ pub struct Returned {
 }
 
 impl Window {
-    /// Hands out the ready message with the highest priority; of those with the lowest offset.
-    #[inline]
+    /// As `take_urgent`, whatever the priority.
+    #[cfg(test)]
     pub fn take_ready(&self, due_ms: u64, consumer: u16, batch: u16) -> Option<Taken> {
+        self.take_urgent(0, (due_ms, consumer, batch))
+    }
+
+    /// The highest priority of the ready messages.
+    pub fn most_urgent(&self) -> Option<usize> {
+        self.has_ready().then(|| self.ready.top()).flatten()
+    }
+
+    /// Hands out the ready message with the highest priority, unless that is below the least; of
+    /// those with the lowest offset.
+    #[inline]
+    pub fn take_urgent(
+        &self,
+        least: usize,
+        (due_ms, consumer, batch): (u64, u16, u16),
+    ) -> Option<Taken> {
         if !self.has_ready() {
             return None;
         }
-        let index = self.ready.take(self.index(self.floor()))?;
+        let index = self.ready.take(self.index(self.floor()), least)?;
         self.count(Counter::Ready, -1);
         Some(self.lease(index, due_ms, consumer, batch))
     }

@@ -64,6 +64,7 @@ mod send;
 mod sent;
 mod settings;
 mod settle;
+mod share;
 mod sieve;
 mod snapshots;
 mod source;
@@ -82,6 +83,7 @@ mod topic_meta;
 mod topic_settings;
 mod transactions;
 mod untold;
+mod urgency;
 mod watch;
 mod windows;
 
