@@ -622,7 +622,7 @@ typedef struct lq_message {
     /** The partition, or LQ_ANY_PARTITION. */
     int32_t partition;
     /**
-     * 0 to 9: of the messages that are ready in a group's window those with the highest priority
+     * 0 to 9: of the messages that are ready in a group those with the highest priority
      * come first, but for the order within a key.
      */
     int32_t priority;

@@ -319,6 +319,33 @@ fn p9_started_deliveries_are_extended_up_to_the_max_lease_and_others_are_not() {
     assert_eq!(stale.kind(), ErrorKind::StaleReceipt);
 }
 
+/// Any consumer of the group may settle what one received. Who extends by himself does not know of
+/// it, and does not take the message back.
+#[test]
+fn p6_p9_what_somebody_handed_back_or_failed_is_not_extended_by_who_had_it() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    let extending = ConsumerOptions {
+        auto_extend: true,
+        ..ConsumerOptions::default()
+    };
+    let one = worker(&topic, 400, None, extending);
+    let other = worker(&topic, 400, None, ConsumerOptions::default());
+    send_numbers(&topic, 0..1);
+    let held = one.receive(1, NOW).unwrap();
+    held[0].start();
+    // It comes back after the time at which its lease would have been extended.
+    let later = Some(MS(500));
+    other.nack(&receipts(&held), later, None).unwrap();
+    let again = other.receive(1, Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(again.len(), 1, "it is leased to who works on it no more");
+    assert_eq!(again[0].attempt(), 2);
+    let stale = one.ack(&receipts(&held)).unwrap_err();
+    assert_eq!(stale.kind(), ErrorKind::StaleReceipt);
+    other.ack(&receipts(&again)).unwrap();
+}
+
 /// A drain that finds nothing out, while another thread is between its look at the consumer and its
 /// look at the messages.
 #[test]

@@ -7,8 +7,11 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::worker::{self, Worker};
-use common::{NOW, open, quick, receipts, send_numbers, with_group};
-use libqueue::{ConsumerOptions, ErrorKind, GroupOptions, Message, MessageId, MessageState};
+use common::{NOW, open, quick, receipts, send_numbers, topic, with_group};
+use libqueue::{
+    ConsumerOptions, ErrorKind, GroupOptions, Message, MessageId, MessageState, OnDeadLetter,
+    RedriveOptions,
+};
 use tempfile::TempDir;
 
 #[test]
@@ -356,4 +359,39 @@ fn p9_p12_a_message_delayed_or_given_up_by_id_is_taken_from_its_consumer() {
         .delay(id(1), Duration::from_secs(1 << 40))
         .unwrap_err();
     assert_eq!(long.kind(), ErrorKind::InvalidArgument);
+}
+
+/// What was given up without having been handed out did not fail, and `verify` finds no damage in a
+/// window that says so, nor in one in which it holds its key.
+#[test]
+fn p3_p12_what_is_given_up_by_id_before_anybody_was_handed_it_has_not_failed_and_is_no_damage() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    let send = |key: &[u8]| topic.send(&Message::new(b"p").key(key)).unwrap();
+    let ids = [b"a", b"b", b"b"].map(|key| send(key));
+    for holds in [OnDeadLetter::Continue, OnDeadLetter::HoldKey] {
+        let options = GroupOptions {
+            on_dead_letter: Some(holds),
+            ..GroupOptions::default()
+        };
+        let group = topic.create_group(&format!("{holds:?}"), &options).unwrap();
+        group.dead_letter(ids[1], "poison").unwrap();
+        let letters = group.dead_letters(9).unwrap();
+        assert_eq!(
+            (letters[0].attempts, letters[0].failures),
+            (0, 0),
+            "{holds:?}"
+        );
+        assert_eq!(group.stats().unwrap().failed, 0);
+        let report = libqueue::inspect::verify(folder.path(), &mut |_, _| Ok(())).unwrap();
+        assert!(report.is_intact(), "{holds:?}: {report:?}");
+        assert_eq!(group.redrive(RedriveOptions::default()).unwrap(), 1);
+        let worker = topic
+            .consumer(group.name(), &ConsumerOptions::default())
+            .unwrap();
+        let all = worker.receive(9, NOW).unwrap();
+        let attempts: Vec<_> = all.iter().map(|one| (one.id(), one.attempt())).collect();
+        assert!(attempts.contains(&(ids[1], 1)), "{holds:?}: {attempts:?}");
+    }
 }

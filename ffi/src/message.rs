@@ -54,7 +54,7 @@ pub struct lq_message {
     pub timestamp_ns: i64,
     /// The partition, or LQ_ANY_PARTITION.
     pub partition: i32,
-    /// 0 to 9: of the messages that are ready in a group's window those with the highest priority
+    /// 0 to 9: of the messages that are ready in a group those with the highest priority
     /// come first, but for the order within a key.
     pub priority: i32,
     /// For so many milliseconds no group hands it out; then it joins its key's order. 0: at once.

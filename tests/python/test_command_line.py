@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sysconfig
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import libqueue
@@ -161,6 +162,41 @@ def test_following_shows_what_others_send_and_ends_by_ctrl_c(
         assert child.line() == "second"
         child.signal(signal.SIGINT)
         assert child.end() == 130
+
+
+def test_p12_what_is_shown_without_an_ack_does_not_fail_however_long_it_is_shown(
+    path: Path, launch: Callable[[list[str]], Child]
+) -> None:
+    with libqueue.open(path) as store:
+        topic = store.topic("t")
+        topic.send(b"first")
+        group = topic.create_group("g", lease=0.3, max_attempts=1)
+        command = [PROGRAM, "receive", "t", "-g", "g", "--no-ack", "--follow", "-s", str(path)]
+        child = launch(command)
+        assert child.line() == "first"
+        with topic.consumer("g") as other:
+            assert other.receive(1, timeout=1.0) == [], "shown for longer than its lease"
+            child.signal(signal.SIGINT)
+            assert child.end() == 130
+            (back,) = other.receive(1, timeout=WAIT)
+        assert back.attempt == 2
+        assert (group.stats()["failed"], group.dead_letters()) == (0, [])
+
+
+def test_an_object_says_when_it_is_handed_out(path: Path) -> None:
+    noon = datetime(2100, 1, 1, 12)
+    times = [1.0e9, 1, None, noon.isoformat(), noon.timestamp() + 0.5]
+    lines = "\n".join(json.dumps({"payload": str(at), "deliver_at": at}) for at in times)
+    run(path, "send", "t", "--jsonl", given=lines.encode())
+    assert run(path, "receive", "t", "-g", "g").stdout == b"1000000000.0\n1\nNone\n"
+    with libqueue.open(path) as store:
+        group = store.open_topic("t").group("g")
+        until = [group.peek(offset).until for offset in (3, 4)]
+    assert until == pytest.approx([noon.timestamp(), noon.timestamp() + 0.5], abs=0.001, rel=0)
+    for bad in (b'"noon"', b"true", b"[1]"):
+        line = b'{"payload": "x", "deliver_at": ' + bad + b"}"
+        told = run(path, "send", "t", "--jsonl", given=line, status=1).stderr
+        assert b"deliver_at is " + bad in told
 
 
 def test_verify_and_dump_tell_of_damage(path: Path) -> None:

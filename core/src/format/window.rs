@@ -131,7 +131,7 @@ pub mod state {
 
 /// Why a message is dying: bits 63-60 of its LEASE.
 pub mod cause {
-    /// An earlier build did not write it.
+    /// Whoever had it die was killed before he wrote it, or an earlier build did not write it.
     pub const UNKNOWN: u64 = 0;
     /// Its consumer said so.
     pub const NACK: u64 = 1;

@@ -308,7 +308,8 @@ impl Model {
         }
         let leased = entry.state == State::Leased;
         let fail = |entry: &mut Entry| {
-            entry.failures += 1;
+            // Of one that is late the failure was counted when its lease ended.
+            entry.failures += u32::from(leased);
             let dead = entry.failures >= most || how == Settle::Give;
             entry.state = if dead { State::Dead } else { State::Waiting };
             entry.delayed = true;

@@ -1,6 +1,5 @@
 //! Looking at one message, and settling or delaying it, without a receipt.
 
-use super::cause::Cause;
 use super::entry::NOBODY;
 use super::policy::Now;
 use super::window::{Counter, Window};
@@ -92,15 +91,10 @@ impl Window {
         }
     }
 
-    /// Takes the entry out of whatever it hangs in, but for its key's chain. One that waits for its
-    /// own time is in none, and never comes into it.
+    /// Takes the entry out of whatever it hangs in, but for its key's chain.
     pub(super) fn unhook_any(&self, index: u32) {
         match self.entries.state(index) {
             state::HELD => self.count(Counter::Held, -1),
-            state::SCHEDULED => {
-                self.unhook(index);
-                self.entries.forget_key(index);
-            }
             _ => self.unhook(index),
         }
     }
@@ -161,16 +155,7 @@ impl Window {
             Ok(index) => index,
             Err(why) => return why,
         };
-        // The word holds the time of one that waits for its own.
-        let never_failed = self.entries.state(index) == state::SCHEDULED
-            || self.entries.first_failed_ms(index) == 0;
-        self.unhook_any(index);
-        if never_failed {
-            self.entries.set_first_failed_ms(index, wall_ms.max(1));
-        }
-        self.count(Counter::Failed, 1);
-        let failures = self.entries.failures(index) + 1;
-        self.die(index, failures, now_ms, Cause::GivenUp);
+        self.give_up_entry(index, now_ms, wall_ms);
         ByHand::Done
     }
 }

@@ -8,7 +8,7 @@ use crate::format::window::cause;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Cause {
-    /// An earlier build did not write it.
+    /// Whoever had it die was killed before he wrote it, or an earlier build did not write it.
     Unknown = cause::UNKNOWN,
     /// Its consumer said so.
     Nack = cause::NACK,

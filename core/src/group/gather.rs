@@ -30,6 +30,18 @@ impl Window {
         done
     }
 
+    /// More time for a lease that this consumer has. One that ended, was given back or is another
+    /// one's by now stays so: nobody asks for it any more, or somebody else does (P9).
+    pub fn extend_own(&self, offset: u64, attempt: u32, due_ms: u64, consumer: u16) -> Settled {
+        let own = |index: u32| {
+            self.entries.state(index) == state::LEASED && self.entries.consumer(index) == consumer
+        };
+        match self.find(offset, attempt) {
+            Some(index) if !own(index) => Settled::Stale,
+            _ => self.extend(offset, attempt, due_ms, consumer),
+        }
+    }
+
     /// Takes a hand-out back that nobody learned of: not even the attempt stays counted. One that
     /// ended meanwhile, by its lease or by a seek, is left as it is.
     pub fn take_back(&self, offset: u64, attempt: u32) -> Settled {

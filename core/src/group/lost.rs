@@ -61,10 +61,6 @@ impl Window {
         }
         if letter {
             let failures = self.entries.failures(index);
-            if found == state::SCHEDULED {
-                // The word held the time that it waited for.
-                self.entries.set_first_failed_ms(index, 0);
-            }
             self.die(index, failures, now.boot_ms, Cause::Retention);
             return Taken::Dying;
         }

@@ -11,6 +11,8 @@ mod capture;
 mod cause;
 mod clean;
 mod commit;
+#[cfg(test)]
+mod death_tests;
 mod entry;
 mod gather;
 mod glance;

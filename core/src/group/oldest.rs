@@ -73,14 +73,7 @@ impl Window {
             return false;
         }
         let due = self.entries.due_ms(index);
-        match self.entries.state(index) {
-            state::HELD => self.count(Counter::Held, -1),
-            state::SCHEDULED => {
-                self.unhook(index);
-                self.entries.forget_key(index);
-            }
-            _ => self.unhook(index),
-        }
+        self.unhook_any(index);
         self.entries.set_lease(index, due, NOBODY);
         self.count(Counter::Dropped, 1);
         self.finish(index);

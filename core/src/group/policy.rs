@@ -92,6 +92,13 @@ impl Policy {
         }
     }
 
+    /// Whether a partition hands out one message at a time.
+    #[inline]
+    #[must_use]
+    pub fn is_in_line(&self) -> bool {
+        self.chains == Chains::One
+    }
+
     /// Milliseconds to wait after this many failures: exponential, with a jitter of a tenth down
     /// that depends on the message, so that those that failed together do not return together.
     #[must_use]

@@ -44,12 +44,34 @@ impl Ready {
         self.levels[priority.min(LEVELS - 1)].clear(index as usize);
     }
 
-    /// Takes out the first one of the highest priority, counted round the ring from a place on.
+    /// The highest priority of which anything may be ready, beside all of them.
     #[inline]
-    pub(super) fn take(&self, from: u32) -> Option<u32> {
+    fn highest(&self) -> Option<(u64, usize)> {
+        let filled = self.head.get(header::READY_LEVELS) & ((1 << LEVELS) - 1);
+        let level = filled.checked_ilog2()? as usize;
+        Some((filled, level))
+    }
+
+    /// The highest priority of which anything is ready.
+    pub(super) fn top(&self) -> Option<usize> {
         loop {
-            let filled = self.head.get(header::READY_LEVELS) & ((1 << LEVELS) - 1);
-            let level = filled.checked_ilog2()? as usize;
+            let (filled, level) = self.highest()?;
+            if self.levels[level].next_around(0).is_some() {
+                return Some(level);
+            }
+            self.head.set(header::READY_LEVELS, filled & !(1 << level));
+        }
+    }
+
+    /// Takes out the first one of the highest priority, counted round the ring from a place on;
+    /// none of one below the least.
+    #[inline]
+    pub(super) fn take(&self, from: u32, least: usize) -> Option<u32> {
+        loop {
+            let (filled, level) = self.highest()?;
+            if level < least {
+                return None;
+            }
             if let Some(index) = self.levels[level].next_around(from as usize) {
                 self.levels[level].clear(index);
                 return Some(index as u32);

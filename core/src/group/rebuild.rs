@@ -76,6 +76,11 @@ impl Window {
                 self.head.set(header::NEXT, offset);
                 return;
             }
+            if entries.state(index) == state::LEASED && entries.consumer(index) == NOBODY {
+                // Somebody took it from its consumer, to have it wait, and died before it did: it
+                // is no lease, and nobody failed (P9).
+                entries.set_state(index, state::DELAYED);
+            }
             if life != Life::Same && self.is_given(index) {
                 // Nobody is left who knows whether it was handed over (P7).
                 entries.set_state(index, state::SETTLED);

@@ -68,9 +68,12 @@ impl Window {
     /// it. Whether a later message of the key became ready.
     #[inline]
     pub(super) fn finish(&self, index: u32) -> bool {
+        // One that waits for its own time is in no order.
+        let waited_alone = self.entries.state(index) == state::SCHEDULED;
         self.entries.set_state(index, state::SETTLED);
         let mut freed = false;
         if self.entries.key_hash(index) != 0
+            && !waited_alone
             && let Some(next) = self.keys.leave(&self.entries, index)
             // Never handed out again (P12), or not before it is redriven (P11), it still goes
             // before those behind it.
@@ -158,24 +161,29 @@ impl Window {
         Settled::Done
     }
 
-    /// Gives up on a message now.
+    /// Gives up on a message now. A late receipt's failure was counted when the lease ran out.
     pub fn give_up(&self, offset: u64, attempt: u32, now_ms: u64, wall_ms: u64) -> Settled {
         let Some(index) = self.find(offset, attempt) else {
             return Settled::Stale;
         };
         self.tally_lease(index, Tallied::Failed);
-        self.unhook(index);
+        self.give_up_entry(index, now_ms, wall_ms);
+        Settled::Dying
+    }
+
+    /// The message is given up. Of its hand-outs the last one failed by that, if it was out: one
+    /// that was not counts what failed before, and may never have been handed out.
+    pub(super) fn give_up_entry(&self, index: u32, now_ms: u64, wall_ms: u64) {
+        let failed = self.entries.state(index) == state::LEASED;
+        self.unhook_any(index);
+        let failures = self.entries.failures(index) + u32::from(failed);
+        if failed {
+            self.count(Counter::Failed, 1);
+        }
+        self.die(index, failures, now_ms, Cause::GivenUp);
         if self.entries.first_failed_ms(index) == 0 {
             self.entries.set_first_failed_ms(index, wall_ms.max(1));
         }
-        self.count(Counter::Failed, 1);
-        self.die(
-            index,
-            self.entries.failures(index) + 1,
-            now_ms,
-            Cause::GivenUp,
-        );
-        Settled::Dying
     }
 
     /// The message's bytes are damaged: nobody can be handed it (P3).

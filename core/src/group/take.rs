@@ -57,13 +57,29 @@ pub struct Returned {
 }
 
 impl Window {
-    /// Hands out the ready message with the highest priority; of those with the lowest offset.
-    #[inline]
+    /// As `take_urgent`, whatever the priority.
+    #[cfg(test)]
     pub fn take_ready(&self, due_ms: u64, consumer: u16, batch: u16) -> Option<Taken> {
+        self.take_urgent(0, (due_ms, consumer, batch))
+    }
+
+    /// The highest priority of the ready messages.
+    pub fn most_urgent(&self) -> Option<usize> {
+        self.has_ready().then(|| self.ready.top()).flatten()
+    }
+
+    /// Hands out the ready message with the highest priority, unless that is below the least; of
+    /// those with the lowest offset.
+    #[inline]
+    pub fn take_urgent(
+        &self,
+        least: usize,
+        (due_ms, consumer, batch): (u64, u16, u16),
+    ) -> Option<Taken> {
         if !self.has_ready() {
             return None;
         }
-        let index = self.ready.take(self.index(self.floor()))?;
+        let index = self.ready.take(self.index(self.floor()), least)?;
         self.count(Counter::Ready, -1);
         Some(self.lease(index, due_ms, consumer, batch))
     }
@@ -198,11 +214,20 @@ impl Window {
         false
     }
 
-    /// From here on the message is never handed out again. Since when and why is kept with it.
+    /// From here on the message is never handed out again. Since when and why is kept with it, in
+    /// words that said until when it was leased, or waited, or which place it had in its order. So
+    /// the state comes first: a death before it leaves the message as it was, and one behind it
+    /// costs no more than the reason (P6, P11).
     pub(super) fn die(&self, index: u32, failures: u32, now_ms: u64, cause: Cause) {
+        let waited_alone = self.entries.state(index) == state::SCHEDULED;
+        self.entries.set_failed(index, failures, state::DYING);
         self.entries
             .set_dying(index, now_ms, cause, self.entries.consumer(index));
-        self.entries.set_failed(index, failures, state::DYING);
+        if waited_alone {
+            // Nothing of its key ever waits for it, and it did not fail at the time it waited for.
+            self.entries.forget_key(index);
+            self.entries.set_first_failed_ms(index, 0);
+        }
         self.push_dying(index);
     }
 

@@ -239,7 +239,7 @@ fn settle(
         _ => {
             if good {
                 let message = model.of(offset);
-                message.failures += 1;
+                message.failures += u32::from(leased);
                 message.cause = Cause::GivenUp;
                 message.state = State::Dying;
             }

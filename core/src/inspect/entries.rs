@@ -17,7 +17,7 @@ use crate::format::extension::PRIORITY_MAX;
 use crate::format::record::{HAS_KEY, HEADER as RECORD_HEADER, Header, MESSAGE};
 use crate::format::u64_at;
 use crate::format::window::{
-    CAPACITY_MIN, ENTRY, ENTRY_WORDS, Parts, entry as at, header, salt, state, tag,
+    CAPACITY_MIN, ENTRY, ENTRY_WORDS, Parts, cause, entry as at, header, salt, state, tag,
 };
 use crate::group::{Counter, Policy};
 use crate::shm::boot_id;
@@ -53,6 +53,25 @@ pub(super) struct InLog<'a> {
     pub(super) policy: Option<Policy>,
     /// Whether it is a redrive lane, which has dead letters in its window.
     pub(super) lane: bool,
+}
+
+/// Above so many bits of a dying message's LEASE stands why it is.
+const CAUSE: u32 = 60;
+/// Why messages die that failed.
+const FAILURES: [u64; 5] = [
+    cause::NACK,
+    cause::LEASE_ENDED,
+    cause::DIED,
+    cause::ALL_ENDED,
+    cause::HOST_RESTARTED,
+];
+
+/// Whether it is a message that died since it failed. Others were too late for anybody, were given
+/// up, perhaps before anybody was handed them, or about to be taken; of some nobody knows: who had
+/// them die was killed before he wrote down why.
+fn has_failed(state: u64, entry: &Entry) -> bool {
+    let dead = matches!(state, state::DYING | state::HOLDING);
+    dead && FAILURES.contains(&(entry[at::LEASE] >> CAUSE))
 }
 
 /// The walk over a window's entries.
@@ -151,14 +170,17 @@ impl Walk<'_, '_> {
             let what = format!("has state {state} and speaks of offset {of} when handed out");
             return Ok((!self.may_be_next_round(tag, told)).then_some(what));
         }
-        if state == state::HOLDING && (failures == 0 || entry[at::KEY_HASH] == 0) {
+        let failed = has_failed(state, entry);
+        let without = failed && failures == 0;
+        if state == state::HOLDING && (without || entry[at::KEY_HASH] == 0) {
             return Ok(Some("holds its key without a failure, or a key".into()));
         }
-        if state == state::DYING && failures == 0 && !self.may_expire() {
+        if state == state::DYING && without {
             return Ok(Some("is dying without a failure".into()));
         }
+        let attempts = attempts & (LOW32 >> 1);
         if self.one_age
-            && let Some(what) = self.history(offset, state, failures, attempts & (LOW32 >> 1))
+            && let Some(what) = self.history(offset, state, (failures, failed), attempts)
         {
             return Ok(Some(what));
         }
@@ -175,19 +197,18 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Whether messages of the group may die without a failure, since they were too late.
-    fn may_expire(&self) -> bool {
-        let policy = self.log.as_ref().and_then(|log| log.log.policy);
-        policy.is_none_or(|policy| policy.expired_die)
-    }
-
     /// What cannot have happened to a message. After a power loss an entry may be one that was
     /// being filled anew for its own offset: then it has no attempts yet.
-    fn history(&self, offset: u64, state: u64, failures: u64, attempts: u64) -> Option<String> {
+    fn history(
+        &self,
+        offset: u64,
+        state: u64,
+        (failures, failed): (u64, bool),
+        attempts: u64,
+    ) -> Option<String> {
         let handed = match state {
             state::LEASED | state::COMMITTING => true,
-            // One that came too late was handed to nobody.
-            state::DYING => !self.may_expire() || failures > 0,
+            state::DYING | state::HOLDING => failed,
             _ => failures > 0,
         };
         if handed && attempts == 0 {

@@ -8,6 +8,7 @@ use super::Handle;
 use super::drain::Settles;
 use super::group::GroupInner;
 use super::leases::Leases;
+use super::share::Share;
 use super::topic::{Topic, unique_id};
 use super::untold::Untold;
 use super::watch::Watch;
@@ -47,6 +48,8 @@ pub struct Consumer {
     pub(super) settles: Settles,
     pub(super) lease: Option<Duration>,
     pub(super) leases: Option<Arc<Leases>>,
+    /// Where partitions hand out one at a time.
+    pub(super) share: Share,
     /// Since its descriptor was asked for.
     pub(super) watch: OnceLock<Arc<Watch>>,
     handle: Mutex<Option<Handle>>,
@@ -80,6 +83,7 @@ impl Topic {
             closed: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             settles: Settles::default(),
+            share: Share::default(),
             watch: OnceLock::new(),
             handle: Mutex::new(Some(store.register_handle(named))),
         };

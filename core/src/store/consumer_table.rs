@@ -228,6 +228,19 @@ impl Control {
         self.consumers(|_, at| at == group.at())
     }
 
+    /// How many consumers a group has, in all processes, those included whose death nobody has
+    /// noticed yet.
+    pub(crate) fn consumers_in(&self, group: &Block) -> usize {
+        let word = |slot: usize, word| {
+            let at = slot * consumer::WORDS + word;
+            self.shared.consumers.load(at, Ordering::Relaxed)
+        };
+        let of_group = |slot: &usize| {
+            word(*slot, consumer::GROUP) == group.at() && word(*slot, consumer::MEMBER) != 0
+        };
+        (0..consumer::SLOTS).filter(of_group).count()
+    }
+
     fn consumers(&self, wanted: impl Fn(u64, u64) -> bool) -> Vec<ConsumerEntry> {
         let table = &self.shared.consumers;
         let slots = 0..consumer::SLOTS;

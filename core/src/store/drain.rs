@@ -57,11 +57,14 @@ impl Consumer {
                 return Err(self.still_out(out));
             }
             let count = locked(&self.settles.count);
-            let same = |count: &mut u64| *count == seen;
+            // Before so many are settled there is no sense in counting again, which is a walk over
+            // the window with its lock held.
+            let enough = seen.saturating_add(out as u64);
+            let too_few = |count: &mut u64| *count < enough;
             drop(
                 self.settles
                     .more
-                    .wait_timeout_while(count, BEAT.min(left), same),
+                    .wait_timeout_while(count, BEAT.min(left), too_few),
             );
             self.check()?;
         }
@@ -90,10 +93,10 @@ impl Consumer {
         Ok(())
     }
 
-    /// After a settle call.
-    pub(super) fn tell_drain(&self) {
+    /// After a settle call of so many receipts.
+    pub(super) fn tell_drain(&self, settled: usize) {
         if self.is_draining() {
-            *locked(&self.settles.count) += 1;
+            *locked(&self.settles.count) += settled as u64;
             self.settles.more.notify_all();
         }
     }

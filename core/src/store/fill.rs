@@ -34,6 +34,8 @@ pub(super) struct Ask<'a> {
     pub(super) fresh: bool,
     /// All that the window has room for is looked at before anything is taken.
     pub(super) look_ahead: bool,
+    /// The least priority of what is ready that is taken.
+    pub(super) least: usize,
     /// What the group's filter says of those that come next; not asked where it has none.
     pub(super) sieve: &'a Sieve,
 }
@@ -82,7 +84,8 @@ pub(super) fn fill(
 #[inline]
 fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Vec<Taken>) {
     while taken.len() < ask.wanted {
-        let Some(one) = window.take_ready(ask.due_ms, ask.slot, ask.batch) else {
+        let how = (ask.due_ms, ask.slot, ask.batch);
+        let Some(one) = window.take_urgent(ask.least, how) else {
             return;
         };
         taken.push(one);
@@ -122,7 +125,7 @@ fn fill_fresh(
             }
             ahead += 1;
             more = ask.look_ahead && ahead >= AHEAD;
-            !more && filled.taken.len() < ask.wanted
+            !more && (ask.look_ahead || filled.taken.len() < ask.wanted)
         },
     );
     filled.need = if more { Need::More } else { need };

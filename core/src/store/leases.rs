@@ -220,7 +220,7 @@ impl Leases {
                 if receipt.epoch != group.mark(window.epoch()) {
                     return Settled::Stale;
                 }
-                window.extend(receipt.id.offset, receipt.attempt, until, self.slot)
+                window.extend_own(receipt.id.offset, receipt.attempt, until, self.slot)
             });
             match extended {
                 Ok(Settled::Done) => {

@@ -30,7 +30,7 @@ pub struct Message<'a> {
     pub deliver_at_ns: Option<i64>,
     /// After so long nobody is handed it any more: it is settled, and counted as expired.
     pub ttl: Option<Duration>,
-    /// 0 to 9: of the messages that are ready in a group's window those with the highest priority
+    /// 0 to 9: of the messages that are ready in a group those with the highest priority
     /// come first, but for the order within a key. Default: 0.
     pub priority: u8,
     /// 1 to 255 bytes under which it is sent once: within the topic's `dedup_window` another send
@@ -131,16 +131,17 @@ impl<'a> Message<'a> {
         if self.delay.is_some() && self.deliver_at_ns.is_some() {
             return invalid("both a delay and a time of delivery; give one of them".to_owned());
         }
-        // Whole milliseconds: delivered never early, handed out never after the ttl.
-        let up = |ns: i64| ns.div_euclid(1_000_000) + i64::from(ns.rem_euclid(1_000_000) != 0);
-        let down = |ns: i64| ns.div_euclid(1_000_000);
-        let whole = |wait: Duration| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        let after = |wait: Duration| up(now_ns).saturating_add(whole(wait));
-        let until = |wait: Duration| down(now_ns).saturating_add(whole(wait));
+        // Whole milliseconds of the sum: delivered never early, handed out never after the ttl. No
+        // time that can be said is beyond these numbers.
+        let whole = |ms: i128| i64::try_from(ms).unwrap_or(i64::MAX);
+        let up = |ns: i128| whole(-(-ns).div_euclid(1_000_000));
+        let down = |ns: i128| whole(ns.div_euclid(1_000_000));
+        let after = |wait: Duration| i128::from(now_ns) + wait.as_nanos() as i128;
+        let at = self.deliver_at_ns.map(i128::from).or(self.delay.map(after));
         Ok(Attributes {
             priority: self.priority,
-            deliver_at_ms: self.deliver_at_ns.map(up).or(self.delay.map(after)),
-            expires_at_ms: self.ttl.map(until),
+            deliver_at_ms: at.map(up),
+            expires_at_ms: self.ttl.map(after).map(down),
         })
     }
 }
@@ -173,12 +174,25 @@ mod tests {
 
     #[test]
     fn p6_a_part_of_a_millisecond_is_waited_for_and_never_lived_beyond() {
-        let wait = Duration::from_millis(3);
-        for (now_ns, deliver_at_ms, expires_at_ms) in [(7_000_001, 11, 10), (7_000_000, 10, 10)] {
+        let parts = [
+            (7_000_001, 3_000_000, 11, 10),
+            (7_000_000, 3_000_000, 10, 10),
+            // Of the wait as of the time.
+            (7_000_000, 1_900_000, 9, 8),
+            (7_900_000, 1_900_000, 10, 9),
+            (7_100_000, 1_900_000, 9, 9),
+            (-1, 0, 0, -1),
+        ];
+        for (now_ns, wait_ns, deliver_at_ms, expires_at_ms) in parts {
+            let wait = Duration::from_nanos(wait_ns);
             let message = Message::new(b"").delay(wait).ttl(wait);
             let found = message.attributes_at(now_ns).unwrap();
             assert_eq!(found.deliver_at_ms, Some(deliver_at_ms));
             assert_eq!(found.expires_at_ms, Some(expires_at_ms));
         }
+        let ever = Message::new(b"").delay(Duration::MAX).ttl(Duration::MAX);
+        let found = ever.attributes_at(i64::MAX).unwrap();
+        assert_eq!(found.deliver_at_ms, Some(i64::MAX));
+        assert_eq!(found.expires_at_ms, Some(i64::MAX));
     }
 }

@@ -65,6 +65,7 @@ mod send;
 mod sent;
 mod settings;
 mod settle;
+mod share;
 mod sieve;
 mod snapshot_write;
 mod snapshots;
@@ -84,6 +85,7 @@ mod topic_meta;
 mod topic_settings;
 mod transactions;
 mod untold;
+mod urgency;
 mod watch;
 mod windows;
 

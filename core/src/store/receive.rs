@@ -16,6 +16,17 @@ use crate::error::{ErrorKind, Result};
 use crate::group::{Counter, Fate, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
 
+/// What a look into a partition is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// To take what comes next.
+    Any,
+    /// To take in what nobody has seen, and to take nothing.
+    Look,
+    /// To take what is ready with this priority or a higher one.
+    Ready(usize),
+}
+
 struct Looked {
     lease: Duration,
     /// When the leases began.
@@ -25,6 +36,10 @@ struct Looked {
     /// Whether that of one did that a transaction has marked.
     marked: bool,
     dying: bool,
+    /// Where that is asked for, the highest priority of what is left ready.
+    urgency: Option<usize>,
+    /// The partition hands out one at a time, and this is now, in ms of the boot clock.
+    in_line: Option<u64>,
     epoch: u32,
     /// When the next lease or delay ends, as far as that may be waited for.
     next_due: Option<u64>,
@@ -42,7 +57,8 @@ impl Consumer {
             None
         });
         if let Some(lane) = &lane.filter(|lane| !lane.is_idle(0)) {
-            match self.take_from(lane, &lane.topic.partitions[0], wanted, gathered) {
+            let letters = &lane.topic.partitions[0];
+            match self.take_from(lane, letters, Pass::Any, (wanted, gathered)) {
                 Ok(ends) => due = ends,
                 Err(error) => self.keep_pending(error),
             }
@@ -56,9 +72,13 @@ impl Consumer {
             1 => 0,
             _ => usize::from(self.turn.fetch_add(1, Ordering::Relaxed)) % count,
         };
+        if count > 1 && topic.has_priorities() {
+            let ends = self.take_by_urgency(first, wanted, gathered);
+            return Ok([due, ends].into_iter().flatten().min());
+        }
         for turn in 0..count {
             let partition = &topic.partitions[(first + turn) % count];
-            match self.take_from(&self.group, partition, wanted, gathered) {
+            match self.take_from(&self.group, partition, Pass::Any, (wanted, gathered)) {
                 Ok(ends) => due = [due, ends].into_iter().flatten().min(),
                 // Messages of other partitions are leased already, or are there to be: what is
                 // wrong with one is told when they are out.
@@ -71,21 +91,28 @@ impl Consumer {
         Ok(due)
     }
 
-    fn take_from(
+    /// When the next lease or delay of the partition ends.
+    pub(super) fn take_from(
         &self,
         group: &Arc<GroupInner>,
         partition: &Partition,
-        wanted: &Wanted,
-        gathered: &mut Gathered,
+        pass: Pass,
+        (wanted, gathered): (&Wanted, &mut Gathered),
     ) -> Result<Option<u64>> {
         let number = partition.number();
-        let fresh = !group.is_lane();
+        let (looks, least) = match pass {
+            Pass::Any => (false, 0),
+            Pass::Look => (true, 0),
+            Pass::Ready(least) => (false, least),
+        };
+        let fresh = !group.is_lane() && !matches!(pass, Pass::Ready(_));
         let mut look_ahead = fresh && group.topic.has_priorities();
         let (mut sieve, mut sieves) = (group.sieves.kept(number), 0);
         loop {
             let clock = &group.topic.store.env.clock;
             let mut filled = Filled::default();
-            let (before, chunk) = (gathered.found.len(), gathered.chunk(wanted));
+            let chunk = if looks { 0 } else { gathered.chunk(wanted) };
+            let before = gathered.found.len();
             let looked = group.with_policy(number, |window, policy| {
                 if !self.hands_out() {
                     // Closing returns the leases under this lock: later ones nobody would.
@@ -111,6 +138,7 @@ impl Consumer {
                     now,
                     fresh,
                     look_ahead,
+                    least,
                     sieve: sieve.as_deref().unwrap_or(&NONE),
                 };
                 filled = fill(window, policy, partition, &ask);
@@ -120,9 +148,13 @@ impl Consumer {
                     expired,
                     marked: ended.marked,
                     dying: window.counter(Counter::Dying) > 0,
+                    urgency: (pass != Pass::Any && !policy.paused)
+                        .then(|| window.most_urgent())
+                        .flatten(),
+                    in_line: policy.is_in_line().then_some(now.boot_ms),
                     epoch: group.mark(window.epoch()),
                     // Who has all that it asked for does not wait for it.
-                    next_due: (filled.taken.len() < chunk)
+                    next_due: (looks || filled.taken.len() < chunk)
                         .then(|| window.next_due())
                         .flatten(),
                 })
@@ -131,6 +163,8 @@ impl Consumer {
                 return Ok(None);
             };
             gathered.lease = looked.lease;
+            gathered.urgency = looked.urgency;
+            gathered.share = looked.in_line.map(|now_ms| self.share(now_ms));
             let lease_ns = looked.lease.as_nanos() as i64;
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;
@@ -168,7 +202,7 @@ impl Consumer {
                 }
                 Need::Sieve(cursor) => {
                     sieves += 1;
-                    let wanted = if look_ahead { usize::MAX } else { chunk };
+                    let wanted = if look_ahead { usize::MAX } else { chunk.max(1) };
                     sieve = Some(group.sift_ahead(partition, cursor, wanted)?);
                     true
                 }
@@ -185,9 +219,10 @@ impl Consumer {
                 },
             };
             // With a limit in bytes as many were taken as seemed to fit.
-            let more =
-                more || filled.again || (wanted.bytes.is_some() && filled.taken.len() == chunk);
-            if gathered.is_full(wanted) || (!more && !look_ahead) {
+            let more = more
+                || filled.again
+                || (wanted.bytes.is_some() && filled.taken.len() == chunk && !looks);
+            if gathered.is_full(wanted) || (!more && (looks || !look_ahead)) {
                 return Ok(looked.next_due);
             }
             // Where it cannot look further ahead it takes what it has seen.

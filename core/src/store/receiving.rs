@@ -50,13 +50,18 @@ pub(super) struct Gathered {
     bytes: u64,
     /// The next message would not fit.
     full: bool,
+    /// The highest priority of what is left ready in the partition that was looked into last.
+    pub(super) urgency: Option<usize>,
+    /// Where each partition hands out one message at a time, how many of them are this call's.
+    pub(super) share: Option<usize>,
     /// The last round stopped among messages that the group's filter leaves out.
     pub(super) sifting: bool,
 }
 
 impl Gathered {
     pub(super) fn is_full(&self, wanted: &Wanted) -> bool {
-        self.full || self.found.len() >= wanted.most
+        let share = self.share.unwrap_or(usize::MAX).max(wanted.least);
+        self.full || self.found.len() >= wanted.most.min(share)
     }
 
     /// How many messages to take next: with a limit in bytes about as many as fit.

@@ -10,6 +10,29 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Counter, Policy, Settled, Window};
 use crate::log::Partition;
 
+/// What a settle call came to.
+struct Done {
+    /// Places of receipts that were stale.
+    stale: Vec<usize>,
+    /// Why some were not settled.
+    failed: Option<Error>,
+    /// Whether all were to be settled with one lock, so that none is where not all are.
+    whole: bool,
+    /// What is to be told of moves to the dead letters.
+    buried: Result<()>,
+}
+
+impl Default for Done {
+    fn default() -> Self {
+        Self {
+            stale: Vec::new(),
+            failed: None,
+            whole: true,
+            buried: Ok(()),
+        }
+    }
+}
+
 impl Consumer {
     /// The messages are done. Stale receipts are named by an error of kind
     /// [`ErrorKind::StaleReceipt`]; the others are settled all the same.
@@ -86,14 +109,20 @@ impl Consumer {
         one: impl Fn(&Window, &Policy, &Receipt) -> Settled,
     ) -> Result<()> {
         let done = self.settle(receipts, reason, one);
-        if let Some(leases) = &self.leases {
+        // After another error some may be out still, and are to be extended.
+        let stale = |error: &Error| error.kind() == ErrorKind::StaleReceipt;
+        if let Some(leases) = &self.leases
+            && done.as_ref().err().is_none_or(stale)
+        {
             leases.forget(receipts);
         }
-        self.tell_drain();
+        self.tell_drain(receipts.len());
         done
     }
 
-    /// One lock for each partition that the receipts name.
+    /// One lock for each partition that the receipts name. Where one cannot be had the receipts of
+    /// that partition are not settled, which is what the error says then: that others were stale
+    /// would say that these are done (P9).
     pub(super) fn settle(
         &self,
         receipts: &[Receipt],
@@ -102,23 +131,51 @@ impl Consumer {
     ) -> Result<()> {
         self.check()?;
         let group = &*self.group;
-        let (mut stale, mut buried) = (Vec::new(), Ok(()));
+        let mut done = Done::default();
         // As a rule all are of one partition.
         if let Some(partition) = self.one_partition(receipts) {
             let these = receipts.iter().enumerate();
-            let dying = settle_in(group, partition, these, &one, &mut stale);
-            buried = dying.and_then(|dying| self.bury(group, partition, &dying, reason));
+            self.settle_of(group, partition, these, (&one, reason), &mut done);
         } else {
-            self.settle_mixed(receipts, reason, &one, (&mut stale, &mut buried));
+            self.settle_mixed(receipts, reason, &one, &mut done);
         }
-        if stale.is_empty() {
-            return buried;
+        if let Some(error) = done.failed {
+            return Err(match done.whole {
+                true => error,
+                false => error.context(
+                    "some of the receipts were not settled, those of other partitions were; \
+                     settle all again, and those that are done by then are named as stale",
+                ),
+            });
         }
-        if let Err(error) = buried {
+        if done.stale.is_empty() {
+            return done.buried;
+        }
+        if let Err(error) = done.buried {
             self.keep_pending(error);
         }
-        stale.sort_unstable();
-        Err(Error::stale(stale, receipts.len()))
+        done.stale.sort_unstable();
+        Err(Error::stale(done.stale, receipts.len()))
+    }
+
+    /// Those of one window, and what of them is to be moved to the dead letters.
+    fn settle_of<'a>(
+        &self,
+        group: &GroupInner,
+        partition: u32,
+        receipts: impl Iterator<Item = (usize, &'a Receipt)>,
+        (one, reason): (&impl Fn(&Window, &Policy, &Receipt) -> Settled, &str),
+        done: &mut Done,
+    ) {
+        match settle_in(group, partition, receipts, one, &mut done.stale) {
+            Ok(dying) => {
+                let buried = self.bury(group, partition, &dying, reason);
+                if done.buried.is_ok() {
+                    done.buried = buried;
+                }
+            }
+            Err(error) => drop(done.failed.get_or_insert(error)),
+        }
     }
 
     /// The partition of the group's topic that all these receipts are of, if there is one.
@@ -136,31 +193,30 @@ impl Consumer {
         receipts: &[Receipt],
         reason: &str,
         one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
-        (stale, buried): (&mut Vec<usize>, &mut Result<()>),
+        done: &mut Done,
     ) {
+        done.whole = false;
         let group = &*self.group;
-        let letters = self.settle_redriven(receipts, reason, one, (stale, buried));
+        let letters = self.settle_redriven(receipts, reason, one, done);
         let known = group.topic.partitions.len() as u32;
         let good = |r: &Receipt| r.id.topic_id == group.topic.uid && r.id.partition < known;
+        let mut places = Vec::with_capacity(receipts.len());
         for (place, receipt) in receipts.iter().enumerate() {
-            // Those of letters are done already.
-            if letters != Some(receipt.id.topic_id) && !good(receipt) {
-                stale.push(place);
+            if good(receipt) {
+                places.push(place);
+            } else if letters != Some(receipt.id.topic_id) {
+                // Those of letters are done already.
+                done.stale.push(place);
             }
         }
-        for partition in 0..known {
-            let mine = |(_, receipt): &(usize, &Receipt)| {
-                receipt.id.partition == partition && receipt.id.topic_id == group.topic.uid
-            };
-            if receipts.iter().enumerate().any(|r| mine(&r)) {
-                let these = receipts.iter().enumerate().filter(mine);
-                // The receipts of other partitions are settled all the same.
-                let dying = settle_in(group, partition, these, one, stale);
-                let done = dying.and_then(|dying| self.bury(group, partition, &dying, reason));
-                if buried.is_ok() {
-                    *buried = done;
-                }
-            }
+        // Those of a partition stay in the call's order.
+        places.sort_by_key(|place| receipts[*place].id.partition);
+        let same = |a: &usize, b: &usize| receipts[*a].id.partition == receipts[*b].id.partition;
+        for mine in places.chunk_by(same) {
+            let partition = receipts[mine[0]].id.partition;
+            let these = mine.iter().map(|place| (*place, &receipts[*place]));
+            // The receipts of other partitions are settled all the same.
+            self.settle_of(group, partition, these, (one, reason), done);
         }
     }
 
@@ -171,7 +227,7 @@ impl Consumer {
         receipts: &[Receipt],
         reason: &str,
         one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
-        (stale, buried): (&mut Vec<usize>, &mut Result<()>),
+        done: &mut Done,
     ) -> Option<u64> {
         let strange = |receipt: &&Receipt| receipt.id.topic_id != self.group.topic.uid;
         let topic_id = receipts.iter().find(strange)?.id.topic_id;
@@ -179,7 +235,7 @@ impl Consumer {
             Ok(lane) => lane?,
             Err(error) => {
                 // Whether they are stale nobody can say.
-                *buried = Err(error);
+                done.failed = Some(error);
                 return Some(topic_id);
             }
         };
@@ -187,13 +243,12 @@ impl Consumer {
         for (place, receipt) in receipts.iter().enumerate() {
             match (receipt.id.topic_id == lane.topic.uid, receipt.id.partition) {
                 (true, 0) => these.push((place, receipt)),
-                (true, _) => stale.push(place),
+                (true, _) => done.stale.push(place),
                 _ => {}
             }
         }
         if !these.is_empty() {
-            let dying = settle_in(&lane, 0, these.into_iter(), one, stale);
-            *buried = dying.and_then(|dying| self.bury(&lane, 0, &dying, reason));
+            self.settle_of(&lane, 0, these.into_iter(), (one, reason), done);
         }
         Some(lane.topic.uid)
     }

@@ -573,7 +573,7 @@ class Topic:
         For `delay` seconds, or until `deliver_at` (seconds since the epoch, or a datetime; no upper
         limit), no group hands it out; then it joins its key's order. After `ttl` seconds nobody is
         handed it any more: it is settled, and counted as expired. Of the messages that are ready in
-        a group's window those with the highest `priority`, 0 to 9, come first, but for the order
+        a group those with the highest `priority`, 0 to 9, come first, but for the order
         within a key.
 
         Under a `dedup_id`, a text or 1 to 255 bytes, it is sent once: within the topic's

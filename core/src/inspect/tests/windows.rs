@@ -141,7 +141,11 @@ fn p3_p6_of_a_window_that_was_in_use_when_all_died_each_entry_and_the_counters_a
             "never handed out",
             false,
         ),
-        (vec![(entry, state(5))], "dying without a failure", true),
+        (
+            vec![(entry, state(5)), (entry + 16, 1 << 60)],
+            "dying without a failure",
+            true,
+        ),
         (vec![(entry, state(8))], "no redrive lane", true),
         (
             vec![(entry, state(9))],

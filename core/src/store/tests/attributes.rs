@@ -3,9 +3,9 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::options::{GroupOptions, OnExpired, Ordering};
+use crate::options::{GroupOptions, OnExpired, Ordering, TopicOptions};
 use crate::storage::Twin;
-use crate::store::{Consumer, ConsumerOptions, Message, Topic};
+use crate::store::{Consumer, ConsumerOptions, Message, ReceiveOptions, Topic};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
@@ -201,6 +201,56 @@ fn p11_the_most_urgent_of_a_backlog_comes_first_but_for_the_order_within_a_key()
     assert_eq!(offsets(&consumer, 3), [0, 1, 2]);
     let later = scene.send(&Message::new(b"later").priority(2));
     assert_eq!(offsets(&consumer, 2), [later, 3]);
+}
+
+#[test]
+fn p6_p11_the_most_urgent_of_all_partitions_comes_first_however_many_are_asked_for() {
+    let bytes = |max_bytes| ReceiveOptions {
+        max_messages: 7,
+        max_bytes,
+        timeout: NOW,
+        ..ReceiveOptions::default()
+    };
+    let one = ReceiveOptions {
+        timeout: NOW,
+        ..ReceiveOptions::default()
+    };
+    for ask in [one, bytes(None), bytes(Some(3))] {
+        let scene = Scene::new();
+        let options = TopicOptions {
+            partitions: Some(4),
+            ..TopicOptions::default()
+        };
+        let topic = scene.store.topic("four", &options).expect("topic");
+        let consumer = topic.consumer("g", &ConsumerOptions::default());
+        let consumer = consumer.expect("consumer");
+        let send = |number: u32| {
+            let priority = (number * 7 % 10) as u8;
+            let message = Message::new(b"x").partition(number % 4).priority(priority);
+            topic.send(&message).expect("send");
+        };
+        (0..40).for_each(send);
+        let mut urgencies = Vec::new();
+        for turn in 0..80 {
+            let batch = consumer.receive_with(&ask).expect("receive");
+            let receipts: Vec<_> = batch.iter().map(|one| one.receipt()).collect();
+            let priority =
+                |one: &crate::Delivery| (one.offset() * 4 + u64::from(one.partition())) * 7;
+            urgencies.extend(batch.iter().map(|one| priority(one) % 10));
+            match turn {
+                // One that comes back goes before what is less urgent.
+                3 if batch.len() == 1 => consumer.release(&receipts).expect("release"),
+                _ => consumer.ack(&receipts).expect("ack"),
+            }
+        }
+        assert!(urgencies.len() >= 40, "{urgencies:?}");
+        assert!(
+            urgencies.is_sorted_by(|a, b| a >= b),
+            "{ask:?}: {urgencies:?}"
+        );
+        let group = topic.group("g").expect("group");
+        assert_eq!(group.stats().expect("stats").lag_messages, 0);
+    }
 }
 
 #[test]

@@ -51,6 +51,7 @@ mod seek;
 mod seek_crashes;
 mod seek_letters;
 mod sent_limits;
+mod shares;
 mod sieves;
 mod snapshots;
 mod statistics;

@@ -263,3 +263,39 @@ fn p10_who_leaves_with_leases_that_could_not_be_handed_back_leaves_them_to_other
     let none = mine.receive(1, NOW).expect("receive");
     assert!(none.is_empty());
 }
+
+/// Receipts of two partitions: in one of them somebody is stopped, and of the other one a receipt
+/// is stale. That is not told as if all but that one were done.
+#[test]
+fn p9_receipts_that_could_not_be_settled_are_not_told_to_be_where_others_are_stale() {
+    let folder = tempfile::tempdir().expect("folder");
+    let gate = Arc::new(Gate::default());
+    let (store, stopped) = (open_at(folder.path(), &gate), open_at(folder.path(), &gate));
+    let two = crate::TopicOptions {
+        partitions: Some(2),
+        ..crate::TopicOptions::default()
+    };
+    let topic = store.topic("t", &two).expect("topic");
+    for partition in [0, 1] {
+        let message = Message::new(b"x").partition(partition);
+        topic.send(&message).expect("send");
+    }
+    let mine = consumer(&topic, "g", 9);
+    let mut got = take(&mine, 2);
+    got.sort_by_key(|one| one.partition());
+    let both = [got[0].receipt(), got[1].receipt()];
+    mine.ack(&both[..1]).expect("ack");
+    let group = topic.group("g").expect("group").inner;
+    let lock = group.block.partitions[1].word32(group_partition::LOCK);
+    let held = stop_in(&stopped, lock);
+    let error = mine
+        .ack(&both)
+        .expect_err("one is stale, the other not settled");
+    assert_eq!(error.kind(), ErrorKind::Stuck, "{error}");
+    assert!(error.message().contains("settle all again"), "{error}");
+    drop(held);
+    assert_eq!(leased(&topic, "g"), 1);
+    let error = mine.ack(&both).expect_err("one is stale still");
+    assert_eq!(error.stale_places(), [0]);
+    assert_eq!(leased(&topic, "g"), 0, "and the other settled");
+}

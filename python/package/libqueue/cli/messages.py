@@ -8,7 +8,8 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
@@ -33,7 +34,7 @@ PREFETCH = 100
 INTERRUPTED = 130
 KNOWN = {
     "payload", "payload_base64", "key", "key_base64", "headers", "partition",
-    "delay", "ttl", "priority", "dedup_id",
+    "delay", "deliver_at", "ttl", "priority", "dedup_id",
 }  # fmt: skip
 
 
@@ -137,6 +138,18 @@ def from_json(value: object) -> bytes:
     raise ValueError(f'expected text or {{"base64": …}}, found {json.dumps(value)}')
 
 
+def moment(value: object) -> float | datetime | None:
+    """A time of delivery: seconds since the epoch, or text such as 2026-01-31T12:00."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    with suppress(ValueError):
+        return datetime.fromisoformat(value if isinstance(value, str) else "")
+    raise ValueError(
+        f"deliver_at is {json.dumps(value)}; expected seconds since the epoch, or a time such as "
+        '"2026-01-31T12:00", which is local where it names no zone'
+    )
+
+
 def send_object(topic: libqueue.Topic, line: bytes) -> None:
     """Send what a JSON object says."""
     given = json.loads(line)
@@ -161,6 +174,7 @@ def send_object(topic: libqueue.Topic, line: bytes) -> None:
         headers=headers,
         partition=given.get("partition"),
         delay=given.get("delay"),
+        deliver_at=moment(given.get("deliver_at")),
         ttl=given.get("ttl"),
         priority=given.get("priority", 0),
         dedup_id=given.get("dedup_id"),
@@ -178,13 +192,20 @@ def show(message: libqueue.ReadMessage | libqueue.Delivery, as_json: bool) -> No
         sys.stdout.buffer.write(message.payload + b"\n")
 
 
+def delivery_of(topic: libqueue.Topic, group: str) -> object:
+    """How a group delivers; None where there is none."""
+    return topic.group(group).config["delivery"] if group in topic.groups() else None
+
+
 def receive(
     context: typer.Context,
     topic: Annotated[str, typer.Argument(help="The topic.")],
     group: Annotated[str, typer.Option("--group", "-g", help="Created if there is none.")],
     most: Annotated[int | None, typer.Option("--max", min=1, help="So many messages.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
-    no_ack: Annotated[bool, typer.Option("--no-ack", help="Hand back what was shown.")] = False,
+    no_ack: Annotated[
+        bool, typer.Option("--no-ack", help="Hand back what was shown, at the end.")
+    ] = False,
     selection: Annotated[
         str | None,
         typer.Option(
@@ -205,10 +226,12 @@ def receive(
         found = opened.open_topic(topic)
         options: dict[str, Any] = {"delivery": mode, "filter": selection}
         given = {name: value for name, value in options.items() if value is not None}
-        with found.consumer(group, **given) as consumer:
-            at_most_once = found.group(group).config["delivery"] == "at_most_once"
-            if at_most_once and no_ack:
-                raise typer.BadParameter("--no-ack: the group settles each message before it comes")
+        if no_ack and (mode or delivery_of(found, group)) == "at_most_once":
+            raise typer.BadParameter("--no-ack: the group settles each message before it comes")
+        # What is handed back in the end must not run out of time meanwhile, and fail by that.
+        with found.consumer(group, auto_extend=no_ack, **given) as consumer:
+            at_most_once = delivery_of(found, group) == "at_most_once"
+            shown: list[libqueue.Delivery] = []
             left = most
             while left is None or left > 0:
                 # What is settled before it is shown is taken one by one.
@@ -218,10 +241,13 @@ def receive(
                 if not batch:
                     return
                 for delivery in batch:
+                    delivery.start()
                     show(delivery, as_json)
                 # Shown first, acknowledged then: a death in between shows them once more.
                 sys.stdout.flush()
-                if not no_ack:
+                if no_ack:
+                    shown += batch
+                else:
                     consumer.ack(batch)
                 left = None if left is None else left - len(batch)
 
