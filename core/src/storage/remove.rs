@@ -17,7 +17,7 @@ pub fn remove_all(storage: &dyn Storage, folder: &Path) -> Result<()> {
     remove_all_but_last(storage, folder, &[])
 }
 
-/// As `remove_all`; files of these names go when all else in the folder is gone.
+/// As `remove_all`; files of these names go when all else in the folder is gone, on disk too.
 pub fn remove_all_but_last(storage: &dyn Storage, folder: &Path, last: &[&str]) -> Result<()> {
     let mut inside = match storage.list(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -25,6 +25,9 @@ pub fn remove_all_but_last(storage: &dyn Storage, folder: &Path, last: &[&str]) 
     };
     inside.sort_by_key(|name| last.contains(&name.as_str()));
     for name in inside {
+        if last.contains(&name.as_str()) {
+            absent_is_fine(storage.sync_dir(folder))?;
+        }
         let path = folder.join(name);
         // A link is removed, whatever it leads to.
         match storage.unlink(&path) {

@@ -14,9 +14,12 @@ use crate::error::Result;
 use crate::format::names;
 use crate::storage::remove_all_but_last;
 
-/// These go last: however far it came, what a power loss, or who could not put the new name on
-/// disk, brings back under the old one is marked as deleted, or empty.
+/// These go last, when the rest is gone on disk too: however far it came, what a power loss, or who
+/// could not put the new name on disk, brings back under the old one is marked as deleted, or empty.
 const LAST: [&str; 2] = [names::TOPIC_DELETED, names::GROUP_DELETED];
+/// What the kernel says of a folder that cannot be renamed where it is: one that another file system
+/// is mounted on, or that lies in a lower layer of an overlay, as that of a container's image.
+const STAYS: [i32; 2] = [16, 18];
 
 impl StoreInner {
     /// With the lock of those who create held: takes the folder of a deleted topic or group out of
@@ -24,7 +27,14 @@ impl StoreInner {
     pub(super) fn put_away(&self, folder: &Path) -> Result<()> {
         let storage = &*self.env.storage;
         let away = self.path.join(names::put_away(draw()));
-        storage.rename(folder, &away)?;
+        match storage.rename(folder, &away) {
+            Err(error) if error.os_code().is_some_and(|code| STAYS.contains(&code)) => {
+                // Then others wait, or the name would not be free.
+                remove_all_but_last(storage, folder, &LAST)?;
+                return folder.parent().map_or(Ok(()), |of| storage.sync_dir(of));
+            }
+            done => done?,
+        }
         // Before anybody takes the name: a power loss must not mix his files with these.
         let on_disk = storage
             .sync_dir(&self.path)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::seek::Scene;
 use super::*;
 use crate::format::control::block::{CHANGING, HOLDING};
-use crate::format::control::{group_partition, header};
+use crate::format::control::group_partition;
 use crate::format::names;
 use crate::options::{GroupOptions, Ordering as Order, TopicOptions};
 use crate::shm::OwnerLock;
@@ -320,27 +320,24 @@ fn p11_p18_nothing_is_taken_in_by_an_order_that_is_about_to_be_another_one() {
     let ids = [0; 9].map(|_| scene.topic.send(&Message::new(b"x")).expect("send"));
     let (group, other) = (scene.group(), Other::on(&twin));
     let inner = &group.inner;
-    let env = &other.0.inner().expect("open").env;
-    let lock = inner.topic.store.control.header();
-    let lock = lock.word32(header::CREATE_LOCK);
+    let there = other.0.open_topic("t").expect("topic").group("g");
+    let there = there.expect("group");
     let taken_in = || {
         inner
             .with_window(0, |window| window.next())
             .expect("window")
     };
-    std::thread::scope(|scope| {
-        let held = OwnerLock::try_hold(lock, env.me).expect("free");
-        let word = inner.changed();
-        inner.set_changed(word | CHANGING | HOLDING);
-        let settles = scope.spawn(|| group.settle(ids[8]));
-        until("it waits", || lock.load(Ordering::SeqCst) & WAITERS != 0);
-        for _ in 0..3 {
-            assert_eq!(taken_in(), 0);
-        }
-        inner.set_changed(crate::store::in_force::raised(word));
-        drop(held);
-        settles.join().expect("thread").expect("settled");
-    });
+    assert_eq!(taken_in(), 0);
+    let store = &inner.topic.store;
+    let held = store.hold_create_lock().expect("free");
+    let word = inner.changed();
+    inner.set_changed(word | CHANGING | HOLDING);
+    let error = there.settle(ids[8]).expect_err("it waits for who is at it");
+    assert_eq!(error.kind(), ErrorKind::Stuck, "{error}");
+    inner.set_changed(crate::store::in_force::raised(word));
+    drop(held);
+    assert_eq!(taken_in(), 0);
+    there.settle(ids[8]).expect("settled");
     assert_eq!(taken_in(), 9);
     let error = group
         .configure(&GroupOptions {

@@ -16,52 +16,61 @@ use crate::store::{ConsumerOptions, Message, Receipt};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// A disk that tells of each file that is opened.
-struct Told(Arc<Disk>, Mutex<Option<Tell>>);
+/// A disk that tells of each file that is opened, and may leave folders where they are.
+#[derive(Default)]
+struct Told {
+    disk: Disk,
+    tell: Mutex<Option<Tell>>,
+    overlay: bool,
+}
 
 type Tell = Box<dyn FnMut(&Path) + Send>;
 
 impl Storage for Told {
     fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>> {
-        let tell = self.1.lock().expect("lock").take();
+        let tell = self.tell.lock().expect("lock").take();
         if let Some(mut tell) = tell {
             tell(path);
-            *self.1.lock().expect("lock") = Some(tell);
+            *self.tell.lock().expect("lock") = Some(tell);
         }
-        self.0.open(path, access, mode)
+        self.disk.open(path, access, mode)
     }
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.0.rename(from, to)
+        if self.overlay && from.is_dir() {
+            let other = std::io::Error::from_raw_os_error(libc::EXDEV);
+            return Err(crate::Error::io("rename", from, other));
+        }
+        self.disk.rename(from, to)
     }
     fn unlink(&self, path: &Path) -> Result<()> {
-        self.0.unlink(path)
+        self.disk.unlink(path)
     }
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
-        self.0.create_dir(path, mode)
+        self.disk.create_dir(path, mode)
     }
     fn remove_dir(&self, path: &Path) -> Result<()> {
-        self.0.remove_dir(path)
+        self.disk.remove_dir(path)
     }
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
-        self.0.list(folder)
+        self.disk.list(folder)
     }
     fn exists(&self, path: &Path) -> Result<bool> {
-        self.0.exists(path)
+        self.disk.exists(path)
     }
     fn sync_dir(&self, folder: &Path) -> Result<()> {
-        self.0.sync_dir(folder)
+        self.disk.sync_dir(folder)
     }
     fn boot_id(&self) -> [u8; 16] {
-        self.0.boot_id()
+        self.disk.boot_id()
     }
     fn free_bytes(&self, path: &Path) -> Result<u64> {
-        self.0.free_bytes(path)
+        self.disk.free_bytes(path)
     }
     fn network_kind(&self, path: &Path) -> Result<Option<&'static str>> {
-        self.0.network_kind(path)
+        self.disk.network_kind(path)
     }
     fn lock_file(&self, path: &Path, read_only: bool, mode: u32) -> Result<LockFile> {
-        self.0.lock_file(path, read_only, mode)
+        self.disk.lock_file(path, read_only, mode)
     }
 }
 
@@ -100,7 +109,7 @@ fn p12_p17_while_a_dead_letter_topic_is_walked_others_create() {
         }
         let first = names::topic_folder(folder.path(), "t.g.dlq");
         let first = names::partition_folder(&first, 0).join(names::segment(0));
-        let disk = Arc::new(Told(Arc::new(Disk), Mutex::default()));
+        let disk = Arc::new(Told::default());
         let world = World {
             storage: disk.clone(),
             clock: Arc::new(SystemClock),
@@ -111,7 +120,7 @@ fn p12_p17_while_a_dead_letter_topic_is_walked_others_create() {
         let group = group.expect("group");
         let seen: Arc<Mutex<Vec<bool>>> = Arc::default();
         let into = seen.clone();
-        *disk.1.lock().expect("lock") = Some(Box::new(move |path| {
+        *disk.tell.lock().expect("lock") = Some(Box::new(move |path| {
             if path == first {
                 let name = format!("meanwhile-{}", into.lock().expect("lock").len());
                 let made = other.create_topic(&name, &TopicOptions::default());
@@ -119,13 +128,33 @@ fn p12_p17_while_a_dead_letter_topic_is_walked_others_create() {
             }
         }));
         group.configure(&to("elsewhere")).expect("none is left");
-        *disk.1.lock().expect("lock") = None;
+        *disk.tell.lock().expect("lock") = None;
         let seen = seen.lock().expect("lock");
         assert!(
             !seen.is_empty() && seen.iter().all(|made| *made),
             "{moves_are_done}: {seen:?}"
         );
     }
+}
+
+/// As of a container's image that has a store in it: its files go where they are.
+#[test]
+fn p17_a_folder_that_cannot_be_renamed_is_deleted_where_it_is() {
+    let folder = tempfile::tempdir().expect("folder");
+    drop(super::group_changes::prepared(folder.path()));
+    let disk = Arc::new(Told {
+        overlay: true,
+        ..Told::default()
+    });
+    let store = Store::open_on(disk, folder.path(), &options()).expect("open");
+    let topic = store.open_topic("t").expect("topic");
+    topic.group("g").expect("group").delete().expect("delete");
+    assert_eq!(topic.groups().expect("groups"), [""; 0]);
+    topic.create_group("g", &Default::default()).expect("again");
+    store.delete_topic("t").expect("delete");
+    assert!(!folder.path().join("topics/t").exists());
+    let again = store.topic("t", &TopicOptions::default()).expect("topic");
+    assert_eq!(again.send(&Message::new(b"first")).expect("send").offset, 0);
 }
 
 /// Whoever dies at any event of taking a snapshot, or of deleting a topic or a group, leaves
