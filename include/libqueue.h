@@ -2629,6 +2629,27 @@ lq_status lq_producer_send(lq_producer *producer,
                            lq_message_id *id);
 
 /**
+ * As lq_producer_send, with how long to wait for room in a topic that is full, and for other
+ * threads that do by this handle.
+ *
+ * producer: the producer.
+ * message: begun with LQ_MESSAGE_INIT, without a dedup_id; read during the call only.
+ * sequence: its number, above the last one, from 1; gaps are allowed. 0 counts on by itself.
+ * options: NULL waits as the topic is configured, as lq_producer_send does.
+ * id: gets the message's id; NULL if it is of no interest.
+ *
+ * Returns: LQ_OK; what lq_producer_send returns; LQ_TIMEOUT also where there was no room in time,
+ * and then nothing was stored; LQ_UNSUPPORTED (options of a newer library).
+ * Memory: nothing is kept, and nothing has to be freed.
+ * Threads: any, several at once.
+ */
+lq_status lq_producer_send_with(lq_producer *producer,
+                                const lq_message *message,
+                                uint64_t sequence,
+                                const lq_send_options *options,
+                                lq_message_id *id);
+
+/**
  * The highest sequence that was sent, by any opening of the name. What was sent in a call that
  * timed out, or whose process was killed, is in it, or is not in the log and never will be.
  *

@@ -593,6 +593,20 @@ public:
         return id;
     }
 
+    /** As send, waiting so long for room where the topic is full; 0 does not wait. */
+    lq_message_id send_within(const message &one,
+                              std::chrono::milliseconds timeout,
+                              std::uint64_t sequence = 0)
+    {
+        std::vector<lq_header> headers;
+        const lq_message raw = detail::lower(one, headers);
+        lq_message_id id{};
+        lq_send_options options = LQ_SEND_OPTIONS_INIT;
+        options.timeout_ms = timeout.count();
+        detail::check(lq_producer_send_with(get(), &raw, sequence, &options, &id));
+        return id;
+    }
+
     /** The highest sequence that was sent, by any opening of the name; 0 before the first. */
     std::uint64_t last_sequence() const
     {

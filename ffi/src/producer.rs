@@ -1,13 +1,16 @@
 //! Named producers.
 
 use std::ffi::c_char;
+use std::time::Duration;
 
-use libqueue::Producer;
+use libqueue::{Producer, Result};
 
 use crate::args::{Out, invalid, name as name_of};
+use crate::convert_topic::send_timeout;
 use crate::error::lq_status;
 use crate::handle::{Closing, Table, Tag};
 use crate::message::{array, headers, lq_message, lq_message_id, plain};
+use crate::options::lq_send_options;
 use crate::panic::call;
 use crate::topic::{TOPICS, lq_topic};
 
@@ -70,26 +73,70 @@ pub unsafe extern "C" fn lq_producer_send(
     sequence: u64,
     id: *mut lq_message_id,
 ) -> lq_status {
+    // SAFETY: the caller keeps its arguments valid during the call.
+    call(|| unsafe { send(producer, message, sequence, None, id) })
+}
+
+/// As lq_producer_send, with how long to wait for room in a topic that is full, and for other
+/// threads that do by this handle.
+///
+/// producer: the producer.
+/// message: begun with LQ_MESSAGE_INIT, without a dedup_id; read during the call only.
+/// sequence: its number, above the last one, from 1; gaps are allowed. 0 counts on by itself.
+/// options: NULL waits as the topic is configured, as lq_producer_send does.
+/// id: gets the message's id; NULL if it is of no interest.
+///
+/// Returns: LQ_OK; what lq_producer_send returns; LQ_TIMEOUT also where there was no room in time,
+/// and then nothing was stored; LQ_UNSUPPORTED (options of a newer library).
+/// Memory: nothing is kept, and nothing has to be freed.
+/// Threads: any, several at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lq_producer_send_with(
+    producer: *mut lq_producer,
+    message: *const lq_message,
+    sequence: u64,
+    options: *const lq_send_options,
+    id: *mut lq_message_id,
+) -> lq_status {
     call(|| {
-        let producer = PRODUCERS.enter(producer)?;
-        let out = match id {
-            id if id.is_null() => None,
-            // SAFETY: the caller gives room for an id.
-            id => Some(unsafe { Out::new(id, "id") }?),
-        };
-        // SAFETY: the caller keeps its message valid during the call.
-        let [message] = (unsafe { array(message, 1) })? else {
-            return Err(invalid("message: expected one".to_owned()));
-        };
-        // SAFETY: the caller keeps its message valid during the call.
-        let (headers, plain) = unsafe { (headers(message)?, plain(message)?) };
-        let sequence = (sequence != 0).then_some(sequence);
-        let sent = producer.send(&plain.headers(&headers), sequence)?;
-        if let Some(out) = out {
-            out.set(sent.into());
-        }
-        Ok(())
+        // SAFETY: the caller keeps its options valid during the call.
+        let timeout = unsafe { send_timeout(options) }?;
+        // SAFETY: the caller keeps its arguments valid during the call.
+        unsafe { send(producer, message, sequence, timeout, id) }
     })
+}
+
+/// # Safety
+/// The message is valid during the call, and there is room for an id, unless they are NULL.
+unsafe fn send(
+    producer: *mut lq_producer,
+    message: *const lq_message,
+    sequence: u64,
+    timeout: Option<Duration>,
+    id: *mut lq_message_id,
+) -> Result<()> {
+    let producer = PRODUCERS.enter(producer)?;
+    let out = match id {
+        id if id.is_null() => None,
+        // SAFETY: the caller gives room for an id.
+        id => Some(unsafe { Out::new(id, "id") }?),
+    };
+    // SAFETY: the caller keeps its message valid during the call.
+    let [message] = (unsafe { array(message, 1) })? else {
+        return Err(invalid("message: expected one".to_owned()));
+    };
+    // SAFETY: the caller keeps its message valid during the call.
+    let (headers, plain) = unsafe { (headers(message)?, plain(message)?) };
+    let sequence = (sequence != 0).then_some(sequence);
+    let message = plain.headers(&headers);
+    let sent = match timeout {
+        None => producer.send(&message, sequence)?,
+        Some(timeout) => producer.send_within(&message, sequence, timeout)?,
+    };
+    if let Some(out) = out {
+        out.set(sent.into());
+    }
+    Ok(())
 }
 
 /// The highest sequence that was sent, by any opening of the name. What was sent in a call that

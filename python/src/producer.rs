@@ -45,7 +45,8 @@ impl Producer {
     /// The first sequence is 1, gaps are allowed, and None counts on from the last one. A repeat,
     /// by this handle or an earlier one of the name, appends nothing, whatever the message is: so
     /// it may be sent again after an error, a timeout or a kill. The other arguments are those of
-    /// `Topic.send`.
+    /// `Topic.send`; `timeout` bounds also the wait for other threads that send by this handle and
+    /// have no room.
     ///
     /// Raises `Fenced` where the name was opened again, and nothing was sent; `InvalidArgument` for
     /// a sequence that is older than the last 1,000 or was passed over; and what `Topic.send`
@@ -54,7 +55,7 @@ impl Producer {
     ///     with orders.producer("till-3") as till:
     ///         till.send(b"paid", till.last_sequence + 1)
     #[pyo3(signature = (payload, sequence=None, *, key=None, headers=None, partition=None,
-        timestamp=None, delay=None, deliver_at=None, ttl=None, priority=0))]
+        timestamp=None, delay=None, deliver_at=None, ttl=None, priority=0, timeout=None))]
     #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
@@ -68,6 +69,7 @@ impl Producer {
         deliver_at: Option<&Bound<'_, PyAny>>,
         ttl: Option<f64>,
         priority: i64,
+        timeout: Option<f64>,
     ) -> PyResult<MessageId> {
         let py = payload.py();
         let timing = Timing::of(py, (delay, deliver_at, ttl), priority)?;
@@ -80,7 +82,7 @@ impl Producer {
             dedup_id: None,
         };
         let producer = self.opened().or_raise(py)?;
-        send::by_producer(&producer, payload, &extras, sequence)
+        send::by_producer(&producer, payload, &extras, (sequence, timeout))
     }
 
     /// The highest sequence that was sent, by any opening of the name; 0 before the first.

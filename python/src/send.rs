@@ -212,21 +212,24 @@ pub(crate) fn answering<T: Send>(
     }
 }
 
-/// Sends one by a producer.
+/// Sends one by a producer; while there is no room it answers signals.
 pub(crate) fn by_producer(
     producer: &libqueue::Producer,
     payload: &Bound<'_, PyAny>,
     extras: &Extras<'_, '_>,
-    sequence: Option<u64>,
+    (sequence, timeout): (Option<u64>, Option<f64>),
 ) -> PyResult<MessageId> {
     let py = payload.py();
+    let timeout = timeout
+        .map(|time| seconds(py, "timeout", time))
+        .transpose()?;
     let held = Held::of(payload, extras)?;
     let headers = held.named()?;
     let message = held.message(&headers);
-    let id = py
-        .detach(|| producer.send(&message, sequence))
-        .or_raise(py)?;
-    Ok(id.into())
+    let sent = answering(py, |go_on| {
+        producer.send_while(&message, sequence, timeout, go_on)
+    });
+    Ok(sent?.or_raise(py)?.into())
 }
 
 /// Sends one in a transaction.

@@ -84,6 +84,39 @@ static void window(lq_topic *topic)
     OK(lq_topic_configure(topic, &changes));
 }
 
+/* P8, P14: a producer waits for room as long as it says, and a repeat needs none. */
+static void waits(lq_store *store)
+{
+    lq_topic_options limits = LQ_TOPIC_OPTIONS_INIT;
+    lq_send_options patience = LQ_SEND_OPTIONS_INIT;
+    lq_message message = LQ_MESSAGE_INIT;
+    lq_message_id first, again;
+    lq_topic *full = NULL;
+    lq_producer *till = NULL;
+    uint64_t last = 0;
+    limits.max_messages = 1;
+    limits.on_full = LQ_ON_FULL_BLOCK;
+    OK(lq_topic_open(store, "full", &limits, &full));
+    OK(lq_producer_open(full, "till", &till));
+    OK(lq_producer_send_with(till, &message, 1, NULL, &first));
+    patience.timeout_ms = 20;
+    GIVES(LQ_TIMEOUT, lq_producer_send_with(till, &message, 2, &patience, NULL));
+    TELLS("nothing was sent");
+    patience.timeout_ms = 0;
+    OK(lq_producer_send_with(till, &message, 1, &patience, &again));
+    CHECK(equal(first, again));
+    OK(lq_producer_last_sequence(till, &last));
+    CHECK(last == 1);
+    patience.timeout_ms = -7;
+    INVALID(lq_producer_send_with(till, &message, 2, &patience, NULL));
+    patience.size = 1;
+    INVALID(lq_producer_send_with(till, &message, 2, &patience, NULL));
+    INVALID(lq_producer_send_with(till, NULL, 2, NULL, NULL));
+    INVALID(lq_producer_send_with(NULL, &message, 2, NULL, NULL));
+    OK(lq_producer_close(till));
+    OK(lq_topic_close(full));
+}
+
 /* P8: sequences, and fencing. */
 static void producer(lq_topic *topic, lq_message_id *first)
 {
@@ -139,6 +172,7 @@ int main(int argc, char **argv)
             bad_ids(store, topic);
             window(topic);
             producer(topic, &by_till);
+            waits(store);
         } else {
             CHECK(equal(send_as(topic, "a", "one"), first));
             OK(lq_producer_open(topic, "till", &till));

@@ -241,6 +241,13 @@ static void nothing_twice(const std::string &path)
     fails(LQ_FENCED, [&] { older.send(message); });
     till.send(message);
     CHECK(till.last_sequence() == 4 && topic.stats().messages == 3);
+    lq_topic_options limits = LQ_TOPIC_OPTIONS_INIT;
+    limits.max_messages = 1;
+    limits.on_full = LQ_ON_FULL_BLOCK;
+    lq::producer waiting = store.topic("limited", limits).producer("till");
+    waiting.send_within(message, std::chrono::milliseconds(0));
+    fails(LQ_TIMEOUT, [&] { waiting.send_within(message, std::chrono::milliseconds(20)); });
+    CHECK(waiting.last_sequence() == 1);
 }
 
 /* P8: all or nothing, and nothing where it ends without a commit. */

@@ -87,6 +87,48 @@ def test_p14_a_wait_for_room_answers_ctrl_c(
     assert child.line() == "interrupted 1"
 
 
+def test_p8_p14_a_named_producer_waits_no_longer_than_it_said(store: libqueue.Store) -> None:
+    topic = store.topic("t", max_messages=1, on_full="block")
+    till = topic.producer("till")
+    till.send(b"a", 1)
+    with pytest.raises(libqueue.Timeout, match="nothing was sent"):
+        till.send(b"b", 2, timeout=0.05)
+    assert till.last_sequence == 1
+    with topic.consumer("g") as consumer:
+        had = consumer.receive(1)
+        threading.Timer(0.1, consumer.ack, [had]).start()
+        second = till.send(b"b", 2, timeout=20.0)
+        assert till.send(b"b", 2, timeout=0.0) == second, "a repeat needs no room"
+    with pytest.raises(libqueue.InvalidArgument, match="timeout"):
+        till.send(b"c", 3, timeout=-1.0)
+
+
+def test_p8_p14_a_named_producers_wait_for_room_answers_ctrl_c(
+    store: libqueue.Store, spawn: Callable[[str], Child]
+) -> None:
+    store.topic("t", max_messages=1, on_full="block").send(b"a")
+    child = spawn(
+        """
+        import threading
+        till = libqueue.open(path).topic("t").producer("till")
+        other = threading.Thread(target=lambda: till.send(b"b", 1), daemon=True)
+        for thread in (other, None):
+            if thread:
+                thread.start()
+                continue
+            print("waits", flush=True)
+            try:
+                till.send(b"b", 1)
+            except KeyboardInterrupt:
+                print("interrupted", till.last_sequence, flush=True)
+        """
+    )
+    assert child.line() == "waits"
+    time.sleep(0.2)
+    child.signal(signal.SIGINT)
+    assert child.line() == "interrupted 0"
+
+
 def test_p14_the_oldest_are_dropped_and_counted(store: libqueue.Store) -> None:
     topic = store.topic("t", max_messages=2, on_full="drop_oldest")
     group = topic.create_group("g")

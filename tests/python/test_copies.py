@@ -132,6 +132,26 @@ def test_p6_p12_json_lines_say_all_and_come_back_as_the_same_lines(tmp_path: Pat
             assert [one.name for one in billing.snapshots()] == ["before"]
 
 
+class Narrow(io.StringIO):
+    """A file that cannot hold what is written."""
+
+    def write(self, text: str, /) -> int:
+        return len(text.encode("ascii"))
+
+
+def test_an_export_of_lines_ends_where_they_cannot_be_written(tmp_path: Path) -> None:
+    with libqueue.open(tmp_path / "a") as store:
+        topic = store.topic("t")
+        # More than a pipe holds, behind what cannot be written.
+        topic.send_many(["é".encode(), *[bytes(1000)] * 1000])
+        with pytest.raises(UnicodeEncodeError):
+            lines.export_lines(store, Narrow())
+        closed = io.StringIO()
+        closed.close()
+        with pytest.raises(ValueError, match="closed file"):
+            lines.export_lines(store, closed)
+
+
 def test_what_send_takes_is_imported_where_it_names_its_topic(tmp_path: Path) -> None:
     given = [
         '{"topic": "a", "payload": "one", "key": "k", "headers": {"h": "v"}}',
@@ -167,6 +187,12 @@ def test_what_send_takes_is_imported_where_it_names_its_topic(tmp_path: Path) ->
         ('{"topic_config": {"topic": "a"}}', "topic is 'a'"),
         ('{"end": {"topics": 5, "groups": 0, "messages": 1}}', "were read"),
         ('{"standing": {"topic": "a", "group": "g"}}', "line 3"),
+        ('{"topic": "a", "payload": "x", "delay": 1e999}', "line 3"),
+        ('{"topic": "a", "payload": "x", "timestamp_ns": 99999999999999999999}', "line 3"),
+        ('{"topic_config": {"topic": "b", "partitions": 1e999}}', "line 3"),
+        ('{"topic_config": {"topic": "b", "max_messages": 5}}', "max_messages is 5"),
+        ('{"topic": "' + "b" * 70_000 + '", "payload": "x"}', "line 3"),
+        ('{"topic": "b\\ud800", "payload": "x"}', "line 3"),
     ],
 )
 def test_a_bad_line_is_told_of_with_its_number_and_nothing_is_made(

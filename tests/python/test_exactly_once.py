@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -193,6 +194,33 @@ def test_the_examples_in_c_are_c(tmp_path: Path) -> None:
         call = [compiler, *flags, str(source)]
         checked = subprocess.run(call, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, f"{example}\n{checked.stderr}"
+
+
+def test_p8_a_file_that_was_sent_in_part_is_sent_to_its_end_by_the_same_call(path: Path) -> None:
+    def told(given: bytes, *more: str) -> tuple[int, int]:
+        done = json.loads(
+            run(path, "send", "t", "--producer", "in", "--json", *more, given=given).stdout
+        )
+        return done["sent"], done["sent_before"]
+
+    assert told(b"a\nb\n") == (2, 0)
+    assert told(b"a\nb\nc\n") == (1, 2)
+    assert told(b"a\nb\nc\n") == (0, 3)
+    line = b'{"payload": "x", "key": "k"}\n'
+    assert told(line * 4, "--jsonl") == (1, 3)
+    run(path, "config", "t", "max_messages=5")
+    full = run(path, "send", "t", "--producer", "in", given=b"\n" * 4 + b"y\nz\n", status=1)
+    assert b"line 6: " in full.stderr
+    assert b"is full" in full.stderr
+    assert b"lines sent before it: 1" in full.stderr
+    run(path, "config", "t", "max_messages=0")
+    assert told(b"\n" * 4 + b"y\nz\n") == (1, 5)
+    for wrong in (b'{"payload": "", "dedup_id": "a"}', b'{"payload": "", "headers": [1]}'):
+        refused = run(path, "send", "t", "--jsonl", "--producer", "q", given=wrong, status=1)
+        assert refused.stderr.startswith(b"error: line 1: "), refused.stderr
+    with libqueue.open(path) as store:
+        assert payloads(store.topic("t")) == [b"a", b"b", b"c", b"x", b"y", b"z"]
+        assert store.topic("t").producer("in").last_sequence == 6
 
 
 def test_p8_the_command_line_knows_windows_and_ids(path: Path) -> None:

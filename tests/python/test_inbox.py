@@ -309,6 +309,40 @@ def test_p6_a_message_fails_also_where_the_connection_is_lost(store: libqueue.St
         assert topic.group("g").peek(0).failures == 1
 
 
+@pytest.mark.parametrize("ends", ["rollback", "commit", "executescript"])
+def test_p8_a_handler_that_ends_the_transaction_by_itself_is_told(
+    store: libqueue.Store, tmp_path: Path, ends: str
+) -> None:
+    orders = store.topic("orders")
+    orders.send(b"1")
+    database = sqlite3.connect(tmp_path / "ended.db")
+    database.execute("CREATE TABLE paid (what TEXT)")
+    with orders.consumer("g", backoff=(0.001, 0.001, 1.0)) as consumer:
+        inbox = Inbox(database, consumer)
+        (delivery,) = consumer.receive(1, timeout=5.0)
+        with (
+            pytest.raises(libqueue.InvalidArgument, match="ended the transaction"),
+            inbox.once(delivery) as fresh,
+        ):
+            assert fresh
+            if ends == "rollback":
+                # Without the id, which a second hand-out would not find.
+                database.rollback()
+                database.execute("INSERT INTO paid VALUES ('alone')")
+            elif ends == "commit":
+                database.commit()
+            else:
+                database.executescript("INSERT INTO paid VALUES ('x');")
+        assert not database.in_transaction
+        (again,) = consumer.receive(1, timeout=5.0)
+        assert (again.attempt, again.id) == (2, delivery.id)
+        with inbox.once(again) as fresh:
+            assert fresh == (ends == "rollback")
+    ((count,),) = database.execute("SELECT count(*) FROM paid")
+    assert count == (ends == "executescript")
+    database.close()
+
+
 def test_the_example_runs(store: libqueue.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from libqueue import inbox
 

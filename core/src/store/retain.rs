@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::in_force::NEVER;
 use super::inner::locked;
+use super::retain_groups::is_without_groups;
 use super::topic::{TopicInner, read_meta};
 use super::{Block, StoreInner};
 use crate::error::{ErrorKind, Result};
@@ -283,11 +284,12 @@ impl TopicInner {
         let Some(retaining) = self.hold_retention(word)? else {
             return Ok(0);
         };
-        let letters = match config.retention {
-            Retention::Settled => self.first_letter(scope.bounds[0])?,
+        let plain = is_without_groups(&self.kept_groups()?);
+        let wanted = match config.retention {
+            Retention::Settled => self.first_wanted(scope.bounds[0], plain)?.offset,
             Retention::Forever | Retention::Time(_) => u64::MAX,
         };
-        let first = self.decide(&scope, letters, word)?;
+        let first = self.decide(&scope, (wanted, plain), word)?;
         if first.iter().all(|first| *first == 0) {
             return Ok(0);
         }
@@ -397,8 +399,8 @@ impl TopicInner {
 
     /// Which offset is the first that is kept of each partition, told to all from here on; 0 where
     /// nothing is taken. A group whose position cannot be read keeps all but what is taken in any
-    /// case.
-    fn decide(&self, scope: &Scope, letters: u64, word: u64) -> Result<Vec<u64>> {
+    /// case; what is wanted first was looked for with or without a group.
+    fn decide(&self, scope: &Scope, wanted: (u64, bool), word: u64) -> Result<Vec<u64>> {
         let count = self.partitions.len();
         let held = match self.store.hold_create_lock_within(GLANCE) {
             Err(error) if error.kind() == ErrorKind::Stuck => return Ok(vec![0; count]),
@@ -408,6 +410,10 @@ impl TopicInner {
             return Ok(vec![0; count]);
         }
         let groups = self.kept_groups()?;
+        if is_without_groups(&groups) && !wanted.1 {
+            // The last one was deleted since: nothing counts as settled any more.
+            return Ok(vec![0; count]);
+        }
         let mut first = Vec::new();
         for (number, partition) in self.partitions.iter().enumerate() {
             let (bound, cap) = (scope.bounds[number], scope.caps[number]);
@@ -423,7 +429,7 @@ impl TopicInner {
                 allowed = allowed.min(floor.unwrap_or(cap));
             }
             if number == 0 {
-                allowed = allowed.min(letters.max(cap));
+                allowed = allowed.min(wanted.0.max(cap));
             }
             let end = scope.end_below(number, allowed);
             if end > 0 {

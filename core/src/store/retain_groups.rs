@@ -22,6 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How names of topics end that are made for dead letters.
 const LETTERS_END: &str = ".dlq";
 
+/// What a topic keeps first, whatever its groups have settled.
+pub(super) struct FirstWanted {
+    /// `u64::MAX` if there is nothing.
+    pub(super) offset: u64,
+    pub(super) is_letter: bool,
+}
+
+/// Whether nobody is there but lanes of dead letters: then what was sent waits for the first group.
+pub(super) fn is_without_groups(groups: &[KeptGroup]) -> bool {
+    groups.iter().all(KeptGroup::is_lane)
+}
+
 /// A group on disk.
 pub(super) struct KeptGroup {
     pub(super) name: String,
@@ -151,10 +163,19 @@ impl TopicInner {
     /// The first dead letter below an offset that a group may still want: dead, in its lane not
     /// taken in, or of a group that has no lane. `u64::MAX` if there is none.
     pub(super) fn first_letter(&self, below: u64) -> Result<u64> {
+        Ok(self.first_wanted(below, false)?.offset)
+    }
+
+    /// As `first_letter`. `plain`: or the first message that is no letter, where no group is there
+    /// that could settle it, whatever lanes of dead letters are (P15).
+    pub(super) fn first_wanted(&self, below: u64, plain: bool) -> Result<FirstWanted> {
+        let mut found = FirstWanted {
+            offset: u64::MAX,
+            is_letter: true,
+        };
         if below == 0 || !self.may_have_letters()? {
-            return Ok(u64::MAX);
+            return Ok(found);
         }
-        let mut found = u64::MAX;
         let mut senders: Vec<(String, String, Option<u64>)> = Vec::new();
         let mut failed = Ok(());
         let each = |offset: u64, record: &Record| {
@@ -162,7 +183,10 @@ impl TopicInner {
                 return false;
             }
             let Some(source) = source_of(record) else {
-                return true;
+                if plain {
+                    (found.offset, found.is_letter) = (offset, false);
+                }
+                return !plain;
             };
             let of = (source.topic, source.group);
             let known = senders.iter().find(|one| (&*one.0, &*one.1) == of);
@@ -178,9 +202,9 @@ impl TopicInner {
                 }
             };
             if from.is_some_and(|from| offset >= from) {
-                found = offset;
+                found.offset = offset;
             }
-            found == u64::MAX
+            found.offset == u64::MAX
         };
         // Damaged ones nobody is ever handed.
         walk(self, Cursor::at_offset(0), each, |_| true)?;

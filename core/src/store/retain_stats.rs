@@ -1,7 +1,7 @@
 //! What keeps the oldest segment of a topic, for the statistics.
 
 use super::retain::{Scope, old_before};
-use super::retain_groups::KeptGroup;
+use super::retain_groups::{KeptGroup, is_without_groups};
 use super::topic::TopicInner;
 use crate::error::Result;
 use crate::log::Sealed;
@@ -116,8 +116,13 @@ impl TopicInner {
             });
         }
         let settles = config.retention == Retention::Settled && scope.caps[number] < end;
-        if settles && number == 0 && self.first_letter(end)? < end {
-            return Ok(PinnedBy::DeadLetters(String::new()));
+        if settles && number == 0 {
+            let wanted = self.first_wanted(end, is_without_groups(groups))?;
+            match wanted.is_letter {
+                _ if wanted.offset >= end => {}
+                true => return Ok(PinnedBy::DeadLetters(String::new())),
+                false => return Ok(PinnedBy::Retention),
+            }
         }
         Ok(match holders.is_empty() && settles {
             true => PinnedBy::Retention,

@@ -128,6 +128,38 @@ fn a_topic_that_exists_is_refused_or_its_messages_are_appended() {
 }
 
 #[test]
+fn nothing_is_appended_where_a_topic_cannot_get_its_name() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder.path().join("a"));
+    let to = |name: &str| GroupOptions {
+        dead_letter_topic: Some(libqueue::DeadLetter::Topic(name.to_owned())),
+        ..GroupOptions::default()
+    };
+    let options = TopicOptions::default();
+    let orders = store.topic("orders", &options).unwrap();
+    orders.send(&Message::new(b"one")).unwrap();
+    let b = store.topic("b", &options).unwrap();
+    b.create_group("g", &to("c")).unwrap();
+    let bytes = export(&store, &["orders", "b"]);
+    let other = open(&folder.path().join("b"));
+    let here = other.topic("orders", &options).unwrap();
+    let c = other.topic("c", &options).unwrap();
+    c.create_group("g", &to("b")).unwrap();
+    let options = ImportOptions {
+        append: true,
+        bytes: None,
+    };
+    let refused = other.import(&mut &bytes[..], &options, &mut |_, _| Ok(()));
+    let refused = refused.expect_err("a circle");
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument, "{refused}");
+    assert_eq!(here.stats().unwrap().messages, 0);
+    other.delete_topic("c").unwrap();
+    let done = other.import(&mut &bytes[..], &options, &mut |_, _| Ok(()));
+    assert_eq!(done.unwrap().appended, 1);
+    assert_eq!(here.stats().unwrap().messages, 1);
+}
+
+#[test]
 fn p12_a_group_id_that_is_taken_and_letters_that_lead_back_are_refused() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder.path().join("a"));

@@ -21,6 +21,10 @@ _PIECE = 256 * 1024
 _OPENS = 4096
 
 
+class Broken(ValueError):
+    """What is read is no whole export."""
+
+
 class Reads(Protocol):
     """What bytes are read from."""
 
@@ -57,20 +61,20 @@ def blocks(source: Reads) -> Iterator[tuple[int, bytes]]:
         while size:
             part = source.read(size)
             if not part:
-                raise ValueError("the export ends in the middle of a block")
+                raise Broken("the export ends in the middle of a block")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
 
     magic, version, _ = _HEAD.unpack(exactly(_HEAD.size))
     if magic != MAGIC or version != VERSION:
-        raise ValueError("it does not begin as an export of this version does")
+        raise Broken("it does not begin as an export of this version does")
     while True:
         start = exactly(_BLOCK.size)
         kind, length, _, crc = _BLOCK.unpack(start)
         body = exactly(length)
         if zlib.crc32(body, zlib.crc32(start[:12])) != crc:
-            raise ValueError("the checksum of a block is wrong")
+            raise Broken("the checksum of a block is wrong")
         yield kind, body
         if kind == END:
             return

@@ -1099,13 +1099,15 @@ class Producer:
         deliver_at: float | datetime | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        timeout: float | None = None,
     ) -> MessageId:
         """Send one message; a `sequence` that was sent before returns the first send's id.
 
         The first sequence is 1, gaps are allowed, and None counts on from the last one. A repeat,
         by this handle or an earlier one of the name, appends nothing, whatever the message is: so
         it may be sent again after an error, a timeout or a kill. The other arguments are those of
-        `Topic.send`.
+        `Topic.send`; `timeout` bounds also the wait for other threads that send by this handle and
+        have no room.
 
         Raises `Fenced` where the name was opened again, and nothing was sent; `InvalidArgument` for
         a sequence that is older than the last 1,000 or was passed over; and what `Topic.send`

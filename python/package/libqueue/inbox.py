@@ -115,13 +115,17 @@ class Inbox:
             with inbox.once(delivery) as fresh:
                 if fresh:
                     database.execute("INSERT INTO paid VALUES (?)", (delivery.payload,))
+        A handler that ends the transaction by itself, as with `commit`, `rollback` or sqlite3's
+        `executescript`, parts effect and id: that is `InvalidArgument`, and fails the message.
         """
         self._check_free()
         delivery.start()
         try:
-            fresh = self._enter(self._key(delivery))
+            key = self._key(delivery)
+            fresh = self._enter(key)
             yield fresh
             if fresh:
+                self._check_whole(key)
                 self._connection.commit()
         except BaseException as error:
             try:
@@ -190,6 +194,16 @@ class Inbox:
             raise InvalidArgument(
                 "the connection is in the middle of a transaction; commit it or roll it back "
                 "first: the inbox begins and ends its own"
+            )
+
+    def _check_whole(self, key: str) -> None:
+        """Look whether what is about to be committed has the id in it."""
+        ended = self._begins and not getattr(self._connection, "in_transaction", True)
+        if ended or not self._has(key):
+            raise InvalidArgument(
+                "the handler ended the transaction that holds the message's id; expected neither "
+                "commit, rollback nor executescript in it: its effect may be there without the "
+                "id, or in part"
             )
 
     def _begin(self) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,6 +46,10 @@ _OPEN = (
 _STATES = {
     1: "ready", 2: "delayed", 4: "held", 5: "dying", 7: "scheduled", 8: "dead", 9: "holding",
 }  # fmt: skip
+_BAD = (
+    ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, struct.error,
+)  # fmt: skip
+"""What a line that cannot be ends in."""
 _NUMBERS = {name: number for number, name in _STATES.items()}
 _DEFAULTS = {
     "id": "0" * 16, "partitions": "1", "max_message_bytes": str(1 << 30),
@@ -78,21 +83,23 @@ def export_lines(
                 done["error"] = error
 
     exporter = threading.Thread(target=work, name="libqueue export")
+    ended: native.Broken | None = None
     with os.fdopen(read_end, "rb") as source:
         exporter.start()
         try:
             for line in _lines(native.blocks(source)):
                 to.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-        except ValueError:
+        except native.Broken as error:
             # It ended early, and says why.
-            if "error" not in done:
-                exporter.join()
-            raise done.get("error", ValueError("the export ended early")) from None
+            ended = error
         finally:
+            # First: or who still writes would wait for a reader for ever.
             source.close()
             exporter.join()
     if "error" in done:
         raise done["error"]
+    if ended:
+        raise ended
     stats: dict[str, int] = done["stats"]
     return stats
 
@@ -261,6 +268,7 @@ class _Reading:
         if not isinstance(name, str):
             raise TypeError(f"topic is {name!r}; expected a topic's name")
         if name not in self.topics:
+            native.named(name, b"")
             self.topics[name] = _Topic(dict(_DEFAULTS))
         return self.topics[name]
 
@@ -268,7 +276,10 @@ class _Reading:
         name = fields.pop("topic", None)
         if not isinstance(name, str) or name in self.topics:
             raise ValueError(f"topic is {name!r}; expected one that no line before names")
-        self.topics[name] = _Topic({**_DEFAULTS, **fields})
+        topic = _Topic({**_DEFAULTS, **fields})
+        # Here, where it has a line.
+        native.named(name, fields_of.settings_text("topic", topic.settings))
+        self.topics[name] = topic
 
     def _message(self, fields: dict[str, Any]) -> None:
         topic = self._of(fields)
@@ -314,7 +325,9 @@ class _Reading:
         topic, name = self._of(fields), fields.pop("group", None)
         if not isinstance(name, str) or name in topic.groups:
             raise ValueError(f"group is {name!r}; expected one that no line before names")
-        topic.groups[name] = (fields_of.settings_text("group", fields), [], [])
+        settings = fields_of.settings_text("group", fields)
+        native.named(name, settings)
+        topic.groups[name] = (settings, [], [])
 
     def _standing(self, fields: dict[str, Any]) -> None:
         topic, name = self._of(fields), fields.pop("group", None)
@@ -331,11 +344,14 @@ class _Reading:
             number(fields, "next_offset"), number(fields, "dead_from", 0),
             list(fields.pop("counters", [])), opened,
         )  # fmt: skip
+        for _ in standing.encode(native.Writer()):
+            pass
         topic.groups[name][1].append(standing)
 
     def _snapshot(self, fields: dict[str, Any]) -> None:
         topic, name = self._of(fields), fields.pop("group", None)
         data = base64.b64decode(fields["base64"], validate=True)
+        native.named(fields["name"], data)
         topic.groups[name][2].append((fields["name"], data))
 
     def _end(self, fields: dict[str, Any]) -> None:
@@ -413,7 +429,7 @@ def import_lines(
                 continue
             try:
                 reading.line(text)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except _BAD as error:
                 what = f"{error} is missing or unknown" if isinstance(error, KeyError) else error
                 raise ValueError(f"line {number}: {what}; nothing was imported") from None
         return store.import_topics(_Chunks(reading.blocks()), append=append, progress=progress)

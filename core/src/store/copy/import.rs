@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::append::append;
 use super::backup::Progress;
 use super::groups::Being;
-use super::publish::{Known, publish};
+use super::publish::{Known, Wanted, check, publish};
 use super::staging::Staging;
 use super::stream::Reader;
 use crate::error::{Error, ErrorKind, Result};
@@ -99,26 +99,29 @@ impl Store {
             counts: [0; 3],
         };
         let done = import.run(progress).and_then(|mut stats| {
-            let (topics, leads) = (
-                std::mem::take(&mut import.topics),
-                std::mem::take(&mut import.leads),
-            );
-            let ids = std::mem::take(&mut import.ids);
-            for topic in topics.iter().filter(|topic| topic.appended) {
-                stats.appended += append(self, &topic.topic)?;
-            }
+            let topics = std::mem::take(&mut import.topics);
             let new = topics.iter().filter(|topic| !topic.appended);
-            let new: Vec<(String, u64)> =
-                new.map(|one| (one.name.clone(), one.topic.id())).collect();
+            let wanted = Wanted {
+                topics: new.map(|one| (one.name.clone(), one.topic.id())).collect(),
+                leads: std::mem::take(&mut import.leads),
+                groups: std::mem::take(&mut import.ids),
+            };
+            // Before anything is sent: it would be there twice when all is imported again.
+            check(inner, &wanted)?;
+            for topic in topics.iter().filter(|topic| topic.appended) {
+                let sent = append(self, &topic.topic);
+                stats.appended += sent.map_err(|error| told_of(error, stats.appended))?;
+            }
             // Its handles keep a store open.
             drop(topics);
-            Ok((stats, new, leads, ids))
+            Ok((stats, wanted))
         });
         // What it has open of the other store is closed before that is removed.
         drop(import);
-        let finished = done.and_then(|(stats, new, leads, ids)| {
-            restorer.close()?;
-            publish(inner, &staging.inside(), &new, &leads, &ids)?;
+        let finished = done.and_then(|(stats, wanted)| {
+            let named = restorer.close();
+            let named = named.and_then(|()| publish(inner, &staging.inside(), &wanted));
+            named.map_err(|error| told_of(error, stats.appended))?;
             Ok(stats)
         });
         match finished {
@@ -336,6 +339,18 @@ fn can_be_sent(one: &Exported<'_>) -> bool {
     one.offset < LAST
         && Attributes::decode(one.extension).is_some()
         && Headers::is_whole(one.headers)
+}
+
+/// The error of an import that had sent so many messages to topics that exist.
+#[cold]
+fn told_of(error: Error, appended: u64) -> Error {
+    match appended {
+        0 => error,
+        _ => error.context(format!(
+            "{appended} messages were appended to topics that existed, and no topic was made; \
+             import the others alone"
+        )),
+    }
 }
 
 #[cold]

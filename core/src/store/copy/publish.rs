@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::import::{GroupName, exists};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
+use crate::shm::Held;
 use crate::storage::remove_all;
 use crate::store::StoreInner;
 use crate::store::group_meta::{dead_letters_of, read_meta as read_group};
@@ -65,25 +66,55 @@ impl Known {
     }
 }
 
-/// Moves the folders of these topics, name and id, out of a store that was closed. With the lock of
-/// those who create held all is looked at first; then each gets its name in one step, those before
+/// What is to get its name.
+pub(super) struct Wanted {
+    /// Topics, by name and id.
+    pub(super) topics: Vec<(String, u64)>,
+    /// A topic, and one that dead letters of a group of it go to.
+    pub(super) leads: Vec<(String, String)>,
+    /// The id of each group, in the export and here.
+    pub(super) groups: HashMap<GroupName, (u64, u64)>,
+}
+
+impl Wanted {
+    /// The lock of those who create, while none of the names is one of a deleted topic.
+    fn hold<'a>(&self, store: &'a StoreInner) -> Result<Held<'a>> {
+        let named = self.topics.iter().map(|(name, _)| name);
+        let folders: Vec<_> = named
+            .map(|name| names::topic_folder(&store.path, name))
+            .collect();
+        store.hold_create_lock_over(&folders)
+    }
+}
+
+/// Errors where they cannot get their names as things are now.
+pub(super) fn check(store: &Arc<StoreInner>, wanted: &Wanted) -> Result<()> {
+    let _held = wanted.hold(store)?;
+    check_held(store, wanted)
+}
+
+/// Moves the folders of these topics out of a store that was closed. With the lock of those who
+/// create held all is looked at first; then each gets its name in one step, those before
 /// which dead letters come first, so that no redrive lane is there without its group, which whoever
 /// opens the topic would remove. A death in between leaves the rest without a name.
-pub(super) fn publish(
-    store: &Arc<StoreInner>,
-    from: &Path,
-    topics: &[(String, u64)],
-    leads: &[(String, String)],
-    groups: &HashMap<GroupName, (u64, u64)>,
-) -> Result<()> {
+pub(super) fn publish(store: &Arc<StoreInner>, from: &Path, wanted: &Wanted) -> Result<()> {
     let storage = &*store.env.storage;
-    let named = topics.iter().map(|(name, _)| name);
-    let folders: Vec<_> = named
-        .map(|name| names::topic_folder(&store.path, name))
-        .collect();
-    let _held = store.hold_create_lock_over(&folders)?;
+    let _held = wanted.hold(store)?;
+    check_held(store, wanted)?;
+    for (name, _) in &wanted.topics {
+        let folder = names::topic_folder(&store.path, name);
+        // What a creator that died left.
+        remove_all(storage, &folder)?;
+        storage.rename(&names::topic_folder(from, name), &folder)?;
+        storage.sync_dir(&store.path.join(names::TOPICS))?;
+    }
+    Ok(())
+}
+
+/// With the lock of those who create held.
+fn check_held(store: &Arc<StoreInner>, wanted: &Wanted) -> Result<()> {
     let known = Known::of(store)?;
-    for (name, id) in topics {
+    for (name, id) in &wanted.topics {
         let folder = names::topic_folder(&store.path, name);
         if store.has_topic(&folder)? {
             return Err(exists(name));
@@ -93,20 +124,12 @@ pub(super) fn publish(
             return Err(taken());
         }
     }
-    for (_, id) in groups.values() {
+    for (_, id) in wanted.groups.values() {
         if !known.is_free(store, *id)? {
             return Err(taken());
         }
     }
-    check_circles(topics, known.leads.iter().chain(leads))?;
-    for (name, _) in topics {
-        let folder = names::topic_folder(&store.path, name);
-        // What a creator that died left.
-        remove_all(storage, &folder)?;
-        storage.rename(&names::topic_folder(from, name), &folder)?;
-        storage.sync_dir(&store.path.join(names::TOPICS))?;
-    }
-    Ok(())
+    check_circles(&wanted.topics, known.leads.iter().chain(&wanted.leads))
 }
 
 #[cold]

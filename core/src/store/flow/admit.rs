@@ -277,9 +277,13 @@ impl<'a> Through<'a> {
             return Ok(());
         };
         let want = waiting::wanted(words, first);
-        let given = self.topic.count_room(self.groups, limits, want)? == Grant::Given;
-        let now = env.clock.boot_ns();
-        let room = given && pace::until(words, now) <= now;
+        // What will never have room any more, since the limit was lowered, is told so when its turn
+        // comes; one that is stopped then is passed as any other (P17).
+        let room = !limits.hold(want) || {
+            let given = self.topic.count_room(self.groups, limits, want)? == Grant::Given;
+            let now = env.clock.boot_ns();
+            given && pace::until(words, now) <= now
+        };
         let held = self.topic.hold_flow(lock)?;
         env.check_fence()?;
         let who = (env.me, &*env.live);

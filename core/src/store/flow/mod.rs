@@ -169,12 +169,10 @@ pub(super) mod testing {
     use crate::shm::Owner;
     use crate::store::Topic;
 
-    /// A place in the order of those who wait, for one who does not go on.
-    pub(in crate::store) fn join(topic: &Topic, owner: Owner) -> Option<u64> {
-        let want = Want {
-            messages: 1,
-            bytes: 1,
-        };
+    /// A place in the order of those who wait, for one who does not go on, and wants to send so
+    /// many messages.
+    pub(in crate::store) fn join(topic: &Topic, owner: Owner, messages: u64) -> Option<u64> {
+        let want = Want { messages, bytes: 1 };
         waiting::join(topic.inner.words(), owner, want)
     }
 

@@ -60,6 +60,11 @@ impl Limits {
         self.bytes < UNLIMITED
     }
 
+    /// Whether there is ever room for this.
+    pub(super) fn hold(&self, want: Want) -> bool {
+        want.messages <= self.messages && want.bytes <= self.bytes
+    }
+
     /// So many percent of the limit, of which there is at least one message.
     pub(super) fn part(&self, percent: u64) -> Counted {
         let of = |limit: u64| match limit < UNLIMITED {

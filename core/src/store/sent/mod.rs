@@ -29,6 +29,7 @@ mod scan;
 mod tables;
 mod tables_begin;
 mod tables_tend;
+mod turn;
 mod unique;
 mod unique_one;
 

@@ -1,12 +1,15 @@
 //! Named producers: a repeated sequence returns the first send's id, and appends nothing (P8).
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::ground::Ground;
 use super::ledger::Ledger;
 use super::ring::{PLACES, Ring, TendedRing};
 use super::room::Room;
+use super::turn::{Turn, Turns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::sent as at;
 use crate::format::ledger::{Entry, Slot};
@@ -14,7 +17,7 @@ use crate::format::names;
 use crate::format::origin::{Origin, producer_id};
 use crate::options::Durability;
 use crate::store::Handle;
-use crate::store::flow::{FlowGroups, Patience, Way};
+use crate::store::flow::{Beat, FlowGroups, Patience, Way};
 use crate::store::inner::locked;
 use crate::store::message::{Message, MessageId};
 use crate::store::send::SYNC_TIMEOUT;
@@ -35,7 +38,7 @@ pub struct Producer {
     name: String,
     epoch: u64,
     /// Held by the thread whose turn it is: its sequence is in the checksum of its record.
-    turn: Mutex<()>,
+    turns: Turns,
     _handle: Option<Handle>,
 }
 
@@ -77,7 +80,7 @@ impl Topic {
             ring,
             name: name.to_owned(),
             epoch,
-            turn: Mutex::default(),
+            turns: Turns::default(),
             _handle: Some(topic.store.register_handle(handle)),
         })
     }
@@ -137,6 +140,60 @@ impl Producer {
     /// [`ErrorKind::InvalidArgument`] for a sequence that is older than the last 1,000, or was
     /// passed over, and for a message with a dedup id.
     pub fn send(&self, message: &Message<'_>, sequence: Option<u64>) -> Result<MessageId> {
+        self.send_by(message, sequence, Patience::Stored, None)
+    }
+
+    /// As `send`, waiting for room in a topic with a limit, and for other threads that do by this
+    /// handle, no longer than this: zero waits not at all.
+    ///
+    /// ```
+    /// # use libqueue::{ErrorKind, Message, OnFull, Store, StoreOptions, TopicOptions};
+    /// # use std::time::Duration;
+    /// # let folder = tempfile::TempDir::new().unwrap();
+    /// # let store = Store::open(folder.path(), StoreOptions::default())?;
+    /// let jobs = store.topic("jobs", &TopicOptions {
+    ///     max_messages: Some(1),
+    ///     on_full: Some(OnFull::Block),
+    ///     ..TopicOptions::default()
+    /// })?;
+    /// let till = jobs.producer("till-3")?;
+    /// till.send(&Message::new(b"one"), Some(1))?;
+    /// let late = till.send_within(&Message::new(b"two"), Some(2), Duration::from_millis(20));
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+    /// assert_eq!(till.last_sequence()?, 1);
+    /// # Ok::<(), libqueue::Error>(())
+    /// ```
+    pub fn send_within(
+        &self,
+        message: &Message<'_>,
+        sequence: Option<u64>,
+        timeout: Duration,
+    ) -> Result<MessageId> {
+        self.send_by(message, sequence, Patience::For(timeout), None)
+    }
+
+    /// As `send`, waiting for room no longer than `timeout`, or where there is none as the topic is
+    /// configured, and for as long as `go_on` says so, as [`Topic::send_while`] does.
+    pub fn send_while(
+        &self,
+        message: &Message<'_>,
+        sequence: Option<u64>,
+        timeout: Option<Duration>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<MessageId> {
+        let go_on = RefCell::new(go_on);
+        let beat = || (go_on.borrow_mut())();
+        let patience = timeout.map_or(Patience::Stored, Patience::For);
+        self.send_by(message, sequence, patience, Some(&beat))
+    }
+
+    fn send_by(
+        &self,
+        message: &Message<'_>,
+        sequence: Option<u64>,
+        patience: Patience,
+        beat: Option<Beat<'_>>,
+    ) -> Result<MessageId> {
         let topic = &*self.topic;
         topic.store.check_send()?;
         topic.follow()?;
@@ -148,10 +205,17 @@ impl Producer {
         }
         let number = topic.choose(message)?;
         let voids = topic.partitions[number as usize].voids();
-        let turn = locked(&self.turn);
+        let way = Way {
+            topic: &self.topic,
+            groups: &self.flow,
+            patience,
+            beat,
+        };
         let mut room = Room::default();
+        let turn = self.turn(message, &way, &mut room)?;
         let id = loop {
-            if let Some((part, offset)) = self.try_once(message, sequence, number, &mut room)? {
+            let tried = self.try_once(message, sequence, number, (&way, &mut room))?;
+            if let Some((part, offset)) = tried {
                 break topic.id(part, offset);
             }
         };
@@ -170,13 +234,32 @@ impl Producer {
         Ok(id)
     }
 
+    /// The turn of this thread. Who has it may wait for room, and those behind him wait for that as
+    /// well: no longer than each of them would (P14).
+    fn turn<'a>(
+        &'a self,
+        message: &Message<'_>,
+        way: &Way<'a>,
+        room: &mut Room<'a>,
+    ) -> Result<Turn<'a>> {
+        if !self.topic.settings.is_limited() {
+            return self.turns.take(|| Ok(()));
+        }
+        let since = room.since();
+        let (mut block, mut extension) = (Vec::new(), Vec::new());
+        let draft = (self.topic).draft_from(message, &mut block, &mut extension, None)?;
+        let drafts = [draft];
+        let gate = way.through(&drafts);
+        self.turns.take(|| gate.check_time(since))
+    }
+
     /// Where the message is in the log; `None` where all is to be looked at anew.
     fn try_once<'a>(
         &'a self,
         message: &Message<'_>,
         wanted: Option<u64>,
         number: u32,
-        room: &mut Room<'a>,
+        (way, room): (&Way<'a>, &mut Room<'a>),
     ) -> Result<Option<(u32, u64)>> {
         let (topic, ring) = (&*self.topic, &*self.ring);
         let head = &ring.ground.head;
@@ -217,7 +300,7 @@ impl Producer {
             }
         }
         let log = &topic.partitions[number as usize];
-        if let Some(gate) = self.way().gate(&[draft]).filter(|_| !room.is_taken()) {
+        if let Some(gate) = way.gate(&[draft]).filter(|_| !room.is_taken()) {
             drop(held);
             // Nobody else sends by this name.
             room.take(&gate, &|| false)?;
@@ -242,15 +325,6 @@ impl Producer {
         }
         ring.ground.intend_nothing();
         Ok(Some((number, offset)))
-    }
-
-    fn way(&self) -> Way<'_> {
-        Way {
-            topic: &self.topic,
-            groups: &self.flow,
-            patience: Patience::Stored,
-            beat: None,
-        }
     }
 
     /// With the lock held. `None` where the ring is damaged.

@@ -6,6 +6,8 @@
 //! and nobody waits for room with a ledger's lock in his hands. While he waits, another one may
 //! send the same: then he is told of that, and needs no room.
 
+use std::time::Instant;
+
 use crate::error::Result;
 use crate::log::Gate;
 use crate::store::flow::{Pass, Through};
@@ -16,6 +18,8 @@ pub(super) struct Room<'a> {
     pass: Option<Pass<'a>>,
     used: bool,
     made: bool,
+    /// Since when it is waited for, through all tries.
+    since: Option<Instant>,
 }
 
 impl<'a> Room<'a> {
@@ -23,10 +27,15 @@ impl<'a> Room<'a> {
         self.pass.is_some()
     }
 
+    /// When the wait began: now, unless it did before.
+    pub(super) fn since(&mut self) -> Instant {
+        *self.since.get_or_insert_with(Instant::now)
+    }
+
     /// Waits as the gate does; not taken where `is_sent` says that another one sent it meanwhile.
     pub(super) fn take(&mut self, gate: &Through<'a>, is_sent: &dyn Fn() -> bool) -> Result<()> {
         self.used = false;
-        match gate.enter() {
+        match gate.enter_since(self.since()) {
             Ok(pass) => self.pass = Some(pass),
             Err(error) if !is_sent() => return Err(error),
             Err(_) => {}

@@ -129,7 +129,7 @@ fn p14_p17_a_dead_one_and_a_stopped_one_do_not_hold_up_those_behind() {
     fill(&topic, 2);
     // There is room, and he who is first does not take it: gone, and then not seen to go on.
     for owner in [DEAD, me] {
-        testing::join(&topic, owner).expect("a place");
+        testing::join(&topic, owner, 1).expect("a place");
         assert!(topic.try_send(&Message::new(b"x")).expect("try").is_none());
         fill(&topic, 1);
         assert!(!testing::anybody_waits(&topic));
@@ -139,6 +139,25 @@ fn p14_p17_a_dead_one_and_a_stopped_one_do_not_hold_up_those_behind() {
     flow(&topic).set(at::HEAD, 7);
     flow(&topic).set(at::TAIL, u64::MAX - 7);
     fill(&topic, 1);
+}
+
+#[test]
+fn p14_p17_a_stopped_one_who_wants_more_than_a_lowered_limit_does_not_hold_up_those_behind() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (store, topic) = limited(folder.path(), 9, OnFull::Block);
+    let me = store.inner().expect("inner").env.me;
+    fill(&topic, 1);
+    for wanted in [9, u64::MAX] {
+        testing::join(&topic, me, wanted).expect("a place");
+        let max_messages = Some(3);
+        let lowered = TopicOptions {
+            max_messages,
+            ..TopicOptions::default()
+        };
+        topic.configure(&lowered).expect("lower");
+        fill(&topic, 1);
+        assert!(!testing::anybody_waits(&topic));
+    }
 }
 
 #[test]

@@ -62,6 +62,43 @@ fn p13_p15_dead_letters_stay_until_they_are_redriven_and_settled_or_purged() {
 }
 
 #[test]
+fn p15_what_was_sent_to_a_topic_of_dead_letters_waits_for_its_first_group() {
+    let scene = Scene::with(TopicOptions::default());
+    let options = GroupOptions {
+        dead_letter_topic: Some(crate::DeadLetter::Topic("dead".into())),
+        ..GroupOptions::default()
+    };
+    let group = scene.topic.create_group("g", &options).expect("group");
+    scene.send(0..1);
+    let worker = scene
+        .topic
+        .consumer("g", &ConsumerOptions::default())
+        .expect("consumer");
+    let got = worker.receive(1, NOW).expect("receive");
+    let dead = worker.dead_letter(&[got[0].receipt()], "no use");
+    dead.expect("dead");
+    let letters = scene.store.open_topic("dead").expect("letters");
+    for number in 1..12 {
+        let payload = vec![number; 300_000];
+        letters.send(&crate::Message::new(&payload)).expect("send");
+    }
+    // A lane is made, in which nothing is left to settle; and it is no group.
+    assert_eq!(group.purge_dead_letters(None).expect("purge"), 1);
+    let earliest = || letters.stats().expect("stats").partitions[0].earliest_offset;
+    scene.retain();
+    assert!(earliest() <= 1, "{}", earliest());
+    let stats = letters.stats().expect("stats");
+    assert_eq!(stats.pinned_by, PinnedBy::Retention);
+    let first = letters.create_group("audit", &GroupOptions::default());
+    first.expect("group");
+    scene.retain();
+    assert!(earliest() <= 1, "{}", earliest());
+    settle(&letters, "audit", 12 - usize::from(earliest() > 0));
+    scene.retain();
+    assert!(earliest() > 1);
+}
+
+#[test]
 fn p13_p15_letters_of_a_group_without_a_lane_stay_beside_those_of_one_that_has_one() {
     let scene = Scene::with(TopicOptions::default());
     let options = GroupOptions {

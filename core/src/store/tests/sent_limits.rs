@@ -1,6 +1,8 @@
 //! Dedup ids and named producers in topics with limits (P8, P14), and where retention takes what
 //! they speak of (P8, P15).
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use super::dedup::{all, clock, send, store_on, try_send};
 use super::*;
 use crate::options::{DedupWindow, OnFull};
@@ -59,6 +61,45 @@ fn p8_p14_a_full_topic_refuses_new_ids_and_still_knows_the_old_ones() {
     let error = many(&topic, &["e", "f", "g", "h"]).expect_err("more than there ever is");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert_eq!(all(&topic).len(), 4);
+}
+
+#[test]
+fn p8_p14_threads_that_share_a_producer_wait_for_room_no_longer_than_each_of_them_said() {
+    let (twin, clock) = (Twin::new(), clock());
+    let store = store_on(&twin, &clock);
+    let (topic, worker) = topic_of(&store, 1, OnFull::Block);
+    let producer = topic.producer("p").expect("producer");
+    let first = producer.send(&Message::new(b"a"), Some(1)).expect("room");
+    let asked = AtomicUsize::new(0);
+    let ends = AtomicBool::new(false);
+    let mut go_on = || {
+        // Far longer than the other one waits, and not for ever.
+        let beats = asked.fetch_add(1, Ordering::Relaxed);
+        beats < 500 && !ends.load(Ordering::Relaxed)
+    };
+    let message = Message::new(b"b");
+    std::thread::scope(|scope| {
+        let patient = scope.spawn(|| producer.send_while(&message, None, None, &mut go_on));
+        while asked.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        // The other one has the turn, and waits for as long as he likes.
+        let brief = Duration::from_millis(30);
+        let late = producer.send_within(&Message::new(b"c"), None, brief);
+        assert_eq!(late.expect_err("no room").kind(), ErrorKind::Timeout);
+        assert!(!patient.is_finished(), "it waited no longer than it said");
+        ends.store(true, Ordering::Relaxed);
+        let ended = patient.join().expect("thread").expect_err("was ended");
+        assert_eq!(ended.kind(), ErrorKind::Timeout, "{ended}");
+    });
+    assert_eq!(producer.last_sequence().expect("last"), 1);
+    let soon = Duration::from_millis(30);
+    let again = producer.send_within(&Message::new(b"a"), Some(1), soon);
+    assert_eq!(again.expect("a repeat needs no room"), first);
+    settle(&worker, 1);
+    let second = producer.send_within(&Message::new(b"b"), Some(2), soon);
+    assert_ne!(second.expect("room"), first);
+    assert_eq!(all(&topic), ["a", "b"]);
 }
 
 #[test]

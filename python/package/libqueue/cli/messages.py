@@ -32,6 +32,7 @@ from libqueue.cli.common import (
 
 PREFETCH = 100
 INTERRUPTED = 130
+BAD_LINE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 KNOWN = {
     "payload", "payload_base64", "key", "key_base64", "headers", "partition",
     "delay", "deliver_at", "ttl", "priority", "dedup_id",
@@ -50,6 +51,15 @@ def send(
     ] = None,
     separator: Annotated[str, typer.Option(help="What is between fields.")] = ",",
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Lines are JSON objects.")] = False,
+    producer: Annotated[
+        str | None,
+        typer.Option(
+            "--producer",
+            metavar="NAME",
+            help="Send by this named producer, under the lines' numbers: called again with the "
+            "same lines, it sends those that were not sent. A name for each input.",
+        ),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
     store: Annotated[Path | None, STORE] = None,
 ) -> None:
@@ -57,24 +67,35 @@ def send(
     if sum((key is not None, key_field is not None, jsonl)) > 1:
         raise typer.BadParameter("--key, --key-field and --jsonl exclude each other")
     key_of = key_finder(key, key_field, separator)
-    count = sent = 0
+    count = sent = before = 0
     with libqueue.open(folder(context, store)) as opened, source_of(file) as source:
         target = opened.topic(topic)
+        till = target.producer(producer) if producer is not None else None
+        known = till.last_sequence if till else 0
         try:
             for count, line in enumerate(progressing(source), 1):
+                if count <= known:
+                    before = count
+                    continue
+                given: dict[str, Any] = {"payload": line, "key": key_of(line)}
                 if jsonl:
-                    send_object(target, line)
+                    given = object_of(line)
+                if till and "dedup_id" in given:
+                    raise ValueError("a dedup_id; with --producer the line's number does the same")
+                if till:
+                    till.send(sequence=count, **given)
                 else:
-                    target.send(line, key=key_of(line))
-                sent = count
+                    target.send(**given)
+                sent += 1
         except KeyboardInterrupt:
             fail(f"interrupted; lines sent: {sent:,}", status=INTERRUPTED)
-        except (ValueError, KeyError, TypeError) as error:
+        except (*BAD_LINE, libqueue.Error) as error:
             fail(f"line {count}: {error}; lines sent before it: {sent:,}")
     if as_json:
-        print_json({"sent": count})
+        print_json({"sent": sent, **({"sent_before": before} if till else {})})
     else:
-        errors.print(f"sent {count:,} messages")
+        more = f"; {before:,} lines were sent before" if before else ""
+        errors.print(f"sent {sent:,} messages{more}")
 
 
 @contextmanager
@@ -150,8 +171,8 @@ def moment(value: object) -> float | datetime | None:
     )
 
 
-def send_object(topic: libqueue.Topic, line: bytes) -> None:
-    """Send what a JSON object says."""
+def object_of(line: bytes) -> dict[str, Any]:
+    """What a JSON object says to send."""
     given = json.loads(line)
     if not isinstance(given, dict):
         raise ValueError("expected a JSON object")
@@ -167,18 +188,21 @@ def send_object(topic: libqueue.Topic, line: bytes) -> None:
     payload = either("payload")
     if payload is None:
         raise ValueError("it has neither payload nor payload_base64")
-    headers = {name: from_json(value) for name, value in (given.get("headers") or {}).items()}
-    topic.send(
-        payload,
-        key=either("key"),
-        headers=headers,
-        partition=given.get("partition"),
-        delay=given.get("delay"),
-        deliver_at=moment(given.get("deliver_at")),
-        ttl=given.get("ttl"),
-        priority=given.get("priority", 0),
-        dedup_id=given.get("dedup_id"),
-    )
+    named = given.get("headers") or {}
+    if not isinstance(named, dict):
+        raise ValueError(f"headers is {json.dumps(named)}; expected an object")
+    headers = {name: from_json(value) for name, value in named.items()}
+    found = {
+        "payload": payload,
+        "key": either("key"),
+        "headers": headers,
+        "partition": given.get("partition"),
+        "delay": given.get("delay"),
+        "deliver_at": moment(given.get("deliver_at")),
+        "ttl": given.get("ttl"),
+        "priority": given.get("priority", 0),
+    }
+    return found if given.get("dedup_id") is None else {**found, "dedup_id": given["dedup_id"]}
 
 
 def show(message: libqueue.ReadMessage | libqueue.Delivery, as_json: bool) -> None:
