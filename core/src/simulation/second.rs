@@ -103,11 +103,8 @@ fn learn_group(topic: &Topic, group: &mut Group, logs: &[Log]) -> Result<(), Str
     known.hold = group.hold;
     known.letters_to = group.letters_to;
     known.letters = std::mem::take(&mut group.letters);
-    letters.iter().try_for_each(|one| known.letters.see(one))?;
-    known.dead = letters
-        .iter()
-        .map(|one| (one.source_partition, one.source_offset))
-        .collect();
+    known.left = std::mem::take(&mut group.left);
+    known.learn_letters(&letters)?;
     for (partition, log) in (0..).zip(logs) {
         let all = log.sent.iter().map(|sent| (partition, sent.offset));
         known
