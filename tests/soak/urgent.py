@@ -20,6 +20,7 @@ hand out a partition in its order, of which only one is ever ready.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -32,8 +33,6 @@ from order import chain_of
 WELL_NS = 50 * MS
 """Well before: longer than it takes to make ready what a settle let go on."""
 NEVER = 1 << 62
-Span = tuple[int, int, str]
-"""Begin, end, whose."""
 
 
 @dataclass
@@ -158,32 +157,41 @@ class Hidden:
     """When who may have had messages that nobody knows of, which he gave back."""
 
     def __init__(self, of: Evidence) -> None:
-        spans: set[Span] = set()
         self.later = {life.name for life in of.lives if is_under_asyncio(life)}
+        calls = {(one.began, one.ended, life.name) for life in of.lives for one in life.hand_outs}
+        self.calls = sorted(calls)
+        self.ends = list(itertools.accumulate((end for _, end, _ in self.calls), max))
+        """For each call the latest end of those up to it."""
+        self.blind: list[list[int]] = []
+        """Begins and ends, apart from each other."""
+        for begin, end in sorted(self.spans(of)):
+            if self.blind and begin <= self.blind[-1][1]:
+                self.blind[-1][1] = max(end, self.blind[-1][1])
+            else:
+                self.blind.append([begin, end])
+
+    def spans(self, of: Evidence) -> Iterator[tuple[int, int]]:
+        """All of a life under asyncio, and the last call of one that was killed."""
         for life in of.lives:
-            spans |= {(one.began, one.ended, life.name) for one in life.hand_outs}
-            over = of.gone.get(life.name, NEVER)
+            over = of.gone.get(life.name, NEVER) + of.dying
             if life.name in self.later:
-                spans.add((life.began, over + of.dying, life.name))
+                yield life.began, over
             elif life.name in of.deaths:
                 last = [one.ended for one in life.hand_outs]
                 last += [one.done or one.will for one in life.settles]
-                begin = max([time for time in last if time <= over], default=life.began)
-                spans.add((begin, over + of.dying, life.name))
-        self.spans = sorted(spans)
-        self.ends: list[int] = []
-        """For each span the latest end of those up to it."""
-        for _, end, _ in self.spans:
-            self.ends.append(max(end, self.ends[-1] if self.ends else 0))
+                yield max([time for time in last if time <= over], default=life.began), over
 
     def may_hide(self, one: HandOut) -> bool:
         """Whether somebody else was in a call while this one was taken, or whoever took it did."""
         if one.life in self.later:
             return True
-        at = bisect_left(self.spans, (one.ended + 1, 0, ""))
+        at = bisect_left(self.blind, [one.ended + 1])
+        if at > 0 and self.blind[at - 1][1] >= one.began:
+            return True
+        at = bisect_left(self.calls, (one.ended + 1, 0, ""))
         while at > 0 and self.ends[at - 1] >= one.began:
             at -= 1
-            _, end, whose = self.spans[at]
+            _, end, whose = self.calls[at]
             if whose != one.life and end >= one.began:
                 return True
         return False
