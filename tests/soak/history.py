@@ -324,8 +324,8 @@ def read_life_line(life: Life, kind: str, fields: list[str]) -> None:
             if (call.how, call.letter, call.done) == (fields[2], int(fields[3]), None):
                 call.done, call.outcome = time, int(fields[4])
     elif kind == "Z":
-        partition = None if fields[4] == "-" else int(fields[4])
-        move = Move(life.name, fields[2], fields[3], partition, time, read_standing(fields[5]))
+        of = None if fields[4] == "-" else int(fields[4])
+        move = Move(life.name, fields[2], fields[3], of, time, read_standing(fields[5]))
         life.moves.append(move)
     elif kind == "z":
         life.moves[-1].done, life.moves[-1].after = time, read_standing(fields[2])

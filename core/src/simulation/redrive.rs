@@ -130,7 +130,9 @@ impl History {
         let group = opened.group(consumer.group())?;
         let mut letters = group.dead_letters(usize::MAX)?;
         let (purges, mut way) = (self.chance.pick(3) == 0, self.chance.pick(4));
-        let known = self.sim.know(|model| model.topics[topic].groups[place].clone());
+        let known = self
+            .sim
+            .know(|model| model.topics[topic].groups[place].clone());
         // What was redriven out of a lane could come twice after a seek; and a letter of before one
         // is of the message that another one may be of, too.
         let all = letters.len();

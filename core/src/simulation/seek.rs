@@ -198,7 +198,10 @@ impl Topic {
         let ended = group.dead.iter().chain(&group.acked).copied();
         let ended = ended.chain(group.letters.all_purged());
         let most = group.max_attempts.saturating_sub(1);
-        let failures = group.failures.iter().map(|(at, all)| (*at, *all.min(&most)));
+        let failures = group
+            .failures
+            .iter()
+            .map(|(at, all)| (*at, *all.min(&most)));
         Kept {
             settled: ended.filter(|at| !holding.contains(at)).collect(),
             failures: failures.filter(|(at, _)| !holding.contains(at)).collect(),

@@ -190,7 +190,7 @@ fn p17_a_slot_is_free_again_though_what_its_member_sent_cannot_be_synced() {
 }
 
 #[test]
-fn p17_who_meets_a_lock_that_is_held_for_long_while_he_looks_after_the_dead_closes_without_an_error() {
+fn p17_who_looks_after_the_dead_and_meets_a_held_lock_closes_without_an_error() {
     let folder = tempfile::tempdir().expect("folder");
     let store = enter(folder.path()).expect("open");
     let seen = Seen {
