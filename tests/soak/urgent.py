@@ -68,6 +68,7 @@ def compare(of: Evidence, waiting: list[Waiting], taken: list[HandOut], hidden: 
     """Each that was taken against those that waited meanwhile."""
     coming = sorted(waiting, key=lambda one: one.since, reverse=True)
     still: list[Waiting] = []
+    said: set[Place] = set()
     went_before = 0
     for one in sorted(taken, key=lambda one: one.began):
         while coming and coming[-1].since < one.began:
@@ -78,7 +79,9 @@ def compare(of: Evidence, waiting: list[Waiting], taken: list[HandOut], hidden: 
             continue
         priority, offset = priority_of(of, one.place), one.place[1]
         for other in over:
-            if (-other.priority, other.place[1]) < (-priority, offset):
+            late = (-other.priority, other.place[1]) < (-priority, offset)
+            if late and other.place not in said:
+                said.add(other.place)
                 ms = (one.began - other.since) / MS
                 text = f"attempt {one.attempt} of {one.place[1]}, of priority {priority}, went to"
                 text += f" {one.life} before it, of priority {other.priority}, which was ready for"
