@@ -260,14 +260,16 @@ fn check(
             }
             continue;
         }
+        let late = number.is_some_and(|one| is_late(model, at.0, one, now));
         let end = End {
             kept: model.durability != Durability::Process,
-            late: !group.late_die && number.is_some_and(|one| is_late(model, at.0, one, now)),
+            late: !group.late_die && late,
             waits: dead.holds(group, at, sent.and_then(|sent| sent.key)),
             committed: opened.is_committed((topic_number, group), at),
         };
         is_ended(opened, group, &end, at, ended)?;
-        if !end.late && !end.waits {
+        // What is too late becomes a dead letter again.
+        if !late && !end.waits {
             sought.note(group.seeking.get(&at), ended);
         }
         let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));

@@ -60,7 +60,8 @@ pub fn run(
     let mut history = History::begin(seed, shape, sim, twin)?;
     let steps = match shape {
         Shape::Short => 4 + history.chance.pick(7),
-        Shape::Dead | Shape::Sought => 10 + history.chance.pick(15),
+        Shape::Dead => 10 + history.chance.pick(15),
+        Shape::Sought => 15 + history.chance.pick(25),
         Shape::Long | Shape::Wide | Shape::Exact => 30 + history.chance.pick(120),
     };
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {

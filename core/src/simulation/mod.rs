@@ -141,7 +141,7 @@ fn p11_p12_p13_histories_of_dead_letters_survive_crashes_while_they_are_redriven
 
 #[test]
 fn p7_p11_p12_p16_histories_of_seeks_survive_crashes_while_groups_of_all_kinds_go_back_and_forth() {
-    long(Shape::Sought, 1_000, short_seconds(), 60, 6, 2);
+    long(Shape::Sought, 1_000, short_seconds(), 200, 3, 1);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn soak() {
     long(Shape::Long, first, part, 200, 8, 3);
     long(Shape::Wide, first, part, 1_000, 0, 3);
     long(Shape::Dead, first, part, 10, 24, 4);
-    long(Shape::Sought, first, part, 30, 12, 3);
+    long(Shape::Sought, first, part, 60, 6, 2);
     long(Shape::Exact, first, part, 20, 12, 4);
     run("survivors", first, part, second::run_until_a_death);
     run("failing disks", first, part, faults::run);

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::crash::add;
 use super::history::History;
 use super::model::{At, Group, Topic};
 use crate::options::Start;
@@ -148,6 +149,10 @@ impl History {
             let all: Vec<At> = sent.filter(|at| concerned(*at)).collect();
             let held = model.topics[topic].holding(place);
             let group = &mut model.topics[topic].groups[place];
+            add(&self.sim.tally.seeks);
+            if group.dead.len() + group.left.len() > 0 {
+                add(&self.sim.tally.seeks_with_letters);
+            }
             for at in &all {
                 group.begin_seek(*at, settled(*at), held.contains(at));
             }
@@ -227,7 +232,7 @@ impl Group {
             lane || self.letters.may_be_redriven(at) || self.letters.may_be_purged(at)
         };
         let sure = self.unsure.is_empty() && !self.letters.all().any(unsure);
-        !self.late_die && !self.doubtful && sure && !dies
+        !self.doubtful && sure && !dies
     }
 
     /// A seek begins after which a message is settled, or open as it was sent. A letter that does
