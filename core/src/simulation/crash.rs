@@ -57,8 +57,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} histories of {} operations, {} events, crashed at {} ({} in every case), {} images \
-             recovered, {} of them of crashes inside a recovery, {} verified; {} seeks, {} of them of \
-             groups with dead letters",
+             recovered, {} of them of crashes inside a recovery, {} verified; {} seeks, {} of \
+             them of groups with dead letters",
             of(&self.histories),
             of(&self.operations),
             of(&self.events),
