@@ -17,6 +17,8 @@ Kinds of findings:
     letters      dead letters that are wrong in number, of messages that were acknowledged or
                  purged, or of other failures than there were
     redriven     handed out again though its letter was not redriven, or with the wrong cycle
+    overtaken    handed out after a less urgent one, or one behind it, that it was ready before
+    sought       not as a seek of its group has it: before its place, before it began, or not at all
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from evidence import Evidence, Finding, sends_by
 from history import HandOut, Logged, Place, Send, Settle, Story
 from letters import check_letters
 from order import check_order_of_group
+from urgent import check_urgency
 
 
 def check(story: Story) -> list[Finding]:
@@ -102,6 +105,7 @@ class GroupCheck(Evidence):
         check_ends(self)
         check_letters(self)
         check_order_of_group(self)
+        self.story.urgent += check_urgency(self)
         return self.found
 
     def check_bytes(self, place: Place, message: Logged) -> None:
@@ -120,13 +124,17 @@ class GroupCheck(Evidence):
                 late = (self.deadline(before) - one.ended) / 1e6
                 text = f"attempt {one.attempt} to {one.life}, {late:.0f} ms before the end of"
                 self.say("robbed", place, f"{text} the lease of {before.life}, which lives")
-            missed = one.attempt - (before.attempt if before else 0) - 1
-            since = before.began if before else 0
+            missed = self.unseen(one, before)
+            since = before.began if before else self.since
             since -= self.dying
             goings = bisect_right(self.goings, one.ended) - bisect_right(self.goings, since)
             if missed > goings + self.lapses(since, one.ended):
                 self.say("lost", place, f"{missed} hand-outs before attempt {one.attempt} unseen")
             before = one
+
+    def unseen(self, one: HandOut, before: HandOut | None) -> int:
+        """How many attempts nobody has written down between the two."""
+        return one.attempt - (before.attempt if before else 0) - 1
 
     def lapses(self, since: int, by: int) -> int:
         """How many were stopped between for so long that they may have lost what they had gathered.

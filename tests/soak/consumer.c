@@ -57,7 +57,8 @@ static char how_to_settle(const struct worker *me, uint64_t number, uint32_t att
     if (number % refused == 0 && attempt <= (number % (2 * refused) == 0 ? 12u : 6u)) {
         return 'n';
     }
-    if (number % given_up == 7 && attempt <= 2) {
+    /* What is dead and comes again would be there twice. */
+    if (number % given_up == 7 && attempt <= 2 && strcmp(me->group_name, "sought") != 0) {
         return 'd';
     }
     if (number % 17 == 3 && attempt == 1) {
@@ -162,8 +163,8 @@ static size_t note(struct worker *me, const lq_batch *batch, const struct asked 
             (unsigned long)d->partition, big(d->offset), (unsigned long)d->attempt,
             (long long)deadline, claim.sender, big(claim.number), (unsigned long)claim.sum,
             claim.whole ? 1 : 0);
-        say(&lines, " %d %lld %lu %lld\n", asked->gathers ? 1 : 0, (long long)asked->lease_ms,
-            cycle_of(d), (long long)wall);
+        say(&lines, " %d %lld %lu %lld %lu\n", asked->gathers ? 1 : 0, (long long)asked->lease_ms,
+            cycle_of(d), (long long)wall, (unsigned long)d->receipt.epoch);
     }
     put(me, &lines);
     return count;

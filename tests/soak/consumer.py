@@ -45,7 +45,7 @@ def how_to_settle(group: str, number: int, attempt: int) -> str:
         return "n" if number % 7 == 0 else "a"
     if number % refused == 0 and attempt <= (12 if number % (2 * refused) == 0 else 6):
         return "n"
-    if number % given_up == 7 and attempt <= 2:
+    if number % given_up == 7 and attempt <= 2 and group != "sought":
         return "d"
     if number % 17 == 3 and attempt == 1:
         return "r"
@@ -104,7 +104,9 @@ def note(me: Worker, batch: list[libqueue.Delivery], asked: Asked) -> list[str]:
         sender, number, total, whole = read_payload(delivery.payload)
         place = f"{delivery.partition} {delivery.offset} {delivery.attempt}"
         claim = f"{sender} {number} {total:08x} {int(whole)}"
-        how = f"{int(asked.gathers)} {round((asked.lease or 0) * 1000)} {cycle_of(delivery)} {wall}"
+        how = (
+            f"{int(asked.gathers)} {round((asked.lease or 0) * 1000)} {cycle_of(delivery)} {wall} 0"
+        )
         # What is handed out at most once has no end of its lease, and that is not moved.
         deadline = delivery.deadline_ns
         deadline += ended - wall if deadline < (1 << 63) - 1 else 0

@@ -23,6 +23,8 @@ PR_SET_CHILD_SUBREAPER = 36
 GROWN_SECONDS = 0.4
 """Younger processes are only killed: they may not listen to signals yet, and hold no lock."""
 GONE_SECONDS = 15.0
+SEEK_SECONDS = 0.004
+"""A seek takes about so long."""
 SPACE_SECONDS = "900"
 """Longer than a round; should the driver be gone, its namespaces do not stay."""
 libc = ctypes.CDLL(None, use_errno=True)
@@ -120,6 +122,8 @@ class Crowd:
         self.untraceable = ""
         """Why the machine lets nobody be traced, if so."""
         self.stop_starting: set[str] = set()
+        self.waylaid: Member | None = None
+        """To be killed in the middle of its next seek."""
         self.errors = (folder / "errors").open("ab")
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -166,6 +170,17 @@ class Crowd:
         member.expected = True
         self.note(Event("kill", boot_ns(), member.who))
         self.signal(member, signal.SIGKILL)
+
+    def waylay(self, member: Member) -> None:
+        """Kills one that has written down that it will move a group, and not that it has."""
+        ready = member.process is not None and not member.traced and member.stopped is None
+        if not ready or member.expected or not self.listens(member):
+            return
+        said = (self.folder / "history" / f"{member.who}.log").read_text().splitlines()
+        if said[-1].startswith("Z "):
+            self.waylaid = None
+            time.sleep(self.chance.uniform(0, SEEK_SECONDS))
+            self.kill(member)
 
     def stop(self, member: Member) -> None:
         member.stopped = self.note(Event("stop", boot_ns(), member.who, until=1 << 62))
@@ -228,6 +243,8 @@ class Crowd:
     def look(self) -> None:
         """Starts again who ended, lets go on who was stopped long enough."""
         self.look_at_tracing()
+        if self.waylaid is not None:
+            self.waylay(self.waylaid)
         now = time.monotonic()
         for member in self.members:
             if member.process is None:
@@ -280,6 +297,7 @@ class Crowd:
 
     def kill_all(self) -> None:
         """Every process that comes of this one, but for those that hold namespaces."""
+        self.waylaid = None
         self.end_tracing()
         event = self.note(Event("all", boot_ns()))
         self.kill_descendants()

@@ -38,6 +38,8 @@ class Evidence:
         self.log = {message.place: message for message in story.logs[group[0]]}
         self.sends = sends
         self.dead = dead
+        self.since = 0
+        """Before that it had nothing to hand out: a seek began it."""
         self.letters_left: dict[Place, list[Logged]] = defaultdict(list)
         """Those that are dead at the end."""
         for letter in dead:
@@ -154,7 +156,7 @@ class Evidence:
         send = self.send_of(place)
         if send is None or send.done is None:
             return 1 << 63
-        return send.done + send.delay_ms * MS
+        return max(send.done + send.delay_ms * MS, self.since)
 
     def over_by(self, place: Place) -> int:
         """When all that is known to have been done with it was done, leases included."""

@@ -171,7 +171,8 @@ def redeliveries(story: Story, pauses: Pauses, found: Figures) -> None:
             groups[life.topic, life.group].append(life)
     deaths = {event.name: event.time for event in story.events if event.what == "kill"}
     halts = halts_of(story)
-    for group, lives in groups.items():
+    # Whether the next hand-out is of a death or of a seek nobody knows.
+    for group, lives in ((of, some) for of, some in groups.items() if of != story.sought):
         hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
         for life in lives:
             for one in life.hand_outs:

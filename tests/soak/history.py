@@ -8,13 +8,15 @@ forked), of lines whose fields are separated by spaces. Times are nanoseconds of
     W time number key size sum delay ttl priority kind wall  it will send this message
     S time number partition offset                           that was sent
     G began ended partition offset attempt deadline sender number sum whole
-      gathered lease cycle wall                              it was handed this
+      gathered lease cycle wall mark                         it was handed this
     V time how partition offset attempt extension-ms         it will settle: a n r d x
     D time how partition offset attempt outcome              it has: 0 good, 1 stale, 2 untold
     L began ended                                            a long receive without a timeout
     K time group what letter partition offset attempts failures cycles sender number whole
                                                              it will redrive (R) or purge (P) this
     k time group what letter outcome                         it has: 0 good, 1 refused
+    Z time group what name partition standing                it will move the group so
+    z time group standing                                    it has
     M time what group                                        it did, or is, what `what` names
     C time                                                   it will close its consumer
     c time                                                   it left
@@ -22,7 +24,8 @@ forked), of lines whose fields are separated by spaces. Times are nanoseconds of
 What was not followed by its second line may or may not have happened. `delay`, `ttl` and `lease`
 are in ms, 0 where there is none; `kind` is a header, `wall` the wall clock's time at the end of the
 line's own; `gathered` says that the call waited for more than one message; `cycle` is one more than
-the header `lq-cycles`, 0 where there is none.
+the header `lq-cycles`, 0 where there is none; `mark` is the receipt's epoch, 0 where the program
+has no receipts. `what` is done to a group in `sought.py`, as is `standing` said.
 """
 
 from __future__ import annotations
@@ -83,6 +86,8 @@ class HandOut:
     """How often it had been redriven out of the dead-letter topic, as its header says."""
     wall: int = 0
     """Of the wall clock, when it was there."""
+    mark: int = 0
+    """The receipt's epoch: which other one it is after each seek, nobody is to know."""
 
 
 @dataclass
@@ -119,6 +124,26 @@ class Raise:
     outcome: int = 2
 
 
+Standing = tuple[tuple[int, int], ...]
+"""Of each partition of a group how often it was sought, and where it was to begin last."""
+
+
+@dataclass
+class Move:
+    """A seek of a group, a snapshot of where it stands, or a look at that."""
+
+    life: str
+    what: str
+    """`earliest`, `latest`, `offset`, `time`, `snapshot`; `keep` takes one, `look` does nothing."""
+    name: str
+    """The offset, the time in nanoseconds of the wall clock, or the snapshot's name; or `-`."""
+    partition: int | None
+    will: int
+    before: Standing
+    done: int | None = None
+    after: Standing = ()
+
+
 @dataclass
 class Life:
     """One life of a worker."""
@@ -140,6 +165,7 @@ class Life:
     """By group."""
     marks: list[tuple[int, str, str]] = field(default_factory=list)
     """When, what, group."""
+    moves: list[Move] = field(default_factory=list)
 
 
 @dataclass
@@ -204,6 +230,10 @@ class Story:
     lag: dict[Group, int] = field(default_factory=dict)
     stats: dict[Group, Mapping[str, Any]] = field(default_factory=dict)
     """What groups say of themselves at the end."""
+    sought: Group | None = None
+    """The one that is sought: `sought.py` looks at it."""
+    urgent: int = 0
+    """How often the checker saw that a more urgent message went before another."""
 
     def deaths(self) -> dict[str, int]:
         """From when on each life that was killed may have been dead."""
@@ -250,12 +280,12 @@ def read_life(path: Path) -> Life:
         elif kind == "G":
             began, ended, partition, offset, attempt, deadline = map(int, fields[:6])
             sender, number, total, whole = fields[6:10]
-            gathered, lease, cycle, wall = map(int, fields[10:])
+            gathered, lease, cycle, wall, mark = map(int, fields[10:])
             life.hand_outs.append(
                 HandOut(
                     life.name, began, ended, (partition, offset), attempt, deadline,
                     sender, int(number), int(total, 16), whole == "1", gathered == 1, lease, cycle,
-                    wall,
+                    wall, mark,
                 )
             )  # fmt: skip
         elif kind in "VD":
@@ -293,6 +323,12 @@ def read_life_line(life: Life, kind: str, fields: list[str]) -> None:
         for call in life.raises[fields[1]]:
             if (call.how, call.letter, call.done) == (fields[2], int(fields[3]), None):
                 call.done, call.outcome = time, int(fields[4])
+    elif kind == "Z":
+        of = None if fields[4] == "-" else int(fields[4])
+        move = Move(life.name, fields[2], fields[3], of, time, read_standing(fields[5]))
+        life.moves.append(move)
+    elif kind == "z":
+        life.moves[-1].done, life.moves[-1].after = time, read_standing(fields[2])
     elif kind == "M":
         life.marks.append((time, fields[1], fields[2]))
     elif kind == "L":
@@ -304,6 +340,17 @@ def read_life_line(life: Life, kind: str, fields: list[str]) -> None:
         life.closing = life.closing or time
     else:
         raise ValueError(f"{life.name}: a line of the unknown kind {kind!r}")
+
+
+def read_standing(text: str) -> Standing:
+    """As `write_standing` writes it."""
+    pairs = (one.split("/") for one in text.split(","))
+    return tuple((int(epoch), int(offset)) for epoch, offset in pairs)
+
+
+def write_standing(standing: Standing) -> str:
+    """As a line of a history has it."""
+    return ",".join(f"{epoch}/{offset}" for epoch, offset in standing)
 
 
 def read_lives(folder: Path) -> list[Life]:

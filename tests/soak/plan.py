@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import exact
 import libqueue
+import sought
 from history import Group, Send, Terms, takes_all
 
 MAX_ATTEMPTS = 4
@@ -16,6 +17,7 @@ TOPICS: dict[str, tuple[int, Literal["process", "interval", "sync"]]] = {
     "ticked": (2, "interval"),
     "synced": (1, "sync"),
     "strict": (2, "process"),
+    sought.TOPIC: (sought.PARTITIONS, "process"),
 }
 """Partitions and durability."""
 SOLD = {"any": [{"key_prefix": "k1"}, {"headers": {"kind": "sale"}}]}
@@ -72,7 +74,7 @@ GROUPS: dict[Group, Plan] = {
 }
 PRODUCERS = ["producer", "producer.py", "sender.py"]
 CONSUMERS = ["consumer", "consumer.py", "mover.py"]
-KEEPERS = ["keeper.py"]
+KEEPERS = ["keeper.py", "seeker.py"]
 MEMBERS = [
     ("producer", "fast", ""), ("producer.py", "fast", ""), ("producer", "fast", "a"),
     ("producer", "ticked", "b"), ("producer.py", "ticked", ""),
@@ -91,6 +93,9 @@ MEMBERS = [
     ("keeper.py", "strict", ""), ("keeper.py", "fast", "a"), ("keeper.py", "ticked", ""),
     ("sender.py", "orders", ""), ("sender.py", "orders", "a"), ("mover.py", "orders/move", ""),
     ("mover.py", "orders/move", "b"), ("mover.py", "orders/move", ""),
+    ("producer", "again/calm", ""), ("producer.py", "again/calm", "a"),
+    ("consumer", "again/sought", ""), ("consumer", "again/sought", "b"),
+    ("consumer", "again/sought", ""), ("seeker.py", "again", ""),
 ]  # fmt: skip
 """Program, topic and group (of a producer its pace), PID namespace."""
 
@@ -104,3 +109,4 @@ def lay_out(store: libqueue.Store) -> None:
         for (of, group), plan in GROUPS.items():
             if of == name:
                 topic.create_group(group, **plan.options())
+    sought.lay_out(store)

@@ -24,6 +24,7 @@ from pathlib import Path
 import exact
 import libqueue
 import machine
+import sought
 from checker import check
 from crowd import Crowd, Failed, Member, Space
 from evidence import Finding
@@ -37,6 +38,7 @@ ROUND_SECONDS = 30.0
 DRAIN_SECONDS = 40.0
 SHOWN = 20
 SPACES = ["a", "b"]
+SEEKER = "seeker.py"
 
 
 class Round:
@@ -80,12 +82,14 @@ class Round:
         crowd = self.crowd
         grown = crowd.alive()
         what = self.chance.choices(
-            ["kill", "trace kill", "trace stop", "stop", "fork", "term", "space"],
-            [35, 30, 10, 12, 10, 4, 1],
+            ["kill", "trace kill", "trace stop", "stop", "fork", "term", "space", "waylay"],
+            [35, 30, 10, 12, 10, 4, 1, 4],
         )[0]
         if what == "space":
             if crowd.spaces:
                 crowd.kill_space(self.chance.choice(list(crowd.spaces)))
+        elif what == "waylay":
+            crowd.waylaid = next(one for one in crowd.members if one.program == SEEKER)
         elif what == "kill":
             if alive := crowd.alive(grown=False):
                 crowd.kill(self.chance.choice(alive))
@@ -104,6 +108,7 @@ class Round:
     def drain(self) -> None:
         """Producers end, the others go on until nothing is left, then all leave."""
         self.crowd.end_tracing()
+        self.crowd.waylaid = None
         (self.folder / "stop-producers").touch()
         self.leave(PRODUCERS)
         with libqueue.open(self.store, create=False) as store:
@@ -148,7 +153,8 @@ class Round:
     def story(self) -> Story:
         lives = read_lives(self.folder / "history")
         terms = {group: plan.terms() for group, plan in GROUPS.items()}
-        story = Story(lives, self.crowd.events, {}, {}, terms, MAX_ATTEMPTS)
+        terms[sought.GROUP] = sought.TERMS
+        story = Story(lives, self.crowd.events, {}, {}, terms, MAX_ATTEMPTS, sought=sought.GROUP)
         with libqueue.open(self.store, create=False) as store:
             for name in TOPICS:
                 with store.topic(name).reader() as reader:
@@ -167,8 +173,9 @@ class Round:
         self.findings += check(story)
         with libqueue.open(self.store, create=False) as store:
             found_exact, counts = exact.check(self.folder, store)
-        self.findings += found_exact
-        for what, count in counts.items():
+            found_sought, more = sought.check(story, self.store, store)
+        self.findings += found_exact + found_sought
+        for what, count in {**counts, **more}.items():
             total.count(what, count)
         found = figures(story, {"synced"})
         total.figures.add(found)
@@ -195,7 +202,7 @@ def lags(store: libqueue.Store) -> dict[Group, int]:
     """What each group has not settled."""
     return {
         (topic, group): store.topic(topic).group(group).stats()["lag_messages"]
-        for topic, group in [*GROUPS, exact.SOURCE]
+        for topic, group in [*GROUPS, exact.SOURCE, sought.GROUP]
     }
 
 

@@ -361,7 +361,7 @@ def test_who_waits_for_the_disk_does_not_redeliver() -> None:
 def test_a_half_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "c.1.log"
     path.write_text(
-        "B 1 consumer t g - 77\nG 2 3 0 5 1 900 p.1 8 0000000a 1 0 0 0 7\n"
+        "B 1 consumer t g - 77\nG 2 3 0 5 1 900 p.1 8 0000000a 1 0 0 0 7 9\n"
         "V 4 a 0 5 1 0\nD 5 a 0 5 1 0\nV 6"
     )
     life = read_life(path)

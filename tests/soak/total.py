@@ -33,7 +33,8 @@ WANTED = [
     "hand-outs by partition", "batches that were waited for", "hand-outs with a lease of the call",
     "redriven", "redriven, of those that hold their key", "purged", "dead again",
     "hand-outs of redriven ones", "sent under ids", "sent again under its id",
-    "moved in transactions",
+    "moved in transactions", "seeks", "seeks to a snapshot", "seeks cut short",
+    "times between two seeks with hand-outs", "urgent ones that went before others",
     *(what for deed, what in DEEDS.items() if deed != "brakes"),
 ]  # fmt: skip
 """What may not be missing."""
@@ -94,6 +95,7 @@ def count_deeds(story: Story, total: Total) -> None:
     total.count("hand-outs with a lease of the call", leased)
     settles = [settle for life in story.lives for settle in life.settles]
     total.count("stale receipts", sum(settle.outcome == 1 for settle in settles))
+    total.count("urgent ones that went before others", story.urgent)
     count_ends(story, total)
     for deed, what in DEEDS.items():
         total.count(what, sum(mark[1] == deed for life in story.lives for mark in life.marks))

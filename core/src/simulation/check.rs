@@ -270,6 +270,10 @@ impl<'a> Opened<'a> {
                     let mine = |number| of.is_some_and(|one| one.sends(number));
                     all.iter().copied().filter(|one| !mine(one.1)).collect()
                 };
+                // What retention hid comes back where its word of that was not on disk.
+                let first = self.life.topics[number].as_ref();
+                let first = first.map_or(0, |topic| topic.first_kept(partition));
+                let found: Contents = found.into_iter().filter(|one| one.0 >= first).collect();
                 if rest(&found) != rest(before) {
                     return Err(format!(
                         "topic {} partition {partition}: recovery found {} messages, and after a \

@@ -47,6 +47,8 @@ pub struct Tally {
     pub inside: AtomicU64,
     pub exhausted: AtomicU64,
     pub verified: AtomicU64,
+    pub seeks: AtomicU64,
+    pub seeks_with_letters: AtomicU64,
 }
 
 impl fmt::Display for Tally {
@@ -55,7 +57,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} histories of {} operations, {} events, crashed at {} ({} in every case), {} images \
-             recovered, {} of them of crashes inside a recovery, {} verified",
+             recovered, {} of them of crashes inside a recovery, {} verified; {} seeks, {} of \
+             them of groups with dead letters",
             of(&self.histories),
             of(&self.operations),
             of(&self.events),
@@ -63,7 +66,9 @@ impl fmt::Display for Tally {
             of(&self.exhausted),
             of(&self.images),
             of(&self.inside),
-            of(&self.verified)
+            of(&self.verified),
+            of(&self.seeks),
+            of(&self.seeks_with_letters)
         )
     }
 }

@@ -8,6 +8,7 @@ use super::crash::{Crash, Sim};
 use super::life::{LEASE, WINDOW};
 use super::model::{At, Group, Topic as TopicModel, payload};
 use super::redrive::{Ended, is_redriven};
+use super::seek::Halves;
 use super::times;
 use crate::clock::Clock;
 use crate::options::Durability;
@@ -177,12 +178,15 @@ fn dead_letters(
         is_what_was_sent(model, at, letter.message.payload())?;
         let number = crate::format::u64_at(letter.message.payload(), 0);
         let late = group.late_die && is_late(model, at.0, number, now);
-        if !group.dead.contains(&at) && !late && !group.may_be_dead(at, opened.crashes) {
+        let was_dead = group.dead.contains(&at) || dead.times[&at] <= group.left_of(at);
+        if !was_dead && !late && !group.may_be_dead(at, opened.crashes) {
             return Err(format!(
                 "P12: {at:?} is a dead letter, and never failed so often"
             ));
         }
-        group.letters.check(at, letter.cycles)?;
+        if group.left_of(at) == 0 {
+            group.letters.check(at, letter.cycles)?;
+        }
         let Some(sent) = model.logs[at.0 as usize].known.get(&number) else {
             continue;
         };
@@ -218,6 +222,7 @@ fn places(opened: &Opened<'_>, number: usize, group: &Group) -> BTreeMap<At, Opt
     // Dead letters stay where a power loss took the message that they were made of, dead or
     // redriven.
     let dead = group.dead.iter().copied().chain(group.letters.all());
+    let dead = dead.chain(group.left.keys().copied());
     let mut all: BTreeMap<At, Option<u64>> = dead.map(|at| (at, None)).collect();
     for (partition, contents) in (0..).zip(&opened.contents[number]) {
         let there = contents.iter();
@@ -235,10 +240,18 @@ fn check(
     let now = opened.clock.wall_ms();
     let dead = dead_letters(opened, (model, topic), group, handed)?;
     let all = places(opened, topic_number, group);
+    let mut sought = Halves::default();
     for (at, number) in &all {
         let at = *at;
         let sent = number.and_then(|number| model.logs[at.0 as usize].known.get(&number));
-        let ended = [count(&handed.times, at), count(&dead.times, at)];
+        let left = group.left_of(at);
+        let Some(letters) = count(&dead.times, at).checked_sub(left) else {
+            return Err(format!("P16: a dead letter of {at:?} went with a seek"));
+        };
+        let ended = [count(&handed.times, at), letters];
+        if number.is_none() && left > 0 && ended == [0, 0] {
+            continue;
+        }
         if number.is_some() && !group.takes(sent) {
             if ended != [0, 0] {
                 return Err(format!(
@@ -247,19 +260,28 @@ fn check(
             }
             continue;
         }
+        let late = number.is_some_and(|one| is_late(model, at.0, one, now));
         let end = End {
             kept: model.durability != Durability::Process,
-            late: !group.late_die && number.is_some_and(|one| is_late(model, at.0, one, now)),
+            late: !group.late_die && late,
             waits: dead.holds(group, at, sent.and_then(|sent| sent.key)),
             committed: opened.is_committed((topic_number, group), at),
         };
         is_ended(opened, group, &end, at, ended)?;
+        // What is too late becomes a dead letter again.
+        if !late && !end.waits {
+            sought.note(group.seeking.get(&at), ended);
+        }
         let (is, was) = (handed.attempts.get(&at), group.attempts.get(&at));
         if opened.crash == Crash::Killed && is.zip(was).is_some_and(|(is, was)| is <= was) {
             return Err(format!(
                 "P6: {at:?} comes as attempt {is:?}, {was:?} was seen"
             ));
         }
+    }
+    // Acknowledgements from before may be lost with the power.
+    if opened.crash == Crash::Killed && opened.crashes == 1 {
+        sought.are_one()?;
     }
     for at in handed.times.keys() {
         let known = handed.redriven.contains(at) || all.get(at).copied().flatten().is_some();
@@ -268,7 +290,8 @@ fn check(
         }
     }
     let missing = |at: &At| {
-        !group.acked.contains(at) && count(&handed.times, *at) + count(&dead.times, *at) == 0
+        let open = !group.acked.contains(at) && !group.settling.contains(at);
+        open && count(&handed.times, *at) + count(&dead.times, *at) == 0
     };
     let is_there = |at: &At, number: &Option<u64>| {
         number.is_some_and(|number| !is_late(model, at.0, number, now))

@@ -61,6 +61,7 @@ pub fn run(
     let steps = match shape {
         Shape::Short => 4 + history.chance.pick(7),
         Shape::Dead => 10 + history.chance.pick(15),
+        Shape::Sought => 15 + history.chance.pick(25),
         Shape::Long | Shape::Wide | Shape::Exact => 30 + history.chance.pick(120),
     };
     for step in (0..steps).take_while(|_| Instant::now() < deadline) {
@@ -193,14 +194,14 @@ impl History {
     pub fn breadth(&mut self) -> usize {
         match self.shape {
             Shape::Wide => 1 + self.chance.pick(120),
-            Shape::Short | Shape::Dead | Shape::Long | Shape::Exact => 1,
+            Shape::Short | Shape::Dead | Shape::Sought | Shape::Long | Shape::Exact => 1,
         }
     }
 
     pub fn draw_message(&mut self) -> Sent {
         let sizes: &[usize] = match self.shape {
             Shape::Short => &[24, 40, 700],
-            Shape::Wide | Shape::Dead => &[24, 40],
+            Shape::Wide | Shape::Dead | Shape::Sought => &[24, 40],
             Shape::Long => &[24, 100, 100, 600, 5_000, 40_000, 200_000],
             Shape::Exact => &[24, 600, 40_000, 200_000],
         };

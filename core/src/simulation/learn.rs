@@ -21,15 +21,7 @@ impl History {
                 let seen = self.sim.know(|model| {
                     let group = &mut model.topics[number].groups[place];
                     group.receiving = false;
-                    group.dead.clear();
-                    for one in &letters {
-                        let at = (one.source_partition, one.source_offset);
-                        group.letters.see(one)?;
-                        if !group.dead.insert(at) {
-                            return Err(format!("P12: {at:?} is a dead letter twice"));
-                        }
-                    }
-                    Ok(())
+                    group.learn_letters(&letters)
                 });
                 self.sim.wants(seen);
             }

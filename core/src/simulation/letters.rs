@@ -47,6 +47,10 @@ impl Letters {
         called.copied()
     }
 
+    pub fn all_purged(&self) -> impl Iterator<Item = At> + use<'_> {
+        self.purged.iter().copied()
+    }
+
     pub fn begin_redrive(&mut self, (at, cycles): Chosen) {
         let known = self.cycles.entry(at).or_default();
         known.1 = known.1.max(cycles + 1);
@@ -63,6 +67,20 @@ impl Letters {
     pub fn end_purge(&mut self, at: At) {
         self.purging.remove(&at);
         self.purged.insert(at);
+    }
+
+    /// A seek began that may bring its message back as it was sent.
+    pub fn begin_seek(&mut self, at: At) {
+        if let Some(known) = self.cycles.get_mut(&at) {
+            known.0 = 0;
+        }
+        self.purging.remove(&at);
+        self.purged.remove(&at);
+    }
+
+    /// Its message is as it was sent.
+    pub fn end_seek(&mut self, at: At) {
+        self.cycles.remove(&at);
     }
 
     /// A letter is seen between two calls: nobody purged it, and the redrives before it are on disk
@@ -102,6 +120,29 @@ impl Group {
             Ordering::Key => key,
             Ordering::Partition => Some(&[]),
         }
+    }
+
+    /// P12, P16: which messages are dead letters by now, of those that there are, besides those of
+    /// before a seek, all of which stay.
+    pub fn learn_letters(&mut self, letters: &[DeadLetterEntry]) -> Result<(), String> {
+        self.dead.clear();
+        let mut times: BTreeMap<At, u32> = self.left.keys().map(|at| (*at, 0)).collect();
+        for one in letters {
+            let at = (one.source_partition, one.source_offset);
+            *times.entry(at).or_default() += 1;
+            if self.left_of(at) == 0 {
+                self.letters.see(one)?;
+            }
+        }
+        for (at, times) in times {
+            match times.checked_sub(self.left_of(at)) {
+                None => return Err(format!("P16: a dead letter of {at:?} went with a seek")),
+                Some(0) => {}
+                Some(1) => drop(self.dead.insert(at)),
+                Some(more) => return Err(format!("P12: {at:?} is a dead letter {more} times")),
+            }
+        }
+        Ok(())
     }
 
     /// Whether its letter, or what became of that, is all that the group needs of a message. One

@@ -140,6 +140,11 @@ fn p11_p12_p13_histories_of_dead_letters_survive_crashes_while_they_are_redriven
 }
 
 #[test]
+fn p7_p11_p12_p16_histories_of_seeks_survive_crashes_while_groups_of_all_kinds_go_back_and_forth() {
+    long(Shape::Sought, 1_000, short_seconds(), 200, 3, 1);
+}
+
+#[test]
 fn p7_p8_histories_of_transactions_and_dedup_ids_survive_crashes_at_many_events() {
     long(Shape::Exact, 1_000, short_seconds(), 40, 8, 3);
 }
@@ -161,11 +166,12 @@ fn soak() {
         return;
     };
     let first = number("LIBQUEUE_SIM_FIRST").unwrap_or(10_000);
-    let part = seconds / 7;
+    let part = seconds / 8;
     short(first, part, 512, 12);
     long(Shape::Long, first, part, 200, 8, 3);
     long(Shape::Wide, first, part, 1_000, 0, 3);
     long(Shape::Dead, first, part, 10, 24, 4);
+    long(Shape::Sought, first, part, 60, 6, 2);
     long(Shape::Exact, first, part, 20, 12, 4);
     run("survivors", first, part, second::run_until_a_death);
     run("failing disks", first, part, faults::run);

@@ -104,8 +104,12 @@ pub struct Group {
     pub letters_to: Option<&'static str>,
     /// What became of them.
     pub letters: Letters,
-    /// Acknowledged by a transaction that is promised to be on disk.
+    /// Settled for good by what is promised to be on disk: a transaction, or a seek.
     pub firm: BTreeSet<At>,
+    /// How many letters of a message are of before a seek: they stay, and it may come again.
+    pub left: BTreeMap<At, u32>,
+    /// What a seek under way changes, and whether it was settled before.
+    pub seeking: BTreeMap<At, bool>,
 }
 
 impl Group {
@@ -132,6 +136,8 @@ impl Group {
             letters_to: None,
             letters: Letters::default(),
             firm: BTreeSet::new(),
+            left: BTreeMap::new(),
+            seeking: BTreeMap::new(),
         }
     }
 
@@ -164,6 +170,11 @@ impl Group {
     pub fn letters_to(mut self, topic: &'static str) -> Self {
         self.letters_to = Some(topic);
         self
+    }
+
+    /// How many of its letters are of before a seek.
+    pub fn left_of(&self, at: At) -> u32 {
+        self.left.get(&at).copied().unwrap_or(0)
     }
 
     pub fn fail(&mut self, at: At) {

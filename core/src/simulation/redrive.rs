@@ -5,6 +5,7 @@ use super::crash::Sim;
 use super::history::History;
 use super::letters::Chosen;
 use super::model::{At, Group as Known, Topic as TopicModel};
+use super::shapes::Shape;
 use crate::{DeadLetterEntry, Delivery, Error, Group, MessageId, RedriveOptions, Topic};
 
 fn chosen(letters: &[DeadLetterEntry]) -> Vec<Chosen> {
@@ -128,7 +129,24 @@ impl History {
         let opened = self.life.topics[topic].as_ref().expect("open");
         let group = opened.group(consumer.group())?;
         let mut letters = group.dead_letters(usize::MAX)?;
-        let (purges, way) = (self.chance.pick(3) == 0, self.chance.pick(4));
+        let (purges, mut way) = (self.chance.pick(3) == 0, self.chance.pick(4));
+        let known = self
+            .sim
+            .know(|model| model.topics[topic].groups[place].clone());
+        // What was redriven out of a lane could come twice after a seek; and a letter of before one
+        // is of the message that another one may be of, too.
+        let all = letters.len();
+        letters.retain(|one| {
+            let at = (one.source_partition, one.source_offset);
+            let held = known.chain_of(one.message.key()).is_some() && known.hold;
+            known.left_of(at) == 0 && (purges || held || self.shape != Shape::Sought)
+        });
+        if letters.is_empty() {
+            return Ok(());
+        }
+        if letters.len() < all {
+            way = 1;
+        }
         let most = 1 + self.chance.pick(letters.len().max(1));
         match way {
             0 => letters.truncate(most),
@@ -189,7 +207,10 @@ impl Opened<'_> {
     ) -> Result<Ended, String> {
         let name = self.model.topics[number].groups[place].name;
         let group = topic.group(name).map_err(told("looking at it"))?;
-        let letters = group.dead_letters(usize::MAX).map_err(told("letters"))?;
+        let mut letters = group.dead_letters(usize::MAX).map_err(told("letters"))?;
+        // Which of the letters of a message would be named, where one is of before a seek?
+        let left = &self.model.topics[number].groups[place].left;
+        letters.retain(|one| !left.contains_key(&(one.source_partition, one.source_offset)));
         let purges = [0, letters.len(), sim.draw(letters.len() + 1)][sim.draw(3)];
         let (gone, again) = letters.split_at(purges);
         if !gone.is_empty() {
@@ -199,7 +220,11 @@ impl Opened<'_> {
         // A purge is on disk without a redrive behind it.
         let redriven = match again {
             [] => 0,
-            _ => redrive(&group, None, None).map_err(told("redriving"))?,
+            _ => {
+                let named = ids(again);
+                let wanted = (!left.is_empty()).then_some(&named[..]);
+                redrive(&group, wanted, None).map_err(told("redriving"))?
+            }
         };
         is_all("redriven", redriven, again.len())?;
         let known = &mut self.letters[number][place];

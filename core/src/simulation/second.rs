@@ -103,11 +103,8 @@ fn learn_group(topic: &Topic, group: &mut Group, logs: &[Log]) -> Result<(), Str
     known.hold = group.hold;
     known.letters_to = group.letters_to;
     known.letters = std::mem::take(&mut group.letters);
-    letters.iter().try_for_each(|one| known.letters.see(one))?;
-    known.dead = letters
-        .iter()
-        .map(|one| (one.source_partition, one.source_offset))
-        .collect();
+    known.left = std::mem::take(&mut group.left);
+    known.learn_letters(&letters)?;
     for (partition, log) in (0..).zip(logs) {
         let all = log.sent.iter().map(|sent| (partition, sent.offset));
         known
@@ -141,7 +138,7 @@ pub fn lives_on(sim: &Sim, model: &Model, twin: &Twin, other: &Store) -> Result<
 /// Runs the history of a seed until its process dies at some event, and another goes on.
 pub fn run_until_a_death(seed: u64, deadline: Instant, tally: &Arc<Tally>) -> Result<(), String> {
     let sim = Sim::new(seed, Depth::NOWHERE, deadline, tally.clone());
-    let shape = [Shape::Long, Shape::Exact][seed as usize % 2];
+    let shape = [Shape::Long, Shape::Exact, Shape::Sought][seed as usize % 3];
     let mut history = History::begin(seed, shape, sim, Twin::new())?;
     let other = open(&history.twin, &history.clock).map_err(|e| format!("joining: {e}"))?;
     let dying = history.chance.pick(40);

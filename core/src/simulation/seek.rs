@@ -1,11 +1,13 @@
 //! Seeking in a history: to an end, to an offset, and to a snapshot that was taken before (P16).
-//! While the call is under way each message is as it was or as it is to be; from then on it is as
-//! it is to be, also behind a power loss.
+//! While the call is under way all messages are as they were or all as they are to be; from then on
+//! they are as they are to be, also behind a power loss. Dead letters stay, but for those that hold
+//! their keys, which are messages of the group like any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::crash::add;
 use super::history::History;
-use super::model::At;
+use super::model::{At, Group, Topic};
 use crate::options::Start;
 use crate::{Error, SeekTo};
 
@@ -14,30 +16,51 @@ const NAME: &str = "kept";
 
 /// What a snapshot knows.
 pub struct Kept {
-    acked: BTreeSet<At>,
+    settled: BTreeSet<At>,
     failures: BTreeMap<At, u32>,
+}
+
+/// Whether something shows that a seek under way happened, or that it did not.
+#[derive(Default)]
+pub struct Halves {
+    happened: bool,
+    not: bool,
+}
+
+impl Halves {
+    /// A message that the seek changes was settled before, or not, and was handed out so often by
+    /// the one who came next, or is so often a dead letter.
+    pub fn note(&mut self, was_settled: Option<&bool>, [times, letters]: [u32; 2]) {
+        match was_settled {
+            None => {}
+            // It may have died of the crash.
+            Some(false) if times == 0 && letters > 0 => {}
+            Some(was) if (times > 0) == *was => self.happened = true,
+            Some(_) => self.not = true,
+        }
+    }
+
+    /// P16: it did, or it did not.
+    pub fn are_one(&self) -> Result<(), String> {
+        match self.happened && self.not {
+            true => Err("P16: a part of a seek happened, and another one did not".to_owned()),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What is to be settled, of all that was sent.
 type Settled<'a> = &'a dyn Fn(At) -> bool;
 
 impl History {
-    /// Those groups that are open, and in which a message is settled or open and nothing else: it
-    /// may be both where it is a dead letter and comes again.
+    /// Those groups that are open, and of which it is known what becomes of each message.
     fn may_be_sought(&self) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let open = |topic: usize, group: usize| self.life.consumers[topic][group].is_some();
         self.sim.know(|model| {
             for (number, topic) in model.topics.iter().enumerate() {
                 for (place, group) in topic.groups.iter().enumerate() {
-                    let plain = !group.once && !group.hold && !group.late_die && !group.doubtful;
-                    let letters = group.dead.len() + group.letters.all().count();
-                    let dies = group
-                        .failures
-                        .values()
-                        .any(|one| *one >= group.max_attempts);
-                    let sure = group.unsure.is_empty() && letters == 0 && !dies;
-                    if plain && sure && open(number, place) {
+                    if group.can_be_sought(topic) && open(number, place) {
                         found.push((number, place));
                     }
                 }
@@ -86,13 +109,7 @@ impl History {
         let Some(kept) = self.snapshots.remove(&(topic, place)) else {
             self.doing(format!("a snapshot of topic {topic}, group {place}"));
             group.snapshot(NAME)?;
-            let kept = self.sim.know(|model| {
-                let group = &model.topics[topic].groups[place];
-                Kept {
-                    acked: group.acked.clone(),
-                    failures: group.failures.clone(),
-                }
-            });
+            let kept = self.sim.know(|model| model.topics[topic].kept(place));
             self.snapshots.insert((topic, place), kept);
             return Ok(());
         };
@@ -102,7 +119,7 @@ impl History {
             ));
             return group.delete_snapshot(NAME);
         }
-        let settled = |at: At| kept.acked.contains(&at);
+        let settled = |at: At| kept.settled.contains(&at);
         let to = SeekTo::Snapshot(NAME);
         self.sought((topic, place), to, None, &settled, kept.failures.clone())?;
         self.snapshots.insert((topic, place), kept);
@@ -130,14 +147,14 @@ impl History {
             let sent =
                 logs.flat_map(|(number, log)| log.sent.iter().map(move |one| (number, one.offset)));
             let all: Vec<At> = sent.filter(|at| concerned(*at)).collect();
+            let held = model.topics[topic].holding(place);
             let group = &mut model.topics[topic].groups[place];
+            add(&self.sim.tally.seeks);
+            if group.dead.len() + group.left.len() > 0 {
+                add(&self.sim.tally.seeks_with_letters);
+            }
             for at in &all {
-                if group.acked.contains(at) != settled(*at) {
-                    group.acked.remove(at);
-                    group.settling.insert(*at);
-                }
-                group.attempts.remove(at);
-                group.firm.remove(at);
+                group.begin_seek(*at, settled(*at), held.contains(at));
             }
             group.receiving = true;
             all
@@ -151,17 +168,90 @@ impl History {
         self.sim.know(|model| {
             let group = &mut model.topics[topic].groups[place];
             for at in &all {
+                // Also behind a power loss: where it was sought is on disk.
                 match settled(*at) {
-                    true => group.acked.insert(*at),
+                    true => group.firm.insert(*at) | group.acked.insert(*at),
                     false => group.acked.remove(at),
                 };
                 match failures.get(at) {
                     Some(failures) => group.failures.insert(*at, *failures),
                     None => group.failures.remove(at),
                 };
+                group.letters.end_seek(*at);
             }
             group.settling.clear();
+            group.seeking.clear();
         });
         Ok(())
+    }
+}
+
+impl Topic {
+    /// Those of a group's dead letters that hold their keys.
+    fn holding(&self, place: usize) -> BTreeSet<At> {
+        let group = &self.groups[place];
+        let logs = (0_u32..).zip(&self.logs);
+        let sent = logs.flat_map(|(number, log)| log.sent.iter().map(move |one| (number, one)));
+        let held = sent.filter(|(_, sent)| group.held_by(sent).is_some());
+        let held = held.map(|(number, sent)| (number, sent.offset));
+        held.filter(|at| group.dead.contains(at)).collect()
+    }
+
+    /// What a snapshot of a group knows: a dead letter is settled, but for one that holds its key.
+    fn kept(&self, place: usize) -> Kept {
+        let (group, holding) = (&self.groups[place], self.holding(place));
+        let ended = group.dead.iter().chain(&group.acked).copied();
+        let ended = ended.chain(group.letters.all_purged());
+        let most = group.max_attempts.saturating_sub(1);
+        let failures = group
+            .failures
+            .iter()
+            .map(|(at, all)| (*at, *all.min(&most)));
+        Kept {
+            settled: ended.filter(|at| !holding.contains(at)).collect(),
+            failures: failures.filter(|(at, _)| !holding.contains(at)).collect(),
+        }
+    }
+}
+
+impl Group {
+    /// Whether nothing is dying, and nothing is in the lane that could come again as well.
+    fn can_be_sought(&self, topic: &Topic) -> bool {
+        let ended = |at: &At| {
+            let known = self.acked.contains(at) || self.dead.contains(at);
+            known || self.letters.is_purged(*at)
+        };
+        let mut failures = self.failures.iter();
+        let dies = failures.any(|(at, all)| *all >= self.max_attempts && !ended(at));
+        let in_order = |at: At| {
+            let mut sent = topic.logs[at.0 as usize].sent.iter();
+            sent.any(|sent| sent.offset == at.1 && self.held_by(sent).is_some())
+        };
+        let unsure = |at: At| {
+            let lane = self.letters.cycles(at).1 > 0 && !in_order(at);
+            lane || self.letters.may_be_redriven(at) || self.letters.may_be_purged(at)
+        };
+        let sure = self.unsure.is_empty() && !self.letters.all().any(unsure);
+        !self.doubtful && sure && !dies
+    }
+
+    /// A seek begins after which a message is settled, or open as it was sent. A letter that does
+    /// not hold its key stays a letter, and says nothing of its message any more.
+    fn begin_seek(&mut self, at: At, settled: bool, holds: bool) {
+        let (dead, purged) = (self.dead.remove(&at), self.letters.is_purged(at));
+        if dead && !holds {
+            *self.left.entry(at).or_default() += 1;
+        }
+        let was = self.acked.contains(&at) || dead || purged;
+        if was != settled || dead || purged {
+            self.acked.remove(&at);
+            self.settling.insert(at);
+        }
+        if was != settled {
+            self.seeking.insert(at, was);
+        }
+        self.letters.begin_seek(at);
+        self.attempts.remove(&at);
+        self.firm.remove(&at);
     }
 }

@@ -18,6 +18,8 @@ pub enum Shape {
     Wide,
     /// One topic, a few small messages, most of which die, are redriven and purged.
     Dead,
+    /// One topic, a few small messages, some of which die, and groups of all kinds that are sought.
+    Sought,
     /// Three topics, messages with dedup ids, transactions over all of them.
     Exact,
 }
@@ -31,6 +33,11 @@ impl Shape {
     pub fn turned(self, number: usize) -> usize {
         match (self, number) {
             (Self::Dead, 0..15) => 80,
+            (Self::Sought, 0..10) => 85,
+            (Self::Sought, 10..14) => 80,
+            // More is received and settled than is sent.
+            (Self::Sought, 20..28) => 40,
+            (Self::Sought, 28..35) => 60,
             (Self::Exact, 0..15) => TRANSACT,
             _ => number,
         }
@@ -39,7 +46,7 @@ impl Shape {
     /// How a delivery is settled, of ten ways.
     pub fn settles(self, way: usize) -> usize {
         match (self, way) {
-            (Self::Dead, 0..3) => 9,
+            (Self::Dead, 0..3) | (Self::Sought, 0..4) => 9,
             _ => way,
         }
     }
@@ -83,6 +90,23 @@ pub fn topics(shape: Shape, chance: &mut Choices) -> Vec<TopicModel> {
             ];
             let groups = [&[key][..], &[line], &[keep], &[stay], &two];
             let groups = groups[chance.pick(5)].to_vec();
+            vec![topic("d", durability, 1 + chance.pick(2), &groups)]
+        }
+        Shape::Sought => {
+            let durability = [Durability::Process, every, Durability::Sync][chance.pick(3)];
+            let any = any.letters_to("letters");
+            let two = [any.clone(), once.clone(), keep.clone()];
+            let groups = [
+                &[any][..],
+                &[key],
+                &[line],
+                &[some],
+                &[once],
+                &[keep],
+                &[stay],
+                &two,
+            ];
+            let groups = groups[chance.pick(8)].to_vec();
             vec![topic("d", durability, 1 + chance.pick(2), &groups)]
         }
         Shape::Wide => {

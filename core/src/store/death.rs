@@ -101,6 +101,11 @@ impl StoreInner {
         self.move_dying(moves);
         for owner in &dead {
             match cleanup.member_died(self) {
+                // Somebody else holds for long what that needs: as with windows, that is no error
+                // of who looks, who may be about to leave, and it is looked at again soon (P17).
+                Err(error) if error.kind() == ErrorKind::Stuck => {
+                    self.find_dead_now.store(true, Ordering::Release);
+                }
                 // A partition whose sync failed is healed by housekeeping, a damaged one by nobody.
                 Err(error) if !is_final(&error) => done = done.and(Err(error)),
                 // The slot last: if this process dies before, the member is found again.

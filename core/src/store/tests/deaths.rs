@@ -220,6 +220,23 @@ fn p17_a_slot_is_free_again_though_what_its_member_sent_cannot_be_synced() {
 }
 
 #[test]
+fn p17_who_looks_after_the_dead_and_meets_a_held_lock_closes_without_an_error() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = enter(folder.path()).expect("open");
+    let seen = Seen {
+        synced: Some(ErrorKind::Stuck),
+        ..Seen::default()
+    };
+    assert!(store.cleanup.set(Arc::new(seen)).is_ok());
+    let mut actor = Actor::start("member", folder.path());
+    actor.hear();
+    actor.kill();
+    until("it is found", || store.find_dead(0).expect("look") == 1);
+    assert!(!buried(&store), "who comes next does the rest");
+    store.close().expect("close");
+}
+
+#[test]
 fn p10_a_dead_members_consumers_are_returned_once_by_whoever_finds_it_also_on_a_second_try() {
     let folder = tempfile::tempdir().expect("folder");
     let store = enter(folder.path()).expect("open");
