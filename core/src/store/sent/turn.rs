@@ -1,4 +1,5 @@
-//! Turns of threads that share a handle: one at a time, and nobody waits longer for his than he said.
+//! Turns of threads that share a handle: one at a time, and nobody waits longer for his than he
+//! said.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
