@@ -122,7 +122,7 @@ impl GroupInner {
     /// What is marked for transactions in the windows of this group is theirs, or a lease again: of
     /// a dead consumer it comes back then, with the others. What cannot be looked at now keeps no
     /// lease from coming back, and is looked at again.
-    fn tidy_all_marks(self: &Arc<Self>, died: bool, patience: Duration) -> Result<()> {
+    pub(super) fn tidy_all_marks(self: &Arc<Self>, died: bool, patience: Duration) -> Result<()> {
         let (store, mut done) = (&self.topic.store, Ok(()));
         if !died {
             return done;
@@ -134,10 +134,12 @@ impl GroupInner {
                 let looked = group.with_used_window(number, patience, |window, _| {
                     marked = window.has_marked();
                 });
-                // One that cannot be had is met again by who returns its leases.
-                if looked.is_ok() && marked {
-                    done = done.and(store.tidy_marks(group, number, patience));
-                }
+                // One that cannot be had may be a moment later, by who returns its leases: a mark
+                // that is taken off after that is a lease of nobody's, and lasts its whole time.
+                done = done.and(match marked {
+                    true => store.tidy_marks(group, number, patience),
+                    false => looked,
+                });
             }
         }
         done

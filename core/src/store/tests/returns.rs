@@ -299,3 +299,24 @@ fn p9_receipts_that_could_not_be_settled_are_not_told_to_be_where_others_are_sta
     assert_eq!(error.stale_places(), [0]);
     assert_eq!(leased(&topic, "g"), 0, "and the other settled");
 }
+
+/// What a dead one had marked for a transaction is looked for before its leases are returned. Where
+/// a window cannot be had for that the consumer stays in the table, also where it can be a moment
+/// later: else nobody would be left whose lease the mark is when it is taken off.
+#[test]
+fn p8_p10_a_window_whose_marks_could_not_be_looked_at_is_looked_at_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let gate = Arc::new(Gate::default());
+    let (store, stopped) = (open_at(folder.path(), &gate), open_at(folder.path(), &gate));
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    topic.send(&Message::new(b"x")).expect("send");
+    let mine = consumer(&topic, "g", 9);
+    take(&mine, 1);
+    let group = topic.group("g").expect("group").inner;
+    let lock = group.block.partitions[0].word32(group_partition::LOCK);
+    let held = stop_in(&stopped, lock);
+    let error = group.tidy_all_marks(true, SOON).expect_err("stopped in it");
+    assert_eq!(error.kind(), ErrorKind::Stuck);
+    drop(held);
+    group.tidy_all_marks(true, SOON).expect("nothing is marked");
+}
