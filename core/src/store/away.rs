@@ -15,10 +15,12 @@ use crate::format::names;
 use crate::storage::remove_all_but_last;
 
 /// These go last, when the rest is gone on disk too: however far it came, what a power loss, or who
-/// could not put the new name on disk, brings back under the old one is marked as deleted, or empty.
+/// could not put the new name on disk, brings back under the old one is marked as deleted, or
+/// empty.
 const LAST: [&str; 2] = [names::TOPIC_DELETED, names::GROUP_DELETED];
-/// What the kernel says of a folder that cannot be renamed where it is: one that another file system
-/// is mounted on, or that lies in a lower layer of an overlay, as that of a container's image.
+/// What the kernel says of a folder that cannot be renamed where it is: one that another file
+/// system is mounted on, or that lies in a lower layer of an overlay, as that of a container's
+/// image.
 const STAYS: [i32; 2] = [16, 18];
 
 impl StoreInner {
