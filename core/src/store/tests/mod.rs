@@ -46,6 +46,7 @@ mod retention_readers;
 mod returns;
 mod roles;
 mod seek;
+mod seek_calls;
 mod seek_crashes;
 mod seek_letters;
 mod sent_limits;
