@@ -372,7 +372,9 @@ def settles_by_epoch(
     for settle in settles:
         those = [one for one in had[settle.place, settle.attempt] if one.ended <= settle.will]
         if those:
-            yield settle, those[-1].mark ^ mark
+            # One call may have been handed it twice, before a seek and after it: one is stale.
+            same = [one for one in those if one.began == those[-1].began]
+            yield settle, same[0 if settle.outcome == 1 else -1].mark ^ mark
 
 
 def check(

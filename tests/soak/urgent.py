@@ -1,13 +1,14 @@
 """Of the messages of a partition that are ready the most urgent is handed out first.
 
-A receive looks, with the window's lock held, at all that the log shows of a partition, and takes
-what is ready by priority, and of one priority by offset. So no message is taken while a more urgent
+A receive takes of what is ready in a window, with its lock held, by priority, and of one priority
+by offset. So no message is taken while a more urgent
 one, or an earlier one that is as urgent, is ready. What is said here of two messages holds however
 processes race, die or are stopped: of the one that was overtaken it is known
 
-- that all could see it long before the call began that took the other one: its send had returned,
-  its delay was over, and something behind it had been handed out (a large message that somebody is
-  still writing hides those behind it);
+- that it was in the group's window long before the call began that took the other one: its send
+  had returned, its delay was over, and something behind it had been handed out (a large message
+  that somebody is still writing hides those behind it, and a window that somebody else is making
+  larger does not take them in);
 - that it was not waiting for its key: all before it were settled, for good and for all to know;
 - that nobody had it: it was handed out for the first time, in a call that began when the other one
   had returned, and nobody was in a call then that may have taken it and given it back, as one too
@@ -97,7 +98,7 @@ def priority_of(of: Evidence, place: Place) -> int:
 
 def were_ready(of: Evidence) -> Iterator[Waiting]:
     """Those that waited until they were handed out for the first time, and since when for sure."""
-    shown = Shown(of.story.lives, of.group[0])
+    shown = Shown(of.lives)
     later = {life.name for life in of.lives if is_under_asyncio(life)}
     free: dict[tuple[int, str], int] = defaultdict(int)
     """Of each key when all before were settled, but for those with a delay."""
@@ -132,12 +133,12 @@ def settled_by(of: Evidence, place: Place) -> int:
 
 
 class Shown:
-    """From when on the log of a topic showed a message for sure: something behind it was seen."""
+    """From when on a message was in the window for sure: one behind it had been handed out."""
 
-    def __init__(self, lives: Iterable[Life], topic: str) -> None:
+    def __init__(self, lives: Iterable[Life]) -> None:
         first: dict[int, dict[int, int]] = defaultdict(dict)
         for life in lives:
-            for one in life.hand_outs if life.topic == topic else ():
+            for one in life.hand_outs:
                 seen = first[one.place[0]]
                 seen[one.place[1]] = min(one.ended, seen.get(one.place[1], NEVER))
         self.offsets = {partition: sorted(seen) for partition, seen in first.items()}

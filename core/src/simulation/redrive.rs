@@ -129,7 +129,9 @@ impl History {
         let opened = self.life.topics[topic].as_ref().expect("open");
         let group = opened.group(consumer.group())?;
         let mut letters = group.dead_letters(usize::MAX)?;
-        let (purges, mut way) = (self.chance.pick(3) == 0, self.chance.pick(4));
+        // Each recovery after a redrive takes long, since a lane is large.
+        let crashes = self.shape == Shape::Sought && self.sim.depth.seeds > 0;
+        let (purges, mut way) = (self.chance.pick(3) == 0 || crashes, self.chance.pick(4));
         let known = self
             .sim
             .know(|model| model.topics[topic].groups[place].clone());

@@ -130,8 +130,9 @@ impl fmt::Debug for ReadMessage {
     }
 }
 
-/// The record that a message is in, and which of its hand-outs.
-pub(super) type HandOut = (MessageId, u32);
+/// The record that a message is in, and which of its hand-outs, in which epoch: a call in whose
+/// middle the group was sought may have had it before and after (P9, P16).
+pub(super) type HandOut = (MessageId, u32, u32);
 
 /// A message handed to a consumer until its deadline; for good, where its group hands out at most
 /// once.
@@ -161,7 +162,7 @@ impl Delivery {
 
     #[inline]
     pub(super) fn hand_out(&self) -> HandOut {
-        (self.message.place_id(), self.attempt)
+        (self.message.place_id(), self.attempt, self.epoch)
     }
 
     /// The number of this hand-out, from 1; counts released ones too, and those that ended before

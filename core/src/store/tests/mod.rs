@@ -48,6 +48,7 @@ mod retention_readers;
 mod returns;
 mod roles;
 mod seek;
+mod seek_calls;
 mod seek_crashes;
 mod seek_letters;
 mod sent_limits;
