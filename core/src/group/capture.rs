@@ -95,7 +95,8 @@ impl Captured {
     pub fn settle(&mut self, offset: u64, attempt: u32, epoch: u32) {
         let before = self.open.len();
         if self.epoch == u64::from(epoch) {
-            let is_it = |entry: &Entry| (entry[at::HAND_OUT] >> 1 & 0x7FFF_FFFF) == attempt.into();
+            let is_it =
+                |entry: &Entry| (entry[at::HAND_OUT] >> 1 & 0x7FFF_FFFF) == u64::from(attempt);
             self.open
                 .retain(|(known, entry)| *known != offset || !is_it(entry));
         }

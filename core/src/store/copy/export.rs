@@ -5,7 +5,7 @@ use std::io::Write;
 use super::backup::Progress;
 use super::entries::exported;
 use super::shot::{GroupShot, Shot, TopicShot};
-use super::stream::Writer;
+use super::stream::{Sink, Writer};
 use crate::error::Result;
 use crate::format::export::{
     END, Exported, GROUP, LOG_END, MESSAGES, OPEN, PART, SNAPSHOT, STANDING, Standing, TOPIC, named,
@@ -18,9 +18,9 @@ use crate::store::group_meta::write_meta;
 use crate::store::topic_meta;
 
 /// A block of messages is not made longer, unless by one message alone.
-const BLOCK: usize = 256 * 1024;
+pub(super) const BLOCK: usize = 256 * 1024;
 /// Open messages of a block.
-const OPENS: usize = 4096;
+pub(super) const OPENS: usize = 4096;
 
 /// What [`Store::export`] wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,15 +70,32 @@ impl Store {
         to: &mut dyn Write,
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<ExportStats> {
+        let shot = self.shot_of(topics)?;
+        let mut writer = Writer::begin(to)?;
+        self.export_to(&shot, &mut writer, progress)
+    }
+
+    /// These topics, or all where none is named, as they are now.
+    pub(super) fn shot_of(&self, topics: &[&str]) -> Result<Shot> {
         let inner = self.inner()?;
         inner.check_writable("export from a store whose groups nobody looks after")?;
         for name in topics {
             names::check("topic", name)?;
         }
         let wanted: Vec<String> = topics.iter().map(|name| (*name).to_owned()).collect();
-        let shot = Shot::take(inner, Some(&wanted[..]).filter(|wanted| !wanted.is_empty()))?;
+        Shot::take(inner, Some(&wanted[..]).filter(|wanted| !wanted.is_empty()))
+    }
+
+    /// Hands on the blocks of an export.
+    pub(super) fn export_to<'a>(
+        &self,
+        shot: &Shot,
+        writer: &'a mut dyn Sink,
+        progress: &'a mut Progress<'a>,
+    ) -> Result<ExportStats> {
+        let inner = self.inner()?;
         let mut export = Export {
-            writer: Writer::begin(to)?,
+            writer,
             now: Now::by(&*inner.env.clock),
             messages: 0,
             done: 0,
@@ -106,7 +123,7 @@ impl Store {
 }
 
 struct Export<'a> {
-    writer: Writer<'a>,
+    writer: &'a mut dyn Sink,
     now: Now,
     messages: u64,
     done: u64,

@@ -195,7 +195,7 @@ impl Import<'_> {
         if !whole || group.windows.len() != group.meta.starts.len() {
             return Err(self
                 .reader
-                .damaged("a group ends before all of it was there"));
+                .damaged_group("a group ends before all of it was there"));
         }
         let lane = group.meta.lane_of.is_some();
         let stranger = group
@@ -239,7 +239,7 @@ impl Import<'_> {
             let truth = window.truth(group.meta.config.window)?;
             truths.push(truth.ok_or_else(|| {
                 self.reader
-                    .damaged("a group is further apart than its window is wide")
+                    .damaged_group("a group is further apart than its window is wide")
             })?);
         }
         topic

@@ -13,7 +13,7 @@ use super::backup::Progress;
 use super::groups::Being;
 use super::publish::{Known, Wanted, check, publish};
 use super::staging::Staging;
-use super::stream::Reader;
+use super::stream::{Reader, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::export::{
     END, Exported, GROUP, LOG_END, MESSAGES, OPEN, PART, SNAPSHOT, STANDING, TOPIC, read_named,
@@ -29,7 +29,7 @@ use crate::store::topic_meta;
 use crate::store::{Store, StoreInner, Topic};
 
 /// No offset of an export is above this, so that a store goes on behind it for ever.
-const LAST: u64 = OFFSET_MAX - (1 << 32);
+pub(super) const LAST: u64 = OFFSET_MAX - (1 << 32);
 
 /// How [`Store::import`] goes about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,44 +80,22 @@ impl Store {
         inner.check_send()?;
         // Before anything is made: most of what is no export is seen here.
         let reader = Reader::begin(from)?;
-        let taken = Known::of(inner)?;
+        self.import_through(options, progress, |_, _| Ok(reader))
+    }
+
+    /// As `import`, of blocks that come from anywhere, and may be put aside in the folder that is
+    /// removed in the end.
+    pub(super) fn import_through<S: Source>(
+        &self,
+        options: &ImportOptions,
+        progress: &mut Progress<'_>,
+        begin: impl FnOnce(&Staging, &mut Progress<'_>) -> Result<S>,
+    ) -> Result<ImportStats> {
+        let inner = self.inner()?;
         let (staging, restorer) = Staging::begin(inner)?;
-        let mut import = Import {
-            store: inner,
-            options: *options,
-            restorer: &restorer,
-            reader,
-            now: Now::by(&*inner.env.clock),
-            boot: inner.env.storage.boot_id(),
-            topics: Vec::new(),
-            group: None,
-            snapshot: None,
-            leads: Vec::new(),
-            ids: HashMap::new(),
-            taken,
-            used: HashSet::new(),
-            counts: [0; 3],
-        };
-        let done = import.run(progress).and_then(|mut stats| {
-            let topics = std::mem::take(&mut import.topics);
-            let new = topics.iter().filter(|topic| !topic.appended);
-            let wanted = Wanted {
-                topics: new.map(|one| (one.name.clone(), one.topic.id())).collect(),
-                leads: std::mem::take(&mut import.leads),
-                groups: std::mem::take(&mut import.ids),
-            };
-            // Before anything is sent: it would be there twice when all is imported again.
-            check(inner, &wanted)?;
-            for topic in topics.iter().filter(|topic| topic.appended) {
-                let sent = append(self, &topic.topic);
-                stats.appended += sent.map_err(|error| told_of(error, stats.appended))?;
-            }
-            // Its handles keep a store open.
-            drop(topics);
-            Ok((stats, wanted))
-        });
         // What it has open of the other store is closed before that is removed.
-        drop(import);
+        let done = begin(&staging, progress)
+            .and_then(|mut source| self.restore(&restorer, &mut source, options, progress));
         let finished = done.and_then(|(stats, wanted)| {
             let named = restorer.close();
             let named = named.and_then(|()| publish(inner, &staging.inside(), &wanted));
@@ -132,6 +110,48 @@ impl Store {
             }
             Err(error) => Err(staging.give_up(error)),
         }
+    }
+
+    /// Writes all that comes into the other store, and appends what is to be; what is to get its
+    /// name then.
+    fn restore(
+        &self,
+        restorer: &Restorer,
+        reader: &mut dyn Source,
+        options: &ImportOptions,
+        progress: &mut Progress<'_>,
+    ) -> Result<(ImportStats, Wanted)> {
+        let inner = self.inner()?;
+        let mut import = Import {
+            store: inner,
+            options: *options,
+            restorer,
+            reader,
+            now: Now::by(&*inner.env.clock),
+            boot: inner.env.storage.boot_id(),
+            topics: Vec::new(),
+            group: None,
+            snapshot: None,
+            leads: Vec::new(),
+            ids: HashMap::new(),
+            taken: Known::of(inner)?,
+            used: HashSet::new(),
+            counts: [0; 3],
+        };
+        let mut stats = import.run(progress)?;
+        let new = import.topics.iter().filter(|topic| !topic.appended);
+        let wanted = Wanted {
+            topics: new.map(|one| (one.name.clone(), one.topic.id())).collect(),
+            leads: std::mem::take(&mut import.leads),
+            groups: std::mem::take(&mut import.ids),
+        };
+        // Before anything is sent: it would be there twice when all is imported again.
+        check(inner, &wanted)?;
+        for topic in import.topics.iter().filter(|topic| topic.appended) {
+            let sent = append(self, &topic.topic);
+            stats.appended += sent.map_err(|error| told_of(error, stats.appended))?;
+        }
+        Ok((stats, wanted))
     }
 }
 
@@ -153,7 +173,7 @@ pub(super) struct Import<'a> {
     pub(super) store: &'a Arc<StoreInner>,
     pub(super) options: ImportOptions,
     pub(super) restorer: &'a Restorer,
-    pub(super) reader: Reader<'a>,
+    pub(super) reader: &'a mut dyn Source,
     pub(super) now: Now,
     pub(super) boot: [u8; 16],
     pub(super) topics: Vec<Staged>,
@@ -175,7 +195,7 @@ impl Import<'_> {
     fn run(&mut self, progress: &mut Progress<'_>) -> Result<ImportStats> {
         let (total, mut stats) = (self.options.bytes.unwrap_or(0), ImportStats::default());
         loop {
-            progress(self.reader.bytes, total)?;
+            progress(self.reader.bytes(), total)?;
             let (kind, body) = self.reader.block()?;
             if self.snapshot.is_some() && kind != PART {
                 return Err(self.reader.damaged("the rest of a snapshot is missing"));

@@ -7,6 +7,7 @@ mod export;
 mod files;
 mod groups;
 mod import;
+mod lines;
 mod publish;
 mod shot;
 mod staging;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::shm::LockFile;
-use crate::storage::remove_all;
+use crate::storage::{Access, File, remove_all};
 use crate::store::StoreInner;
 use crate::store::inner::draw;
 use crate::store::open::folder_mode;
@@ -21,6 +21,8 @@ const CLAIM: &str = "claim";
 const CLAIM_BYTE: u64 = 0;
 /// The store in it.
 const STORE: &str = "store";
+/// What is put aside of lines until all were read.
+const ASIDE: &str = "aside";
 
 pub(super) struct Staging {
     store: Arc<StoreInner>,
@@ -75,6 +77,13 @@ impl Staging {
     /// The folder of the store in it.
     pub(super) fn inside(&self) -> PathBuf {
         self.folder.join(STORE)
+    }
+
+    /// A file in it, for what has to wait until all was read.
+    pub(super) fn aside(&self) -> Result<Arc<dyn File>> {
+        let env = &self.store.env;
+        env.storage
+            .open(&self.folder.join(ASIDE), Access::CreateNew, env.mode)
     }
 
     /// Removes what is left in it.

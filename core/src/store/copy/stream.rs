@@ -13,12 +13,35 @@ const PIECE: usize = 1 << 20;
 /// What an export is called in errors where no file has a name.
 const HERE: &str = "the export";
 
+/// What the blocks of an export go to.
+pub(super) trait Sink {
+    fn block(&mut self, kind: u32, body: &[u8]) -> Result<()>;
+    /// All were there; the bytes that were written.
+    fn finish(&mut self) -> Result<u64>;
+}
+
+/// What the blocks of an export come from.
+pub(super) trait Source {
+    /// The next block: kind and body.
+    fn block(&mut self) -> Result<(u32, Vec<u8>)>;
+    /// Whether nothing follows.
+    fn is_over(&mut self) -> Result<bool>;
+    /// Bytes so far.
+    fn bytes(&self) -> u64;
+    /// The error of what is wrong with the block that was read last.
+    fn damaged(&self, what: &str) -> Error;
+    /// As `damaged`, of the group whose last block is the one before.
+    fn damaged_group(&self, what: &str) -> Error {
+        self.damaged(what)
+    }
+}
+
 /// Writes blocks.
 pub(super) struct Writer<'a> {
     to: &'a mut dyn Write,
     number: u32,
     /// Bytes so far.
-    pub(super) bytes: u64,
+    bytes: u64,
 }
 
 impl<'a> Writer<'a> {
@@ -32,20 +55,22 @@ impl<'a> Writer<'a> {
         Ok(writer)
     }
 
-    pub(super) fn block(&mut self, kind: u32, body: &[u8]) -> Result<()> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.to.write_all(bytes).map_err(failed)?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Sink for Writer<'_> {
+    fn block(&mut self, kind: u32, body: &[u8]) -> Result<()> {
         self.put(&Block::of(kind, self.number, body))?;
         self.put(body)?;
         self.number = self.number.wrapping_add(1);
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.to.write_all(bytes).map_err(failed)?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    pub(super) fn finish(self) -> Result<u64> {
+    fn finish(&mut self) -> Result<u64> {
         self.to.flush().map_err(failed)?;
         Ok(self.bytes)
     }
@@ -60,9 +85,9 @@ pub(super) struct Reader<'a> {
     from: &'a mut dyn Read,
     number: u32,
     /// Bytes so far.
-    pub(super) bytes: u64,
+    bytes: u64,
     /// Where the last block began.
-    pub(super) at: u64,
+    at: u64,
     body: Vec<u8>,
 }
 
@@ -91,41 +116,6 @@ impl<'a> Reader<'a> {
             }
             Err(what) => Err(reader.damaged(what)),
         }
-    }
-
-    /// The next block: kind and body.
-    pub(super) fn block(&mut self) -> Result<(u32, Vec<u8>)> {
-        self.at = self.bytes;
-        let mut bytes = [0; BLOCK];
-        if self.fill(&mut bytes)? < BLOCK {
-            return Err(self.cut());
-        }
-        let block = Block::decode(&bytes);
-        let length = u64::from(block.length);
-        if length > BODY_MAX {
-            return Err(self.damaged(&format!("a block has {length} bytes, at most {BODY_MAX}")));
-        }
-        if !self.fill_body(length)? {
-            return Err(self.cut());
-        }
-        if !block.is_whole(&self.body) {
-            return Err(self.damaged("the checksum of the block that begins here is wrong"));
-        }
-        if block.number != self.number {
-            let what = format!(
-                "the block that begins here has number {}, expected {}",
-                block.number, self.number
-            );
-            return Err(self.damaged(&what));
-        }
-        self.number = self.number.wrapping_add(1);
-        Ok((block.kind, std::mem::take(&mut self.body)))
-    }
-
-    /// Whether nothing follows.
-    pub(super) fn is_over(&mut self) -> Result<bool> {
-        self.at = self.bytes;
-        Ok(self.fill(&mut [0])? == 0)
     }
 
     fn fill_body(&mut self, length: u64) -> Result<bool> {
@@ -167,10 +157,48 @@ impl<'a> Reader<'a> {
             self.bytes
         ))
     }
+}
 
-    /// The error of what is wrong with the block that was read last.
+impl Source for Reader<'_> {
+    fn block(&mut self) -> Result<(u32, Vec<u8>)> {
+        self.at = self.bytes;
+        let mut bytes = [0; BLOCK];
+        if self.fill(&mut bytes)? < BLOCK {
+            return Err(self.cut());
+        }
+        let block = Block::decode(&bytes);
+        let length = u64::from(block.length);
+        if length > BODY_MAX {
+            return Err(self.damaged(&format!("a block has {length} bytes, at most {BODY_MAX}")));
+        }
+        if !self.fill_body(length)? {
+            return Err(self.cut());
+        }
+        if !block.is_whole(&self.body) {
+            return Err(self.damaged("the checksum of the block that begins here is wrong"));
+        }
+        if block.number != self.number {
+            let what = format!(
+                "the block that begins here has number {}, expected {}",
+                block.number, self.number
+            );
+            return Err(self.damaged(&what));
+        }
+        self.number = self.number.wrapping_add(1);
+        Ok((block.kind, std::mem::take(&mut self.body)))
+    }
+
+    fn is_over(&mut self) -> Result<bool> {
+        self.at = self.bytes;
+        Ok(self.fill(&mut [0])? == 0)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     #[cold]
-    pub(super) fn damaged(&self, what: &str) -> Error {
+    fn damaged(&self, what: &str) -> Error {
         let message = format!(
             "the export at byte {}: {what}; nothing was imported: export it again, or take another \
              copy",

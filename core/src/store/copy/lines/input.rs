@@ -1,0 +1,96 @@
+//! Lines, one after the other, each held as a whole and no longer than one can be.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::bad;
+use crate::error::{Error, Result};
+use crate::format::export::BODY_MAX;
+
+/// Bytes that are read at once, and are kept from one line to the next.
+const PIECE: usize = 1 << 20;
+/// Most bytes of a line: of a message of the largest size, in which each byte is an escape of six.
+const LINE_MAX: u64 = 6 * BODY_MAX;
+/// What some editors begin a text with.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
+pub(super) struct Input<'a> {
+    from: BufReader<&'a mut dyn Read>,
+    line: Vec<u8>,
+    most: u64,
+    /// The number of the last line, from 1 on.
+    pub(super) number: u64,
+    /// Bytes so far.
+    pub(super) bytes: u64,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(from: &'a mut dyn Read) -> Self {
+        Self {
+            from: BufReader::with_capacity(PIECE, from),
+            line: Vec::new(),
+            most: LINE_MAX,
+            number: 0,
+            bytes: 0,
+        }
+    }
+
+    /// As `new`, with lines of so many bytes at most.
+    #[cfg(test)]
+    pub(super) fn of_at_most(from: &'a mut dyn Read, most: u64) -> Self {
+        Self {
+            most,
+            ..Self::new(from)
+        }
+    }
+
+    /// The next line that is not blank; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<&str>> {
+        while self.fill()? {
+            if !self.line.iter().all(u8::is_ascii_whitespace) {
+                let (number, text) = (self.number, std::str::from_utf8(&self.line));
+                return text.map(Some).map_err(|error| {
+                    let what = format!("byte {} is not of UTF-8", error.valid_up_to() + 1);
+                    bad(number, &what)
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there was one more, which `line` has then, without its end.
+    fn fill(&mut self) -> Result<bool> {
+        self.line.clear();
+        self.line.shrink_to(PIECE);
+        loop {
+            let before = self.line.len();
+            let mut some = self.from.by_ref().take(PIECE as u64);
+            let read = some.read_until(b'\n', &mut self.line);
+            let got = read.map_err(|e| Error::io("read", Path::new("the lines"), e))?;
+            self.number += u64::from(before == 0 && got > 0);
+            self.bytes += got as u64;
+            if before == 0 && self.line.starts_with(MARK) {
+                self.line.drain(..MARK.len());
+            }
+            let over = self.line.last() == Some(&b'\n');
+            // What cannot become an object is not read to its end.
+            let first = self.line.iter().find(|byte| !byte.is_ascii_whitespace());
+            if let Some(other) = first.filter(|first| **first != b'{') {
+                let what = format!("expected an object, found {:?}", char::from(*other));
+                return Err(bad(self.number, &what));
+            }
+            if self.line.len() as u64 > self.most {
+                let what = format!("more than {} bytes, which no message needs", self.most);
+                return Err(bad(self.number, &what));
+            }
+            if over || got == 0 {
+                return Ok(got > 0 || !self.line.is_empty());
+            }
+            if first.is_none() {
+                // White space without an end takes no room.
+                self.line.clear();
+                self.line.push(b' ');
+            }
+        }
+    }
+}
