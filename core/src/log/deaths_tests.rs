@@ -170,7 +170,7 @@ fn a_reader_ahead_of_the_log_waits_for_its_offset() {
     let (_folder, partition) = partition();
     let mut cursor = Cursor::at_offset(5);
     for count in [3, 5] {
-        assert_eq!(offsets(&partition, &mut cursor).0, []);
+        assert_eq!(offsets(&partition, &mut cursor).0, [0_u64; 0]);
         for number in 0..count {
             partition.append(&[draft(&[number])]).expect("append");
         }

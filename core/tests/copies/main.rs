@@ -9,6 +9,7 @@ mod backups;
 mod common;
 mod damage;
 mod exports;
+mod lines;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -47,7 +47,7 @@ impl<'a> Input<'a> {
     /// The next line that is not blank; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<&str>> {
         while self.fill()? {
-            if !self.line.iter().all(u8::is_ascii_whitespace) {
+            if !self.line.is_empty() {
                 let (number, text) = (self.number, std::str::from_utf8(&self.line));
                 return text.map(Some).map_err(|error| {
                     let what = format!("byte {} is not of UTF-8", error.valid_up_to() + 1);
@@ -58,10 +58,11 @@ impl<'a> Input<'a> {
         Ok(None)
     }
 
-    /// Whether there was one more, which `line` has then, without its end.
+    /// Whether there was one more, which `line` has then, without the white space at its end.
     fn fill(&mut self) -> Result<bool> {
         self.line.clear();
         self.line.shrink_to(PIECE);
+        let start = self.bytes;
         loop {
             let before = self.line.len();
             let mut some = self.from.by_ref().take(PIECE as u64);
@@ -79,11 +80,12 @@ impl<'a> Input<'a> {
                 let what = format!("expected an object, found {:?}", char::from(*other));
                 return Err(bad(self.number, &what));
             }
-            if self.line.len() as u64 > self.most {
+            if self.bytes - start > self.most {
                 let what = format!("more than {} bytes, which no message needs", self.most);
                 return Err(bad(self.number, &what));
             }
             if over || got == 0 {
+                self.line.truncate(self.line.trim_ascii_end().len());
                 return Ok(got > 0 || !self.line.is_empty());
             }
             if first.is_none() {
