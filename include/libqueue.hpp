@@ -1139,6 +1139,23 @@ public:
         return stats;
     }
 
+    /** As export_topics, as JSON lines. */
+    lq_copy_stats export_lines(const std::string &path,
+                               const std::vector<std::string> &topics = {},
+                               lq_copy_options options = LQ_COPY_OPTIONS_INIT)
+    {
+        std::vector<const char *> names;
+        for (const std::string &name : topics) {
+            names.push_back(detail::text(name, LQ_INVALID_NAME));
+        }
+        options.topics = names.empty() ? nullptr : names.data();
+        options.topics_len = names.size();
+        lq_copy_stats stats = LQ_COPY_STATS_INIT;
+        detail::check(lq_store_export_lines(get(), detail::text(path, LQ_INVALID_ARGUMENT),
+                                            &options, &stats));
+        return stats;
+    }
+
     /** Makes the topics of an export; what was made. */
     lq_copy_stats import_topics(const std::string &path,
                                 const lq_copy_options &options = LQ_COPY_OPTIONS_INIT)
@@ -1146,6 +1163,17 @@ public:
         lq_copy_stats stats = LQ_COPY_STATS_INIT;
         detail::check(
             lq_store_import(get(), detail::text(path, LQ_INVALID_ARGUMENT), &options, &stats));
+        return stats;
+    }
+
+    /** Makes the topics of JSON lines; what was made. A line that cannot be is an error with
+        LQ_INVALID_ARGUMENT that says its number. */
+    lq_copy_stats import_lines(const std::string &path,
+                               const lq_copy_options &options = LQ_COPY_OPTIONS_INIT)
+    {
+        lq_copy_stats stats = LQ_COPY_STATS_INIT;
+        detail::check(lq_store_import_lines(get(), detail::text(path, LQ_INVALID_ARGUMENT),
+                                            &options, &stats));
         return stats;
     }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null;
 
-use libqueue::{Error, ErrorKind, ImportOptions, Result};
+use libqueue::{Error, ErrorKind, ExportStats, ImportOptions, ImportStats, Result};
 
 use crate::args::{invalid, name, slice};
 use crate::error::lq_status;
@@ -86,7 +86,7 @@ unsafe impl Measured for lq_copy_stats {
 
 /// # Safety
 /// `path`, unless it is NULL, is a C string until the call returns.
-unsafe fn path_of<'a>(path: *const c_char) -> Result<&'a Path> {
+pub(crate) unsafe fn path_of<'a>(path: *const c_char) -> Result<&'a Path> {
     if path.is_null() {
         return Err(invalid("path is NULL; expected a path"));
     }
@@ -97,7 +97,7 @@ unsafe fn path_of<'a>(path: *const c_char) -> Result<&'a Path> {
 
 /// # Safety
 /// `at`, unless it is NULL, is room for such a struct until the call returns.
-unsafe fn room(at: *mut lq_copy_stats) -> Result<Option<Room<lq_copy_stats>>> {
+pub(crate) unsafe fn room(at: *mut lq_copy_stats) -> Result<Option<Room<lq_copy_stats>>> {
     if at.is_null() {
         return Ok(None);
     }
@@ -105,7 +105,7 @@ unsafe fn room(at: *mut lq_copy_stats) -> Result<Option<Room<lq_copy_stats>>> {
     unsafe { Room::new(at) }.map(Some)
 }
 
-fn tell(options: &lq_copy_options, done: u64, of: u64) -> Result<()> {
+pub(crate) fn tell(options: &lq_copy_options, done: u64, of: u64) -> Result<()> {
     let more = match options.progress {
         // SAFETY: the caller's function, with the caller's context.
         Some(told) => unsafe { told(done, of, options.context) != 0 },
@@ -118,9 +118,53 @@ fn tell(options: &lq_copy_options, done: u64, of: u64) -> Result<()> {
     Err(Error::new(ErrorKind::Timeout, message))
 }
 
-fn give(room: Option<Room<lq_copy_stats>>, stats: lq_copy_stats) {
+pub(crate) fn give(room: Option<Room<lq_copy_stats>>, stats: lq_copy_stats) {
     if let Some(room) = room {
         room.set(stats);
+    }
+}
+
+/// # Safety
+/// The topics that are named are valid until the result is not used any more.
+pub(crate) unsafe fn names_of<'a>(given: &lq_copy_options) -> Result<Vec<&'a str>> {
+    // SAFETY: as demanded above.
+    let topics = unsafe { slice(given.topics, given.topics_len, "topics") }?;
+    let named = topics.iter().map(|topic| {
+        // SAFETY: each is a C string, valid as long.
+        unsafe { name(*topic, "the topic's name") }
+    });
+    named.collect()
+}
+
+pub(crate) fn import_options(given: &lq_copy_options) -> Result<ImportOptions> {
+    let append = match given.append {
+        0 => false,
+        1 => true,
+        other => return Err(invalid(format!("append is {other}; expected 0 or 1"))),
+    };
+    Ok(ImportOptions {
+        append,
+        bytes: None,
+    })
+}
+
+pub(crate) fn of_export(made: &ExportStats) -> lq_copy_stats {
+    lq_copy_stats {
+        topics: made.topics,
+        groups: made.groups,
+        messages: made.messages,
+        bytes: made.bytes,
+        ..lq_copy_stats::INIT
+    }
+}
+
+pub(crate) fn of_import(made: &ImportStats) -> lq_copy_stats {
+    lq_copy_stats {
+        topics: made.topics,
+        groups: made.groups,
+        messages: made.messages,
+        appended: made.appended,
+        ..lq_copy_stats::INIT
     }
 }
 
@@ -199,25 +243,11 @@ pub unsafe extern "C" fn lq_store_export(
         // SAFETY: the caller gives room for what it begins with its size.
         let room = unsafe { room(stats) }?;
         // SAFETY: as above.
-        let topics = unsafe { slice(given.topics, given.topics_len, "topics") }?;
-        let mut names = Vec::new();
-        for topic in topics {
-            // SAFETY: each is a C string, valid during the call.
-            names.push(unsafe { name(*topic, "the topic's name") }?);
-        }
+        let names = unsafe { names_of(&given) }?;
         let handle = STORES.enter(store)?;
         let mut progress = |done, of| tell(&given, done, of);
         let made = handle.store.export_file(&names, path, &mut progress)?;
-        give(
-            room,
-            lq_copy_stats {
-                topics: made.topics,
-                groups: made.groups,
-                messages: made.messages,
-                bytes: made.bytes,
-                ..lq_copy_stats::INIT
-            },
-        );
+        give(room, of_export(&made));
         Ok(())
     })
 }
@@ -250,28 +280,11 @@ pub unsafe extern "C" fn lq_store_import(
         let (path, given) = unsafe { (path_of(path)?, read(options)?) };
         // SAFETY: the caller gives room for what it begins with its size.
         let room = unsafe { room(stats) }?;
-        let append = match given.append {
-            0 => false,
-            1 => true,
-            other => return Err(invalid(format!("append is {other}; expected 0 or 1"))),
-        };
-        let options = ImportOptions {
-            append,
-            bytes: None,
-        };
+        let options = import_options(&given)?;
         let handle = STORES.enter(store)?;
         let mut progress = |done, of| tell(&given, done, of);
         let made = handle.store.import_file(path, &options, &mut progress)?;
-        give(
-            room,
-            lq_copy_stats {
-                topics: made.topics,
-                groups: made.groups,
-                messages: made.messages,
-                appended: made.appended,
-                ..lq_copy_stats::INIT
-            },
-        );
+        give(room, of_import(&made));
         Ok(())
     })
 }

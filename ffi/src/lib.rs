@@ -23,6 +23,7 @@ pub mod consumers;
 mod convert;
 mod convert_topic;
 pub mod copy;
+pub mod copy_lines;
 pub mod dead_letters;
 pub mod error;
 pub mod group;

@@ -160,7 +160,7 @@ pub(crate) fn import<'py>(
 }
 
 /// Names and numbers.
-fn dict<'py>(py: Python<'py>, numbers: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn dict<'py>(py: Python<'py>, numbers: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, number) in numbers {
         dict.set_item(name, number)?;

@@ -11,6 +11,7 @@ mod errors;
 mod filter;
 mod group;
 mod inspect;
+mod lines;
 mod message;
 mod options;
 mod peek;
@@ -40,6 +41,8 @@ mod _native {
     use crate::group::{DeadLetter, Group};
     #[pymodule_export]
     use crate::inspect::{dump, recover, verify};
+    #[pymodule_export]
+    use crate::lines::{export_lines, import_lines};
     #[pymodule_export]
     use crate::message::{Message, MessageId};
     #[pymodule_export]

@@ -65,6 +65,13 @@ pub(crate) fn open(
     Ok(Store { inner })
 }
 
+impl Store {
+    /// What does the work.
+    pub(crate) fn of_core(&self) -> &libqueue::Store {
+        &self.inner
+    }
+}
+
 #[pymethods]
 impl Store {
     /// Open the topic, creating it where there is none.

@@ -207,6 +207,10 @@ static void copy(const char *dir, const std::string &path)
     CHECK(store.export_topics(inside(dir, "all.lqx")).topics == topics);
     CHECK(store.export_topics(inside(dir, "orders.lqx"), {"orders"}).messages > 0);
     fails(LQ_NOT_FOUND, [&] { store.export_topics(inside(dir, "none.lqx"), {"none"}); });
+    CHECK(store.export_lines(inside(dir, "all.jsonl")).topics == topics);
+    CHECK(store.export_lines(inside(dir, "orders.jsonl"), {"orders"}).messages > 0);
+    fails(LQ_NOT_FOUND, [&] { store.export_lines(inside(dir, "none.jsonl"), {"none"}); });
+    fails(LQ_ALREADY_EXISTS, [&] { store.import_lines(inside(dir, "orders.jsonl")); });
     lq::store other(inside(dir, "other"));
     CHECK(other.import_topics(inside(dir, "all.lqx")).topics == topics);
     CHECK(other.topics() == store.topics());

@@ -29,6 +29,8 @@ __all__ = [
     "_Receiving",
     "__version__",
     "dump",
+    "export_lines",
+    "import_lines",
     "open",
     "recover",
     "verify",
@@ -90,6 +92,9 @@ class _GroupChanges(TypedDict, total=False):
     delivery: _Delivery
     brake: tuple[int, float] | None
     on_dead_letter: Literal["continue", "hold_key"]
+
+class _WritesText(Protocol):
+    def write(self, text: str, /) -> object: ...
 
 class _Reads(Protocol):
     def read(self, size: int, /) -> bytes: ...
@@ -294,6 +299,37 @@ def recover(
     `InvalidArgument` or `DiskFull`.
 
         lost = libqueue.recover("damaged", "recovered")["losses"]
+    """
+
+def export_lines(
+    store: Store,
+    to: str | os.PathLike[str] | _WritesText,
+    topics: Sequence[str] | None = None,
+    *,
+    progress: Callable[[int, int], object] | None = None,
+) -> dict[str, int]:
+    """Write topics, or all, as JSON lines; as `Store.export_topics` otherwise.
+
+    `to` is a path, or anything with `write` that takes text. `progress` as of `Store.backup`. The
+    `bytes` of the result are those of the lines.
+
+        lines.export_lines(store, sys.stdout, ["orders"])
+    """
+
+def import_lines(
+    store: Store,
+    source: str | os.PathLike[str] | Iterable[str] | Iterable[bytes],
+    *,
+    append: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> dict[str, int]:
+    """Make the topics of JSON lines; as `Store.import_topics` otherwise.
+
+    `source` is a path, or lines one by one, as text or bytes. All lines are read before anything
+    is made. A bad one raises `InvalidArgument`, a `ValueError`, with its number, and then nothing
+    is. For `progress` reading them is the first half.
+
+        lines.import_lines(store, ['{"topic": "orders", "payload": "paid"}'])
     """
 
 def dump(path: str | os.PathLike[str], write: Callable[[str], object]) -> None:

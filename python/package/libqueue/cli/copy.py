@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, TypeVar
 
@@ -12,11 +13,12 @@ from rich.progress import Progress
 
 import libqueue
 from libqueue import lines
-from libqueue._blocks import MAGIC
 from libqueue.cli.common import JSON, STORE, errors, fail, folder, print_json
 
 _T = TypeVar("_T")
 _Tell = Callable[[int, int], object]
+_MAGIC = b"LQEXPORT"
+"""What an export in the native format begins with."""
 
 
 def with_bar(doing: str, work: Callable[[_Tell], _T]) -> _T:
@@ -62,31 +64,12 @@ def export(
             if form == "native":
                 to: Any = sys.stdout.buffer if output == "-" else output
                 return opened.export_topics(to, wanted, progress=tell)
-            if output == "-":
-                return lines.export_lines(opened, sys.stdout, wanted, progress=tell)
-            return lines_file(Path(output), opened, wanted, tell)
+            text: Any = sys.stdout if output == "-" else output
+            return lines.export_lines(opened, text, wanted, progress=tell)
 
         done = with_bar("exporting", work)
     text = f"{done['messages']:,} messages, {done['topics']:,} topics, {done['groups']:,} groups"
     told(as_json, done, f"exported {text}", out=sys.stdout if output == "-" else None)
-
-
-def lines_file(
-    path: Path, opened: libqueue.Store, topics: list[str] | None, tell: _Tell
-) -> dict[str, int]:
-    """Export into a file, which gets its name once it is whole."""
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8") as out:
-            return lines.export_lines(opened, out, topics, progress=tell)
-    half = path.with_name(f".{path.name}.new")
-    try:
-        with half.open("w", encoding="utf-8") as out:
-            done = lines.export_lines(opened, out, topics, progress=tell)
-        half.replace(path)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
-    return done
 
 
 class _Whole:
@@ -102,7 +85,7 @@ class _Whole:
 
     def lines(self) -> Iterator[bytes]:
         """Its lines."""
-        yield self._start + self._rest.readline()
+        yield from BytesIO(self._start + self._rest.readline())
         yield from self._rest
 
 
@@ -128,13 +111,15 @@ def import_(
     with libqueue.open(path) as opened:
         source = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
         try:
-            start = source.read(len(MAGIC))
+            start = source.read(len(_MAGIC))
             whole = _Whole(start, source)
 
             def work(tell: _Tell) -> dict[str, int]:
-                if start == MAGIC:
+                if start == _MAGIC:
                     return opened.import_topics(whole, append=append, progress=tell)
-                found: Iterable[bytes] = whole.lines()
+                # Of a file the length is known, so that there is a bar.
+                named = file != "-" and Path(file).is_file()
+                found = file if named else whole.lines()
                 return lines.import_lines(opened, found, append=append, progress=tell)
 
             done = with_bar("importing", work)

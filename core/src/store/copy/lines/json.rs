@@ -16,6 +16,8 @@ use super::Told;
 const MEMBERS: usize = 256;
 /// What is shown of a value in an error.
 const SHOWN: usize = 60;
+/// Most characters of an error.
+const WHAT: usize = 300;
 
 /// The members of an object.
 #[derive(Clone, Debug)]
@@ -241,4 +243,16 @@ pub(super) fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// What is wrong, without the middle of a name that is no name.
+pub(super) fn bounded(what: &str) -> Cow<'_, str> {
+    let chars: Vec<char> = what.chars().take(WHAT + 1).collect();
+    if chars.len() <= WHAT {
+        return Cow::Borrowed(what);
+    }
+    let start = chars.into_iter().take(WHAT / 2);
+    let mut end: Vec<char> = what.chars().rev().take(WHAT / 2).collect();
+    end.reverse();
+    Cow::Owned(start.chain(['…']).chain(end).collect())
 }

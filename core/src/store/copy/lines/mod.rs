@@ -140,6 +140,7 @@ type Told<T> = std::result::Result<T, String>;
 /// The error of a line that cannot be.
 #[cold]
 fn bad(line: u64, what: &str) -> Error {
+    let what = json::bounded(what);
     let message = format!("line {line}: {what}; nothing was imported");
     Error::new(ErrorKind::InvalidArgument, message)
 }

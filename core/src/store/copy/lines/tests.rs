@@ -50,7 +50,7 @@ fn p18_each_kind_of_a_bad_line_has_its_error_and_its_number_and_nothing_is_made(
         ("\0\0\0", "expected an object, found '\\0'"),
         (
             "{\"topic\":\"a\",\"payload\":\"x\"} {}",
-            "trailing characters at byte 30",
+            "trailing characters at byte 29",
         ),
         (r#"{"topic":"a"}"#, "expected payload or payload_base64"),
         (
@@ -60,7 +60,7 @@ fn p18_each_kind_of_a_bad_line_has_its_error_and_its_number_and_nothing_is_made(
         (r#"{"topic":5,"payload":"x"}"#, "topic is 5; expected text"),
         (r#"{"topic":"../b","payload":"x"}"#, "topic name \"../b\""),
         (&named_long, "topic name"),
-        (&named_deep, "at byte 100028"),
+        (&named_deep, "EOF while parsing a list at byte 100023"),
         (&headers_deep, "at byte"),
         (&member_long, "unknown members: bbbb"),
         (&many, "more than 256 members"),
@@ -85,7 +85,10 @@ fn p18_each_kind_of_a_bad_line_has_its_error_and_its_number_and_nothing_is_made(
             r#"{"topic":"a","payload":{"base64":"eA=="}}"#,
             "payload is {\"base64\":\"eA==\"}; expected text",
         ),
-        ("{\"topic\":\"a\",\"payload\":\"\\ud800\"}", "at byte"),
+        (
+            "{\"topic\":\"a\",\"payload\":\"\\ud800\"}",
+            "payload is \"\\ud800\"; expected text",
+        ),
         (
             r#"{"topic":"a","payload":"x","partition":1}"#,
             "partition is 1; the topic has 1",
@@ -237,6 +240,7 @@ fn p18_each_kind_of_a_bad_line_has_its_error_and_its_number_and_nothing_is_made(
             && message.contains(what)
             && message.len() < 400;
         if !fits {
+            let message: String = message.chars().take(1000).collect();
             wrong.push(format!("{message}: expected {what}"));
         }
         assert_eq!(store.topics().expect("topics"), Vec::<String>::new());
