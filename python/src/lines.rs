@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 
 use libqueue::{ExportStats, ImportOptions, ImportStats};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyIterator, PyString};
 
@@ -17,7 +17,7 @@ const BUFFER: usize = 256 * 1024;
 
 /// Where lines go to: a path, or what has `write` and takes text.
 #[derive(FromPyObject)]
-enum Target {
+pub(crate) enum Target {
     Path(PathBuf),
     File(Py<PyAny>),
 }
@@ -39,7 +39,8 @@ impl Write for TextFile {
             return Ok(bytes.len());
         };
         let written = Python::attach(|py| {
-            let text = std::str::from_utf8(&self.held[..end])?;
+            let text = std::str::from_utf8(&self.held[..end])
+                .map_err(|error| PyValueError::new_err(error.to_string()))?;
             self.write.call1(py, (PyString::new(py, text),)).map(drop)
         });
         self.held.drain(..end);
@@ -57,7 +58,7 @@ impl Write for TextFile {
 
 /// Where lines come from: a path, or lines one by one.
 #[derive(FromPyObject)]
-enum Origin {
+pub(crate) enum Origin {
     Path(PathBuf),
     Lines(Py<PyAny>),
 }
