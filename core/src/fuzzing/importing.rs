@@ -6,11 +6,14 @@ use std::time::Duration;
 use super::input::Input;
 use super::scratch::Scratch;
 use super::steps::in_time;
+use crate::error::Result;
 use crate::format::checksum::crc32;
 use crate::format::export::{BLOCK, Block, GROUP, HEAD, TOPIC, head, named, read_named};
 use crate::inspect;
 use crate::options::{StoreOptions, TopicOptions};
-use crate::store::{ConsumerOptions, ImportOptions, Message, Store};
+#[cfg(test)]
+use crate::store::ExportStats;
+use crate::store::{ConsumerOptions, ImportOptions, ImportStats, Message, Store};
 
 /// Blocks that are put right, at most.
 const MOST: u32 = 64;
@@ -59,12 +62,20 @@ fn settings_put_right(body: &[u8]) -> Vec<u8> {
     )
 }
 
+/// JSON lines.
+pub(super) fn import_lines(mut data: &[u8]) {
+    try_by(|store| store.import_lines(&mut data, &ImportOptions::default(), &mut |_, _| Ok(())));
+}
+
 fn try_one(mut bytes: &[u8]) {
+    try_by(|store| store.import(&mut bytes, &ImportOptions::default(), &mut |_, _| Ok(())));
+}
+
+fn try_by(import: impl FnOnce(&Store) -> Result<ImportStats>) {
     let scratch = Scratch::new();
     let path = scratch.path().join("store");
     let store = Store::open(&path, StoreOptions::default()).expect("open");
-    let options = ImportOptions::default();
-    let done = store.import(&mut bytes, &options, &mut |_, _| Ok(()));
+    let done = import(&store);
     let topics = store.topics().expect("topics");
     match &done {
         Ok(stats) => assert_eq!(topics.len() as u64, stats.topics),
@@ -92,6 +103,29 @@ fn try_one(mut bytes: &[u8]) {
 /// An export of a store with some of everything.
 #[cfg(test)]
 pub(super) fn seed() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    with_some_of_everything(|store| store.export(&[], &mut bytes, &mut |_, _| Ok(())));
+    bytes
+}
+
+/// The same as lines, and lines as people write them.
+#[cfg(test)]
+pub(super) fn seeds_of_lines() -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    with_some_of_everything(|store| store.export_lines(&[], &mut bytes, &mut |_, _| Ok(())));
+    let by_hand = r#"
+{"topic_config": {"topic": "t", "partitions": "3"}}
+{"topic": "t", "payload": "\ud83d\ude00", "key": "k", "headers": {"h": {"base64": "/w=="}}}
+{"topic": "u", "payload_base64": "AAE=", "headers": [["h", "1"], ["h", "2"]], "priority": 3}
+{"topic": "t", "payload": "x", "partition": 2, "offset": 7, "timestamp_ns": -1, "delay": 0.5}
+{"topic": "t", "payload": "x", "deliver_at_ms": 9223372036854775807, "ttl": -1e3}
+{"log_end": {"topic": "t", "partition": 2, "next_offset": 9}}
+{"end": {"topics": 2, "groups": 0, "messages": 4}}"#;
+    vec![bytes, by_hand.as_bytes().to_vec()]
+}
+
+#[cfg(test)]
+fn with_some_of_everything(export: impl FnOnce(&Store) -> Result<ExportStats>) {
     let scratch = Scratch::new();
     let store = Store::open(scratch.path().join("seed"), StoreOptions::default()).expect("open");
     let topic = store.topic("t", &TopicOptions::default()).expect("topic");
@@ -113,9 +147,5 @@ pub(super) fn seed() -> Vec<u8> {
         .expect("group")
         .snapshot("s")
         .expect("snapshot");
-    let mut bytes = Vec::new();
-    store
-        .export(&[], &mut bytes, &mut |_, _| Ok(()))
-        .expect("export");
-    bytes
+    export(&store).expect("export");
 }

@@ -33,7 +33,7 @@ mod working;
 pub type Body = fn(&[u8]);
 
 /// Every target by name; `core/fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [(&str, Body); 20] = [
+pub const TARGETS: [(&str, Body); 21] = [
     ("record", decoders::record),
     ("segment_header", decoders::segment_header),
     ("index", decoders::index),
@@ -51,6 +51,7 @@ pub const TARGETS: [(&str, Body); 20] = [
     ("opening", opening::opening),
     ("recover", opening::recover),
     ("import", importing::import),
+    ("import_lines", importing::import_lines),
     ("control", control::control),
     ("files", files::files),
     ("model", model::model),

@@ -134,6 +134,7 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
             vec![snapshot.encode()]
         }
         "import" => vec![super::importing::seed()],
+        "import_lines" => super::importing::seeds_of_lines(),
         "filter" => [
             r#"{"key_prefix": "eu-", "headers": {"test": false, "kind": {"prefix": "a\u00e9"}}}"#,
             r#"{"any": [{"key": true}, {"all": [{"key": {"base64": "/wA="}}, {"not": {}}]}]}"#,

@@ -99,6 +99,11 @@ fn p18_no_import_panics_over_mutations_and_what_comes_in_is_whole() {
 }
 
 #[test]
+fn p18_no_import_of_lines_panics_over_mutations_and_what_comes_in_is_whole() {
+    run_seeds("import_lines", 150);
+}
+
+#[test]
 fn p18_no_dump_and_no_verify_panics_over_mutations() {
     run_seeds("dump", 1_000);
     run_seeds("verify", 150);

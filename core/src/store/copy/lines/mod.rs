@@ -134,6 +134,11 @@ impl Store {
     }
 }
 
+/// The examples of the document that are in Rust.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/copy.md")]
+struct Document;
+
 /// What is wrong with what a line says.
 type Told<T> = std::result::Result<T, String>;
 

@@ -455,3 +455,39 @@ fn reading_ends_where_progress_says_so_and_where_nothing_can_be_put_aside() {
     let read = Reading::new(file, 0).read(&mut lines.as_bytes(), &mut |_| Ok(()));
     assert!(read.is_err(), "a file that cannot be written");
 }
+
+#[test]
+fn p12_what_waits_in_a_lane_keeps_the_hash_of_its_key_whatever_bits_it_has() {
+    let (_folder, store) = store();
+    let topic = store.topic("a", &Default::default()).expect("topic");
+    let ids = topic.send_many(&[Message::new(b"x").key(b"k"); 2]);
+    ids.expect("send");
+    let consumer = topic.consumer("g", &Default::default()).expect("consumer");
+    let batch = consumer.receive(2, Some(std::time::Duration::ZERO));
+    let batch = batch.expect("receive");
+    let receipts: Vec<_> = batch.iter().map(|one| one.receipt()).collect();
+    consumer.dead_letter(&receipts, "no").expect("dead");
+    consumer.close().expect("close");
+    let group = topic.group("g").expect("group");
+    group.redrive(Default::default()).expect("redrive");
+    let mut lines = Vec::new();
+    store
+        .export_lines(&[], &mut lines, &mut |_, _| Ok(()))
+        .expect("export");
+    let lines = String::from_utf8(lines).expect("text");
+    let hash = lines.split("\"key_hash\":").nth(1).map(|rest| {
+        let end = rest.find([',', '}']).expect("an end");
+        rest[..end].to_owned()
+    });
+    let changed = match hash {
+        Some(hash) => lines.replace(&hash, "18446744073709551615"),
+        None => panic!("nothing is open in the lane: {lines}"),
+    };
+    let (_other_folder, other) = self::store();
+    import(&other, &changed).expect("import");
+    let mut again = Vec::new();
+    other
+        .export_lines(&[], &mut again, &mut |_, _| Ok(()))
+        .expect("export");
+    assert_eq!(String::from_utf8(again).expect("text"), changed);
+}
