@@ -88,6 +88,22 @@ fn p1_p6_p12_an_import_of_lines_holds_what_was_exported_and_exports_the_same_lin
     assert!(left.iter().all(|name| !name.starts_with('.')), "{left:?}");
 }
 
+/// Lines that were written by the first version of this format.
+const KEPT: &str = include_str!("kept.jsonl");
+
+#[test]
+fn p6_lines_that_were_written_long_ago_come_back_as_the_same_bytes() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder.path().join("a"));
+    let done = import_lines(&store, KEPT).unwrap();
+    assert_eq!((done.topics, done.groups), (2, 1));
+    assert_eq!(export_lines(&store, &[]), KEPT);
+    // Nor does it matter which way they go.
+    let other = open(&folder.path().join("b"));
+    import(&other, &export(&store, &[])).unwrap();
+    assert_eq!(export_lines(&other, &[]), KEPT);
+}
+
 #[test]
 fn p6_lines_and_the_native_format_say_the_same() {
     let folder = TempDir::new().unwrap();

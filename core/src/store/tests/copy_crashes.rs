@@ -130,15 +130,35 @@ fn p2_p5_p17_at_every_event_of_a_backup_it_is_whole_or_not_there() {
     assert!(there > 0 && there < images.len(), "{there}");
 }
 
+/// An export in the native format, and as JSON lines.
+fn exports(store: &Store) -> [Vec<u8>; 2] {
+    let (mut native, mut lines) = (Vec::new(), Vec::new());
+    store
+        .export(&[], &mut native, &mut |_, _| Ok(()))
+        .expect("export");
+    store
+        .export_lines(&[], &mut lines, &mut |_, _| Ok(()))
+        .expect("export");
+    [native, lines]
+}
+
 #[test]
 fn p2_p5_p17_at_every_event_of_an_import_each_topic_is_whole_or_not_there() {
     let twin = Twin::new();
-    let mut bytes = Vec::new();
-    made(&twin)
-        .export(&[], &mut bytes, &mut |_, _| Ok(()))
-        .expect("export");
-    let store = open_on(&twin, "/other");
-    let images = images(&twin, || import(&store, &bytes).expect("import"));
+    let [native, _] = exports(&made(&twin));
+    at_every_event(&twin, &native);
+}
+
+#[test]
+fn p2_p5_p17_at_every_event_of_an_import_of_lines_each_topic_is_whole_or_not_there() {
+    let twin = Twin::new();
+    let [_, lines] = exports(&made(&twin));
+    at_every_event(&twin, &lines);
+}
+
+fn at_every_event(twin: &Twin, bytes: &[u8]) {
+    let store = open_on(twin, "/other");
+    let images = images(twin, || import(&store, bytes).expect("import"));
     drop(store);
     assert!(images.len() > 60, "only {} images", images.len());
     let (mut none, mut some) = (0, 0);
@@ -148,7 +168,7 @@ fn p2_p5_p17_at_every_event_of_an_import_each_topic_is_whole_or_not_there() {
         match topics.len() {
             0 => {
                 none += 1;
-                import(&store, &bytes).expect("the next one");
+                import(&store, bytes).expect("the next one");
             }
             // The group is there before its dead letters are, which come as a whole as well.
             1 => {
@@ -169,7 +189,10 @@ fn p2_p5_p17_at_every_event_of_an_import_each_topic_is_whole_or_not_there() {
 
 fn import(store: &Store, mut bytes: &[u8]) -> Result<()> {
     let options = ImportOptions::default();
-    let done = store.import(&mut bytes, &options, &mut |_, _| Ok(()));
+    let done = match bytes.first() {
+        Some(b'{') => store.import_lines(&mut bytes, &options, &mut |_, _| Ok(())),
+        _ => store.import(&mut bytes, &options, &mut |_, _| Ok(())),
+    };
     done.map(|_| ())
 }
 
@@ -185,10 +208,7 @@ fn p5_a_disk_that_fails_anywhere_leaves_nothing_of_a_backup_or_an_import() {
     ];
     let twin = Twin::new();
     let store = made(&twin);
-    let mut bytes = Vec::new();
-    store
-        .export(&[], &mut bytes, &mut |_, _| Ok(()))
-        .expect("export");
+    let both = exports(&store);
     let other = open_on(&twin, "/other");
     let mut failed = 0;
     for fault in faults {
@@ -206,21 +226,23 @@ fn p5_a_disk_that_fails_anywhere_leaves_nothing_of_a_backup_or_an_import() {
                 Err(_) => {}
             }
             remove_all(&twin, Path::new(COPY)).expect("remove");
-            twin.fail(fault, nth);
-            let done = import(&other, &bytes);
-            twin.heal();
-            failed += usize::from(done.is_err());
-            if done.is_ok() {
-                is_whole(&other).expect("whole");
-            }
-            for topic in ["t", "t.g.dlq"] {
-                if other.topics().expect("topics").contains(&topic.to_owned()) {
-                    other.delete_topic(topic).expect("delete");
+            for bytes in &both {
+                twin.fail(fault, nth);
+                let done = import(&other, bytes);
+                twin.heal();
+                failed += usize::from(done.is_err());
+                if done.is_ok() {
+                    is_whole(&other).expect("whole");
+                }
+                for topic in ["t", "t.g.dlq"] {
+                    if other.topics().expect("topics").contains(&topic.to_owned()) {
+                        other.delete_topic(topic).expect("delete");
+                    }
                 }
             }
         }
     }
-    assert!(failed > 30, "only {failed} failed");
+    assert!(failed > 45, "only {failed} failed");
     store.backup(COPY, &mut |_, _| Ok(())).expect("backup");
     is_whole(&open_on(&twin, COPY)).expect("whole");
     is_whole(&store).expect("the store goes on");
