@@ -25,7 +25,10 @@ use crate::store::{STORES, lq_store};
 /// options: topics, progress and context; NULL for all topics.
 /// stats: gets what is in it, with the bytes of the lines; NULL if that is of no interest.
 ///
-/// Returns: as lq_store_export.
+/// Returns: LQ_OK; LQ_NOT_FOUND (there is no topic of a name, or the folder is missing);
+/// LQ_INVALID_NAME; LQ_DAMAGED (with file and position); LQ_INVALID_ARGUMENT (NULL, no open store);
+/// LQ_TIMEOUT (progress ended the call); LQ_READ_ONLY, LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_BUSY,
+/// LQ_STUCK, LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_UNSUPPORTED, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_store_export_lines(
@@ -65,7 +68,10 @@ pub unsafe extern "C" fn lq_store_export_lines(
 /// stats: gets what was made; NULL if that is of no interest.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (with the number of the line that cannot be, from 1 on, and
-/// then nothing was imported; or as lq_store_import); otherwise as lq_store_import.
+/// then nothing was imported; NULL, no open store, dead letters that would lead back);
+/// LQ_ALREADY_EXISTS (a topic exists); LQ_NOT_FOUND (there is no such file); LQ_TIMEOUT (progress
+/// ended the call); LQ_READ_ONLY, LQ_DISK_FULL, LQ_PERMISSION_DENIED, LQ_BUSY, LQ_FULL, LQ_STUCK,
+/// LQ_CLOSED, LQ_FENCED, LQ_IO, LQ_UNSUPPORTED, LQ_INTERNAL.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_store_import_lines(

@@ -14,7 +14,7 @@ fn header_path() -> PathBuf {
 }
 
 /// The sources that have something for C, in the order in which the header tells it.
-const SOURCES: [&str; 25] = [
+const SOURCES: [&str; 26] = [
     "version",
     "error",
     "choices",
@@ -40,6 +40,7 @@ const SOURCES: [&str; 25] = [
     "names",
     "stats",
     "copy",
+    "copy_lines",
 ];
 
 fn generate() -> String {
