@@ -10,8 +10,8 @@ trap 'rm -rf "$work"' EXIT
 
 strict=(-Wall -Wextra -Werror -pedantic "-I$top/include")
 link=("-L$release" -lqueue "-Wl,-rpath,$release" -pthread)
-programs_c=(life bad_input settle attributes once look manage dead redrive seek copy lines threads events
-            filter pressure retain dedup transaction compact stats)
+programs_c=(life bad_input settle attributes once look manage dead redrive seek copy lines threads
+            events filter pressure retain dedup transaction compact stats)
 programs_cpp=(plain wrap)
 
 # compile OUT SOURCE FLAGS...

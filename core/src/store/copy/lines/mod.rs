@@ -11,6 +11,8 @@ mod json;
 mod message;
 mod parts;
 mod reading;
+#[cfg(test)]
+mod room_tests;
 mod says;
 mod source;
 mod spool;
@@ -51,7 +53,8 @@ impl Store {
     /// store.export_lines(&["orders"], &mut lines, &mut |_done, _total| Ok(()))?;
     /// let lines = String::from_utf8(lines).unwrap().replace("paid", "sent");
     /// let options = ImportOptions::default();
-    /// let done = other.import_lines(&mut lines.as_bytes(), &options, &mut |_done, _total| Ok(()))?;
+    /// let mut lines = lines.as_bytes();
+    /// let done = other.import_lines(&mut lines, &options, &mut |_done, _total| Ok(()))?;
     /// assert_eq!((done.topics, done.messages), (1, 1));
     /// # Ok::<(), libqueue::Error>(())
     /// ```
@@ -70,10 +73,10 @@ impl Store {
     /// Lines may be left out, changed, and come from elsewhere: what is not said is as by default.
     /// A message needs its `topic`, and a `payload` or `payload_base64`. Without `offset` it
     /// follows on the one before, without `timestamp_ns` it is sent now, without `partition` its
-    /// `key` finds it, or it is its turn; `delay` and `ttl` are seconds from now on. A topic without
-    /// `topic_config` has one partition and the defaults. Lines of nothing but white space are
-    /// passed over. Where there is an `end`, it is the last line, and has to agree with what was
-    /// read.
+    /// `key` finds it, or it is its turn; `delay` and `ttl` are seconds from now on. A topic that
+    /// has no `topic_config` has one partition and the defaults. Lines of nothing but white space
+    /// are passed over. Where there is an `end`, it is the last line, and has to agree with what
+    /// was read.
     ///
     /// All lines are read and checked before anything is made. `progress` is told of bytes of the
     /// lines: reading them is the first half of it, making the topics the second.
