@@ -19,7 +19,7 @@ pub(super) struct Input<'a> {
     line: Vec<u8>,
     most: u64,
     /// The number of the last line, from 1 on.
-    pub(super) number: u64,
+    number: u64,
     /// Bytes so far.
     pub(super) bytes: u64,
 }
@@ -44,12 +44,12 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The next line that is not blank; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<&str>> {
+    /// Number and text of the next line that is not blank; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<(u64, &str)>> {
         while self.fill()? {
             if !self.line.is_empty() {
                 let (number, text) = (self.number, std::str::from_utf8(&self.line));
-                return text.map(Some).map_err(|error| {
+                return text.map(|text| Some((number, text))).map_err(|error| {
                     let what = format!("byte {} is not of UTF-8", error.valid_up_to() + 1);
                     bad(number, &what)
                 });

@@ -91,18 +91,11 @@ impl Reading {
 
     /// Reads all of them; then they are an export.
     pub(super) fn read(
-        self,
+        mut self,
         from: &mut dyn Read,
         progress: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Spooled> {
-        self.read_from(Input::new(from), progress)
-    }
-
-    pub(super) fn read_from(
-        mut self,
-        mut input: Input<'_>,
-        progress: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<Spooled> {
+        let mut input = Input::new(from);
         let mut told = 0;
         progress(0)?;
         loop {
@@ -111,12 +104,13 @@ impl Reading {
                 told = input.bytes;
                 progress(told / 2)?;
             }
-            let number = input.number + 1;
-            let Some(text) = input.next()? else { break };
+            let Some((number, text)) = input.next()? else {
+                break;
+            };
             self.line = number;
             let taken = self.take(text);
             taken.map_err(|refused| match refused {
-                Refused::Line(what) => bad(input.number, &what),
+                Refused::Line(what) => bad(number, &what),
                 Refused::Other(error) => error,
             })?;
         }

@@ -280,7 +280,7 @@ fn what_a_group_cannot_be_is_told_of_with_the_line_that_says_it() {
         let number = lines
             .lines()
             .position(|line| line.starts_with(&format!("{{\"{kind}\"")));
-        number.expect("a line") + 1
+        number.expect("a line") + 3
     };
     let (group, standing, snapshot) = (place("group"), place("standing"), place("snapshot"));
     for (from, to, line, what) in [
@@ -365,7 +365,8 @@ fn what_a_group_cannot_be_is_told_of_with_the_line_that_says_it() {
         ),
     ] {
         assert!(lines.contains(from), "{from}: {lines}");
-        let changed = lines.replacen(from, to, 1);
+        // Blank lines count.
+        let changed = format!("\n \n{}", lines.replacen(from, to, 1));
         let error = import(&store, &changed).expect_err(what);
         let message = error.message();
         assert!(
