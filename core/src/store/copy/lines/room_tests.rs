@@ -9,10 +9,13 @@ use crate::error::ErrorKind;
 use crate::storage::{Access, Disk, Storage};
 use crate::store::Message;
 
-/// Bytes without an end.
-struct Endless(u8, u64);
+/// What a test without its bound would read into memory.
+const MORE: u64 = 64 << 20;
 
-impl Read for Endless {
+/// Bytes of one kind, more than a line has.
+struct Same(u8, u64);
+
+impl Read for Same {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         buffer.fill(self.0);
         self.1 += buffer.len() as u64;
@@ -22,18 +25,19 @@ impl Read for Endless {
 
 #[test]
 fn p18_a_line_is_not_read_beyond_what_one_can_be() {
-    let mut zeros = Endless(0, 0);
+    let mut zeros = Same(0, 0).take(MORE);
     let error = Input::new(&mut zeros).next().expect_err("no object");
+    let zeros = zeros.into_inner();
     assert!(error.message().contains("expected an object"), "{error}");
     assert!(zeros.1 <= 4 << 20, "{} bytes were read", zeros.1);
-    let mut text = b"{\"payload\":\"".chain(Endless(b'x', 0));
+    let mut text = b"{\"payload\":\"".chain(Same(b'x', 0).take(MORE));
     let most = 5 << 20;
     let error = Input::of_at_most(&mut text, most)
         .next()
         .expect_err("too long");
     let expected = "line 1: more than 5242880 bytes, which no message needs; nothing was imported";
     assert_eq!(error.message(), expected);
-    let read = text.into_inner().1.1;
+    let read = text.into_inner().1.into_inner().1;
     assert!(read <= most + (2 << 20), "{read} bytes were read");
     // White space takes no room, whatever there is of it.
     let blank = vec![b' '; 3 << 20];
