@@ -7,11 +7,12 @@ use libqueue::{
     OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
 use crate::convert::{named_seconds, named_whole, seconds, typed};
 use crate::errors::invalid;
 use crate::filter;
+use crate::send::moment;
 
 const TEXT: &str = "a str";
 
@@ -167,12 +168,12 @@ pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
             )),
         };
     }
-    if value.is_instance_of::<PyInt>() {
+    // A truth value is a whole number in Python, and no place.
+    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
         return Ok(Start::Offset(named_whole("start", value)?));
     }
     if value.hasattr("timestamp")? {
-        let at: f64 = value.call_method0("timestamp")?.extract()?;
-        return Ok(Start::Time((at * 1e9).round() as i64));
+        return moment("start", value).map(Start::Time);
     }
     let found = value.get_type().name()?;
     Err(invalid(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import libqueue
 import pytest
@@ -79,6 +81,52 @@ def test_keys_go_where_apache_kafka_puts_them(store: libqueue.Store) -> None:
     }
     for key, hashed in published.items():
         assert topic.send(b"x", key=key).partition == (hashed & 0x7FFFFFFF) % 1000
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_reader_and_a_new_group_behind_the_end_wait_for_that_offset(
+    store: libqueue.Store, looked: bool
+) -> None:
+    topic = store.topic("t")
+    topic.send_many([b"0", b"1", b"2"])
+    moved = topic.reader()
+    moved.seek(5)
+    with topic.reader(5) as reader, moved, topic.consumer("g", start=5) as consumer:
+        for batch in ([b"3", b"4"], [b"5", b"6"]):
+            if looked:
+                assert [one.receive(9, 0) for one in (reader, moved, consumer)] == [[], [], []]
+            topic.send_many(batch)
+        for one in (reader, moved, consumer):
+            assert [message.offset for message in one.receive(9, 0)] == [5, 6]
+
+
+def test_a_truth_value_is_no_place_and_a_time_that_cannot_be_said_is_told(
+    store: libqueue.Store,
+) -> None:
+    topic = store.topic("t")
+    topic.send_many([b"0", b"1"])
+    group = topic.create_group("g")
+    uses: list[Callable[[Any], object]] = [
+        topic.reader().seek,
+        topic.reader,
+        group.seek,
+        group.preview_seek,
+        lambda start: topic.create_group("other", start=start),
+    ]
+    for use in uses:
+        for bad in (True, False):
+            with pytest.raises(
+                libqueue.InvalidArgument, match=r"start is a bool; expected .*offset"
+            ):
+                use(bad)
+        for at in (datetime(1, 1, 1), datetime(1500, 1, 1), datetime(9999, 12, 31)):
+            with pytest.raises(libqueue.InvalidArgument, match=r"start is .* years 1679 to 2260"):
+                use(at)
+        use(datetime(1679, 1, 2))
+    with pytest.raises(libqueue.InvalidArgument, match=r"deliver_at is 0001-.* 1679 to 2260"):
+        topic.send(b"", deliver_at=datetime(1, 1, 1))
+    with pytest.raises(libqueue.InvalidArgument, match=r"failed_since is 0001-.* 1679 to 2260"):
+        group.redrive(failed_since=datetime(1, 1, 1))
 
 
 def test_a_reader_seeks_by_offset_and_time_and_follows(store: libqueue.Store) -> None:
