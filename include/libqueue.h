@@ -330,8 +330,8 @@
 #define LQ_START_LATEST 2
 
 /**
- * At the offset start_at; only where one partition is meant. One behind the end is waited for:
- * what comes before it is passed over. lq_group_seek refuses such a one.
+ * At the offset start_at; only where one partition is meant. A reader waits for one behind the
+ * end, and passes over what comes before it; a group is refused there.
  */
 #define LQ_START_OFFSET 3
 

@@ -12,7 +12,7 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 use crate::convert::{named_seconds, named_whole, seconds, typed};
 use crate::errors::invalid;
 use crate::filter;
-use crate::send::moment;
+use crate::send::{YEARS_OF_PYTHON, seconds_of};
 
 const TEXT: &str = "a str";
 
@@ -173,7 +173,12 @@ pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
         return Ok(Start::Offset(named_whole("start", value)?));
     }
     if value.hasattr("timestamp")? {
-        return moment("start", value).map(Start::Time);
+        let at = seconds_of("start", YEARS_OF_PYTHON, value)?;
+        if at.is_nan() {
+            return Err(invalid(py, format!("start is {value}; expected a time")));
+        }
+        // What is too far away for nanoseconds is before, or after, all messages.
+        return Ok(Start::Time((at * 1e9).round() as i64));
     }
     let found = value.get_type().name()?;
     Err(invalid(

@@ -16,6 +16,9 @@ const LARGE: usize = 64 * 1024;
 /// Which times can be said in nanoseconds since the epoch.
 const YEARS: &str = "of the years 1679 to 2260";
 
+/// Which times Python can say in seconds, in any zone.
+pub(crate) const YEARS_OF_PYTHON: &str = "of the years 2 to 9998";
+
 /// Names and values.
 type Headers<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyBytes>)>;
 
@@ -148,7 +151,7 @@ fn nanoseconds(py: Python<'_>, what: &str, seconds: f64) -> PyResult<i64> {
 }
 
 /// A time as it is, or of a datetime the seconds since the epoch.
-fn seconds_of(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub(crate) fn seconds_of(what: &str, years: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if !value.hasattr("timestamp")? {
         return value.extract();
     }
@@ -161,7 +164,7 @@ fn seconds_of(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
                 || error.is_instance_of::<PyOverflowError>(py)
                 || error.is_instance_of::<PyOSError>(py) =>
         {
-            let told = format!("{what} is {value}; expected a time {YEARS}");
+            let told = format!("{what} is {value}; expected a time {years}");
             let refused = invalid(py, told);
             refused.set_cause(py, Some(error));
             Err(refused)
@@ -171,13 +174,13 @@ fn seconds_of(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 }
 
 /// A time as a number of seconds since the epoch, or as a datetime.
-pub(crate) fn moment(what: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    nanoseconds(value.py(), what, seconds_of(what, value)?)
+fn moment(what: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    nanoseconds(value.py(), what, seconds_of(what, YEARS, value)?)
 }
 
 /// As `moment`, in seconds.
 pub(crate) fn point(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    let at = seconds_of(what, value)?;
+    let at = seconds_of(what, YEARS, value)?;
     nanoseconds(value.py(), what, at).map(|_| at)
 }
 

@@ -57,7 +57,9 @@ class Mover:
                 if most == 1:
                     one = left[0]
                     place = f"offset {one.offset} of partition {one.partition}"
-                    raise type(error)(f"{place} of topic {one.topic!r}: {error}") from error
+                    raise type(error)(
+                        f"{place} of topic {one.topic!r}: {error}; it stays in the group"
+                    ) from error
                 # Together they are too many, or too large, for the transaction or for the topic.
                 most = (most + 1) // 2
                 continue
