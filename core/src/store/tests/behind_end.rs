@@ -46,7 +46,4 @@ fn p16_a_reader_waits_for_an_offset_behind_the_end_and_no_group_begins_there() {
     }
     let got = fresh.receive(9, Some(Duration::ZERO)).expect("read");
     assert_eq!(got[0].offset(), 5);
-    drop((looked, fresh));
-    let report = crate::inspect::verify(folder.path(), &mut |_, _| Ok(())).expect("verify");
-    assert!(report.damage.is_empty(), "{:?}", report.damage);
 }
