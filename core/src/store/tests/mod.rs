@@ -2,6 +2,7 @@
 //! with a role.
 
 mod attributes;
+mod behind_end;
 mod brake;
 mod clock;
 mod compaction;
