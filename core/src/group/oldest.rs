@@ -21,9 +21,9 @@ impl Window {
         self.head.clone()
     }
 
-    /// What is taken in and not settled: offset, position in its segment, and bytes in the log
-    /// where the next entry tells where it ends.
-    pub fn open_lengths(&self) -> Vec<(u64, u64, Option<u64>)> {
+    /// What is taken in and not settled, from an offset on: offset, position in its segment, and
+    /// bytes in the log where the next entry tells where it ends.
+    pub fn open_from(&self, from: u64) -> Vec<(u64, u64, Option<u64>)> {
         let end = self.end();
         let place = |offset: u64| {
             let index = self.index(offset);
@@ -31,7 +31,7 @@ impl Window {
             known.then(|| u64::from(self.entries.position(index)))
         };
         let mut found = Vec::new();
-        for offset in self.floor()..end {
+        for offset in self.floor().max(from)..end {
             let index = self.index(offset);
             if !self.entries.is_of(index, offset) || !self.entries.is_open(index) {
                 continue;
@@ -42,6 +42,13 @@ impl Window {
             found.push((offset, position, behind.map(|behind| behind - position)));
         }
         found
+    }
+
+    /// Whether a message was taken in and is not settled.
+    pub fn is_unsettled(&self, offset: u64) -> bool {
+        let index = self.index(offset);
+        let inside = offset >= self.floor() && offset < self.end();
+        inside && self.entries.is_of(index, offset) && self.entries.is_open(index)
     }
 
     /// Whether an entry may be settled for being old. Dead letters are not touched: one on its way

@@ -5,6 +5,7 @@
 //!   records are in the log, so that nothing is sent that nobody counted.
 //! - `count`: how much is not settled by some group. Counted only when the room is used up. What
 //!   is settled meanwhile errs to the safe side.
+//! - `open`: which messages of the windows those are, followed from count to count.
 //! - `admit`: what a send does, by what the topic is configured to do where there is no room.
 //! - `waiting`: the order of those who wait, which the dead and the stopped do not hold up.
 //! - `pace`: how fast senders may go between the marks of a topic that throttles.
@@ -15,6 +16,9 @@ mod admit;
 mod count;
 mod groups;
 mod oldest;
+mod open;
+#[cfg(test)]
+mod open_tests;
 mod pace;
 mod places;
 mod pressure;

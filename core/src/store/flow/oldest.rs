@@ -24,7 +24,7 @@ struct Candidate {
 
 impl TopicInner {
     /// Drops until so much is gone; whether anything was dropped. With the lock of who counts held.
-    pub(super) fn drop_oldest(&self, known: &Known, need: Want) -> Result<bool> {
+    pub(super) fn drop_oldest(&self, known: &mut Known, need: Want) -> Result<bool> {
         let (mut messages, mut bytes, mut any) = (need.messages, need.bytes, false);
         let mut oldest = Vec::with_capacity(self.partitions.len());
         for log in &self.partitions {
@@ -40,8 +40,11 @@ impl TopicInner {
             };
             let log = &self.partitions[first.partition as usize];
             let mut dropped = false;
-            for group in &known.groups {
-                dropped |= drop_in(&group.inner, log, first.offset)?;
+            for (number, group) in known.groups.iter().enumerate() {
+                if drop_in(&group.inner, log, first.offset)? {
+                    dropped = true;
+                    known.open[first.partition as usize].note_dropped(number, first.offset);
+                }
             }
             if !dropped {
                 break;

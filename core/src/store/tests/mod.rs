@@ -18,6 +18,7 @@ mod dedup;
 mod dedup_crashes;
 mod dedup_deletion;
 mod dedup_window;
+mod flow_counts;
 mod forged;
 mod forks;
 mod gaps;
