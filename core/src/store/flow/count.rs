@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use super::super::topic::TopicInner;
 use super::groups::{FlowGroups, Known};
+use super::oldest::Dropped;
+use super::own::Own;
 use super::pace;
 use super::places::{Place, begin_at, count_place, end_at, load_place, store_place};
 use super::room::{Limits, Want, Words};
@@ -26,6 +28,8 @@ use crate::shm::{OwnerLock, Region};
 
 /// How often what was counted may be overtaken by others before the rest is taken as it stands.
 const TRIES: usize = 20;
+/// How often others are let go first after a part of what has to be dropped was.
+const YIELDS: usize = 64;
 /// Messages that are counted with the lock of those who send held.
 const SOME: usize = 1024;
 
@@ -34,6 +38,8 @@ const SOME: usize = 1024;
 pub(super) enum Grant {
     /// There is room.
     Given,
+    /// There is with what is lent, for as long as there is no news but these.
+    Lent(Want, u64),
     /// There is not: so much is not settled, and so much would have to be less.
     Short(Counted, Want),
     /// There is, from this time on, in ns of the boot clock.
@@ -50,17 +56,48 @@ struct Measured {
 }
 
 impl TopicInner {
-    /// Counts, and says in the topic's words what may be sent now. By one at a time; the topic is
+    /// Counts, and says in the topic's words what may be sent now, by who settles these besides, if
+    /// it is a commit. By one at a time; the topic is
     /// over its limit for as long as there is more than that, takes nothing, and says so.
     pub(super) fn count_room(
         self: &Arc<Self>,
         groups: &FlowGroups,
         limits: &Limits,
         want: Want,
+        own: &[Own],
     ) -> Result<Grant> {
+        loop {
+            if let Some(grant) = self.count_once(groups, limits, want, own)? {
+                return Ok(grant);
+            }
+            // Who waits for the lock gets it, and not this one again before he is awake (P17).
+            let taken = || {
+                self.words()
+                    .count_lock()
+                    .is_none_or(|lock| !OwnerLock::is_free(lock))
+            };
+            for _ in 0..YIELDS {
+                if taken() {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            self.store.check_send()?;
+        }
+    }
+
+    /// As `count_room`; `None` where more has to be dropped than is at once.
+    fn count_once(
+        self: &Arc<Self>,
+        groups: &FlowGroups,
+        limits: &Limits,
+        want: Want,
+        own: &[Own],
+    ) -> Result<Option<Grant>> {
+        let drops = limits.on_full == OnFull::DropOldest;
         let (env, words) = (&*self.store.env, self.words());
         let Some(lock) = words.count_lock() else {
-            return Ok(Grant::Given);
+            return Ok(Some(Grant::Given));
         };
         // A holder that dies leaves sums that are whole, or none (`store_place`).
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
@@ -71,21 +108,28 @@ impl TopicInner {
             known.follow(self, marks.0)?;
             if self.known_limits() != *limits {
                 // Another configuration is in force by now: the caller goes by that.
-                return Ok(Grant::Paced(0));
+                return Ok(Some(Grant::Paced(0)));
             }
-            let measured = self.measure(&mut known, limits, want)?;
-            match self.grant(&measured, (limits, want), marks, turn >= TRIES)? {
+            let lent = match drops && !own.is_empty() {
+                true => known.lent(self, own)?,
+                false => Want::NOTHING,
+            };
+            let less = want.less(lent);
+            let measured = self.measure(&mut known, limits, less)?;
+            match self.grant(&measured, (limits, less), marks, turn >= TRIES)? {
                 None => {}
-                Some(Grant::Short(used, need)) if limits.on_full == OnFull::DropOldest => {
-                    let made = self.drop_oldest(&mut known, need)?;
-                    if !made {
-                        return Ok(Grant::Short(used, need));
+                Some(Grant::Given) if less != want => return Ok(Some(Grant::Lent(lent, marks.0))),
+                Some(Grant::Short(used, need)) if drops => {
+                    match self.drop_oldest(&mut known, need, own)? {
+                        Dropped::Nothing => return Ok(Some(Grant::Short(used, need))),
+                        Dropped::Enough => {}
+                        Dropped::Some => return Ok(None),
                     }
                 }
-                Some(grant) => return Ok(grant),
+                Some(grant) => return Ok(Some(grant)),
             }
         }
-        Ok(Grant::Paced(0))
+        Ok(Some(Grant::Paced(0)))
     }
 
     /// The limits that are in force.

@@ -7,6 +7,7 @@ use crate::format::control::{flow as at, group_partition};
 use crate::format::record::{HEADER, padded};
 use crate::options::OnFull;
 use crate::shm::{Owner, OwnerLock};
+use crate::store::flow::testing;
 use crate::store::{ConsumerOptions, Message, Receipt};
 use crate::{TopicOptions, store::Consumer};
 
@@ -171,4 +172,31 @@ fn p14_p17_no_limit_is_passed_and_nothing_refused_or_dropped_for_nothing_in_rand
         }
     }
     assert!(full > 1_000 && room > 1_000, "{full}, {room}");
+}
+
+#[test]
+fn p14_p17_a_limit_that_was_lowered_far_is_come_to_in_bites_between_which_others_count() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), options()).expect("open");
+    let limited = |most| TopicOptions {
+        max_messages: Some(most),
+        on_full: Some(OnFull::DropOldest),
+        ..TopicOptions::default()
+    };
+    let topic = store.topic("t", &limited(3_000)).expect("topic");
+    let worker = topic.consumer("g", &ConsumerOptions::default());
+    let worker = worker.expect("consumer");
+    let some = vec![Message::new(b"x"); 1_000];
+    (0..3).for_each(|_| drop(topic.send_many(&some).expect("room")));
+    let dropped = || {
+        let stats = topic.group("g").expect("group").stats().expect("stats");
+        (stats.dropped, stats.lag_messages)
+    };
+    let bite = testing::drop_some(&topic, 3_000) as u64;
+    assert_eq!(dropped(), (bite, 3_000 - bite));
+    assert!(bite < 1_000, "{bite}");
+    topic.configure(&limited(2)).expect("lowered");
+    topic.send(&Message::new(b"last")).expect("the others go");
+    assert_eq!(dropped(), (2_999, 2));
+    assert_eq!(worker.receive(9, NOW).expect("receive").len(), 2);
 }

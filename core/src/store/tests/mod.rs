@@ -61,6 +61,7 @@ mod transaction_crashes;
 mod transaction_limits;
 mod transaction_losses;
 mod transaction_meets;
+mod transaction_own;
 mod transactions;
 mod wakes;
 mod who_died;
