@@ -2,9 +2,9 @@
 //!
 //! A look at the words is good when the lock was free before and after it and a second look found
 //! the same. While others are at work that is tried for a while, and then once with the lock; where
-//! somebody is inside for as long, as one that is stopped, the words are taken as they stand, in the
-//! middle of what he does. One who died inside is another matter: then the window is repaired first,
-//! as by any other call.
+//! somebody is inside for as long, as one that is stopped, the words are taken as they stand, in
+//! the middle of what he does. One who died inside is another matter: then the window is repaired
+//! first, as by any other call.
 
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
