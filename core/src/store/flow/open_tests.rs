@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use super::open::{Open, View};
+use crate::group::Dice;
 use crate::log::Counted;
 
 /// A window as it is, and how many of its entries were looked at.
@@ -77,62 +78,49 @@ fn sum<'a>(offsets: impl IntoIterator<Item = &'a u64>) -> Counted {
     }
 }
 
-/// The same each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % most.max(1)
-    }
-}
-
 #[test]
 fn p14_what_is_followed_is_what_a_walk_finds_in_random_histories() {
     for seed in 0..60 {
-        let mut chance = Chance(seed);
+        let mut chance = Dice(seed);
         let groups = 1 + (seed % 3) as usize;
         let mut windows: Vec<Fake> = (0..groups).map(|_| Fake::default()).collect();
         let mut open = Open::of(groups);
         for step in 0..400 {
-            let number = chance.below(groups as u64) as usize;
+            let number = chance.next(groups as u64) as usize;
             let window = &mut windows[number];
-            match chance.below(12) {
-                0..=3 => window.take_in(chance.below(9)),
+            match chance.next(12) {
+                0..=3 => window.take_in(chance.next(9)),
                 4..=9 => {
-                    let skip = chance.below(window.open.len() as u64) as usize;
+                    let skip = chance.next(window.open.len() as u64) as usize;
                     if let Some(offset) = window.open.iter().nth(skip).copied() {
                         window.settle(offset);
-                        if chance.below(2) == 0 {
+                        if chance.next(2) == 0 {
                             open.note_dropped(number, offset);
                         }
                     }
                 }
                 // A seek: nothing of before is open.
-                10 if chance.below(8) == 0 => {
-                    let to = chance.below(window.next + 5);
+                10 if chance.next(8) == 0 => {
+                    let to = chance.next(window.next + 5);
                     window.open.clear();
                     (window.floor, window.next, window.epoch) = (to, to, window.epoch + 1);
                 }
                 // Its holder died while it took some in: those at the end were not.
-                11 if chance.below(8) == 0 => {
-                    let end = window.next - chance.below(window.next - window.floor);
+                11 if chance.next(8) == 0 => {
+                    let end = window.next - chance.next(window.next - window.floor);
                     window.open.split_off(&end);
                     window.next = end;
                 }
                 _ => {}
             }
-            let search = chance.below(3) > 0;
+            let search = chance.next(3) > 0;
             for (number, window) in windows.iter().enumerate() {
                 follow(&mut open, number, window, search);
                 let exact = sum(&window.open).bytes;
                 assert!(open.bytes(number) >= exact, "seed {seed}, step {step}");
                 assert!(!search || open.bytes(number) == exact, "{seed}, {step}");
             }
-            let from = chance.below(200);
+            let from = chance.next(200);
             let all = windows.iter().flat_map(|window| window.open.range(..from));
             let (found, exact) = (open.sum_before(from), sum(all));
             assert!(found.messages >= exact.messages && found.bytes >= exact.bytes);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::format::control::{flow as at, group_partition};
 use crate::format::record::{HEADER, padded};
+use crate::group::Dice;
 use crate::options::OnFull;
 use crate::shm::{Owner, OwnerLock};
 use crate::store::flow::testing;
@@ -16,19 +17,6 @@ const DEAD: Owner = Owner {
     generation: 5,
 };
 const NOW: Option<Duration> = Some(Duration::ZERO);
-
-/// The same each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % most.max(1)
-    }
-}
 
 fn bytes_of(payload: usize) -> u64 {
     padded((HEADER + payload) as u64)
@@ -62,11 +50,11 @@ impl Scene {
     }
 
     /// Somebody dies with one of the locks.
-    fn die(&self, chance: &mut Chance) {
+    fn die(&self, chance: &mut Dice) {
         let flow = self.topics[0].inner.block.flow.as_ref().expect("flow");
-        let group = &self.groups[chance.below(self.groups.len() as u64) as usize];
+        let group = &self.groups[chance.next(self.groups.len() as u64) as usize];
         let group = self.topics[0].inner.group_inner(group).expect("group");
-        let lock = match chance.below(3) {
+        let lock = match chance.next(3) {
             0 => flow.word32(at::LOCK),
             1 => flow.word32(at::COUNT_LOCK),
             _ => group.block.partitions[0].word32(group_partition::LOCK),
@@ -103,34 +91,34 @@ fn history(seed: u64, by_bytes: bool, on_full: OnFull) -> (u64, u64) {
         workers,
         sent: BTreeMap::new(),
     };
-    let (mut chance, mut full, mut room) = (Chance(seed), 0, 0);
+    let (mut chance, mut full, mut room) = (Dice(seed), 0, 0);
     for step in 0..600 {
-        if chance.below(20) == 0 {
+        if chance.next(20) == 0 {
             scene.die(&mut chance);
         }
-        let number = chance.below(scene.groups.len() as u64) as usize;
+        let number = chance.next(scene.groups.len() as u64) as usize;
         let (worker, held) = &mut scene.workers[number];
-        match chance.below(4) {
+        match chance.next(4) {
             0 => {
-                let most = 1 + chance.below(8) as usize;
+                let most = 1 + chance.next(8) as usize;
                 let batch = worker.receive(most, NOW).expect("receive");
                 held.extend(batch.iter().map(|one| one.receipt()));
                 batch.into_iter().for_each(std::mem::forget);
             }
             1 if !held.is_empty() => {
-                let receipt = held.swap_remove(chance.below(held.len() as u64) as usize);
+                let receipt = held.swap_remove(chance.next(held.len() as u64) as usize);
                 // It may have been dropped.
                 let _ = worker.ack(&[receipt]);
             }
             _ => {
-                let payload = [8, 64, 200][chance.below(3) as usize];
+                let payload = [8, 64, 200][chance.next(3) as usize];
                 let size = if by_bytes { bytes_of(payload) } else { 1 };
                 let used = |scene: &Scene| {
                     let (messages, bytes) = scene.unsettled();
                     if by_bytes { bytes } else { messages }
                 };
                 let before = used(&scene);
-                let topic = &scene.topics[chance.below(2) as usize];
+                let topic = &scene.topics[chance.next(2) as usize];
                 let what = format!("seed {seed}, step {step}: {before} of {limit}, {size} more");
                 match topic.send(&Message::new(&vec![b'x'; payload])) {
                     Ok(id) => {
