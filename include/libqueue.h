@@ -329,7 +329,10 @@
 /** Behind the newest message. */
 #define LQ_START_LATEST 2
 
-/** At the offset start_at; only where one partition is meant. */
+/**
+ * At the offset start_at; only where one partition is meant. A reader waits for one behind the
+ * end, and passes over what comes before it; a group is refused there.
+ */
 #define LQ_START_OFFSET 3
 
 /** At the first message of the time start_at or later, in nanoseconds since the Unix epoch. */

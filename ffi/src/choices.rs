@@ -125,7 +125,8 @@ pub const LQ_START_DEFAULT: i32 = 0;
 pub const LQ_START_EARLIEST: i32 = 1;
 /// Behind the newest message.
 pub const LQ_START_LATEST: i32 = 2;
-/// At the offset start_at; only where one partition is meant.
+/// At the offset start_at; only where one partition is meant. A reader waits for one behind the
+/// end, and passes over what comes before it; a group is refused there.
 pub const LQ_START_OFFSET: i32 = 3;
 /// At the first message of the time start_at or later, in nanoseconds since the Unix epoch.
 pub const LQ_START_TIME: i32 = 4;

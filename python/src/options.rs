@@ -7,11 +7,12 @@ use libqueue::{
     OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
 use crate::convert::{named_seconds, named_whole, seconds, typed};
 use crate::errors::invalid;
 use crate::filter;
+use crate::send::{YEARS_OF_PYTHON, seconds_of};
 
 const TEXT: &str = "a str";
 
@@ -167,11 +168,16 @@ pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
             )),
         };
     }
-    if value.is_instance_of::<PyInt>() {
+    // A truth value is a whole number in Python, and no place.
+    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
         return Ok(Start::Offset(named_whole("start", value)?));
     }
     if value.hasattr("timestamp")? {
-        let at: f64 = value.call_method0("timestamp")?.extract()?;
+        let at = seconds_of("start", YEARS_OF_PYTHON, value)?;
+        if at.is_nan() {
+            return Err(invalid(py, format!("start is {value}; expected a time")));
+        }
+        // What is too far away for nanoseconds is before, or after, all messages.
         return Ok(Start::Time((at * 1e9).round() as i64));
     }
     let found = value.get_type().name()?;

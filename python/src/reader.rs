@@ -67,6 +67,8 @@ impl Reader {
     }
 
     /// Move to the earliest or latest message, an offset (of one partition), or a time.
+    ///
+    /// An offset behind the end is waited for: what comes before it is passed over.
     fn seek(&self, start: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = start.py();
         let start = options::start(start)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
 
@@ -11,6 +12,12 @@ use crate::message::{Message, MessageId};
 
 /// Payloads from here on are checksummed and copied without the interpreter.
 const LARGE: usize = 64 * 1024;
+
+/// Which times can be said in nanoseconds since the epoch.
+const YEARS: &str = "of the years 1679 to 2260";
+
+/// Which times Python can say in seconds, in any zone.
+pub(crate) const YEARS_OF_PYTHON: &str = "of the years 2 to 9998";
 
 /// Names and values.
 type Headers<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyBytes>)>;
@@ -139,22 +146,41 @@ fn nanoseconds(py: Python<'_>, what: &str, seconds: f64) -> PyResult<i64> {
     }
     Err(invalid(
         py,
-        format!("{what} is {seconds}; expected seconds since the Unix epoch"),
+        format!("{what} is {seconds}; expected seconds since the Unix epoch, {YEARS}"),
     ))
+}
+
+/// A time as it is, or of a datetime the seconds since the epoch.
+pub(crate) fn seconds_of(what: &str, years: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    if !value.hasattr("timestamp")? {
+        return value.extract();
+    }
+    let py = value.py();
+    match value.call_method0("timestamp") {
+        Ok(at) => at.extract(),
+        // What Python cannot say in seconds, or this machine in its own zone.
+        Err(error)
+            if error.is_instance_of::<PyValueError>(py)
+                || error.is_instance_of::<PyOverflowError>(py)
+                || error.is_instance_of::<PyOSError>(py) =>
+        {
+            let told = format!("{what} is {value}; expected a time {years}");
+            let refused = invalid(py, told);
+            refused.set_cause(py, Some(error));
+            Err(refused)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A time as a number of seconds since the epoch, or as a datetime.
 fn moment(what: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    nanoseconds(value.py(), what, point(what, value)?)
+    nanoseconds(value.py(), what, seconds_of(what, YEARS, value)?)
 }
 
 /// As `moment`, in seconds.
 pub(crate) fn point(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    let at = match value.hasattr("timestamp")? {
-        true => value.call_method0("timestamp")?,
-        false => value.clone(),
-    };
-    let at = at.extract()?;
+    let at = seconds_of(what, YEARS, value)?;
     nanoseconds(value.py(), what, at).map(|_| at)
 }
 
@@ -190,7 +216,25 @@ fn waiting(
     messages: &[libqueue::Message<'_>],
     timeout: Option<Duration>,
 ) -> PyResult<Vec<libqueue::MessageId>> {
-    answering(py, |go_on| topic.send_while(messages, timeout, go_on))?.or_raise(py)
+    answering(py, |go_on| topic.send_while(messages, timeout, go_on)).or_raise(py)
+}
+
+/// What came of something that may wait for room.
+pub(crate) struct Answered<T> {
+    pub(crate) done: libqueue::Result<T>,
+    /// What a signal's handler raised meanwhile, which nobody else raises any more.
+    pub(crate) raised: Option<PyErr>,
+}
+
+impl<T> Answered<T> {
+    /// What was raised goes before: also where it was done all the same, as for a signal that
+    /// comes just behind the call.
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        match self.raised {
+            Some(error) => Err(error),
+            None => self.done.or_raise(py),
+        }
+    }
 }
 
 /// Does something that may wait for room, without the interpreter, and answers signals meanwhile:
@@ -198,7 +242,7 @@ fn waiting(
 pub(crate) fn answering<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&mut dyn FnMut() -> bool) -> libqueue::Result<T> + Send,
-) -> PyResult<libqueue::Result<T>> {
+) -> Answered<T> {
     let mut raised = None;
     let mut go_on = || {
         let asked = Python::attach(|py| py.check_signals());
@@ -206,10 +250,7 @@ pub(crate) fn answering<T: Send>(
         raised.is_none()
     };
     let done = py.detach(|| work(&mut go_on));
-    match raised {
-        Some(error) if done.is_err() => Err(error),
-        _ => Ok(done),
-    }
+    Answered { done, raised }
 }
 
 /// Sends one by a producer; while there is no room it answers signals.
@@ -229,7 +270,7 @@ pub(crate) fn by_producer(
     let sent = answering(py, |go_on| {
         producer.send_while(&message, sequence, timeout, go_on)
     });
-    Ok(sent?.or_raise(py)?.into())
+    Ok(sent.or_raise(py)?.into())
 }
 
 /// Sends one in a transaction.

@@ -259,8 +259,8 @@ impl Topic {
 
     /// Open a reader, at the earliest message by default.
     ///
-    /// A `start` that is an offset needs one partition to be named. With `follow` iteration waits
-    /// at the end for more.
+    /// A `start` that is an offset needs one partition to be named; at one behind the end it waits
+    /// for that offset. With `follow` iteration waits at the end for more.
     #[pyo3(signature = (start=None, partitions=None, *, follow=false))]
     fn reader(
         &self,

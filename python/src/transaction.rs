@@ -10,7 +10,7 @@ use crate::convert;
 use crate::delivery::Delivery;
 use crate::errors::{OrRaise, raise_stale};
 use crate::message::MessageId;
-use crate::send::{self, Extras, Timing, answering};
+use crate::send::{self, Answered, Extras, Timing, answering};
 use crate::topic::Topic;
 
 /// Settles deliveries and sends messages, all or nothing. Made by `Store.transaction`.
@@ -124,6 +124,18 @@ impl Transaction {
         })
     }
 
+    /// Send a delivery's message to a topic as it is, with each of its headers.
+    fn _send_on(&self, py: Python<'_>, topic: &Topic, delivery: &Delivery) -> PyResult<()> {
+        let found = delivery.inner();
+        let headers: Vec<(&str, &[u8])> = found.headers().collect();
+        let message = libqueue::Message {
+            key: found.key(),
+            headers: &headers,
+            ..libqueue::Message::new(found.payload())
+        };
+        self.add(py, |open| open.send(&topic.inner, &message))
+    }
+
     /// Acknowledge one delivery, or several, when it is committed.
     ///
     /// Raises `InvalidArgument` for one of another store, or of a group that hands out at most
@@ -160,9 +172,10 @@ impl Transaction {
         let open = open.ok_or_else(over).or_raise(py)?;
         let bound: Vec<Bound<'_, PyAny>> =
             deliveries.iter().map(|one| one.bind(py).clone()).collect();
-        let ids = match answering(py, |go_on| open.commit_while(go_on))? {
+        let Answered { done, raised } = answering(py, |go_on| open.commit_while(go_on));
+        let ids = match done {
             Ok(ids) => ids,
-            Err(error) => return Err(raise_stale(py, &error, &bound)),
+            Err(error) => return Err(raised.unwrap_or_else(|| raise_stale(py, &error, &bound))),
         };
         for one in &bound {
             // Nothing is left for the end of a `with`.
@@ -170,7 +183,8 @@ impl Transaction {
         }
         let ids: Vec<MessageId> = ids.into_iter().map(MessageId::from).collect();
         self.state().ids = Some(ids.clone());
-        Ok(ids)
+        // Now that it is known to have happened.
+        raised.map_or(Ok(ids), Err)
     }
 
     /// Drop all of it. Twice, or after a commit, is fine.

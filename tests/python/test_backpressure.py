@@ -12,7 +12,7 @@ from pathlib import Path
 
 import libqueue
 import pytest
-from conftest import Child
+from conftest import WAIT, Child
 from test_command_line import objects, run
 
 
@@ -101,6 +101,38 @@ def test_p8_p14_a_named_producer_waits_no_longer_than_it_said(store: libqueue.St
         assert till.send(b"b", 2, timeout=0.0) == second, "a repeat needs no room"
     with pytest.raises(libqueue.InvalidArgument, match="timeout"):
         till.send(b"c", 3, timeout=-1.0)
+
+
+def test_p8_p14_what_a_signal_raises_is_raised_also_where_the_message_is_there_by_then(
+    store: libqueue.Store,
+) -> None:
+    topic = store.topic("t", max_messages=2, on_full="block", dedup_window=60.0)
+    topic.send_many([b"a", b"b"])
+
+    def handler(*_: object) -> None:
+        # Somebody sends what waits, so that the wait has what it wanted.
+        with topic.consumer("g") as consumer:
+            consumer.ack(consumer.receive(2, timeout=5.0))
+        topic.send(b"c", dedup_id="c")
+        raise KeyboardInterrupt
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + WAIT
+        while topic.stats()["waiting_senders"] == 0 and time.monotonic() < deadline:
+            pass
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=interrupt)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            topic.send(b"c", dedup_id="c")
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    with topic.reader() as reader:
+        assert [one.payload for one in reader] == [b"a", b"b", b"c"]
 
 
 def test_p8_p14_a_named_producers_wait_for_room_answers_ctrl_c(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import libqueue
 import pytest
@@ -79,6 +81,70 @@ def test_keys_go_where_apache_kafka_puts_them(store: libqueue.Store) -> None:
     }
     for key, hashed in published.items():
         assert topic.send(b"x", key=key).partition == (hashed & 0x7FFFFFFF) % 1000
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_reader_behind_the_end_waits_for_that_offset_and_a_new_group_is_refused(
+    store: libqueue.Store, looked: bool
+) -> None:
+    topic = store.topic("t")
+    topic.send_many([b"0", b"1", b"2"])
+    moved = topic.reader()
+    moved.seek(5)
+    for make in (topic.create_group, topic.consumer):
+        with pytest.raises(libqueue.InvalidArgument, match=r"offset 4 is .* expected 0, .* to 3"):
+            make("g", start=4)
+    assert topic.groups() == []
+    with topic.reader(5) as reader, moved, topic.consumer("g", start=3) as consumer:
+        for batch in ([b"3", b"4"], [b"5", b"6"]):
+            if looked:
+                assert [one.receive(9, 0) for one in (reader, moved)] == [[], []]
+            topic.send_many(batch)
+        for one in (reader, moved):
+            assert [message.offset for message in one.receive(9, 0)] == [5, 6]
+        assert [delivery.offset for delivery in consumer.receive(9, 0)] == [3, 4, 5, 6]
+    assert libqueue.verify(store.path)["damage"] == []
+
+
+class NoTime:
+    """As other packages have it for a time that is missing."""
+
+    def timestamp(self) -> float:
+        return float("nan")
+
+    def __str__(self) -> str:
+        return "no time"
+
+
+def test_a_truth_value_is_no_place_and_a_time_that_cannot_be_said_is_told(
+    store: libqueue.Store,
+) -> None:
+    topic = store.topic("t")
+    topic.send_many([b"0", b"1"])
+    group = topic.create_group("g")
+    uses: list[Callable[[Any], object]] = [
+        topic.reader().seek,
+        topic.reader,
+        group.seek,
+        group.preview_seek,
+        lambda start: topic.create_group("other", start=start),
+    ]
+    for use in uses:
+        for bad in (True, False):
+            with pytest.raises(
+                libqueue.InvalidArgument, match=r"start is a bool; expected .*offset"
+            ):
+                use(bad)
+        with pytest.raises(libqueue.InvalidArgument, match=r"start is 0001-.* years 2 to 9998"):
+            use(datetime(1, 1, 1))
+        with pytest.raises(libqueue.InvalidArgument, match="start is no time; expected a time"):
+            use(NoTime())
+        for far in (datetime(2, 1, 1), datetime(9998, 12, 31)):
+            use(far)
+    with pytest.raises(libqueue.InvalidArgument, match=r"deliver_at is 0001-.* 1679 to 2260"):
+        topic.send(b"", deliver_at=datetime(1, 1, 1))
+    with pytest.raises(libqueue.InvalidArgument, match=r"failed_since is 0001-.* 1679 to 2260"):
+        group.redrive(failed_since=datetime(1, 1, 1))
 
 
 def test_a_reader_seeks_by_offset_and_time_and_follows(store: libqueue.Store) -> None:

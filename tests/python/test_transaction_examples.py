@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import libqueue
+from test_command_line import run
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "core/docs/transactions.md").read_text()
@@ -24,9 +25,9 @@ void example(lq_store *store, lq_topic *invoices, lq_consumer *billing,
 NAMES = ("store", "invoices", "billing", "transaction", "message", "delivery")
 
 
-def examples(language: str) -> list[str]:
+def examples(language: str, least: int = 2) -> list[str]:
     found = re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.M | re.S)
-    assert len(found) > 1, language
+    assert len(found) >= least, language
     return [str(one) for one in found]
 
 
@@ -40,6 +41,23 @@ def test_the_examples_in_python_run_one_after_the_other(tmp_path: Path) -> None:
         assert [one.payload for one in reader.receive(9, timeout=0)] == [b"invoice for paid"]
     with store.topic("mail").reader() as reader:
         assert len(reader.receive(9, timeout=0)) == 1
+
+
+def test_the_examples_of_the_command_line_run_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with libqueue.open(path) as store:
+        store.topic("orders").send_many([b"paid", b"sent"])
+    told = [
+        run(path, *line.split()[1:])
+        for example in examples("sh", least=1)
+        for line in example.splitlines()
+        if line.startswith("libqueue ")
+    ]
+    assert [one.stderr for one in told[-2:]] == [b"moved 2 messages\n", b""]
+    assert told[-1].stdout == b'{"moved": 0}\n'
+    with libqueue.open(path) as store, store.topic("archive").reader() as reader:
+        assert [one.payload for one in reader] == [b"paid", b"sent"]
+        assert store.topic("orders").group("archiving").stats()["lag_messages"] == 0
 
 
 def test_the_examples_in_c_are_c(tmp_path: Path) -> None:

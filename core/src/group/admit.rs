@@ -111,9 +111,15 @@ impl Window {
 
     /// Puts an admitted or returned message among the ready ones.
     pub fn make_ready(&self, index: u32) {
+        self.list_as_ready(index);
+        self.count(Counter::Ready, 1);
+    }
+
+    /// As `make_ready`, and does not count it.
+    #[inline]
+    pub(super) fn list_as_ready(&self, index: u32) {
         self.entries.set_state(index, state::READY);
         self.ready.set(index, self.entries.priority(index));
-        self.count(Counter::Ready, 1);
     }
 
     /// The message at this offset, the next one of the log, is none that the group takes: it is

@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::model::{BEGIN, at, fresh, open, policy};
 use super::*;
@@ -233,4 +233,21 @@ fn p12_one_that_is_given_up_late_or_by_hand_fails_no_more_often_than_it_was_hand
     assert_eq!(failed(waits, 3), (1, 1, 2), "failed before");
     let never = |window: &Window| _ = window.give_up_by_hand(6, NOW.boot_ms, NOW.wall_ms);
     assert_eq!(failed(never, 6), (0, 0, 2), "never handed out");
+}
+
+#[test]
+fn p17_p19_nobody_finds_less_open_while_all_is_counted_again() {
+    let twin = Twin::new();
+    let mut window = window(&twin);
+    let (glance, least) = (window.glance(), Arc::new(AtomicU64::new(u64::MAX)));
+    assert_eq!(glance.seen().open(), COUNT);
+    let found = least.clone();
+    twin.watch(Some(Arc::new(move |_: &Twin, event| {
+        if event == Event::Stored {
+            found.fetch_min(glance.seen().open(), Ordering::SeqCst);
+        }
+    })));
+    window.rebuild(Life::Same, NOW, &mut |_, _| true);
+    twin.watch(None);
+    assert_eq!(least.load(Ordering::SeqCst), COUNT);
 }

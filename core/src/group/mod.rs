@@ -62,6 +62,8 @@ pub use gone::Batches;
 pub use letters::Dead;
 pub use lost::{Fate, Taken as TakenAway};
 pub use make::OnDisk;
+#[cfg(test)]
+pub(crate) use model::Dice;
 pub use oldest::Oldest;
 pub use policy::{Now, Policy};
 pub use rebuild::Life;

@@ -260,15 +260,17 @@ impl Model {
     }
 }
 
+/// The same numbers each time.
 pub struct Dice(pub u64);
 
 impl Dice {
+    /// One below this; 0 where there is none.
     pub fn next(&mut self, below: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_041);
-        (self.0 >> 24) % below
+        (self.0 >> 24) % below.max(1)
     }
 }
 

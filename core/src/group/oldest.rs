@@ -21,9 +21,9 @@ impl Window {
         self.head.clone()
     }
 
-    /// What is taken in and not settled: offset, position in its segment, and bytes in the log
-    /// where the next entry tells where it ends.
-    pub fn open_lengths(&self) -> Vec<(u64, u64, Option<u64>)> {
+    /// What is taken in and not settled, from an offset on: offset, position in its segment, and
+    /// bytes in the log where the next entry tells where it ends.
+    pub fn open_from(&self, from: u64) -> Vec<(u64, u64, Option<u64>)> {
         let end = self.end();
         let place = |offset: u64| {
             let index = self.index(offset);
@@ -31,7 +31,7 @@ impl Window {
             known.then(|| u64::from(self.entries.position(index)))
         };
         let mut found = Vec::new();
-        for offset in self.floor()..end {
+        for offset in self.floor().max(from)..end {
             let index = self.index(offset);
             if !self.entries.is_of(index, offset) || !self.entries.is_open(index) {
                 continue;
@@ -44,6 +44,19 @@ impl Window {
         found
     }
 
+    /// Whether a message was taken in and is not settled.
+    pub fn is_unsettled(&self, offset: u64) -> bool {
+        let index = self.index(offset);
+        let inside = offset >= self.floor() && offset < self.end();
+        inside && self.entries.is_of(index, offset) && self.entries.is_open(index)
+    }
+
+    /// The position of such a message in its segment.
+    pub fn position_of(&self, offset: u64) -> Option<u64> {
+        let position = || u64::from(self.entries.position(self.index(offset)));
+        self.is_unsettled(offset).then(position)
+    }
+
     /// Whether an entry may be settled for being old. Dead letters are not touched: one on its way
     /// is settled by who moves it, and one that holds its key is in the dead-letter topic. Neither
     /// is what was handed over already and is about to be settled (P7). What a transaction has
@@ -53,11 +66,11 @@ impl Window {
         self.entries.is_open(index) && !dead && !self.is_given(index)
     }
 
-    /// The oldest message that can be dropped.
-    pub fn oldest(&self) -> Oldest {
+    /// The oldest message that can be dropped, and is not to be spared.
+    pub fn oldest(&self, spared: &dyn Fn(u64) -> bool) -> Oldest {
         for offset in self.floor()..self.end() {
             let index = self.index(offset);
-            if self.entries.is_of(index, offset) && self.can_drop(index) {
+            if self.entries.is_of(index, offset) && self.can_drop(index) && !spared(offset) {
                 return Oldest::Open(offset, u64::from(self.entries.position(index)));
             }
         }
@@ -127,7 +140,7 @@ mod tests {
     #[test]
     fn p9_p14_a_leased_message_that_is_dropped_frees_its_key_and_its_receipt_is_stale() {
         let window = window();
-        assert!(matches!(window.oldest(), Oldest::Open(0, _)));
+        assert!(matches!(window.oldest(&|_| false), Oldest::Open(0, _)));
         let mark = window.settled_mark();
         assert!(window.drop_open(0));
         assert_eq!(window.settled_mark(), mark + 1);
@@ -147,11 +160,11 @@ mod tests {
         let window = window();
         window.give_up(0, 1, 10, 10);
         assert!(!window.drop_open(0), "dying");
-        assert!(matches!(window.oldest(), Oldest::Open(1, _)));
+        assert!(matches!(window.oldest(&|_| false), Oldest::Open(1, _)));
         for offset in 1..4 {
             assert!(window.drop_open(offset));
         }
-        assert_eq!(window.oldest(), Oldest::Fresh(window.cursor()));
+        assert_eq!(window.oldest(&|_| false), Oldest::Fresh(window.cursor()));
         assert!(window.drop_fresh(4, Cursor::at_offset(5)));
         assert_eq!((window.next(), window.counter(Counter::Dropped)), (5, 4));
         let mut window = window;

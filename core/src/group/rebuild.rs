@@ -136,17 +136,22 @@ impl Window {
         }
     }
 
-    /// Bitmap, chains, timers, list of the dying and counts, from the entries' states.
+    /// Bitmap, chains, timers, list of the dying and counts, from the entries' states. The counts
+    /// stand as they were until all are known: who reads them without the lock finds at no time
+    /// that less is open than there is (P19).
     pub(super) fn derive(&mut self) {
         self.ready.clear_all();
         self.keys.clear_all();
         let now = self.wheel.region.get(0);
         self.wheel.reset(now);
         self.head.set(header::DYING, 0);
-        for counter in Counter::DERIVED {
-            self.head.set(header::COUNTERS + counter as usize, 0);
-        }
         let (mut dying, mut held) = (Vec::new(), Vec::new());
+        let mut counts = Counter::DERIVED.map(|counter| (counter, 0));
+        let mut derive_one = |index| {
+            let found = self.derive_one(index);
+            let count = counts.iter_mut().find(|(counter, _)| *counter == found);
+            count.into_iter().for_each(|(_, count)| *count += 1);
+        };
         for offset in self.floor()..self.next() {
             let index = self.index(offset);
             if !self.entries.is_of(index, offset) || !self.entries.is_open(index) {
@@ -156,50 +161,54 @@ impl Window {
                 state::DEAD => {}
                 state::DYING => dying.push(index),
                 state::HELD => held.push((self.entries.turn(index), offset)),
-                _ => self.derive_one(index),
+                _ => derive_one(index),
             }
         }
         // Those that are out, or may be, go before what waits for them; what waits, in the order
         // in which it began to. What is dying is not waited for by those that are out.
-        dying.into_iter().for_each(|index| self.derive_one(index));
+        dying.into_iter().for_each(&mut derive_one);
         held.sort_unstable();
         for (_, offset) in held {
-            self.derive_one(self.index(offset));
+            derive_one(self.index(offset));
+        }
+        // Those that grow first: their sum is not less in between either.
+        counts.sort_by_key(|(counter, count)| *count <= self.counter(*counter));
+        for (counter, count) in counts {
+            self.head.set(header::COUNTERS + counter as usize, count);
         }
     }
 
-    fn derive_one(&self, index: u32) {
+    /// As what it counts.
+    fn derive_one(&self, index: u32) -> Counter {
         let entries = &self.entries;
         entries.set_key_next(index, 0);
         entries.set_key_tail(index, 0);
         entries.set_hash_next(index, 0);
         if entries.state(index) == state::SCHEDULED {
-            self.count(Counter::Scheduled, 1);
             self.wait_for_its_time(index);
-            return;
+            return Counter::Scheduled;
         }
         let hash = entries.key_hash(index);
         let first = hash == 0 || self.keys.join(entries, index, hash);
-        match entries.state(index) {
-            state::LEASED => {
-                self.wheel.insert(entries, index, entries.due_ms(index));
-                self.count(Counter::Leased, 1);
+        let timed = match entries.state(index) {
+            state::LEASED => Counter::Leased,
+            state::DELAYED => Counter::Delayed,
+            state::COMMITTING => Counter::Committing,
+            state::DYING => {
+                self.list_as_dying(index);
+                return Counter::Dying;
             }
-            state::DELAYED => {
-                self.wheel.insert(entries, index, entries.due_ms(index));
-                self.count(Counter::Delayed, 1);
+            state::HOLDING => return Counter::Holding,
+            _ if first => {
+                self.list_as_ready(index);
+                return Counter::Ready;
             }
-            state::COMMITTING => {
-                self.wheel.insert(entries, index, entries.due_ms(index));
-                self.count(Counter::Committing, 1);
-            }
-            state::DYING => self.push_dying(index),
-            state::HOLDING => self.count(Counter::Holding, 1),
-            _ if first => self.make_ready(index),
             _ => {
                 entries.set_state(index, state::HELD);
-                self.count(Counter::Held, 1);
+                return Counter::Held;
             }
-        }
+        };
+        self.wheel.insert(entries, index, entries.due_ms(index));
+        timed
     }
 }

@@ -233,10 +233,15 @@ impl Window {
 
     /// Dying messages hang in a list of their own through their timer words.
     pub(super) fn push_dying(&self, index: u32) {
+        self.list_as_dying(index);
+        self.count(Counter::Dying, 1);
+    }
+
+    /// As `push_dying`, and does not count it.
+    pub(super) fn list_as_dying(&self, index: u32) {
         self.entries
             .set_timer_next(index, self.head.get(header::DYING) as u32);
         self.head.set(header::DYING, u64::from(index) + 1);
-        self.count(Counter::Dying, 1);
     }
 
     /// Indices of the messages that are on their way to the dead letters and that are wanted by

@@ -104,7 +104,8 @@ pub enum Start {
     Earliest,
     /// Behind the newest message.
     Latest,
-    /// At an offset; only where one partition is meant.
+    /// At an offset; only where one partition is meant. A reader waits for one behind the end, and
+    /// passes over what comes before it; a group is refused there.
     Offset(u64),
     /// At the first message with this timestamp or a later one, in ns since the Unix epoch.
     Time(i64),

@@ -125,45 +125,96 @@ pub(crate) fn fork_in_test(child: impl FnOnce() -> i32) -> u32 {
 }
 
 /// A process as it is between its start by this one and its first own instruction, where it has
-/// copies of all descriptors and no fork handler was asked: what starts a program makes one for a
-/// moment. Ends when this is dropped. Only for tests.
+/// copies of all descriptors and no fork handler was asked. Ends when this is dropped. Only for
+/// tests.
+///
+/// It opens two named pipes before its program: by the first it tells that it has come so far, at
+/// the second it waits.
 #[cfg(test)]
 pub(crate) struct Starting {
-    id: libc::pid_t,
-    end: libc::c_int,
+    folder: tempfile::TempDir,
+    started: Option<thread::JoinHandle<()>>,
 }
 
 #[cfg(test)]
 impl Starting {
     pub(crate) fn now() -> Self {
-        let mut ends = [0; 2];
-        // SAFETY: the two numbers are on this stack.
-        let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
-        assert_eq!(made, 0, "pipe");
-        // SAFETY: without flags and with its own memory it is a plain fork that runs no handlers;
-        // until it ends the child does nothing but system calls on its own copies.
-        unsafe {
-            let id = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
-            if id == 0 {
-                libc::close(ends[1]);
-                libc::read(ends[0], ends.as_mut_ptr().cast(), 1);
-                libc::_exit(0);
-            }
-            assert!(id > 0, "clone");
-            libc::close(ends[0]);
-            let id = id as libc::pid_t;
-            Self { id, end: ends[1] }
-        }
+        let folder = tempfile::tempdir().expect("folder");
+        let [first, second] = ["first", "second"].map(|name| named_pipe(folder.path(), name));
+        let started = thread::spawn(move || {
+            // SAFETY: a zeroed one is only a place for `init`.
+            let mut steps: libc::posix_spawn_file_actions_t = unsafe { std::mem::zeroed() };
+            let program = c"/bin/true";
+            let words = [program.as_ptr().cast_mut(), std::ptr::null_mut()];
+            // SAFETY: names, steps and words outlive the calls, which keep none of them.
+            let (made, id) = unsafe {
+                libc::posix_spawn_file_actions_init(&raw mut steps);
+                for name in [&first, &second] {
+                    let (steps, name) = (&raw mut steps, name.as_ptr());
+                    libc::posix_spawn_file_actions_addopen(steps, 0, name, libc::O_RDONLY, 0);
+                }
+                let mut id = 0;
+                let (no_attributes, words) = (std::ptr::null(), words.as_ptr());
+                let name = program.as_ptr();
+                let made = libc::posix_spawn(
+                    &raw mut id,
+                    name,
+                    &raw const steps,
+                    no_attributes,
+                    words,
+                    words.add(1),
+                );
+                libc::posix_spawn_file_actions_destroy(&raw mut steps);
+                (made, id)
+            };
+            assert_eq!(made, 0, "starting a process: error {made}");
+            // SAFETY: the child is this thread's, and no one else waits for it.
+            unsafe { libc::waitpid(id, std::ptr::null_mut(), 0) };
+        });
+        let this = Self {
+            folder,
+            started: Some(started),
+        };
+        assert!(this.meets("first"), "no process starts");
+        this
     }
+
+    /// Opens a pipe for writing once the other one opens it for reading. False if it does not.
+    fn meets(&self, name: &str) -> bool {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.folder.path().join(name);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).custom_flags(libc::O_NONBLOCK);
+        while options.open(&path).is_err() {
+            if std::time::Instant::now() > end {
+                return false;
+            }
+            pause();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+fn named_pipe(folder: &std::path::Path, name: &str) -> std::ffi::CString {
+    use std::os::unix::ffi::OsStrExt;
+    let path = folder.join(name);
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: the path outlives the call.
+    let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
+    assert_eq!(made, 0, "mkfifo: {}", std::io::Error::last_os_error());
+    path
 }
 
 #[cfg(test)]
 impl Drop for Starting {
     fn drop(&mut self) {
-        // SAFETY: both are this one's; the child ends when the pipe does.
-        unsafe {
-            libc::close(self.end);
-            libc::waitpid(self.id, std::ptr::null_mut(), 0);
+        let ends = self.meets("second");
+        if !thread::panicking() {
+            assert!(ends, "the process does not go on");
+            let started = self.started.take().expect("only once");
+            started.join().expect("a process that ended");
         }
     }
 }

@@ -94,9 +94,7 @@ impl Held<'_> {
     pub(super) fn address(&self) -> usize {
         self.word.as_ptr() as usize
     }
-}
 
-impl Held<'_> {
     /// Leaves the lock as a dead owner would: what it guards could not be repaired, or was left in
     /// the middle, and the next one inherits it and repairs (P17).
     #[cold]
@@ -345,16 +343,12 @@ mod tests {
     #[test]
     fn p17_one_that_does_not_get_the_lock_leaves_it_to_the_thread_that_has_it() {
         let word = AtomicU32::new(0);
-        let me = Owner {
-            slot: 3,
-            generation: 9,
-        };
-        let held = OwnerLock::try_hold(&word, me).expect("free");
+        let held = OwnerLock::try_hold(&word, ME).expect("free");
         // As another thread of the same member does.
-        assert!(OwnerLock::try_hold(&word, me).is_none());
-        assert!(OwnerLock::is_held_by(&word, me), "its lock was given back");
+        assert!(OwnerLock::try_hold(&word, ME).is_none());
+        assert!(OwnerLock::is_held_by(&word, ME), "its lock was given back");
         drop(held);
-        assert!(OwnerLock::try_hold(&word, me).is_some());
+        assert!(OwnerLock::try_hold(&word, ME).is_some());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Where a group stands, read without its locks: what the statistics go by.
 //!
 //! A look at the words is good when the lock was free before and after it and a second look found
-//! the same. While others are at work that is tried for a while; where somebody is inside for as
-//! long, as one that is stopped, the words are taken as they stand, in the middle of what he does.
-//! One who died inside is another matter: then the window is repaired first, as by any other call.
+//! the same. While others are at work that is tried for a while, and then once with the lock; where
+//! somebody is inside for as long, as one that is stopped, the words are taken as they stand, in
+//! the middle of what he does. One who died inside is another matter: then the window is repaired
+//! first, as by any other call.
 
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::shm::OwnerLock;
 const TRIES: u32 = 200;
 /// After so many, others are given the processor before each.
 const SPINS: u32 = 50;
-/// How long a lock is waited for whose holder died.
+/// How long a lock is waited for whose holder died, or does not let anybody look without it.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a partition's window says, and what is to come to it.
@@ -48,7 +49,10 @@ impl GroupInner {
                 done => done?,
             }
         }
-        let mut seen = self.look_quietly(number);
+        let mut seen = match self.look_quietly(number) {
+            Some(seen) => seen,
+            None => self.look_with_lock(number)?,
+        };
         let (target, recalled) = match self.is_lane() {
             true => (None, None),
             false => settings.target(number),
@@ -68,26 +72,35 @@ impl GroupInner {
         OwnerLock::is_left_behind(lock, env.me, &*env.live)
     }
 
-    fn look_quietly(&self, number: u32) -> Seen {
+    /// What stands there while nobody is inside.
+    fn look_quietly(&self, number: u32) -> Option<Seen> {
         let lock = self.block.partitions[number as usize].word32(at::LOCK);
         let glance = &self.glances[number as usize];
-        let mut seen = glance.seen();
         for turn in 0..TRIES {
             let free = OwnerLock::is_free(lock);
             // The words are loaded with acquire, so none of them before the lock; the fence keeps
             // the lock's second look behind them.
-            seen = glance.seen();
+            let seen = glance.seen();
             let again = glance.seen();
             fence(Ordering::SeqCst);
             if free && OwnerLock::is_free(lock) && seen == again {
-                break;
+                return Some(seen);
             }
             match turn < SPINS {
                 true => std::hint::spin_loop(),
                 false => std::thread::yield_now(),
             }
         }
-        seen
+        None
+    }
+
+    /// Between what two others do, or in the middle of what one does who is as long inside.
+    fn look_with_lock(&self, number: u32) -> Result<Seen> {
+        let glance = &self.glances[number as usize];
+        match self.with_policy_within(number, PATIENCE, |_, _| glance.seen()) {
+            Err(error) if error.kind() == ErrorKind::Stuck => Ok(glance.seen()),
+            looked => looked,
+        }
     }
 
     /// How much of a partition is not settled: by sums, whatever there is. Of what the window took

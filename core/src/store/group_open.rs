@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::group_partition as at;
 use crate::format::names;
 use crate::group::Window;
+use crate::log::Partition;
 use crate::options::{DeadLetter, GroupConfig, GroupOptions, Start};
 use crate::shm::Guarded;
 use crate::storage::replace_file;
@@ -87,6 +88,9 @@ impl TopicInner {
                 }
                 other => partition.seek(other)?.offset,
             };
+            if found > partition.next_offset() {
+                return Err(behind_the_end(found, &self.name, partition)?);
+            }
             starts.push(found);
         }
         let meta = GroupMeta {
@@ -329,4 +333,16 @@ pub(super) fn check_max_lease(config: &GroupConfig) -> Result<()> {
     let lease = config.lease;
     let message = format!("max_lease is {max:?}; expected at least the lease, {lease:?}");
     Err(Error::new(ErrorKind::InvalidArgument, message))
+}
+
+/// The error of who would have a group stand behind the end: what comes up to there would never be
+/// handed out, and a group's place is never behind what the log has.
+#[cold]
+pub(super) fn behind_the_end(offset: u64, topic: &str, log: &Partition) -> Result<Error> {
+    let (number, earliest, end) = (log.number(), log.earliest_offset()?, log.next_offset());
+    let message = format!(
+        "offset {offset} is behind the end of partition {number} of topic {topic:?}; expected \
+         {earliest}, its earliest message, to {end}, its end"
+    );
+    Ok(Error::new(ErrorKind::InvalidArgument, message))
 }

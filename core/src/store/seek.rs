@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::dying;
 use super::group::{Group, GroupInner};
 use super::group_meta::{GroupMeta, Sought};
+use super::group_open::behind_the_end;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::block::MOVER_LOCK;
 use crate::format::snapshot::{Part, Snapshot};
@@ -278,12 +279,7 @@ impl GroupInner {
         let mut cursor = log.seek(start)?;
         let offset = match start {
             Start::Offset(offset) if offset > end => {
-                let message = format!(
-                    "offset {offset} is behind the end of partition {number} of topic {:?}; \
-                     expected {earliest}, its earliest message, to {end}, its end",
-                    self.topic.name
-                );
-                return Err(Error::new(ErrorKind::InvalidArgument, message));
+                return Err(behind_the_end(offset, &self.topic.name, log)?);
             }
             Start::Time(_) => match log.look(&mut cursor)? {
                 Step::Record { offset, .. } => offset,

@@ -164,6 +164,7 @@ impl Topic {
             groups: &self.flow,
             patience,
             beat,
+            own: &[],
         }
     }
 

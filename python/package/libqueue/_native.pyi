@@ -524,6 +524,8 @@ class Transaction:
 
         tx.send_many(invoices, [b"a", libqueue.Message(b"b", key=b"k")])
         """
+    def _send_on(self, topic: Topic, delivery: Delivery) -> None:
+        """Send a delivery's message to a topic as it is, with each of its headers."""
     def ack(self, deliveries: Delivery | Iterable[Delivery]) -> None:
         """Acknowledge one delivery, or several, when it is committed.
 
@@ -742,8 +744,8 @@ class Topic:
     ) -> Reader:
         """Open a reader, at the earliest message by default.
 
-        A `start` that is an offset needs one partition to be named. With `follow` iteration waits
-        at the end for more.
+        A `start` that is an offset needs one partition to be named; at one behind the end it waits
+        for that offset. With `follow` iteration waits at the end for more.
         """
     def stats(self) -> _TopicStats:
         """Return what the topic holds: messages, bytes, segments, and the same by partition.
@@ -1177,7 +1179,10 @@ class Reader:
         once for a record whose bytes are not what was sent, and goes on behind it.
         """
     def seek(self, start: _Start) -> None:
-        """Move to the earliest or latest message, an offset (of one partition), or a time."""
+        """Move to the earliest or latest message, an offset (of one partition), or a time.
+
+        An offset behind the end is waited for: what comes before it is passed over.
+        """
     def close(self) -> None:
         """End the reader. Closing twice is fine."""
     def __iter__(self) -> Self: ...

@@ -22,9 +22,10 @@ go once the message cannot come again: see `Inbox.prune`.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from libqueue._native import Consumer, Delivery
 
 __all__ = ["Inbox"]
+
+_SAVEPOINT = "libqueue_inbox"
+_GROUP_MAX = 180
+"""What an id has of a group's name before its digest; an id has 300 characters at most."""
 
 _MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric": ":{}", "named": ":v{}"}
 
@@ -57,15 +62,23 @@ class Inbox:
 
     `connection` is an open connection of a DB-API 2.0 module, as `sqlite3`'s or `psycopg`'s, that
     nothing else uses while a message is handled. `consumer` is the one whose deliveries are
-    handled: each group has its effects, by its name. `table` holds the ids, and is made where there
-    is none, in a transaction of its own. `paramstyle` is the module's; it need be given only where
-    the connection's class does not lie in that module.
+    handled: each group has its effects, by its name. `table` holds the ids. It is only looked at
+    where it can be read, and else made, in a transaction of its own: for who may not create tables
+    somebody else makes it, with `Inbox.CREATE.format(table)`. `paramstyle` is the module's; it need
+    be given only where the connection's class does not lie in that module.
 
     Raises `InvalidArgument` for a table name that is no plain one, a `paramstyle` that there is
-    not, and a connection that commits each statement by itself.
+    not, a connection that commits each statement by itself, and a table that can neither be read
+    nor be made, or would have to be made in the middle of a transaction.
 
     Threads: as the connection; one message at a time.
     """
+
+    CREATE = (
+        "CREATE TABLE {} (message VARCHAR(300) NOT NULL PRIMARY KEY, "
+        "done_at DOUBLE PRECISION NOT NULL)"
+    )
+    """The statement that makes the table, with its name for the braces."""
 
     def __init__(
         self,
@@ -93,11 +106,66 @@ class Inbox:
             )
         self._style: str = style
         self._begins = _begins(connection, self._module)
-        self._run(
-            f"CREATE TABLE IF NOT EXISTS {table} "
-            "(message VARCHAR(300) NOT NULL PRIMARY KEY, done_at DOUBLE PRECISION NOT NULL)"
-        )
-        connection.commit()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """See to it that the table is there, and leave a transaction of somebody else alone."""
+        # Of sqlite3 with `autocommit=False` one is always open, and says nothing.
+        always = _is_sqlite(self._module) and not self._begins
+        busy = not always and _in_transaction(self._connection)
+        unread = self._unreadable()
+        if busy and unread is None:
+            return
+        if busy:
+            raise InvalidArgument(
+                f"table {self._table} cannot be read ({unread}), and to make it the transaction "
+                "that the connection is in the middle of would have to end; commit it or roll it "
+                "back first"
+            )
+        # What the look began.
+        self._connection.commit()
+        if unread is None:
+            return
+        create = self.CREATE.format(self._table)
+        try:
+            # Without IF NOT EXISTS, which not every database has.
+            self._run(create)
+            self._connection.commit()
+        except Exception as error:
+            self._connection.rollback()
+            # Another process may have been faster.
+            unread = self._unreadable()
+            self._connection.commit()
+            if unread is not None:
+                raise InvalidArgument(
+                    f"table {self._table} can neither be read ({unread}) nor be made ({error}); "
+                    f"have it made by somebody who may, with the rights to select, insert and "
+                    f"delete: {create}"
+                ) from error
+
+    def _unreadable(self) -> Exception | None:
+        """Why the table cannot be read, if it cannot; the transaction goes on as it was."""
+        # After a statement that failed, some take nothing more but what goes back before it. Who
+        # has no such words has no need of them.
+        held = self._try(f"SAVEPOINT {_SAVEPOINT}") is None
+        error = self._try(f"SELECT message, done_at FROM {self._table} WHERE 1 = 0", looks=True)
+        if held and error is not None:
+            self._try(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        if held:
+            self._try(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+        return error
+
+    def _try(self, sql: str, looks: bool = False) -> Exception | None:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(sql)
+            if looks:
+                cursor.fetchone()
+        except Exception as error:
+            return error
+        finally:
+            cursor.close()
+        return None
 
     @contextmanager
     def once(self, delivery: Delivery) -> Iterator[bool]:
@@ -121,11 +189,11 @@ class Inbox:
         self._check_free()
         delivery.start()
         try:
-            key = self._key(delivery)
-            fresh = self._enter(key)
+            keys = self._keys(delivery)
+            fresh = self._enter(keys)
             yield fresh
             if fresh:
-                self._check_whole(key)
+                self._check_whole(keys)
                 self._connection.commit()
         except BaseException as error:
             try:
@@ -158,36 +226,49 @@ class Inbox:
             raise
         return max(count, 0)
 
-    def _key(self, delivery: Delivery) -> str:
-        id = delivery.id
-        return f"{self._group}/{id.topic_id:016x}/{id.partition}/{id.offset}"
+    def _keys(self, delivery: Delivery) -> list[str]:
+        """The message's id for this group; behind it how it may stand in an older table.
 
-    def _enter(self, key: str) -> bool:
+        Some databases take capitals for small letters, so that a name with any has a digest, and
+        groups whose names differ by that alone each have their effects. No name has a `~`.
+        """
+        id = delivery.id
+        message = f"{id.topic_id:016x}/{id.partition}/{id.offset}"
+        plain = f"{self._group}/{message}"
+        if self._group == self._group.lower():
+            return [plain]
+        digest = hashlib.sha256(self._group.encode()).hexdigest()[:32]
+        return [f"{self._group[:_GROUP_MAX]}~{digest}/{message}", plain]
+
+    def _enter(self, keys: list[str]) -> bool:
         """Begin the transaction with the id in it; False, and no transaction, if it was there."""
         self._begin()
-        if self._has(key):
+        if self._has(keys):
             self._connection.rollback()
             return False
         sql = f"INSERT INTO {self._table} VALUES ({self._mark(1)}, {self._mark(2)})"
         try:
-            self._run(sql, key, time.time())
+            self._run(sql, keys[0], time.time())
         except Exception as error:
             # Another one, whose lease this had been, was faster: both cannot be.
             self._connection.rollback()
-            if not isinstance(error, self._integrity_error()) or not self._has(key):
+            if not isinstance(error, self._integrity_error()) or not self._has(keys):
                 raise
             self._connection.rollback()
             return False
         return True
 
-    def _has(self, key: str) -> bool:
-        cursor = self._connection.cursor()
-        try:
-            sql = f"SELECT 1 FROM {self._table} WHERE message = {self._mark(1)}"
-            cursor.execute(sql, self._given((key,)))
-            return cursor.fetchone() is not None
-        finally:
-            cursor.close()
+    def _has(self, keys: list[str]) -> bool:
+        sql = f"SELECT message FROM {self._table} WHERE message = {self._mark(1)}"
+        for key in keys:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute(sql, self._given((key,)))
+                if _is_of(cursor.fetchone(), key):
+                    return True
+            finally:
+                cursor.close()
+        return False
 
     def _check_free(self) -> None:
         if self._begins and getattr(self._connection, "in_transaction", False):
@@ -196,10 +277,10 @@ class Inbox:
                 "first: the inbox begins and ends its own"
             )
 
-    def _check_whole(self, key: str) -> None:
+    def _check_whole(self, keys: list[str]) -> None:
         """Look whether what is about to be committed has the id in it."""
         ended = self._begins and not getattr(self._connection, "in_transaction", True)
-        if ended or not self._has(key):
+        if ended or not self._has(keys):
             raise InvalidArgument(
                 "the handler ended the transaction that holds the message's id; expected neither "
                 "commit, rollback nor executescript in it: its effect may be there without the "
@@ -268,6 +349,34 @@ def _begins(connection: object, module: object) -> bool:
             "the connection commits each statement by itself (autocommit is True); expected one "
             "that keeps effect and id in one transaction: set autocommit to False"
         )
-    is_sqlite = getattr(module, "__name__", "").partition(".")[0] == "sqlite3"
     # With `autocommit=False` (Python 3.12) one is always open.
-    return is_sqlite and autocommit is not False
+    return _is_sqlite(module) and autocommit is not False
+
+
+def _is_sqlite(module: object) -> bool:
+    return str(getattr(module, "__name__", "")).partition(".")[0] == "sqlite3"
+
+
+def _in_transaction(connection: object) -> bool:
+    """Whether the connection tells that a transaction is open; several modules have a way."""
+    for name in ("in_transaction", "transaction_in_progress"):
+        told = getattr(connection, name, None)
+        if isinstance(told, bool):
+            return told
+    # 0 is a connection that is idle.
+    status = getattr(getattr(connection, "info", None), "transaction_status", 0)
+    return isinstance(status, int) and status != 0
+
+
+def _is_of(row: Any, key: str) -> bool:
+    """Whether a row that was found has this very id, and not one in other letters."""
+    if row is None:
+        return False
+    try:
+        found = next(iter(row.values())) if isinstance(row, Mapping) else row[0]
+    except (TypeError, LookupError):
+        # Made by the connection's own kind of row: the database found it, which has to do.
+        return True
+    if isinstance(found, bytes | bytearray):
+        found = found.decode()
+    return bool(found == key)

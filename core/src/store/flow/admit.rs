@@ -1,5 +1,6 @@
 //! What a send does in a topic with limits: takes room, makes some, waits for it, or is refused.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use super::super::in_force::InForce;
 use super::super::topic::TopicInner;
 use super::count::Grant;
 use super::groups::FlowGroups;
+use super::own::Own;
 use super::room::{Limits, Pass, Want, Words};
 use super::{pace, waiting};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +39,8 @@ pub(in super::super) struct Way<'a> {
     pub(in super::super) groups: &'a FlowGroups,
     pub(in super::super) patience: Patience,
     pub(in super::super) beat: Option<Beat<'a>>,
+    /// What is settled with what is sent, sorted.
+    pub(in super::super) own: &'a [Own],
 }
 
 impl<'a> Way<'a> {
@@ -47,6 +51,8 @@ impl<'a> Way<'a> {
             want: Want::of(drafts),
             patience: self.patience,
             beat: self.beat,
+            own: self.own,
+            lent: Cell::new(None),
         }
     }
 
@@ -63,13 +69,16 @@ impl<'a> Way<'a> {
 }
 
 /// The gate of a topic that had a limit when the send began.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(in super::super) struct Through<'a> {
     pub(in super::super) topic: &'a Arc<TopicInner>,
     pub(in super::super) groups: &'a FlowGroups,
     pub(in super::super) want: Want,
     pub(in super::super) patience: Patience,
     pub(in super::super) beat: Option<Beat<'a>>,
+    own: &'a [Own],
+    /// What is lent for that, for as long as there is no news but these.
+    lent: Cell<Option<(Want, u64)>>,
 }
 
 impl<'a> Gate for Through<'a> {
@@ -147,13 +156,17 @@ impl<'a> Through<'a> {
         env.check_fence()?;
         let changed = Words::changed_of(&self.topic.block.head);
         let turn = alone || waiting::may_go(words, ticket);
-        if !turn || !words.take(self.want, changed) {
+        let lent = (self.lent.get()).filter(|(_, news)| *news == words.news());
+        let less = lent.map(|(lent, _)| self.want.less(lent));
+        let wants = [Some(self.want), less].into_iter().flatten();
+        let taken = |want: &Want| turn && words.take(*want, changed);
+        let Some(taken) = wants.into_iter().find(taken) else {
             return Ok(None);
-        }
+        };
         if let Some(ticket) = ticket {
             waiting::leave(words, ticket);
         }
-        Ok(Some(Pass::taken(held, words, self.want)))
+        Ok(Some(Pass::taken(held, words, taken)))
     }
 
     /// Counts, and does what the topic is configured to do until there is room. `None` where that
@@ -167,7 +180,11 @@ impl<'a> Through<'a> {
     /// topics, whose senders wait meanwhile.
     pub(in super::super) fn enter_beside(&self) -> Result<Option<Pass<'a>>> {
         let patience = Patience::Never;
-        Through { patience, ..*self }.try_pass(None, self.topic.known_limits().alone())
+        let gate = Self {
+            patience,
+            ..self.clone()
+        };
+        gate.try_pass(None, self.topic.known_limits().alone())
     }
 
     #[cold]
@@ -200,8 +217,12 @@ impl<'a> Through<'a> {
                     ticket.number = None;
                     return Ok(Some(pass));
                 }
-                match topic.count_room(self.groups, &limits, self.want)? {
-                    Grant::Given => match self.try_pass(ticket.number, alone)? {
+                let grant = topic.count_room(self.groups, &limits, self.want, self.own)?;
+                if let Grant::Lent(lent, news) = grant {
+                    self.lent.set(Some((lent, news)));
+                }
+                match grant {
+                    Grant::Given | Grant::Lent(..) => match self.try_pass(ticket.number, alone)? {
                         Some(pass) => {
                             ticket.number = None;
                             return Ok(Some(pass));
@@ -280,7 +301,7 @@ impl<'a> Through<'a> {
         // What will never have room any more, since the limit was lowered, is told so when its turn
         // comes; one that is stopped then is passed as any other (P17).
         let room = !limits.hold(want) || {
-            let given = self.topic.count_room(self.groups, limits, want)? == Grant::Given;
+            let given = self.topic.count_room(self.groups, limits, want, &[])? == Grant::Given;
             let now = env.clock.boot_ns();
             given && pace::until(words, now) <= now
         };

@@ -11,15 +11,16 @@
 //! Counting maps files and takes windows' locks, so it is done without the lock of those who send;
 //! what was sent meanwhile is added under it, and that is little.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::topic::TopicInner;
-use super::groups::{FlowGroups, Known, sum};
+use super::groups::{FlowGroups, Known};
+use super::oldest::Dropped;
+use super::own::Own;
 use super::pace;
 use super::places::{Place, begin_at, count_place, end_at, load_place, store_place};
 use super::room::{Limits, Want, Words};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::format::control::{flow as at, group_partition};
 use crate::log::{Counted, Cursor, Step};
 use crate::options::OnFull;
@@ -27,6 +28,8 @@ use crate::shm::{OwnerLock, Region};
 
 /// How often what was counted may be overtaken by others before the rest is taken as it stands.
 const TRIES: usize = 20;
+/// How often others are let go first after a part of what has to be dropped was.
+const YIELDS: usize = 64;
 /// Messages that are counted with the lock of those who send held.
 const SOME: usize = 1024;
 
@@ -35,6 +38,8 @@ const SOME: usize = 1024;
 pub(super) enum Grant {
     /// There is room.
     Given,
+    /// There is with what is lent, for as long as there is no news but these.
+    Lent(Want, u64),
     /// There is not: so much is not settled, and so much would have to be less.
     Short(Counted, Want),
     /// There is, from this time on, in ns of the boot clock.
@@ -51,17 +56,48 @@ struct Measured {
 }
 
 impl TopicInner {
-    /// Counts, and says in the topic's words what may be sent now. By one at a time; the topic is
+    /// Counts, and says in the topic's words what may be sent now, by who settles these besides, if
+    /// it is a commit. By one at a time; the topic is
     /// over its limit for as long as there is more than that, takes nothing, and says so.
     pub(super) fn count_room(
         self: &Arc<Self>,
         groups: &FlowGroups,
         limits: &Limits,
         want: Want,
+        own: &[Own],
     ) -> Result<Grant> {
+        loop {
+            if let Some(grant) = self.count_once(groups, limits, want, own)? {
+                return Ok(grant);
+            }
+            // Who waits for the lock gets it, and not this one again before he is awake (P17).
+            let taken = || {
+                self.words()
+                    .count_lock()
+                    .is_none_or(|lock| !OwnerLock::is_free(lock))
+            };
+            for _ in 0..YIELDS {
+                if taken() {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            self.store.check_send()?;
+        }
+    }
+
+    /// As `count_room`; `None` where more has to be dropped than is at once.
+    fn count_once(
+        self: &Arc<Self>,
+        groups: &FlowGroups,
+        limits: &Limits,
+        want: Want,
+        own: &[Own],
+    ) -> Result<Option<Grant>> {
+        let drops = limits.on_full == OnFull::DropOldest;
         let (env, words) = (&*self.store.env, self.words());
         let Some(lock) = words.count_lock() else {
-            return Ok(Grant::Given);
+            return Ok(Some(Grant::Given));
         };
         // A holder that dies leaves sums that are whole, or none (`store_place`).
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
@@ -72,21 +108,28 @@ impl TopicInner {
             known.follow(self, marks.0)?;
             if self.known_limits() != *limits {
                 // Another configuration is in force by now: the caller goes by that.
-                return Ok(Grant::Paced(0));
+                return Ok(Some(Grant::Paced(0)));
             }
-            let measured = self.measure(&mut known, limits, want)?;
-            match self.grant(&measured, (limits, want), marks, turn >= TRIES)? {
+            let lent = match drops && !own.is_empty() {
+                true => known.lent(self, own)?,
+                false => Want::NOTHING,
+            };
+            let less = want.less(lent);
+            let measured = self.measure(&mut known, limits, less)?;
+            match self.grant(&measured, (limits, less), marks, turn >= TRIES)? {
                 None => {}
-                Some(Grant::Short(used, need)) if limits.on_full == OnFull::DropOldest => {
-                    let made = self.drop_oldest(&known, need)?;
-                    if !made {
-                        return Ok(Grant::Short(used, need));
+                Some(Grant::Given) if less != want => return Ok(Some(Grant::Lent(lent, marks.0))),
+                Some(Grant::Short(used, need)) if drops => {
+                    match self.drop_oldest(&mut known, need, own)? {
+                        Dropped::Nothing => return Ok(Some(Grant::Short(used, need))),
+                        Dropped::Enough => {}
+                        Dropped::Some => return Ok(None),
                     }
                 }
-                Some(grant) => return Ok(grant),
+                Some(grant) => return Ok(Some(grant)),
             }
         }
-        Ok(Grant::Paced(0))
+        Ok(Some(Grant::Paced(0)))
     }
 
     /// The limits that are in force.
@@ -185,26 +228,6 @@ impl TopicInner {
     fn measure(&self, known: &mut Known, limits: &Limits, want: Want) -> Result<Measured> {
         let era = self.era()?;
         known.set_era(era);
-        let numbers = 0..self.partitions.len() as u32;
-        for group in &mut known.groups {
-            for number in numbers.clone() {
-                match group.look(number) {
-                    // All of it counts, as long as nobody can say what it has settled.
-                    Err(error) if error.kind() == ErrorKind::Damaged => {
-                        group.read[number as usize] = None;
-                    }
-                    looked => looked?,
-                }
-            }
-        }
-        // After the windows: they end where these do, or before.
-        let mut ends = Vec::with_capacity(self.partitions.len());
-        let mut sent = Counted::default();
-        for number in numbers.clone() {
-            let place = self.count_end(number, era)?;
-            sent = sent.plus(place.sum);
-            ends.push(place);
-        }
         let most = match limits.on_full {
             OnFull::Throttle => limits.part(limits.marks.0),
             _ => Counted {
@@ -212,26 +235,48 @@ impl TopicInner {
                 bytes: limits.bytes,
             },
         };
-        let fits = |used: Counted| {
-            used.messages.saturating_add(want.messages) <= most.messages
-                && (!limits.limits_bytes() || used.bytes.saturating_add(want.bytes) <= most.bytes)
-        };
         let bytes = limits.limits_bytes();
-        let (mut upper, mut lower) = self.sum_up(known, (&ends, era), bytes, false)?;
-        if bytes && upper.bytes.saturating_add(want.bytes) > most.bytes {
-            (upper, lower) = self.sum_up(known, (&ends, era), bytes, true)?;
-        }
+        let bytes_fit =
+            |used: Counted| !bytes || used.bytes.saturating_add(want.bytes) <= most.bytes;
+        let fits = |used: Counted| {
+            used.messages.saturating_add(want.messages) <= most.messages && bytes_fit(used)
+        };
         // What is dropped is no more than has to be.
-        let decides = fits(lower) || limits.on_full == OnFull::DropOldest;
-        if upper != lower && !fits(upper) && decides {
-            upper = self.sum_of_union(known, &ends, era)?;
+        let drops = limits.on_full == OnFull::DropOldest;
+        let decides = |(upper, lower): (Counted, Counted)| {
+            upper != lower && !fits(upper) && (fits(lower) || drops)
+        };
+        let followed = bytes || known.groups.len() > 1;
+        let (mut ends, mut sums) = self.look(known, era, followed.then_some(false))?;
+        if followed && (!bytes_fit(sums.0) || decides(sums)) {
+            (ends, sums) = self.look(known, era, Some(true))?;
         }
-        let ends = ends.iter().map(|place| place.cursor).collect();
+        let used = match decides(sums) {
+            true => self.sum_of_union(known, &ends, era)?,
+            false => sums.0,
+        };
+        let sent = Counted::default();
         Ok(Measured {
-            used: upper,
-            ends,
-            sent,
+            used,
+            sent: ends.iter().fold(sent, |sent, end| sent.plus(end.sum)),
+            ends: ends.iter().map(|place| place.cursor).collect(),
         })
+    }
+
+    /// Reads the windows and then the ends, so that those end where these do, or before; what is
+    /// not settled at most, and at least.
+    fn look(
+        &self,
+        known: &mut Known,
+        era: u64,
+        exact: Option<bool>,
+    ) -> Result<(Vec<Place>, (Counted, Counted))> {
+        known.look(exact)?;
+        let numbers = 0..self.partitions.len() as u32;
+        let ends = numbers.map(|number| self.count_end(number, era));
+        let ends = ends.collect::<Result<Vec<_>>>()?;
+        let sums = self.sum_up(known, &ends, era)?;
+        Ok((ends, sums))
     }
 
     /// The end of a partition, counted up to now.
@@ -258,13 +303,7 @@ impl TopicInner {
     }
 
     /// At most, and at least so much. With several groups neither is exact.
-    fn sum_up(
-        &self,
-        known: &mut Known,
-        (ends, era): (&[Place], u64),
-        bytes: bool,
-        exact: bool,
-    ) -> Result<(Counted, Counted)> {
+    fn sum_up(&self, known: &Known, ends: &[Place], era: u64) -> Result<(Counted, Counted)> {
         let (mut upper, mut lower) = (Counted::default(), Counted::default());
         for (number, end) in ends.iter().enumerate() {
             let log = &self.partitions[number];
@@ -282,37 +321,25 @@ impl TopicInner {
             }
             let (mut fresh, mut open, mut most) =
                 (Counted::default(), Counted::default(), Counted::default());
-            for group in &mut known.groups {
+            for (place, group) in known.groups.iter().enumerate() {
                 let region = &group.inner.block.partitions[number];
                 let known_at = (region, group_partition::COUNTED);
-                let Some(mut read) = group.read[number].clone() else {
+                let Some(read) = &group.read[number] else {
                     let all = end.sum.since(from_first(known_at)?.sum);
                     fresh = larger(fresh, all);
                     most = larger(most, all);
                     continue;
                 };
-                if bytes && (exact || read.open_bytes.is_none()) {
-                    let (next, lengths) = group.open_bytes(number as u32)?;
-                    let place = count_place(log, known_at, era, end, next)?;
-                    read.open_bytes = Some((sum(&lengths).bytes, place.sum.bytes));
-                    group.read[number].clone_from(&Some(read.clone()));
-                }
                 let next = match read.next.offset < first {
                     true => Cursor::at_offset(first),
                     false => read.next,
                 };
-                let place = count_place(log, known_at, era, end, next)?;
-                let behind = end.sum.since(place.sum);
+                let behind = end
+                    .sum
+                    .since(count_place(log, known_at, era, end, next)?.sum);
                 let taken_in = Counted {
                     messages: read.open,
-                    bytes: match read.open_bytes {
-                        // What was taken in since then may all be open.
-                        Some((bytes, base)) => {
-                            let since = (place.sum.bytes.wrapping_sub(base) as i64).max(0);
-                            bytes.saturating_add(since as u64)
-                        }
-                        None => 0,
-                    },
+                    bytes: known.open[number].bytes(place),
                 };
                 fresh = larger(fresh, behind);
                 open = open.plus(taken_in);
@@ -326,7 +353,7 @@ impl TopicInner {
 
     /// What any group has not settled, each message once: what some have not looked at yet, and the
     /// entries before that.
-    fn sum_of_union(&self, known: &Known, ends: &[Place], era: u64) -> Result<Counted> {
+    fn sum_of_union(&self, known: &mut Known, ends: &[Place], era: u64) -> Result<Counted> {
         let mut all = Counted::default();
         for (number, end) in ends.iter().enumerate() {
             let log = &self.partitions[number];
@@ -342,17 +369,7 @@ impl TopicInner {
             let at = (region, group_partition::COUNTED);
             let place = count_place(log, at, era, end, Cursor::at_offset(from))?;
             all = all.plus(end.sum.since(place.sum));
-            let mut open: HashMap<u64, u64> = HashMap::new();
-            for group in known
-                .groups
-                .iter()
-                .filter(|group| group.read[number].is_some())
-            {
-                let lengths = group.open_bytes(number as u32)?.1;
-                open.extend(lengths.into_iter().filter(|(offset, _)| *offset < from));
-            }
-            let open: Vec<(u64, u64)> = open.into_iter().collect();
-            all = all.plus(sum(&open));
+            all = all.plus(known.open[number].sum_before(from));
         }
         Ok(all)
     }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use super::super::group::GroupInner;
 use super::super::topic::TopicInner;
+use super::open::Open;
 use crate::error::{ErrorKind, Result};
 use crate::format::names;
 use crate::group::Counter;
-use crate::log::{Counted, Cursor};
+use crate::log::Cursor;
 use crate::shm::Region;
 
 /// What handles of a topic share for counting. Not the topic itself, which its groups hold.
@@ -24,6 +25,8 @@ pub(super) struct Known {
     pub(super) groups: Vec<KnownGroup>,
     /// Of each partition, the first offset that is kept.
     pub(super) earliest: Vec<u64>,
+    /// Of each partition, what is open, as far as that was asked for.
+    pub(super) open: Vec<Open>,
 }
 
 pub(super) struct KnownGroup {
@@ -40,8 +43,6 @@ pub(super) struct Read {
     pub(super) next: Cursor,
     /// What was taken in and is not settled.
     pub(super) open: u64,
-    /// Its bytes, at the last exact look, and the count of bytes up to where `next` was then.
-    pub(super) open_bytes: Option<(u64, u64)>,
     /// Header of the window, to be read without its lock.
     pub(super) head: Region,
 }
@@ -64,6 +65,11 @@ impl Known {
         }
         let firsts = topic.partitions.iter().map(|log| log.earliest_offset());
         self.earliest = firsts.collect::<Result<_>>()?;
+        self.open = topic
+            .partitions
+            .iter()
+            .map(|_| Open::of(groups.len()))
+            .collect();
         self.groups = groups;
         self.news = Some(news);
         Ok(true)
@@ -76,7 +82,29 @@ impl Known {
             for group in &mut self.groups {
                 group.read.iter_mut().for_each(|read| *read = None);
             }
+            let groups = self.groups.len();
+            self.open
+                .iter_mut()
+                .for_each(|open| *open = Open::of(groups));
         }
+    }
+
+    /// Reads all windows again. What is open in them is followed if `exact` says how: what was
+    /// settled is looked for where it is `Some(true)`.
+    pub(super) fn look(&mut self, exact: Option<bool>) -> Result<()> {
+        for (number, group) in self.groups.iter_mut().enumerate() {
+            for (partition, open) in (0..).zip(&mut self.open) {
+                match group.look(partition, exact.map(|search| (number, &mut *open, search))) {
+                    // All of it counts, as long as nobody can say what it has settled.
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        group.read[partition as usize] = None;
+                        open.forget(number);
+                    }
+                    looked => looked?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether what is known is of this.
@@ -90,56 +118,51 @@ const GLANCE: std::time::Duration = std::time::Duration::from_millis(2);
 
 impl KnownGroup {
     /// Reads the window again; where its holder is stopped, what was read before stays.
-    pub(super) fn look(&mut self, partition: u32) -> Result<()> {
+    fn look(&mut self, partition: u32, open: Option<(usize, &mut Open, bool)>) -> Result<()> {
         let place = partition as usize;
-        let patience = match &self.read[place] {
-            Some(_) => GLANCE,
-            None => self.inner.topic.store.env.lock_timeout,
+        let known = self.read[place].as_ref().is_some_and(|read| {
+            let (next, open) = (read.next.offset, open.as_ref());
+            open.is_none_or(|(number, open, _)| open.is_at(*number, next))
+        });
+        let patience = match known {
+            true => GLANCE,
+            false => self.inner.topic.store.env.lock_timeout,
         };
+        let (mut open, mut new) = (open, Vec::new());
         let read = self
             .inner
             .with_policy_within(partition, patience, |window, _| {
+                if let Some((number, open, search)) = &mut open {
+                    new = open.follow(*number, &*window, *search);
+                }
                 let open = Counter::DERIVED
                     .iter()
                     .map(|counter| window.counter(*counter));
-                (
-                    window.cursor(),
-                    open.fold(0, u64::saturating_add),
-                    window.header(),
-                )
+                Read {
+                    next: window.cursor(),
+                    open: open.fold(0, u64::saturating_add),
+                    head: window.header(),
+                }
             });
         match read {
-            Ok((next, open, head)) => {
-                let open_bytes = self.read[place].as_ref().and_then(|read| read.open_bytes);
-                let read = Read {
-                    next,
-                    open,
-                    open_bytes,
-                    head,
-                };
-                self.read[place] = Some(read);
-                Ok(())
+            Ok(read) => self.read[place] = Some(read),
+            Err(error) if error.kind() == ErrorKind::Stuck && known => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let log = &self.inner.topic.partitions[place];
+        if let Some((number, open, _)) = open {
+            for (offset, position, length) in new {
+                match length.map_or_else(|| log.bytes_at(offset, position), Ok) {
+                    Ok(bytes) => open.add(number, offset, bytes),
+                    Err(error) => {
+                        // What was not added would be taken for settled.
+                        open.forget(number);
+                        return Err(error);
+                    }
+                }
             }
-            Err(error) if error.kind() == ErrorKind::Stuck && self.read[place].is_some() => Ok(()),
-            Err(error) => Err(error),
         }
-    }
-
-    /// The bytes of what is taken in and not settled, by offset, and where the window ended then.
-    pub(super) fn open_bytes(&self, partition: u32) -> Result<(Cursor, Vec<(u64, u64)>)> {
-        let log = &self.inner.topic.partitions[partition as usize];
-        let (next, open) = self
-            .inner
-            .with_window(partition, |window| (window.cursor(), window.open_lengths()))?;
-        let mut lengths = Vec::with_capacity(open.len());
-        for (offset, position, length) in open {
-            let bytes = match length {
-                Some(bytes) => bytes,
-                None => log.bytes_at(offset, position)?,
-            };
-            lengths.push((offset, bytes));
-        }
-        Ok((next, lengths))
+        Ok(())
     }
 }
 
@@ -154,14 +177,6 @@ impl TopicInner {
             }
         }
         Ok(found)
-    }
-}
-
-/// The sum of what was counted by offset.
-pub(super) fn sum(lengths: &[(u64, u64)]) -> Counted {
-    Counted {
-        messages: lengths.len() as u64,
-        bytes: lengths.iter().map(|(_, bytes)| bytes).sum(),
     }
 }
 

@@ -5,16 +5,22 @@
 //!   records are in the log, so that nothing is sent that nobody counted.
 //! - `count`: how much is not settled by some group. Counted only when the room is used up. What
 //!   is settled meanwhile errs to the safe side.
+//! - `open`: which messages of the windows those are, followed from count to count.
 //! - `admit`: what a send does, by what the topic is configured to do where there is no room.
 //! - `waiting`: the order of those who wait, which the dead and the stopped do not hold up.
 //! - `pace`: how fast senders may go between the marks of a topic that throttles.
 //! - `oldest`: making room by settling what is oldest.
+//! - `own`: what a transaction settles in the topic to which it sends.
 //! - `pressure`: how full the topic is, read without a lock.
 
 mod admit;
 mod count;
 mod groups;
 mod oldest;
+mod open;
+#[cfg(test)]
+mod open_tests;
+mod own;
 mod pace;
 mod places;
 mod pressure;
@@ -23,6 +29,7 @@ mod waiting;
 
 pub(super) use admit::{Beat, Patience, Through, Way};
 pub(super) use groups::FlowGroups;
+pub(super) use own::Own;
 pub(super) use room::Pass;
 
 use std::sync::atomic::Ordering;
@@ -165,6 +172,7 @@ impl<'a> Gate for Unlimited<'a> {
 
 #[cfg(test)]
 pub(super) mod testing {
+    use super::oldest::BITE;
     use super::{Want, waiting};
     use crate::shm::Owner;
     use crate::store::Topic;
@@ -174,6 +182,16 @@ pub(super) mod testing {
     pub(in crate::store) fn join(topic: &Topic, owner: Owner, messages: u64) -> Option<u64> {
         let want = Want { messages, bytes: 1 };
         waiting::join(topic.inner.words(), owner, want)
+    }
+
+    /// Drops so many messages at most, as one that sends does with the lock of who counts held; how
+    /// many are dropped at once.
+    pub(in crate::store) fn drop_some(topic: &Topic, messages: u64) -> usize {
+        let (inner, need) = (&topic.inner, Want { messages, bytes: 0 });
+        let mut known = topic.flow.known.lock().expect("nobody panicked");
+        known.follow(inner, inner.words().news()).expect("groups");
+        inner.drop_oldest(&mut known, need, &[]).expect("dropped");
+        BITE
     }
 
     pub(in crate::store) fn anybody_waits(topic: &Topic) -> bool {

@@ -8,6 +8,7 @@ use super::super::advance::Moved;
 use super::super::group::GroupInner;
 use super::super::topic::TopicInner;
 use super::groups::Known;
+use super::own::Own;
 use super::room::Want;
 use crate::error::Result;
 use crate::group::Oldest;
@@ -22,15 +23,39 @@ struct Candidate {
     bytes: u64,
 }
 
+/// Messages that are dropped before others who count get their turn: a limit that was lowered may
+/// have to drop any number.
+pub(super) const BITE: usize = 256;
+
+/// What came of dropping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dropped {
+    /// There is nothing that can be.
+    Nothing,
+    /// As much as there was to drop, or can be.
+    Enough,
+    /// A bite of it.
+    Some,
+}
+
 impl TopicInner {
-    /// Drops until so much is gone; whether anything was dropped. With the lock of who counts held.
-    pub(super) fn drop_oldest(&self, known: &Known, need: Want) -> Result<bool> {
-        let (mut messages, mut bytes, mut any) = (need.messages, need.bytes, false);
+    /// Drops until so much is gone, or a bite of it, and nothing of what a commit is about to
+    /// settle, sorted. With the lock of who counts held.
+    pub(super) fn drop_oldest(
+        &self,
+        known: &mut Known,
+        need: Want,
+        own: &[Own],
+    ) -> Result<Dropped> {
+        let (mut messages, mut bytes, mut count) = (need.messages, need.bytes, 0);
         let mut oldest = Vec::with_capacity(self.partitions.len());
         for log in &self.partitions {
-            oldest.push(self.oldest_in(known, log)?);
+            oldest.push(self.oldest_in(known, log, own)?);
         }
         while messages > 0 || bytes > 0 {
+            if count == BITE {
+                return Ok(Dropped::Some);
+            }
             let found = oldest
                 .iter()
                 .flatten()
@@ -40,26 +65,34 @@ impl TopicInner {
             };
             let log = &self.partitions[first.partition as usize];
             let mut dropped = false;
-            for group in &known.groups {
-                dropped |= drop_in(&group.inner, log, first.offset)?;
+            for (number, group) in known.groups.iter().enumerate() {
+                let spared = is_own(own, &group.inner, log, first.offset);
+                if !spared && drop_in(&group.inner, log, first.offset)? {
+                    dropped = true;
+                    known.open[first.partition as usize].note_dropped(number, first.offset);
+                }
             }
             if !dropped {
                 break;
             }
-            any = true;
+            count += 1;
             messages = messages.saturating_sub(1);
             bytes = bytes.saturating_sub(first.bytes);
-            oldest[first.partition as usize] = self.oldest_in(known, log)?;
+            oldest[first.partition as usize] = self.oldest_in(known, log, own)?;
         }
-        Ok(any)
+        Ok(match count {
+            0 => Dropped::Nothing,
+            _ => Dropped::Enough,
+        })
     }
 
-    fn oldest_in(&self, known: &Known, log: &Partition) -> Result<Option<Candidate>> {
+    fn oldest_in(&self, known: &Known, log: &Partition, own: &[Own]) -> Result<Option<Candidate>> {
         let mut oldest: Option<Candidate> = None;
         for group in &known.groups {
+            let spared = |offset| is_own(own, &group.inner, log, offset);
             let found = match group
                 .inner
-                .with_window(log.number(), |window| window.oldest())?
+                .with_window(log.number(), |window| window.oldest(&spared))?
             {
                 Oldest::Open(offset, position) => Some(Candidate {
                     // One that cannot be read is as old as can be.
@@ -90,6 +123,15 @@ impl TopicInner {
         }
         Ok(oldest)
     }
+}
+
+fn is_own(own: &[Own], group: &GroupInner, log: &Partition, offset: u64) -> bool {
+    let one = Own {
+        group: group.uid,
+        partition: log.number(),
+        offset,
+    };
+    own.binary_search(&one).is_ok()
 }
 
 /// Settles a message in one group, if it has it unsettled.

@@ -38,10 +38,6 @@ impl Topic {
         topic.store.check_writable("count what is not settled")?;
         let limits = topic.settings.limits();
         let words = topic.words();
-        let nothing = Want {
-            messages: 0,
-            bytes: 0,
-        };
         let fill = |used| Ok(limits.fill(used).clamp(0.0, 1.0));
         for _ in 0..2 {
             // Whoever has it counts just now.
@@ -52,7 +48,7 @@ impl Topic {
                 return fill(estimate(self, &known, words));
             }
             drop(known);
-            topic.count_room(&self.flow, &limits, nothing)?;
+            topic.count_room(&self.flow, &limits, Want::NOTHING, &[])?;
         }
         fill(words.used())
     }

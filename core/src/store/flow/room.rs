@@ -18,6 +18,19 @@ pub(crate) struct Want {
 }
 
 impl Want {
+    pub(super) const NOTHING: Self = Self {
+        messages: 0,
+        bytes: 0,
+    };
+
+    /// What is wanted where so much is lent.
+    pub(super) fn less(self, lent: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(lent.messages),
+            bytes: self.bytes.saturating_sub(lent.bytes),
+        }
+    }
+
     pub(in super::super) fn of(drafts: &[Draft<'_>]) -> Self {
         Self {
             messages: drafts.len() as u64,
@@ -193,14 +206,10 @@ pub(in super::super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Of a topic without a limit.
     pub(super) fn nothing() -> Self {
-        let taken = Want {
-            messages: 0,
-            bytes: 0,
-        };
         Self {
             held: None,
             words: Words(None),
-            taken,
+            taken: Want::NOTHING,
         }
     }
 

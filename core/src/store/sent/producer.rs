@@ -210,6 +210,7 @@ impl Producer {
             groups: &self.flow,
             patience,
             beat,
+            own: &[],
         };
         let mut room = Room::default();
         let turn = self.turn(message, &way, &mut room)?;

@@ -2,6 +2,7 @@
 //! with a role.
 
 mod attributes;
+mod behind_end;
 mod brake;
 mod clock;
 mod compaction;
@@ -18,6 +19,7 @@ mod dedup;
 mod dedup_crashes;
 mod dedup_deletion;
 mod dedup_window;
+mod flow_counts;
 mod forged;
 mod forks;
 mod gaps;
@@ -61,6 +63,7 @@ mod transaction_crashes;
 mod transaction_limits;
 mod transaction_losses;
 mod transaction_meets;
+mod transaction_own;
 mod transactions;
 mod wakes;
 mod who_died;

@@ -12,7 +12,7 @@ use crate::{Consumer, ConsumerOptions, Delivery, Durability, Message};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-fn limited(store: &Store, name: &str, most: u64, on_full: OnFull) -> Topic {
+pub(super) fn limited(store: &Store, name: &str, most: u64, on_full: OnFull) -> Topic {
     let options = TopicOptions {
         max_messages: Some(most),
         on_full: Some(on_full),
@@ -28,14 +28,14 @@ fn worker(topic: &Topic) -> Consumer {
         .expect("consumer")
 }
 
-fn taken(topic: &Topic) -> (Consumer, Vec<Delivery>) {
+pub(super) fn taken(topic: &Topic) -> (Consumer, Vec<Delivery>) {
     topic.send(&Message::new(b"in")).expect("send");
     let worker = worker(topic);
     let got = worker.receive(1, Some(BOUND)).expect("receive");
     (worker, got)
 }
 
-fn commit(store: &Store, to: &[&Topic], got: &[Delivery]) -> Result<usize> {
+pub(super) fn commit(store: &Store, to: &[&Topic], got: &[Delivery]) -> Result<usize> {
     let mut tx = store.transaction()?;
     for topic in to {
         tx.send(topic, &Message::new(b"out"))?;

@@ -75,10 +75,10 @@ impl Gathered {
             id,
             sync,
         };
-        let timeout = store.env.lock_timeout;
+        let (timeout, own) = (store.env.lock_timeout, self.own());
         let (mut room, mut busy) = (Room::new(), Duration::ZERO);
         let (entry, ids) = loop {
-            let passes = room.enter(&self.gates(&drafts, go_on))?;
+            let passes = room.enter(&self.gates(&drafts, &own, go_on))?;
             let began = Instant::now();
             match self.attempt(store, &one, passes)? {
                 Tried::Done(entry, ids) => break (entry, ids),

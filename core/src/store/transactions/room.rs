@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::transaction::Gathered;
 use crate::error::Result;
 use crate::log::{Draft, Gate};
-use crate::store::flow::{Beat, Pass, Patience, Through, Way};
+use crate::store::flow::{Beat, Own, Pass, Patience, Through, Way};
 
 /// How one commit waits for room, through all its tries.
 pub(super) struct Room {
@@ -19,10 +19,25 @@ pub(super) struct Room {
 }
 
 impl Gathered {
+    /// What is settled in each topic, by its id, as those who count want it.
+    pub(super) fn own(&self) -> BTreeMap<u64, Vec<Own>> {
+        let mut own: BTreeMap<u64, Vec<Own>> = BTreeMap::new();
+        for (group, receipt) in &self.acks {
+            own.entry(receipt.id.topic_id).or_default().push(Own {
+                group: group.uid,
+                partition: receipt.id.partition,
+                offset: receipt.id.offset,
+            });
+        }
+        own.values_mut().for_each(|own| own.sort_unstable());
+        own
+    }
+
     /// The gates of the topics that have a limit now, by their ids.
     pub(super) fn gates<'a>(
         &'a self,
         drafts: &[Draft<'_>],
+        own: &'a BTreeMap<u64, Vec<Own>>,
         beat: Option<Beat<'a>>,
     ) -> Vec<Through<'a>> {
         let mut topics: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
@@ -39,6 +54,7 @@ impl Gathered {
                 groups: &owned.flow,
                 patience: Patience::Stored,
                 beat,
+                own: own.get(&owned.topic.uid).map_or(&[], Vec::as_slice),
             };
             Some(way.through(&mine))
         };

@@ -185,7 +185,8 @@ impl Transaction {
     /// Where it sends to topics with limits there is room in all of them, or nothing happens (P14):
     /// [`ErrorKind::Full`] or [`ErrorKind::TooLarge`], or it waits as the topics are configured,
     /// and errors with [`ErrorKind::Timeout`] after the `send_timeout` of one that has no room.
-    /// What it settles makes room only once it has happened.
+    /// What it settles makes room only once it has happened; in a topic that drops its oldest
+    /// messages it makes room for this one, and is not dropped for it.
     pub fn commit(self) -> Result<Vec<MessageId>> {
         self.commit_as(None)
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from libqueue.cli import copy, dlq, groups, inspect, messages, replay, top, topics
+from libqueue.cli import copy, dlq, groups, inspect, messages, move, replay, top, topics
 from libqueue.cli.common import app, open_closed_streams
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ for command in (
     messages.send,
     messages.receive,
     messages.tail,
+    move.move,
     topics.list_topics,
     topics.create,
     topics.stats,
