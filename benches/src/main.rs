@@ -6,7 +6,7 @@
 //! ```text
 //! libqueue-bench [--short] [--json FILE] [--plot FILE] [--dir DIR]
 //!                [--only append|consume|pair|cost|pressure|unique|compaction|backup|synced|
-//!                        transactions|recovery|sizes|python]
+//!                        transactions|recovery|sizes|steps|python]
 //! ```
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod backup;
 mod compaction;
 mod consume;
 mod cost;
+mod hot;
 mod pair;
 mod pressure;
 #[expect(
@@ -26,6 +27,11 @@ mod python;
 mod recovery;
 mod report;
 mod sizes;
+#[expect(
+    unsafe_code,
+    reason = "stepping through a process takes system calls that nobody wraps"
+)]
+mod steps;
 mod synced;
 mod transactions;
 mod unique;
@@ -149,6 +155,9 @@ fn run(folder: &Path, scale: Scale, only: Option<&str>, plot: Option<&Path>) -> 
     if wanted("sizes") {
         sizes::run(folder, scale, &mut table)?;
     }
+    if wanted("steps") {
+        steps::run(folder, &mut table)?;
+    }
     if wanted("python") {
         python::run(folder, scale, &mut table)?;
     }
@@ -164,6 +173,7 @@ fn child(args: &[String]) -> Outcome<()> {
         Some("transactions") => transactions::child(&args[1..]),
         Some("recovery") => recovery::child(&args[1..]),
         Some("sizes") => sizes::child(&args[1..]),
+        Some("steps") => steps::child(&args[1..]),
         other => Err(format!("no child workload {other:?}").into()),
     }
 }

@@ -1,0 +1,110 @@
+//! How many instructions a message costs on its way: counted one by one in a child that is stepped
+//! through, so that the figure is the same on a busy machine as on an idle one.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libc::c_int;
+
+use crate::report::{Row, Table};
+use crate::{Outcome, hot};
+
+/// What the child stops with at each mark.
+const MARK: c_int = libc::SIGUSR1;
+
+/// Instructions for each message, of each work.
+pub(crate) fn run(folder: &Path, table: &mut Table) -> Outcome<()> {
+    for work in hot::WORKS {
+        let count = if work.ends_with(" 100") { 200 } else { 20 };
+        let steps = count_steps(folder, work, 100, count)?;
+        table.push(Row {
+            name: format!("{work}, 100 B"),
+            who: "Rust",
+            value: steps as f64 / count as f64,
+            unit: "instr.",
+            ratio: None,
+        });
+    }
+    Ok(())
+}
+
+/// The child: FOLDER WORK SIZE COUNT, and `unmarked` where nobody steps through it, but a profiler
+/// watches.
+pub(crate) fn child(args: &[String]) -> Outcome<()> {
+    let (args, marked) = match args {
+        [args @ .., last] if last == "unmarked" => (args, false),
+        args => (args, true),
+    };
+    let [folder, work, size, count] = args else {
+        return Err("steps takes FOLDER WORK SIZE COUNT [unmarked]".into());
+    };
+    let mark = || {
+        if !marked {
+            return;
+        }
+        // SAFETY: a signal to this thread itself, which whoever steps through it takes.
+        unsafe { libc::raise(MARK) };
+    };
+    hot::run(
+        Path::new(folder),
+        work,
+        size.parse()?,
+        count.parse()?,
+        &mark,
+    )
+}
+
+/// Instructions of the child's first thread between its two marks.
+fn count_steps(folder: &Path, work: &str, size: usize, count: usize) -> Outcome<u64> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["child", "steps"])
+        .arg(folder)
+        .args([work, &size.to_string(), &count.to_string()])
+        .stdout(Stdio::null());
+    // SAFETY: between fork and exec one system call, which takes nothing of this process.
+    unsafe {
+        command.pre_exec(|| match libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    let child = command.spawn()?;
+    let id = child.id() as libc::pid_t;
+    let (mut steps, mut marks) = (0_u64, 0);
+    loop {
+        let mut status = 0;
+        // SAFETY: the child is this one's, and nobody else waits for it; the status is on this
+        // stack.
+        if unsafe { libc::waitpid(id, &raw mut status, 0) } != id {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        if !libc::WIFSTOPPED(status) {
+            let status = std::process::ExitStatus::from_raw(status);
+            return match (status.success(), marks) {
+                (true, 2) => Ok(steps),
+                _ => Err(format!("work {work:?}: {status} after {marks} of 2 marks").into()),
+            };
+        }
+        let signal = match libc::WSTOPSIG(status) {
+            MARK => {
+                marks += 1;
+                0
+            }
+            // A step, or the start of the program.
+            libc::SIGTRAP => 0,
+            other => other,
+        };
+        let counting = marks == 1;
+        steps += u64::from(counting);
+        let how = match counting {
+            true => libc::PTRACE_SINGLESTEP,
+            false => libc::PTRACE_CONT,
+        };
+        // SAFETY: the child is stopped and traced by this thread.
+        if unsafe { libc::ptrace(how, id, 0, signal) } != 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+    }
+}
