@@ -90,8 +90,12 @@ fn p3_a_damaged_dead_letter_is_told_of_once_and_the_others_are_listed() {
     let log = folder
         .path()
         .join("topics/orders.g.dlq/0/00000000000000000000.log");
-    let file = std::fs::OpenOptions::new().write(true).open(log).unwrap();
-    file.write_all_at(b"!", 4096 + 60).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).open(log).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 4096 + 60).unwrap();
+    // Another one, whatever it is: in that place stands an id.
+    file.write_all_at(&[!byte[0]], 4096 + 60).unwrap();
     let store = open(folder.path());
     let group = store.open_topic("orders").unwrap().group("g").unwrap();
     refused(group.dead_letters(9), ".log at byte 4096");
