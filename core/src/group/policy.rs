@@ -16,9 +16,16 @@ impl Now {
     /// By these clocks.
     #[must_use]
     pub fn by(clock: &dyn Clock) -> Self {
+        Self::at(clock.moment())
+    }
+
+    /// At this moment, as [`Clock::moment`] says it.
+    #[inline]
+    #[must_use]
+    pub fn at((boot_ns, wall_ns): (u64, i64)) -> Self {
         Self {
-            boot_ms: clock.boot_ms(),
-            wall_ms: clock.wall_ms(),
+            boot_ms: boot_ns / 1_000_000,
+            wall_ms: (wall_ns / 1_000_000).max(0) as u64,
         }
     }
 

@@ -131,8 +131,16 @@ impl Window {
     }
 
     /// Ends leases, delays and waits whose time has come.
+    #[inline]
     pub fn expire(&self, policy: &Policy, now: Now) -> Returned {
         self.follow_wall_clock(now);
+        match self.wheel.is_done_at(now.boot_ms) {
+            true => Returned::default(),
+            false => self.expire_due(policy, now),
+        }
+    }
+
+    fn expire_due(&self, policy: &Policy, now: Now) -> Returned {
         let mut due = Vec::new();
         let (mut dying, mut scheduled, mut marked) = (Vec::new(), Vec::new(), false);
         self.wheel

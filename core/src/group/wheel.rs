@@ -79,6 +79,12 @@ impl Wheel {
         head
     }
 
+    /// Whether it was moved on to this time, and nothing was due since.
+    #[inline]
+    pub(super) fn is_done_at(&self, to: u64) -> bool {
+        self.now() == to && self.region.get(BITS) >> (to & 63) & 1 == 0
+    }
+
     /// Moves on to `to` and hands out, unhooked, the entries whose time has come.
     pub(super) fn advance(&self, entries: &Entries, to: u64, mut due: impl FnMut(u32)) {
         if to < self.now() {

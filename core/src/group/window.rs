@@ -16,7 +16,7 @@ use crate::format::record::OFFSET_MAX;
 use crate::format::window::{
     CAPACITY_MIN, ENTRY, HEADER, MAGIC, Parts, WHEEL, header, salt, state,
 };
-use crate::log::Cursor;
+use crate::log::{Cursor, Near};
 use crate::shm::{Mapping, Region};
 use crate::storage::{Access, File, Storage, kept_mapped};
 
@@ -102,6 +102,8 @@ pub struct Window {
     pub(super) recalled: Option<Recalled>,
     pub(super) map: Arc<Mapping>,
     pub(super) file: Arc<dyn File>,
+    /// The segment of the log that its cursor was in last.
+    pub near: Near,
 }
 
 impl Window {
@@ -159,6 +161,7 @@ impl Window {
             recalled: None,
             file: kept_mapped(file, &map),
             map,
+            near: Near::default(),
         }))
     }
 

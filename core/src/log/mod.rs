@@ -27,6 +27,7 @@ mod large_gate;
 #[cfg(test)]
 mod large_gate_tests;
 mod latest;
+mod near;
 mod pin;
 #[cfg(test)]
 mod power_tests;
@@ -66,6 +67,7 @@ pub use cursor::Cursor;
 pub use flow::{Counted, Gate};
 pub use idle::next_turn;
 pub use latest::KEYS_MAX;
+pub use near::Near;
 pub use pin::{Pinned, PinnedSegment};
 pub use prepare::{Obstacle, Prepared};
 pub use read::{Place, Step};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cursor::Cursor;
+use super::near::Near;
 use super::record::Record;
 use super::segment::{Found, Segment};
 use super::{NONE, Partition};
@@ -91,17 +92,30 @@ impl Partition {
     pub fn scan(
         &self,
         cursor: &mut Cursor,
+        take: impl FnMut(Cursor, &Step) -> bool,
+    ) -> Option<Arc<Segment>> {
+        self.scan_near(&mut Near::default(), cursor, take)
+    }
+
+    /// As `scan`, by who remembers where it was last.
+    #[inline]
+    pub fn scan_near(
+        &self,
+        near: &mut Near,
+        cursor: &mut Cursor,
         mut take: impl FnMut(Cursor, &Step) -> bool,
     ) -> Option<Arc<Segment>> {
-        let mut held: Option<Arc<Segment>> = None;
+        let mut held = near.find(self, cursor);
         loop {
             let segment = match &held {
                 Some(segment) if segment.base() == cursor.segment => segment,
                 _ => {
+                    let compacted = self.compacted_count();
                     let Some(mapped) = self.mapped_at(cursor) else {
                         take(*cursor, &Step::NotMapped);
                         return held;
                     };
+                    near.set(&mapped, compacted);
                     held.insert(mapped)
                 }
             };
@@ -249,7 +263,7 @@ impl Partition {
     #[inline]
     pub fn record_near(
         &self,
-        near: Option<&Arc<Segment>>,
+        near: Option<Arc<Segment>>,
         offset: u64,
         position: u64,
     ) -> Result<Record> {
@@ -257,8 +271,8 @@ impl Partition {
             Found::Record(header, length) if header.offset == offset => Some((header, length)),
             _ => None,
         };
-        let found = match near.and_then(|near| Some((near, has(near)?))) {
-            Some((near, found)) => Some((near.clone(), found)),
+        let found = match near.and_then(|near| has(&near).map(|found| (near, found))) {
+            Some((near, found)) => Some((near, found)),
             // The one that the offset falls into may not be mapped while an earlier and a later one
             // are.
             None => self

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::sieve::{Sieve, Verdict};
 use crate::group::{Admit, Fresh, Now, Policy, Taken, Window};
 use crate::log::{Cursor, Partition, Segment, Step};
@@ -40,10 +42,13 @@ pub(super) struct Ask<'a> {
     pub(super) sieve: &'a Sieve,
 }
 
+/// Those that were taken; of a few no memory is asked for.
+pub(super) type Takes = SmallVec<[Taken; 2]>;
+
 /// What was found.
 #[derive(Default)]
 pub(super) struct Filled {
-    pub(super) taken: Vec<Taken>,
+    pub(super) taken: Takes,
     /// The one that the last of them is in, if it is known.
     pub(super) segment: Option<Arc<Segment>>,
     pub(super) need: Need,
@@ -61,28 +66,27 @@ pub(super) fn fill(
     policy: &Policy,
     partition: &Partition,
     ask: &Ask<'_>,
-) -> Filled {
-    let mut filled = Filled::default();
+    filled: &mut Filled,
+) {
     if policy.paused {
-        return filled;
+        return;
     }
     if !ask.look_ahead {
         take_ready(window, ask, &mut filled.taken);
         if filled.taken.len() >= ask.wanted {
-            return filled;
+            return;
         }
     }
     if ask.fresh && window.cursor().offset < partition.next_offset() {
-        fill_fresh(window, policy, partition, ask, &mut filled);
+        fill_fresh(window, policy, partition, ask, filled);
     }
     if ask.look_ahead && matches!(filled.need, Need::Nothing) {
         take_ready(window, ask, &mut filled.taken);
     }
-    filled
 }
 
 #[inline]
-fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Vec<Taken>) {
+fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Takes) {
     while taken.len() < ask.wanted {
         let how = (ask.due_ms, ask.slot, ask.batch);
         let Some(one) = window.take_urgent(ask.least, how) else {
@@ -156,7 +160,8 @@ pub(super) fn look_at_fresh(
 ) -> (Need, Option<Arc<Segment>>) {
     let (mut cursor, mut need) = (window.cursor(), Need::Nothing);
     let filtered = policy.filter != 0;
-    let segment = log.scan(&mut cursor, |at, step| match *step {
+    let mut near = std::mem::take(&mut window.near);
+    let segment = log.scan_near(&mut near, &mut cursor, |at, step| match *step {
         // Settled when the snapshot was taken that is being restored.
         Step::Record { offset, next, .. } if window.was_settled(offset) => {
             if !window.settle_gap(offset) || !window.pass_settled(offset) {
@@ -237,5 +242,6 @@ pub(super) fn look_at_fresh(
             false
         }
     });
+    window.near = near;
     (need, segment)
 }

@@ -120,11 +120,8 @@ impl Consumer {
                 }
                 // Under the lock: who waited for it takes what fell due meanwhile, and is told when
                 // the lease ends that begins now.
-                let wall_ns = clock.wall_ns();
-                let now = Now {
-                    boot_ms: clock.boot_ms(),
-                    wall_ms: (wall_ns / 1_000_000).max(0) as u64,
-                };
+                let (boot_ns, wall_ns) = clock.moment();
+                let now = Now::at((boot_ns, wall_ns));
                 let lease = wanted
                     .lease
                     .unwrap_or(Duration::from_millis(policy.lease_ms));
@@ -141,7 +138,7 @@ impl Consumer {
                     least,
                     sieve: sieve.as_deref().unwrap_or(&NONE),
                 };
-                filled = fill(window, policy, partition, &ask);
+                fill(window, policy, partition, &ask, &mut filled);
                 Some(Looked {
                     lease,
                     wall_ns,
@@ -169,7 +166,7 @@ impl Consumer {
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;
             let times = (looked.epoch, deadline_ns);
-            let late = self.deliver((group, partition), &filled, times, found);
+            let late = self.deliver((group, partition), &mut filled, times, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.again |= late?;
@@ -235,7 +232,7 @@ impl Consumer {
     fn deliver(
         &self,
         (group, partition): (&Arc<GroupInner>, &Partition),
-        filled: &Filled,
+        filled: &mut Filled,
         (epoch, deadline_ns): (u32, i64),
         found: &mut Vec<Delivery>,
     ) -> Result<bool> {
@@ -244,10 +241,10 @@ impl Consumer {
         let begin = found.len();
         found.reserve(taken.len());
         for (place, one) in taken.iter().enumerate() {
-            let near = found[begin..]
-                .last()
-                .map(|last| last.message.record.segment());
-            let near = near.or(filled.segment.as_ref());
+            let near = match found[begin..].last() {
+                Some(last) => Some(last.message.record.segment().clone()),
+                None => filled.segment.take(),
+            };
             let record = partition.record_near(near, one.offset, one.position);
             let read = record.and_then(|record| {
                 let origin = match group.is_lane() {

@@ -25,8 +25,10 @@ const FIRST_CHUNK: usize = 8;
 pub struct Receiving {
     pub(super) wanted: Wanted,
     pub(super) gathered: Gathered,
-    began: Instant,
-    deadline: Option<Instant>,
+    timeout: Option<Duration>,
+    /// When it found nothing for the first time, from which on its timeout runs: who finds what it
+    /// asked for at once does not ask for the time.
+    began: Option<Instant>,
     leased_ms: u64,
 }
 
@@ -80,6 +82,13 @@ impl Gathered {
 }
 
 impl Receiving {
+    /// When it began, and when it ends.
+    fn span(&mut self) -> (Instant, Option<Instant>) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
+        (began, deadline)
+    }
+
     /// After how long to go on with it at the latest, whatever comes: half of the lease, once there
     /// is something that waits for the rest of its batch.
     #[must_use]
@@ -169,7 +178,8 @@ impl Consumer {
         Ok(batch.unwrap_or_default())
     }
 
-    /// Begins a receive call that is driven by [`Consumer::gather`]. Its timeout runs from now on.
+    /// Begins a receive call that is driven by [`Consumer::gather`]. Its timeout runs from when
+    /// that first finds that there is not enough.
     pub fn receiving(&self, options: &ReceiveOptions) -> Result<Receiving> {
         options.check()?;
         let lease = match options.lease {
@@ -178,7 +188,6 @@ impl Consumer {
         };
         // What is settled before it is handed out is of no batch.
         let gathers = options.min_messages > 1 || self.group.once;
-        let began = Instant::now();
         Ok(Receiving {
             wanted: Wanted {
                 most: options.max_messages,
@@ -188,10 +197,8 @@ impl Consumer {
                 batch: if gathers { GATHERED } else { self.next_batch() },
             },
             gathered: Gathered::default(),
-            began,
-            deadline: options
-                .timeout
-                .and_then(|timeout| began.checked_add(timeout)),
+            timeout: options.timeout,
+            began: None,
             leased_ms: 0,
         })
     }
@@ -262,10 +269,10 @@ impl Consumer {
             if freed {
                 continue;
             }
-            let now = Instant::now();
+            let ((began, deadline), now) = (receiving.span(), Instant::now());
             let sifting = receiving.gathered.sifting;
-            if receiving.deadline.is_some_and(|deadline| now >= deadline) {
-                if sifting && now < receiving.began + BEAT {
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                if sifting && now < began + BEAT {
                     continue;
                 }
                 return self.hand_on(receiving).map(Some);
@@ -288,7 +295,7 @@ impl Consumer {
             if receiving.gathered.sifting {
                 continue;
             }
-            let ends = [receiving.deadline, until].into_iter().flatten().min();
+            let ends = [deadline, until].into_iter().flatten().min();
             let left = ends.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
             let due = due.map_or(BEAT, |at| {
                 Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))

@@ -199,7 +199,11 @@ fn takes(
 ) -> bool {
     let (Some(filter), Ok(record)) = (
         &settings.config.filter,
-        log.record_near(near.as_ref().map(Record::segment), offset, position),
+        log.record_near(
+            near.as_ref().map(|last| last.segment().clone()),
+            offset,
+            position,
+        ),
     ) else {
         return true;
     };
