@@ -72,11 +72,11 @@ def check_exclusion(of: Evidence, name: tuple[int, str], chain: list[Place]) -> 
 
 def check_overlooked(of: Evidence) -> None:
     """What is ready is handed out before anything of no higher priority behind it."""
-    begins: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    calls: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
     for place, hand_outs in of.hand_outs.items():
         send = of.send_of(place)
         urgent = 0 if send is None else send.priority
-        begins[place[0]] += [(one.began, place[1], urgent) for one in hand_outs]
+        calls[place[0]] += [(one.began, one.ended, place[1], urgent) for one in hand_outs]
     # Of each order, when all that stood before was over: a delayed one may have joined it too.
     over: dict[tuple[int, str], int] = defaultdict(int)
     for place in sorted(of.log):
@@ -91,10 +91,11 @@ def check_overlooked(of: Evidence) -> None:
                 continue
         priority = 0 if send is None else send.priority
         for one in hand_outs:
+            # A call that waits for a full batch took some of it only at its end.
             if one.began - ready > OVERLOOKED_NS and any(
-                ready + OVERLOOKED_NS < began < one.began and offset > place[1]
+                ready + OVERLOOKED_NS < began and ended < one.began and offset > place[1]
                 and urgent <= priority
-                for began, offset, urgent in begins[place[0]]
+                for began, ended, offset, urgent in calls[place[0]]
             ):  # fmt: skip
                 seconds = (one.began - ready) / 1e9
                 text = f"attempt {one.attempt} to {one.life} after {seconds:.1f} s"
