@@ -353,11 +353,12 @@ impl Partition {
 
     /// Offset of the oldest record that is kept; the next offset if there is none.
     pub fn earliest_offset(&self) -> Result<u64> {
-        let earliest = match self.bases()?.first() {
-            Some(first) => *first,
-            None => self.missing()?,
-        };
-        Ok(earliest.min(self.next_offset()))
+        // Before the look: where there is no segment yet, what is sent after it is not passed over.
+        let next = self.next_offset();
+        match self.bases()?.first() {
+            Some(first) => Ok((*first).min(self.next_offset())),
+            None => Ok(self.missing()?.min(next)),
+        }
     }
 
     /// Number of segments and bytes of their files.

@@ -156,9 +156,9 @@ impl Partition {
                 Step::Record { timestamp_ns, .. } if timestamp_ns >= wanted => return Ok(cursor),
                 Step::Record { next, .. } => cursor = next,
                 Step::Damaged => cursor = self.skip_damage(&cursor)?.0,
-                Step::End | Step::NotMapped => break,
+                // Not where the log ends by now: what was sent since the look is as late as that.
+                Step::End | Step::NotMapped => return Ok(Cursor::at_offset(cursor.offset)),
             }
         }
-        Ok(Cursor::at_offset(self.next_offset()))
     }
 }

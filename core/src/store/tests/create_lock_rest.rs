@@ -16,23 +16,31 @@ use crate::store::{ConsumerOptions, Message, Receipt};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// A disk that tells of each file that is opened, and may leave folders where they are.
+/// A disk that tells of each file before it is opened, and of each folder once it was listed, and
+/// may leave folders where they are.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     disk: Disk,
-    tell: Mutex<Option<Tell>>,
+    pub(super) tell: Mutex<Option<Tell>>,
     overlay: bool,
 }
 
 type Tell = Box<dyn FnMut(&Path) + Send>;
 
-impl Storage for Told {
-    fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>> {
+impl Told {
+    /// Not of what is done while it is told.
+    fn told(&self, path: &Path) {
         let tell = self.tell.lock().expect("lock").take();
         if let Some(mut tell) = tell {
             tell(path);
             *self.tell.lock().expect("lock") = Some(tell);
         }
+    }
+}
+
+impl Storage for Told {
+    fn open(&self, path: &Path, access: Access, mode: u32) -> Result<Arc<dyn File>> {
+        self.told(path);
         self.disk.open(path, access, mode)
     }
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -52,7 +60,9 @@ impl Storage for Told {
         self.disk.remove_dir(path)
     }
     fn list(&self, folder: &Path) -> Result<Vec<String>> {
-        self.disk.list(folder)
+        let names = self.disk.list(folder);
+        self.told(folder);
+        names
     }
     fn exists(&self, path: &Path) -> Result<bool> {
         self.disk.exists(path)

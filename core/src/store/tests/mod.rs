@@ -19,6 +19,7 @@ mod dedup;
 mod dedup_crashes;
 mod dedup_deletion;
 mod dedup_window;
+mod earliest;
 mod flow_counts;
 mod forged;
 mod forks;
