@@ -112,16 +112,25 @@ lint-rust:
 	$(CARGO) fmt --check --manifest-path core/fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps -p libqueue
 
-## bench: the workloads beside the machine's limits, as one table of ratios
-bench: install-python
-	$(CARGO) build --release --locked -p libqueue-benches
-	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --dir $(BUILD) --json $(BUILD)/bench.json \
-		--plot $(BUILD)/throttle.svg
+## bench: the workloads beside the machine's limits and the peers in build/peers, as one table of
+##   ratios, written to benches/results (ONLY=w1,w5 for some of them)
+#   (LIBQUEUE_BENCH_CGROUP: a memory cgroup for the cold reads to make their own in.)
+ONLY ?=
+BENCH = LIBQUEUE_PYTHON=$(PYTHON) LIBQUEUE_BENCH_C=$(BUILD)/bench/bench $(RELEASE)/libqueue-bench \
+	--dir $(BUILD) --peers $(BUILD)/peers/bin $(if $(ONLY),--only $(ONLY))
+bench: bench-programs
+	$(BENCH) --results benches/results --plot $(BUILD)/throttle.svg
 
-bench-short: install-python
+# Every row, and no more of it than shows that it works.
+bench-short: bench-programs
+	$(BENCH) --short --results $(BUILD)/bench-short --plot $(BUILD)/throttle-short.svg
+
+.PHONY: bench-programs
+bench-programs: library install-python
 	$(CARGO) build --release --locked -p libqueue-benches
-	LIBQUEUE_PYTHON=$(PYTHON) $(RELEASE)/libqueue-bench --short --dir $(BUILD) \
-		--plot $(BUILD)/throttle-short.svg
+	mkdir -p $(BUILD)/bench
+	$(CC) -std=c11 -O2 -Wall -Wextra -Werror -pedantic -Iinclude benches/c/bench.c \
+	  -o $(BUILD)/bench/bench -L$(RELEASE) -lqueue -Wl,-rpath,$(RELEASE)
 
 ## clean: removes what was built
 clean:

@@ -1,83 +1,203 @@
-"""The workloads through the Python package: FOLDER COUNT ROUNDS.
+"""The workloads through the Python package: ROLE ARGUMENT...
 
-Prints one line a workload: name, messages, nanoseconds of the best round, separated by tabs.
+The roles, their arguments and what is printed are those of `src/workers/mod.rs`, which starts this
+program, so that the figures of all languages are verified in one place.
 """
 
-import shutil
+import array
+import platform
+import select
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import libqueue
+from libqueue import _native
+
+NUMBER = 8
+# How long one who sleeps does so before it looks whether its input has ended; after so many empty
+# looks one who spins does. Nothing came for so long: something is wrong.
+LOOK = 0.02
+LOOKS = 10_000
+LONG = 60.0
+# What is sent is made before the clock runs: so many different payloads, of so many bytes at most.
+RING = 1000
+RING_BYTES = 64 << 20
+# Payloads up to this size are added up after the clock has stopped, and as they come above it:
+# there it is nothing beside the copy, and they would fill the memory.
+KEPT = 4096
+
+Said = tuple[int, int, int, int, int]
+Durability = Literal["process", "sync"]
 
 
-def append_single(topic: libqueue.Topic, payload: bytes, count: int) -> None:
-    send = topic.send
-    for _ in range(count):
-        send(payload)
+def number_of(payload: bytes) -> int:
+    return int.from_bytes(payload[:NUMBER], "little")
 
 
-def append_batches(topic: libqueue.Topic, payload: bytes, count: int) -> None:
-    batch = [payload] * 100
-    for _ in range(count // 100):
-        topic.send_many(batch)
+def numbered(size: int, number: int) -> bytes:
+    return number.to_bytes(NUMBER, "little") + b"x" * (size - NUMBER)
 
 
-def consume_single(topic: libqueue.Topic, payload: bytes, count: int) -> None:
-    seen = 0
-    with topic.consumer("work") as consumer:
+def wait_for_word() -> int:
+    """Say that all is open, and return the time at which the work begins."""
+    print("ready", flush=True)
+    if not sys.stdin.buffer.read(1):
+        sys.exit("the driver has ended")
+    return time.monotonic_ns()
+
+
+def has_ended() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def send_paced(topic: libqueue.Topic, size: int, count: int, pace: int) -> int:
+    """Send each when it is due: sleeps to just before, and spins."""
+    began, filler, total = time.monotonic_ns(), b"x" * (size - 2 * NUMBER), 0
+    for number in range(count):
+        due = began + number * 1_000_000_000 // pace
+        while (left := due - time.monotonic_ns()) > 0:
+            if left > 60_000:
+                time.sleep((left - 55_000) / 1e9)
+        head = number.to_bytes(NUMBER, "little")
+        total += number
+        topic.send(head + time.monotonic_ns().to_bytes(NUMBER, "little") + filler)
+    return total
+
+
+def send(path: str, durability: Durability, size: int, count: int, batch: int, pace: int) -> Said:
+    with libqueue.open(path, durability=durability) as store:
+        topic = store.topic("bench")
+        length = max(min(RING, RING_BYTES // size, count) // batch, 1) * batch
+        ring = [numbered(size, number) for number in range(length)]
+        total = sum(number % length for number in range(count))
+        batches = [ring[first : first + batch] for first in range(0, length, batch)]
+        began = wait_for_word()
+        if pace > 0:
+            total = send_paced(topic, size, count, pace)
+        elif batch == 1:
+            call = topic.send
+            for _ in range(count // length):
+                for payload in ring:
+                    call(payload)
+            for payload in ring[: count % length]:
+                call(payload)
+        else:
+            call_many = topic.send_many
+            for number in range(count // batch):
+                call_many(batches[number % len(batches)])
+        ended = time.monotonic_ns()
+        del topic
+    return count, total, count * size, began, ended
+
+
+class Receiver:
+    """What one who receives wants, and what came so far."""
+
+    def __init__(self, size: int, count: int, batch: int, spins: bool) -> None:
+        self.size, self.count, self.batch, self.spins = size, count, batch, spins
+        self.seen = 0
+        self.sum = 0
+        self.kept: list[bytes] = []
+        self.waits = array.array("Q")
+        self.ended = 0
+        self.keep: Callable[[bytes], object] = self.kept.append if size <= KEPT else self.add
+
+    def add(self, payload: bytes) -> None:
+        if len(payload) != self.size:
+            sys.exit(f"{len(payload)} bytes came, expected {self.size}")
+        self.sum = (self.sum + number_of(payload)) & (2**64 - 1)
+
+    def iterate(self, consumer: libqueue.Consumer) -> None:
+        """One by one, as long as there are some to come."""
+        keep, seen, count = self.keep, 0, self.count
         for delivery in consumer:
-            assert len(delivery.payload) == len(payload)
+            keep(delivery.payload)
             delivery.ack()
             seen += 1
             if seen == count:
-                return
+                break
+        self.seen, self.ended = seen, time.monotonic_ns()
+
+    def receive(self, consumer: libqueue.Consumer, timed: bool) -> None:
+        """In batches, until all came that was wanted, or the input has ended."""
+        keep, batch, count = self.keep, self.batch, self.count
+        timeout = 0.0 if self.spins else LOOK
+        empty, since = 0, time.monotonic()
+        while count == 0 or self.seen < count:
+            deliveries = consumer.receive(batch, timeout=timeout)
+            if not deliveries:
+                empty += 1
+                if self.spins and empty % LOOKS:
+                    continue
+                if count == 0 and has_ended():
+                    return
+                if time.monotonic() - since > LONG:
+                    sys.exit(f"only {self.seen} of {count} messages came")
+                continue
+            if empty:
+                empty, since = 0, time.monotonic()
+            if timed:
+                now = time.monotonic_ns()
+                for delivery in deliveries:
+                    sent = number_of(delivery.payload[NUMBER:])
+                    self.waits.append(max(now - sent, 0))
+            for delivery in deliveries:
+                keep(delivery.payload)
+            consumer.ack(deliveries)
+            self.seen += len(deliveries)
+            if count == 0:
+                self.ended = time.monotonic_ns()
+        self.ended = time.monotonic_ns()
 
 
-def consume_batches(topic: libqueue.Topic, payload: bytes, count: int) -> None:
-    seen = 0
-    with topic.consumer("work") as consumer:
-        while seen < count:
-            batch = consumer.receive(100, timeout=10.0)
-            assert batch, f"only {seen} of {count} messages came"
-            for delivery in batch:
-                assert len(delivery.payload) == len(payload)
-            consumer.ack(batch)
-            seen += len(batch)
-
-
-Work = Callable[[libqueue.Topic, bytes, int], None]
-WORKLOADS: list[tuple[str, Work, bool]] = [
-    ("append one by one", append_single, False),
-    ("append batches of 100", append_batches, False),
-    ("receive and ack one by one", consume_single, True),
-    ("receive and ack batches of 100", consume_batches, True),
-]
-
-
-def measure(folder: Path, work: Work, payload: bytes, count: int, preload: bool) -> int:
-    path = folder / "python-store"
+def receive(path: str, group: str, size: int, count: int, batch: int, how: str, waits: str) -> Said:
+    one = Receiver(size, count, batch, how == "spin")
     with libqueue.open(path) as store:
-        topic = store.topic("bench")
-        if preload:
-            append_batches(topic, payload, count)
-        began = time.perf_counter_ns()
-        work(topic, payload, count)
-        took = time.perf_counter_ns() - began
-        del topic
-    shutil.rmtree(path)
-    return took
+        with store.topic("bench").consumer(group) as consumer:
+            began = one.ended = wait_for_word()
+            if batch == 1 and count > 0:
+                one.iterate(consumer)
+            else:
+                one.receive(consumer, waits != "-")
+    for payload in one.kept:
+        one.add(payload)
+    if waits != "-":
+        with Path(waits).open("wb") as file:
+            one.waits.tofile(file)
+    return one.seen, one.sum, one.seen * size, began, one.ended
+
+
+def empty(size: int, count: int) -> Said:
+    """Call what does nothing, with a send's arguments: what calling a native function takes."""
+    payload = numbered(size, 0)
+    # It is not in the stub: no part of the package.
+    call = _native._probe  # type: ignore[attr-defined]
+    began = wait_for_word()
+    for _ in range(count):
+        call(payload)
+    return count, 0, 0, began, time.monotonic_ns()
 
 
 def main() -> None:
-    folder, count, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    count = max(count // 100, 1) * 100
-    for size in (100, 1024):
-        payload = b"x" * size
-        for name, work, preload in WORKLOADS:
-            best = min(measure(folder, work, payload, count, preload) for _ in range(rounds))
-            print(f"{name}, {size} B\t{count}\t{best}", flush=True)
+    role, args = sys.argv[1], sys.argv[2:]
+    if role == "send":
+        path, durability = args[:2]
+        size, count, batch, pace = (int(one) for one in args[2:])
+        said = send(path, "sync" if durability == "sync" else "process", size, count, batch, pace)
+    elif role == "receive":
+        size, count, batch = (int(one) for one in args[2:5])
+        said = receive(args[0], args[1], size, count, batch, *args[5:])
+    elif role == "empty":
+        said = empty(*(int(one) for one in args))
+    elif role == "version":
+        print(platform.python_implementation(), platform.python_version())
+        return
+    else:
+        sys.exit("usage: bench.py send|receive|empty ARGUMENT..., bench.py version")
+    print(*said, flush=True)
 
 
 if __name__ == "__main__":

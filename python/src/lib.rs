@@ -15,6 +15,7 @@ mod lines;
 mod message;
 mod options;
 mod peek;
+mod probe;
 mod producer;
 mod reader;
 mod receiving;
@@ -64,6 +65,8 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Set and not added: it is no name of the module's `__all__`.
+        module.setattr("_probe", wrap_pyfunction!(crate::probe::_probe, module)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -42,10 +42,10 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
     for (what, value) in [("alone", without), ("while a backup runs", beside)] {
         table.push(Row {
             name: format!("send and receive, {what}"),
-            who: "Rust",
+            who: "Rust".into(),
             value,
             unit: "messages/s",
-            ratio: Some((value / without, "alone")),
+            ratio: Some((value / without, "alone".into())),
         });
     }
     drop(stored);

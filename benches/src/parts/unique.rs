@@ -46,15 +46,15 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
         let (value, bytes) = best(how)?;
         table.push(Row {
             name: format!("send one by one, {name}"),
-            who: "Rust",
+            who: "Rust".into(),
             value,
             unit: "ns each",
-            ratio: Some((value / base, "the base")),
+            ratio: Some((value / base, "the base".into())),
         });
         if let How::IdsAmong(known) = how {
             table.push(Row {
                 name: format!("tables of {} ids", known + count),
-                who: "Rust",
+                who: "Rust".into(),
                 value: bytes as f64 / (known + count) as f64,
                 unit: "bytes an id",
                 ratio: None,

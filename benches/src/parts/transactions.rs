@@ -10,7 +10,8 @@ use libqueue::{
 };
 
 use crate::report::{Row, Table};
-use crate::{Outcome, Scale, append, probe};
+use crate::workers::fill;
+use crate::{Outcome, Scale, probe};
 
 /// The limit of those on disk is one append and `fdatasync` each; of the others the probe's append
 /// of as many messages.
@@ -34,10 +35,10 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
             };
             table.push(Row {
                 name: format!("transactions, {name}, processes: {processes}"),
-                who: "Rust",
+                who: "Rust".into(),
                 value: 1.0 / each,
                 unit: "commits/s",
-                ratio: Some((each / least, what)),
+                ratio: Some((each / least, what.into())),
             });
         }
     }
@@ -59,7 +60,7 @@ fn libqueue(folder: &Path, name: &str, processes: usize, count: usize) -> Outcom
     let store = Store::open(&path, options(name))?;
     let from = store.topic("from", &TopicOptions::default())?;
     store.topic("to", &TopicOptions::default())?;
-    append::fill(&from, &[b'x'; 100], count * processes, 10)?;
+    fill(&from, &[b'x'; 100], count * processes, 10)?;
     let group = GroupOptions {
         ordering: Some(Ordering::None),
         ..GroupOptions::default()

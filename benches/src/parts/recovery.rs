@@ -40,7 +40,7 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
         let crash = if anew { "a power loss" } else { "a kill" };
         table.push(Row {
             name: format!("open and send after {crash}, {gigabytes:.1} GB"),
-            who: "Rust",
+            who: "Rust".into(),
             value: took.as_secs_f64() * 1e3,
             unit: "ms",
             ratio: None,

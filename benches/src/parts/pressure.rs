@@ -47,10 +47,10 @@ pub(crate) fn run(
     for (value, (what, _, _)) in least.iter().zip(cases) {
         table.push(Row {
             name: format!("send, {what}"),
-            who: "Rust",
+            who: "Rust".into(),
             value: *value,
             unit: "ns each",
-            ratio: Some((value / least[0], "the base")),
+            ratio: Some((value / least[0], "the base".into())),
         });
     }
     let full = scale.rounds > 1;
@@ -61,10 +61,10 @@ pub(crate) fn run(
     let most = samples.iter().map(|one| one.backlog).fold(0.0, f64::max);
     table.push(Row {
         name: "throttled, largest backlog".into(),
-        who: "Rust",
+        who: "Rust".into(),
         value: most,
         unit: "messages",
-        ratio: Some((most / (LIMIT as f64 * HIGH), "the high mark")),
+        ratio: Some((most / (LIMIT as f64 * HIGH), "the high mark".into())),
     });
     for (half, rate) in RATES.iter().enumerate() {
         // The last third of each half: by then it has settled.
@@ -73,10 +73,10 @@ pub(crate) fn run(
         let mean = of.iter().map(|one| one.rate).sum::<f64>() / of.len().max(1) as f64;
         table.push(Row {
             name: format!("throttled, consumers settle {rate:.0} a second"),
-            who: "Rust",
+            who: "Rust".into(),
             value: mean,
             unit: "messages/s",
-            ratio: Some((mean / rate, "the consumers' pace")),
+            ratio: Some((mean / rate, "the consumers' pace".into())),
         });
     }
     if let Some(file) = plot {

@@ -88,7 +88,7 @@ fn measure(path: &Path, work: &[(&str, u64)], name: &str, table: &mut Table) -> 
             };
             table.push(Row {
                 name: format!("{name}: {what}"),
-                who: "Rust",
+                who: "Rust".into(),
                 value: value.parse()?,
                 unit,
                 ratio: None,

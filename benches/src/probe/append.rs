@@ -1,4 +1,4 @@
-//! The limit: the least that any durable queue in shared memory has to do, with nothing around it.
+//! The limit of an append: the least that any durable queue in shared memory has to do.
 //!
 //! Owner word taken and given back by one compare-and-swap each, a 48-byte header, CRC-32 of header
 //! and payload, a copy into the mapping, a publishing store: into freshly allocated pages, as a

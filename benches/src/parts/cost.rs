@@ -48,10 +48,10 @@ fn best(scale: Scale, mut round: impl FnMut() -> Outcome<f64>) -> Outcome<f64> {
 fn row(table: &mut Table, what: &str, value: f64, base: f64) {
     table.push(Row {
         name: format!("receive and ack, {what}"),
-        who: "Rust",
+        who: "Rust".into(),
         value,
         unit: "ns each",
-        ratio: Some((value / base, "the base")),
+        ratio: Some((value / base, "the base".into())),
     });
 }
 
