@@ -4,7 +4,6 @@
 //! wall time, which may jump.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the library reads the time.
 pub trait Clock: Send + Sync {
@@ -32,10 +31,8 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn wall_ns(&self) -> i64 {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_nanos()).unwrap_or(i64::MAX),
-        }
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        now.tv_sec.saturating_mul(1_000_000_000) + now.tv_nsec as i64
     }
 
     fn boot_ms(&self) -> u64 {

@@ -12,7 +12,7 @@ use super::fill::{Ask, Filled, Need, fill};
 use super::group::GroupInner;
 use super::receiving::{Gathered, Receiving, Wanted};
 use super::sieve::{MOST, NONE};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Counter, Fate, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
 
@@ -239,69 +239,94 @@ impl Consumer {
         let mut late = false;
         let (topic, number, taken) = (&group.topic, partition.number(), &filled.taken[..]);
         let begin = found.len();
-        found.reserve(taken.len());
+        if begin == 0 && found.capacity() == 0 {
+            *found = Vec::with_capacity(taken.len());
+        }
         for (place, one) in taken.iter().enumerate() {
             let near = match found[begin..].last() {
                 Some(last) => Some(last.message.record.segment().clone()),
                 None => filled.segment.take(),
             };
-            let record = partition.record_near(near, one.offset, one.position);
-            let read = record.and_then(|record| {
-                let origin = match group.is_lane() {
-                    true => Origin::of(group, &record)?,
-                    false => None,
-                };
-                Ok((record, origin))
-            });
-            match read {
-                // Whoever redrives a message wants it handed out, as one that a lane hands out is.
-                Ok((record, _)) if !one.redriven && self.is_late(&record) => {
-                    self.settle_late(group, number, one, epoch)?;
-                    late = true;
-                }
-                Ok((record, origin)) => {
-                    let message = ReadMessage {
-                        record,
-                        topic_id: topic.uid,
-                        partition: number,
-                        origin,
-                    };
-                    let (group, attempt) = (group.clone(), one.attempt);
-                    found.push(Delivery {
-                        message,
-                        group,
-                        attempt,
-                        epoch,
-                        deadline_ns,
-                        held: None,
-                    });
-                }
-                Err(error) if error.kind() == ErrorKind::Damaged => {
-                    group.with_epoch(number, epoch, |window, _| {
-                        window.settle_damaged(one.offset, one.attempt);
-                    })?;
-                    self.keep_pending(error);
-                }
-                Err(error) if error.kind() == ErrorKind::Removed => {
-                    let now = Now::by(&*topic.store.env.clock);
-                    group.with_window(number, |window| {
-                        window.end_taken(one.offset, Fate::Lost, now);
-                    })?;
-                    late = true;
-                }
-                Err(error) => {
-                    // It may be readable another time; nobody was handed it, nor those behind it.
-                    group.with_epoch(number, epoch, |window, _| {
-                        for one in &taken[place..] {
-                            window.take_back(one.offset, one.attempt);
-                        }
-                    })?;
-                    self.keep_pending(error);
-                    return Ok(late);
-                }
+            let (mut record, mut origin) =
+                (partition.record_near(near, one.offset, one.position), None);
+            if group.is_lane() {
+                record = record.and_then(|record| {
+                    origin = Origin::of(group, &record)?;
+                    Ok(record)
+                });
             }
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    let rest = (number, epoch, &taken[place..]);
+                    match self.pass_unreadable(group, rest, error)? {
+                        Some(gone) => late |= gone,
+                        None => return Ok(late),
+                    }
+                    continue;
+                }
+            };
+            // Whoever redrives a message wants it handed out, as one that a lane hands out is.
+            if !one.redriven && self.is_late(&record) {
+                self.settle_late(group, number, one, epoch)?;
+                late = true;
+                continue;
+            }
+            found.push(Delivery {
+                message: ReadMessage {
+                    record,
+                    topic_id: topic.uid,
+                    partition: number,
+                    origin,
+                },
+                group: group.clone(),
+                attempt: one.attempt,
+                epoch,
+                deadline_ns,
+                held: None,
+            });
         }
         Ok(late)
+    }
+
+    /// The first of these cannot be read: whether it is gone, or damaged and told of. `None` where
+    /// none of them is to be tried now.
+    #[cold]
+    fn pass_unreadable(
+        &self,
+        group: &GroupInner,
+        (number, epoch, these): (u32, u32, &[Taken]),
+        error: Error,
+    ) -> Result<Option<bool>> {
+        let Some(one) = these.first() else {
+            return Ok(None);
+        };
+        match error.kind() {
+            ErrorKind::Damaged => {
+                group.with_epoch(number, epoch, |window, _| {
+                    window.settle_damaged(one.offset, one.attempt);
+                })?;
+                self.keep_pending(error);
+                Ok(Some(false))
+            }
+            ErrorKind::Removed => {
+                let now = Now::by(&*group.topic.store.env.clock);
+                group.with_window(number, |window| {
+                    window.end_taken(one.offset, Fate::Lost, now);
+                })?;
+                Ok(Some(true))
+            }
+            _ => {
+                // It may be readable another time; nobody was handed it, nor those behind it.
+                group.with_epoch(number, epoch, |window, _| {
+                    for one in these {
+                        window.take_back(one.offset, one.attempt);
+                    }
+                })?;
+                self.keep_pending(error);
+                Ok(None)
+            }
+        }
     }
 
     #[inline]
