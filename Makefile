@@ -14,7 +14,7 @@ CC ?= cc
 CFLAGS_STRICT := -std=c99 -O2 -Wall -Wextra -Werror -pedantic
 RELEASE := $(ROOT)/target/release
 
-.PHONY: all library demo test test-rust test-models test-c test-demo fuzz models lint-rust lint bench bench-short header install clean help
+.PHONY: all library demo test test-rust test-models test-c test-demo fuzz models lint-rust lint bench bench-short peers header install clean help
 .DEFAULT_GOAL := all
 
 include python/build.mk
@@ -110,6 +110,7 @@ lint-rust:
 	$(CARGO) clippy --locked --manifest-path core/models/Cargo.toml --target-dir $(BUILD)/models \
 	  --features shuttle --lib --tests -- -D warnings
 	$(CARGO) fmt --check --manifest-path core/fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path benches/peers/rust/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps -p libqueue
 
 ## bench: the workloads beside the machine's limits and the peers in build/peers, as one table of
@@ -131,6 +132,10 @@ bench-programs: library install-python
 	mkdir -p $(BUILD)/bench
 	$(CC) -std=c11 -O2 -Wall -Wextra -Werror -pedantic -Iinclude benches/c/bench.c \
 	  -o $(BUILD)/bench/bench -L$(RELEASE) -lqueue -Wl,-rpath,$(RELEASE)
+
+## peers: builds what a user could pick instead, for bench, into build/peers (PEERS="rust")
+peers:
+	CARGO="$(CARGO)" bash benches/peers/install.sh $(PEERS)
 
 ## clean: removes what was built
 clean:

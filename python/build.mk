@@ -43,7 +43,7 @@ lint-python: install-python
 	  python/package $(TESTS_PYTHON) $(TESTS_SOAK) $(TESTS_PROVE) demo benches
 	cd $(BUILD) && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	  --cache-dir $(BUILD)/mypy -p libqueue
-	for tests in $(TESTS_PYTHON) $(TESTS_SOAK) $(TESTS_PROVE); do \
+	for tests in $(TESTS_PYTHON) $(TESTS_SOAK) $(TESTS_PROVE) benches/peers/python; do \
 	  (cd $$tests && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	    --cache-dir $(BUILD)/mypy .); \
 	done

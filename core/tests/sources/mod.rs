@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 10] = ["rs", "c", "h", "hpp", "cpp", "cc", "py", "pyi", "sh", "mk"];
+const SOURCES: [&str; 11] = [
+    "rs", "c", "h", "hpp", "cpp", "cc", "py", "pyi", "sh", "mk", "java",
+];
 /// What is not in the repository though it may be in its folder.
 const NOT_OURS: [&str; 4] = ["target", "build", "dist", "__pycache__"];
 

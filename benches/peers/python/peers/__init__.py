@@ -1,0 +1,1 @@
+"""What a Python user would pick instead of libqueue, at the workloads of the benches."""
