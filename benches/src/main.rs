@@ -249,6 +249,10 @@ fn run(context: &Context<'_>, args: &Args) -> Outcome<Table> {
                 parts::pressure::run(context.folder, context.scale, plot, &mut table)?;
             }
         }
+        // What one leaves behind the next one would find.
+        if let Some(left) = std::fs::read_dir(context.folder)?.next() {
+            return Err(format!("{name} left {}", left?.path().display()).into());
+        }
     }
     Ok(table)
 }

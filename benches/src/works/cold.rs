@@ -37,31 +37,30 @@ fn of_size(of: &Context<'_>, size: usize, parent: Option<&Path>, table: &mut Tab
     let memory = parent
         .map(|parent| Memory::new(parent, limit))
         .transpose()?;
-    let reader = of.programs.iter().find(|one| one.who == "Rust");
-    let (bench, memory) = (&bench, memory.as_ref());
-    let mut cases: Vec<Case<'_>> = vec![Box::new(move || {
-        probe::drop_cached(&bench.log())?;
-        probe::read(&bench.log(), loaded.bytes as usize)
-    })];
-    let bytes = loaded.bytes as usize;
-    if let Some(rust) = reader {
-        cases.push(Box::new(move || {
-            let size = size.to_string();
-            let worker = Worker::start(rust, &["read", bench.at()?, &size])?;
-            Ok((bytes, cold(bench, worker, memory, loaded)?))
-        }));
-    }
+    let (store, memory, bytes) = (&bench, memory.as_ref(), loaded.bytes as usize);
+    let mut cases: Vec<Case<'_>> = vec![
+        Box::new(move || {
+            probe::drop_cached(&store.log())?;
+            probe::read(&store.log(), bytes)
+        }),
+        Box::new(move || {
+            let role = ["read", store.at()?, &size.to_string()];
+            let worker = Worker::start(&of.programs[0], &role)?;
+            Ok((bytes, cold(store, worker, memory, loaded)?))
+        }),
+    ];
     for (number, program) in of.programs.iter().enumerate() {
         let mut round = 0;
         cases.push(Box::new(move || {
             round += 1;
             let group = format!("group-{number}-{round}");
-            let worker = receiver(program, bench, &group, (size, count, BATCH), "sleep", "-")?;
-            Ok((bytes, cold(bench, worker, memory, loaded)?))
+            let worker = receiver(program, store, &group, (size, count, BATCH), "sleep", "-")?;
+            Ok((bytes, cold(store, worker, memory, loaded)?))
         }));
     }
     let each = alternate(of.scale.few(), &mut cases)?;
     drop(cases);
+    bench.remove()?;
     let note = match memory {
         Some(_) => format!("a memory cgroup of {}", named(limit)),
         None => "the files dropped from memory, no cgroup".to_owned(),
@@ -78,18 +77,10 @@ fn of_size(of: &Context<'_>, size: usize, parent: Option<&Path>, table: &mut Tab
     };
     let disk = each[0];
     add(Kind::Limit, "its files in order", "hardware", disk, None);
-    let mut ours = each[1..].iter();
-    if let (Some(_), Some(each)) = (reader, reader.and(ours.next())) {
-        add(Kind::Libqueue, "reader", "Rust", *each, Some(disk));
-    }
-    for (program, each) in of.programs.iter().zip(ours) {
-        add(
-            Kind::Libqueue,
-            "receive and ack",
-            program.who,
-            *each,
-            Some(disk),
-        );
+    add(Kind::Libqueue, "reader", "Rust", each[1], Some(disk));
+    let how = "receive and ack";
+    for (program, each) in of.programs.iter().zip(&each[2..]) {
+        add(Kind::Libqueue, how, program.who, *each, Some(disk));
     }
     Ok(())
 }
