@@ -23,6 +23,8 @@ install_rust() {
 }
 
 . "$here/servers.sh"
+. "$here/python/install.sh"
+. "$here/java/install.sh"
 
 families() {
   compgen -A function install_ | sed 's/^install_//'
