@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from evidence import STALL_NS
 from history import Event
 from work import boot_ns
 
@@ -239,6 +240,13 @@ class Crowd:
                 self.untraceable = said
         else:
             raise Failed(f"the stepper at {member.who} said {said!r}")
+
+    def nap(self) -> None:
+        """Between two looks. One that takes long is a stall of the machine, and of all on it."""
+        began = boot_ns()
+        time.sleep(0.002)
+        if (ended := boot_ns()) - began >= STALL_NS:
+            self.note(Event("stall", began, until=ended))
 
     def look(self) -> None:
         """Starts again who ended, lets go on who was stopped long enough."""

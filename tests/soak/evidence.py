@@ -12,6 +12,8 @@ SLACK_NS = 5_000_000
 MS = 1_000_000
 LAPSE_NS = 250 * MS
 """Whoever is stopped for so long may lose a lease: none is shorter."""
+STALL_NS = 100 * MS
+"""So long a stall of the machine may cost a lease that is renewed at its half."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class Evidence:
         self.stops = [
             (event.time, event.until)
             for event in story.events
-            if event.what in ("stop", "trace") and event.name in names
-            if event.until - event.time >= LAPSE_NS
-        ]
+            if (event.what in ("stop", "trace") and event.name in names
+                and event.until - event.time >= LAPSE_NS)
+            or (event.what == "stall" and event.until - event.time >= STALL_NS)
+        ]  # fmt: skip
         self.dying = story.longest_deaths()
         self.hand_outs: dict[Place, list[HandOut]] = defaultdict(list)
         self.settles: dict[Place, list[Settle]] = defaultdict(list)

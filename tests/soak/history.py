@@ -173,7 +173,7 @@ class Event:
     """What the driver did to a life, to all lives of a PID namespace, or to all."""
 
     what: str
-    """`kill`, `stop`, `trace`, `term`, `fork`, `space` or `all`."""
+    """`kill`, `stop`, `trace`, `term`, `fork`, `space` or `all`; or `stall`, the machine's own."""
     time: int
     name: str = ""
     until: int = 0

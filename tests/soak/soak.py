@@ -76,7 +76,7 @@ class Round:
             if now >= due:
                 self.act()
                 due = now + self.chance.expovariate(1 / 0.08)
-            time.sleep(0.002)
+            self.crowd.nap()
 
     def act(self) -> None:
         crowd = self.crowd

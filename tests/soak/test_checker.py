@@ -310,6 +310,16 @@ def test_leases_of_stopped_processes_end_by_time() -> None:
     assert check(small.story) == []
 
 
+def test_what_is_gathered_when_the_machine_stalls_may_be_lost() -> None:
+    small = Small()
+    a_hand_out_is_unseen_though_nobody_died(small)
+    before, after = small.other.hand_outs[0].began, small.other.hand_outs[1].ended
+    small.story.events.append(Event("stall", before, until=before + 99 * MS))
+    assert small.kinds() == {"lost"}, "too short to cost a lease"
+    small.story.events.append(Event("stall", after - 120 * MS, until=after))
+    assert small.kinds() == set()
+
+
 def test_redelivery_and_stalls_are_measured() -> None:
     small = Small()
     small.story.events[0].time = 510 * MS

@@ -66,6 +66,7 @@ def count_events(story: Story, total: Total) -> None:
     total.count("clean ends", sum(event.what == "term" for event in events))
     total.count("ends of a PID namespace", sum(event.what == "space" for event in events))
     total.count("ends of all", sum(event.what == "all" for event in events))
+    total.count("stalls of the machine", sum(event.what == "stall" for event in events))
 
 
 def count_deeds(story: Story, total: Total) -> None:
