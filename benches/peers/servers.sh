@@ -27,7 +27,9 @@ unpack() {
   local download=(install --yes --no-install-recommends --download-only "$package")
   # The system's own lists of packages may be too old, or not there.
   local own=(-o Dir::State::Lists="$build/apt/lists")
-  apt "${download[@]}" || { apt "${own[@]}" update && apt "${own[@]}" "${download[@]}"; } || return 1
+  if ! apt "${download[@]}"; then
+    apt "${own[@]}" update && apt "${own[@]}" "${download[@]}" || return 1
+  fi
   for deb in "$build"/apt/cache/archives/*.deb; do
     dpkg-deb -x "$deb" "$build/root" || return 1
   done
