@@ -44,8 +44,8 @@ fn of_size(of: &Context<'_>, size: usize, parent: Option<&Path>, table: &mut Tab
             probe::read(&store.log(), bytes)
         }),
         Box::new(move || {
-            let role = ["read", store.at()?, &size.to_string()];
-            let worker = Worker::start(&of.programs[0], &role)?;
+            let size = size.to_string();
+            let worker = Worker::start(&of.programs[0], &["read", store.at()?, &size])?;
             Ok((bytes, cold(store, worker, memory, loaded)?))
         }),
     ];
