@@ -127,19 +127,17 @@ pub(crate) fn lay_out<'a>(
     views: &mut Vec<lq_delivery>,
 ) -> Vec<lq_header> {
     let mut headers = Vec::new();
-    let mut counts = Vec::new();
     for message in messages {
         let before = headers.len();
         headers.extend(message.headers().map(|(name, value)| lq_header {
             name: lq_bytes::of(name.as_bytes()),
             value: lq_bytes::of(value),
         }));
-        counts.push(headers.len() - before);
         views.push(lq_delivery {
             payload: lq_bytes::of(message.payload()),
             key: message.key().map_or(lq_bytes::NONE, lq_bytes::of),
             headers: std::ptr::null(),
-            headers_len: 0,
+            headers_len: headers.len() - before,
             timestamp_ns: message.timestamp_ns(),
             offset: message.offset(),
             partition: message.partition(),
@@ -151,12 +149,9 @@ pub(crate) fn lay_out<'a>(
     }
     // Only now: the vector moved while it grew.
     let mut rest: &[lq_header] = &headers;
-    for (view, count) in views.iter_mut().zip(counts) {
-        let (mine, others) = rest.split_at(count);
-        if count > 0 {
-            view.headers = mine.as_ptr();
-            view.headers_len = count;
-        }
+    for view in views.iter_mut().filter(|view| view.headers_len > 0) {
+        let (mine, others) = rest.split_at(view.headers_len);
+        view.headers = mine.as_ptr();
         rest = others;
     }
     headers

@@ -106,6 +106,12 @@ impl Window {
         }
     }
 
+    /// Work on what was just handed out has begun.
+    #[inline]
+    pub fn start_taken(&self, offset: u64) {
+        self.entries.mark_started(self.index(offset));
+    }
+
     #[inline]
     fn count_hand_out(&self, attempt: u32, consumer: u16) {
         self.count(Counter::Delivered, 1);

@@ -142,6 +142,8 @@ pub struct Delivery {
     pub(super) group: Arc<GroupInner>,
     pub(super) attempt: u32,
     pub(super) epoch: u32,
+    /// Its work began with the hand-out.
+    pub(super) started: bool,
     pub(super) deadline_ns: i64,
     /// Where its consumer has to know of it (`leases.rs`).
     pub(super) held: Option<Arc<Held>>,
@@ -198,7 +200,7 @@ impl Delivery {
 
     /// Says that work on it begins: if this process dies, only started deliveries of a batch are
     /// charged with a failure, or all of it if none was started. Nothing where the group hands out
-    /// at most once.
+    /// at most once, or where the receive call asked for one message: its work began then.
     pub fn start(&self) {
         if self.group.once {
             return;
@@ -208,6 +210,9 @@ impl Delivery {
             && self.group.topic.store.check_open().is_ok()
         {
             held.start();
+        }
+        if self.started {
+            return;
         }
         let place = self.message.place_id();
         self.group

@@ -40,6 +40,10 @@ pub(super) struct Ask<'a> {
     pub(super) least: usize,
     /// What the group's filter says of those that come next; not asked where it has none.
     pub(super) sieve: &'a Sieve,
+    /// The call asks for one message, which is a batch by itself: its consumer is charged for it
+    /// whether or not he says that he started, so it is begun with the hand-out, and nobody needs
+    /// the lock again to say so (P10).
+    pub(super) alone: bool,
 }
 
 /// Those that were taken; of a few no memory is asked for.
@@ -92,6 +96,9 @@ fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Takes) {
         let Some(one) = window.take_urgent(ask.least, how) else {
             return;
         };
+        if ask.alone {
+            window.start_taken(one.offset);
+        }
         taken.push(one);
     }
 }
@@ -124,6 +131,9 @@ fn fill_fresh(
                 Met::Ready(index) if ask.look_ahead => window.make_ready(index),
                 Met::Ready(index) => {
                     let one = window.lease(index, ask.due_ms, ask.slot, ask.batch);
+                    if ask.alone {
+                        window.start_taken(one.offset);
+                    }
                     filled.taken.push(one);
                 }
             }

@@ -137,6 +137,7 @@ impl Consumer {
                     look_ahead,
                     least,
                     sieve: sieve.as_deref().unwrap_or(&NONE),
+                    alone: wanted.is_alone(),
                 };
                 fill(window, policy, partition, &ask, &mut filled);
                 Some(Looked {
@@ -165,8 +166,8 @@ impl Consumer {
             let lease_ns = looked.lease.as_nanos() as i64;
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;
-            let times = (looked.epoch, deadline_ns);
-            let late = self.deliver((group, partition), &mut filled, times, found);
+            let how = (looked.epoch, deadline_ns, wanted.is_alone());
+            let late = self.deliver((group, partition), &mut filled, how, found);
             // Also of those before one that failed.
             self.fit(wanted, gathered, before);
             filled.again |= late?;
@@ -233,7 +234,7 @@ impl Consumer {
         &self,
         (group, partition): (&Arc<GroupInner>, &Partition),
         filled: &mut Filled,
-        (epoch, deadline_ns): (u32, i64),
+        (epoch, deadline_ns, started): (u32, i64, bool),
         found: &mut Vec<Delivery>,
     ) -> Result<bool> {
         let mut late = false;
@@ -282,6 +283,7 @@ impl Consumer {
                 group: group.clone(),
                 attempt: one.attempt,
                 epoch,
+                started,
                 deadline_ns,
                 held: None,
             });

@@ -43,6 +43,14 @@ pub(super) struct Wanted {
     pub(super) batch: u16,
 }
 
+impl Wanted {
+    /// Whether it is one message, which is handed out as it is taken.
+    #[inline]
+    pub(super) fn is_alone(&self) -> bool {
+        self.most == 1 && self.batch != GATHERED
+    }
+}
+
 /// What there is of it.
 #[derive(Default)]
 pub(super) struct Gathered {
