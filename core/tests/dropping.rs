@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use common::{NOW, WAIT, consumer, open, receipts};
 use libqueue::{ErrorKind, Message, OnFull, Ordering, Store, Topic, TopicOptions};
 use tempfile::TempDir;
@@ -78,6 +80,29 @@ fn p9_p14_the_oldest_are_dropped_for_every_group_and_counted_by_group_and_leased
     topic.send_many(&eight).unwrap();
     assert_eq!((dropped("one"), dropped("other")), (5, 6));
     assert_eq!(left(&one), [6, 7, 8, 9]);
+}
+
+#[test]
+fn p14_there_is_room_also_where_what_is_to_be_dropped_is_settled_meanwhile() {
+    let folder = TempDir::new().unwrap();
+    for (name, most) in [("one", 1), ("few", 3)] {
+        let store = open(folder.path());
+        let options = limits(most, OnFull::DropOldest);
+        let topic = store.topic(name, &options).unwrap();
+        let (worker, done) = (worker(&topic, "g"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    let batch = worker.receive(4, NOW).unwrap();
+                    // What was dropped since is stale.
+                    let _ = worker.ack(&receipts(&batch));
+                }
+            });
+            let sent = (0..30_000).try_for_each(|_| send(&topic, b"x").map(drop));
+            done.store(true, Relaxed);
+            sent.expect("the oldest makes room");
+        });
+    }
 }
 
 #[test]

@@ -103,6 +103,7 @@ impl TopicInner {
         let (_held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
         env.check_fence()?;
         let mut known = super::super::inner::locked(&groups.known);
+        let mut kept = None;
         for turn in 0.. {
             let marks = (words.news(), Words::changed_of(&self.block.head));
             known.follow(self, marks.0)?;
@@ -121,7 +122,11 @@ impl TopicInner {
                 Some(Grant::Given) if less != want => return Ok(Some(Grant::Lent(lent, marks.0))),
                 Some(Grant::Short(used, need)) if drops => {
                     match self.drop_oldest(&mut known, need, own)? {
-                        Dropped::Nothing => return Ok(Some(Grant::Short(used, need))),
+                        Dropped::Nothing if kept == Some(used) => {
+                            return Ok(Some(Grant::Short(used, need)));
+                        }
+                        // All that could be may have been settled since it was counted.
+                        Dropped::Nothing => kept = Some(used),
                         Dropped::Enough => {}
                         Dropped::Some => return Ok(None),
                     }

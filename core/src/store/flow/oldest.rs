@@ -32,7 +32,7 @@ pub(super) const BITE: usize = 256;
 pub(super) enum Dropped {
     /// There is nothing that can be.
     Nothing,
-    /// As much as there was to drop, or can be.
+    /// As much as there was to drop, or can be, or others settled some.
     Enough,
     /// A bite of it.
     Some,
@@ -73,6 +73,11 @@ impl TopicInner {
                 }
             }
             if !dropped {
+                // Where who had it settled it meanwhile that is room, too: it is counted anew.
+                let now = self.oldest_in(known, log, own)?;
+                if now.is_none_or(|one| one.offset != first.offset) {
+                    return Ok(Dropped::Enough);
+                }
                 break;
             }
             count += 1;
