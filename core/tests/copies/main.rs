@@ -10,6 +10,7 @@ mod common;
 mod damage;
 mod exports;
 mod lines;
+mod producers;
 
 use std::collections::BTreeMap;
 use std::fs;

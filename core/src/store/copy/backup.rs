@@ -163,7 +163,9 @@ impl Copy<'_> {
         }
         self.storage.sync_dir(&groups)?;
         let ends: Vec<u64> = topic.logs.iter().map(|log| log.end).collect();
-        topic.inner.copy_ledgers(folder, &ends)?;
+        let start = |log: &Pinned| log.segments.first().map_or(log.end, PinnedSegment::base);
+        let starts: Vec<u64> = topic.logs.iter().map(start).collect();
+        topic.inner.copy_ledgers(folder, &starts, &ends)?;
         if topic.priorities {
             self.file(&folder.join(names::PRIORITIES), b"")?;
         }

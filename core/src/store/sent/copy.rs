@@ -10,7 +10,7 @@ use std::path::Path;
 use super::ground::Ground;
 use super::ledger::Ledger;
 use super::mark::Mark;
-use super::ring::{self, PLACES};
+use super::ring::{self, KEPT, PLACES};
 use super::tables;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Entry;
@@ -24,8 +24,14 @@ const SOME: usize = 1 << 16;
 const TRIES: usize = 100;
 
 impl TopicInner {
-    /// Writes what the topic's ledgers know of what is below these offsets into a topic's folder.
-    pub(in crate::store) fn copy_ledgers(&self, folder: &Path, ends: &[u64]) -> Result<()> {
+    /// Writes what the topic's ledgers know of what is below these ends into a topic's folder. The
+    /// copied logs begin at `starts`.
+    pub(in crate::store) fn copy_ledgers(
+        &self,
+        folder: &Path,
+        starts: &[u64],
+        ends: &[u64],
+    ) -> Result<()> {
         let env = &*self.store.env;
         let (storage, mode) = (&*env.storage, folder_mode(env.mode));
         if storage.exists(&self.tables.ground.folder)? {
@@ -42,7 +48,7 @@ impl TopicInner {
         for name in names {
             let into = all.join(&name);
             storage.create_dir(&into, mode)?;
-            self.copy_ring(&name, &into, ends)?;
+            self.copy_ring(&name, &into, starts, ends)?;
         }
         storage.sync_dir(&all)
     }
@@ -81,7 +87,7 @@ impl TopicInner {
         Err(changes(&tables.ground))
     }
 
-    fn copy_ring(&self, name: &str, into: &Path, ends: &[u64]) -> Result<()> {
+    fn copy_ring(&self, name: &str, into: &Path, starts: &[u64], ends: &[u64]) -> Result<()> {
         let (env, ring) = (&*self.store.env, self.ring_beside(name)?);
         let read = || Mark::read(env, &ring.mark_path(), ring::KIND, ends.len());
         let mut seen = read()?;
@@ -95,12 +101,15 @@ impl TopicInner {
                 seen = now;
                 continue;
             }
+            let mut known = ends;
             if let Some(mut entries) = entries {
-                let all = entries.len();
+                // One may be half written now.
+                let wrapped = entries.len() + 1 >= PLACES as usize;
                 entries.retain(|entry| is_below(entry, ends));
-                if entries.len() < all {
-                    // Newer ones stand where others stood: the log tells of those.
-                    seen = None;
+                if wrapped && entries.len() < KEPT {
+                    // Newer ones stand where others stood that count: the copied logs, all of
+                    // them, tell of those.
+                    known = starts;
                 }
                 entries.sort_by_key(|entry| entry.key[0]);
                 let ids = (self.uid, ring.id[0], PLACES);
@@ -108,7 +117,7 @@ impl TopicInner {
                 Ledger::make(&*env.storage, &path, env.mode, ids, &entries)?;
             }
             let path = into.join(names::PRODUCER_META);
-            return write_mark(&ring.ground, ring::KIND, seen, ends, &path);
+            return write_mark(&ring.ground, ring::KIND, seen, known, &path);
         }
         Err(changes(&ring.ground))
     }
@@ -119,7 +128,8 @@ fn is_below(entry: &Entry, ends: &[u64]) -> bool {
     end.is_some_and(|end| entry.offset < *end)
 }
 
-/// The mark of a copy. Where there is none, the whole log is looked through.
+/// The mark of a copy, no further than it is known. Where there is none, the whole log is looked
+/// through.
 fn write_mark(
     ground: &Ground,
     kind: &str,

@@ -1,0 +1,48 @@
+//! Backups of a store in which named producers send.
+
+use libqueue::Retention;
+use tempfile::TempDir;
+
+use super::*;
+
+#[test]
+fn p8_a_backup_that_is_made_while_a_named_producer_sends_verifies_and_knows_its_last_messages() {
+    // Fewer than the ring has to spare, and more, while it has never been full and when it is.
+    for (before, meanwhile) in [(5, 3), (5, 100), (1_100, 10), (1_100, 300)] {
+        let folder = TempDir::new().unwrap();
+        let store = open(&folder.path().join("s"));
+        let options = TopicOptions {
+            retention: Some(Retention::Forever),
+            ..TopicOptions::default()
+        };
+        let topic = store.topic("t", &options).unwrap();
+        let till = topic.producer("till").unwrap();
+        let send = |sequence| till.send(&Message::new(b"x"), Some(sequence));
+        let sent: Vec<_> = (1..=before).map(|n| send(n).unwrap()).collect();
+        let mut once = true;
+        let path = folder.path().join("copy");
+        let made = store.backup(&path, &mut |_, _| {
+            if std::mem::take(&mut once) {
+                for sequence in before + 1..=before + meanwhile {
+                    send(sequence)?;
+                }
+            }
+            Ok(())
+        });
+        made.unwrap();
+        assert!(!once, "it was told");
+        let report = inspect::verify(&path, &mut |_, _| Ok(())).unwrap();
+        assert!(
+            report.damage.is_empty(),
+            "{before} and {meanwhile}: {report:?}"
+        );
+        let copy = open(&path);
+        let till = copy.open_topic("t").unwrap().producer("till");
+        let till = till.unwrap();
+        assert_eq!(till.last_sequence().unwrap(), before);
+        for sequence in before.saturating_sub(998).max(1)..=before {
+            let again = till.send(&Message::new(b"x"), Some(sequence));
+            assert_eq!(again.unwrap(), sent[sequence as usize - 1]);
+        }
+    }
+}
