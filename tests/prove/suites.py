@@ -121,7 +121,7 @@ def suites(places: Places) -> dict[str, Suite]:
     programs = [
         ["cc", *flags, f"{sources}/{name}.c", f"{sources}/work.c", "-o", str(soaked / name),
          *linked]
-        for name in ("producer", "consumer")
+        for name in ("producer", "consumer", "clerk")
     ]  # fmt: skip
     stepper = ["cc", *flags, f"{sources}/stepper.c", f"{sources}/locks.c"]
     return {

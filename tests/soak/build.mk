@@ -17,7 +17,7 @@ test-soak: soak-programs install-python
 
 soak-programs: library
 	mkdir -p $(BUILD)/soak
-	for name in producer consumer; do \
+	for name in producer consumer clerk; do \
 	  $(CC) $(CFLAGS_STRICT) -Iinclude $(TESTS_SOAK)/$$name.c $(TESTS_SOAK)/work.c \
 	    -o $(BUILD)/soak/$$name -L$(RELEASE) -lqueue -Wl,-rpath,$(RELEASE); \
 	done

@@ -19,6 +19,16 @@ Kinds of findings:
     redriven     handed out again though its letter was not redriven, or with the wrong cycle
     overtaken    handed out after a less urgent one, or one behind it, that it was ready before
     sought       not as a seek of its group has it: before its place, before it began, or not at all
+
+Others are of `exact.py`, `table.py`, `flow.py`, `ledger.py` and `copies.py`, which look at what has
+rules of its own:
+
+    over         more was not settled than the topic's limit lets be
+    starved      waited for room while others that came later sent and sent
+    fenced       sent under a name that was opened again, or was fenced by nobody
+    returned     was compacted away, or ended by a tombstone that is gone, and is there again
+    damaged      the store, or a backup of it, does not verify
+    exact        a backup does not know an id or a sequence of what is in it
 """
 
 from __future__ import annotations

@@ -45,6 +45,18 @@ static bool once(const struct worker *me)
     return strcmp(me->group_name, "once") == 0;
 }
 
+/* Whether nothing dies in its group: what is dead and comes again would be there twice, and so on. */
+static bool letterless(const struct worker *me)
+{
+    static const char *const groups[] = {"sought", "view", "near", "far"};
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
+        if (strcmp(me->group_name, groups[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* a: ack, n: nack, r: release, d: dead letter, x: extend and ack. The same in consumer.py. What is
  * refused, until it is dead, is so again after one redrive or two, and then it is not. */
 static char how_to_settle(const struct worker *me, uint64_t number, uint32_t attempt)
@@ -57,8 +69,7 @@ static char how_to_settle(const struct worker *me, uint64_t number, uint32_t att
     if (number % refused == 0 && attempt <= (number % (2 * refused) == 0 ? 12u : 6u)) {
         return 'n';
     }
-    /* What is dead and comes again would be there twice. */
-    if (number % given_up == 7 && attempt <= 2 && strcmp(me->group_name, "sought") != 0) {
+    if (number % given_up == 7 && attempt <= 2 && !letterless(me)) {
         return 'd';
     }
     if (number % 17 == 3 && attempt == 1) {

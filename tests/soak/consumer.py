@@ -23,6 +23,8 @@ EXTENSION_SECONDS = 2.0
 SLOW_NS = 500_000
 DRAIN_SECONDS = 5.0
 WATCH_SECONDS = 0.02
+LETTERLESS = {"sought", "view", "near", "far"}
+"""Groups in which nothing dies: what is dead and comes again would be there twice, and so on."""
 
 
 class Refused(Exception):
@@ -45,7 +47,7 @@ def how_to_settle(group: str, number: int, attempt: int) -> str:
         return "n" if number % 7 == 0 else "a"
     if number % refused == 0 and attempt <= (12 if number % (2 * refused) == 0 else 6):
         return "n"
-    if number % given_up == 7 and attempt <= 2 and group != "sought":
+    if number % given_up == 7 and attempt <= 2 and group not in LETTERLESS:
         return "d"
     if number % 17 == 3 and attempt == 1:
         return "r"

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import waylay
 from evidence import STALL_NS
 from history import Event
 from work import boot_ns
@@ -24,8 +26,6 @@ PR_SET_CHILD_SUBREAPER = 36
 GROWN_SECONDS = 0.4
 """Younger processes are only killed: they may not listen to signals yet, and hold no lock."""
 GONE_SECONDS = 15.0
-SEEK_SECONDS = 0.004
-"""A seek takes about so long."""
 SPACE_SECONDS = "900"
 """Longer than a round; should the driver be gone, its namespaces do not stay."""
 libc = ctypes.CDLL(None, use_errno=True)
@@ -42,19 +42,24 @@ class Space:
         self.name = name
         command = ["unshare", "--pid", "--fork", "--kill-child", "sleep", SPACE_SECONDS]
         self.anchor = subprocess.Popen(command, stderr=subprocess.PIPE)
+        self.pids = {self.anchor.pid}
         until = time.monotonic() + 5
         # Its first process has to be there before another one is put into it.
         while not (sleepers := children_of([self.anchor.pid])):
             if self.anchor.poll() is not None or time.monotonic() > until:
                 raise OSError(self.end() or "unshare made none")
             time.sleep(0.005)
-        self.pids = {self.anchor.pid} | sleepers
+        self.pids |= sleepers
         self.file = os.open(f"/proc/{sleepers.pop()}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.enter(self.file)
         self.leave()
 
     def end(self) -> str:
-        """Kills all in it."""
+        """Kills all in it: with its first process, which may not have asked yet to die with us."""
+        if self.anchor.poll() is None:
+            for pid in self.pids - {self.anchor.pid}:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.anchor.kill()
         _, said = self.anchor.communicate()
         with contextlib.suppress(AttributeError):
@@ -123,8 +128,9 @@ class Crowd:
         self.untraceable = ""
         """Why the machine lets nobody be traced, if so."""
         self.stop_starting: set[str] = set()
-        self.waylaid: Member | None = None
-        """To be killed in the middle of its next seek."""
+        self.waylaid = ""
+        """Who is to be killed in the middle of what he does: a program, or a compactor."""
+        self.caught: Counter[str] = Counter()
         self.errors = (folder / "errors").open("ab")
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -151,12 +157,12 @@ class Crowd:
                 space.leave()
         member.born, member.expected, member.stopped = time.monotonic(), False, None
 
-    def alive(self, grown: bool = True) -> list[Member]:
+    def alive(self, grown: bool = True, among: list[Member] | None = None) -> list[Member]:
         """Those to whom something may be done; grown ones listen to signals."""
         born = time.monotonic() - (GROWN_SECONDS if grown else 0)
         return [
             member
-            for member in self.members
+            for member in (self.members if among is None else among)
             if member.process is not None and not member.traced and not member.expected
             if member.born < born
             if not grown or (member.stopped is None and self.listens(member))
@@ -172,16 +178,17 @@ class Crowd:
         self.note(Event("kill", boot_ns(), member.who))
         self.signal(member, signal.SIGKILL)
 
-    def waylay(self, member: Member) -> None:
-        """Kills one that has written down that it will move a group, and not that it has."""
-        ready = member.process is not None and not member.traced and member.stopped is None
-        if not ready or member.expected or not self.listens(member):
-            return
-        said = (self.folder / "history" / f"{member.who}.log").read_text().splitlines()
-        if said[-1].startswith("Z "):
-            self.waylaid = None
-            time.sleep(self.chance.uniform(0, SEEK_SECONDS))
-            self.kill(member)
+    def waylay(self, what: str) -> None:
+        """Kills one that is in the middle of it."""
+        suspects = [one for one in self.members if what in (one.program, waylay.COMPACTOR)]
+        for member in self.alive(among=suspects):
+            history = self.folder / "history" / f"{member.who}.log"
+            if member.process and waylay.is_at_it(what, history, member.process.pid):
+                self.waylaid = ""
+                self.caught[what] += 1
+                time.sleep(self.chance.uniform(0, waylay.SECONDS[what]))
+                self.kill(member)
+                return
 
     def stop(self, member: Member) -> None:
         member.stopped = self.note(Event("stop", boot_ns(), member.who, until=1 << 62))
@@ -251,7 +258,7 @@ class Crowd:
     def look(self) -> None:
         """Starts again who ended, lets go on who was stopped long enough."""
         self.look_at_tracing()
-        if self.waylaid is not None:
+        if self.waylaid:
             self.waylay(self.waylaid)
         now = time.monotonic()
         for member in self.members:
@@ -305,7 +312,7 @@ class Crowd:
 
     def kill_all(self) -> None:
         """Every process that comes of this one, but for those that hold namespaces."""
-        self.waylaid = None
+        self.waylaid = ""
         self.end_tracing()
         event = self.note(Event("all", boot_ns()))
         self.kill_descendants()

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import exact
+import flow
 import libqueue
 import sought
+import table
 from history import Group, Send, Terms, takes_all
 
 MAX_ATTEMPTS = 4
@@ -18,6 +20,9 @@ TOPICS: dict[str, tuple[int, Literal["process", "interval", "sync"]]] = {
     "synced": (1, "sync"),
     "strict": (2, "process"),
     sought.TOPIC: (sought.PARTITIONS, "process"),
+    "narrow": (2, "process"),
+    "paced": (1, "process"),
+    flow.RING: (2, "process"),
 }
 """Partitions and durability."""
 SOLD = {"any": [{"key_prefix": "k1"}, {"headers": {"kind": "sale"}}]}
@@ -71,10 +76,12 @@ GROUPS: dict[Group, Plan] = {
     ("strict", "held"): Plan("key", (0.5,), holds=True, brake=(25, 1.0)),
     ("strict", "once"): Plan("key", (30.0,), once=True),
     ("strict", "sold"): Plan("key", (0.8,), sold=True),
+    ("narrow", "turns"): Plan("key", (0.5,)),
+    ("paced", "turns"): Plan("none", (0.5,)),
 }
-PRODUCERS = ["producer", "producer.py", "sender.py"]
-CONSUMERS = ["consumer", "consumer.py", "mover.py"]
-KEEPERS = ["keeper.py", "seeker.py"]
+PRODUCERS = ["producer", "producer.py", "sender.py", "clerk", "clerk.py", "ender.py"]
+CONSUMERS = ["consumer", "consumer.py", "mover.py", "booker.py"]
+KEEPERS = ["keeper.py", "seeker.py", "copier.py", "looker.py", "scanner.py"]
 MEMBERS = [
     ("producer", "fast", ""), ("producer.py", "fast", ""), ("producer", "fast", "a"),
     ("producer", "ticked", "b"), ("producer.py", "ticked", ""),
@@ -96,8 +103,18 @@ MEMBERS = [
     ("producer", "again/calm", ""), ("producer.py", "again/calm", "a"),
     ("consumer", "again/sought", ""), ("consumer", "again/sought", "b"),
     ("consumer", "again/sought", ""), ("seeker.py", "again", ""),
+    ("producer", "table/bulky", ""), ("ender.py", "table", "b"), ("scanner.py", "table", ""),
+    ("consumer", "table/view", ""), ("consumer.py", "table/view", "a"),
+    ("producer", "narrow", ""), ("producer", "narrow", "a"), ("producer.py", "narrow", ""),
+    ("consumer", "narrow/turns", "b"), ("consumer.py", "narrow/turns", ""),
+    ("producer", "paced", ""), ("producer", "paced", "b"), ("consumer", "paced/turns", ""),
+    ("producer", "ring", ""), ("producer.py", "ring", "a"), ("consumer", "ring/near", "b"),
+    ("consumer.py", "ring/near", ""), ("consumer", "ring/far", ""), ("looker.py", "narrow", "a"),
+    ("clerk", "ledger/till", ""), ("clerk.py", "ledger/till", "a"),
+    ("clerk.py", "ledger/desk", "b"), ("booker.py", "ledger/book", ""),
+    ("booker.py", "ledger/book", "a"), ("copier.py", "strict", ""),
 ]  # fmt: skip
-"""Program, topic and group (of a producer its pace), PID namespace."""
+"""Program, topic and group (of a producer its pace, of a clerk its name), PID namespace."""
 
 
 def lay_out(store: libqueue.Store) -> None:
@@ -105,8 +122,12 @@ def lay_out(store: libqueue.Store) -> None:
     exact.lay_out(store)
     for name, (partitions, durability) in TOPICS.items():
         # The checker reads all that was sent, at the end of a round, whatever was settled.
-        topic = store.topic(name, partitions=partitions, durability=durability, retention="forever")
+        limit = flow.LIMITS[name].options() if name in flow.LIMITS else {}
+        keeps: dict[str, Any] = {"durability": durability, "retention": "forever", **limit}
+        topic = store.topic(name, partitions=partitions, **keeps)
         for (of, group), plan in GROUPS.items():
             if of == name:
                 topic.create_group(group, **plan.options())
     sought.lay_out(store)
+    flow.lay_out(store)
+    table.lay_out(store)

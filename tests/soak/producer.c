@@ -1,5 +1,6 @@
 /*
- * A producer of the soak: FOLDER TOPIC GROUP NAME SPACE SEED (GROUP is its pace: `-` or `calm`)
+ * A producer of the soak: FOLDER TOPIC GROUP NAME SPACE SEED (GROUP is its pace: `-`, `calm`, or
+ * `bulky`, whose messages are larger)
  *
  * Sends until it is told to end, writes what it will send before and what it got after each call.
  * Some messages have a delay, a time to live, a priority, or a header that filters go by.
@@ -14,6 +15,7 @@
 #define CHILD_ROUNDS 30
 #define PAUSE_US 16000
 #define CALM_US 60000
+#define BULKY 5000
 
 struct batch {
     lq_message messages[BATCH_MOST];
@@ -25,6 +27,9 @@ struct batch {
 /* Most are small; one in a hundred takes the path of large batches. */
 static size_t size_of_next(struct worker *me)
 {
+    if (strcmp(me->group_name, "bulky") == 0) {
+        return (size_t)(BULKY + draw(me, BULKY));
+    }
     if (draw(me, 100) == 0) {
         return (size_t)(33000 + draw(me, draw(me, 8) == 0 ? 1000000 : 100000));
     }

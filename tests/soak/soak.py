@@ -4,9 +4,10 @@ soak.py --bin FOLDER [--for 60s|20m] [--seed N] [--keep]
 
 In rounds of half a minute, each with a new store, processes are killed, stopped, forked, ended and
 started again, one by one, by PID namespaces and all at once; a stepper kills and stops some of them
-inside of locks. All of them write down what they do; when a round has drained, the checker looks
-for what must not happen. Where it finds something, store and histories are kept, and the exit
-status is 1. A seed draws the same moments again, though the machine's part in it differs.
+inside of locks, and others are waylaid in the middle of a seek, a backup or a compaction. All of
+them write down what they do; when a round has drained, the checker looks for what must not happen.
+Where it finds something, store and histories are kept, and the exit status is 1. A seed draws the
+same moments again, though the machine's part in it differs.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import copies
 import exact
+import flow
+import ledger
 import libqueue
 import machine
 import sought
+import table
+import waylay
 from checker import check
 from crowd import Crowd, Failed, Member, Space
 from evidence import Finding
@@ -38,7 +44,9 @@ ROUND_SECONDS = 30.0
 DRAIN_SECONDS = 40.0
 SHOWN = 20
 SPACES = ["a", "b"]
-SEEKER = "seeker.py"
+ASIDE = [exact.SOURCE, sought.GROUP, table.GROUP, ledger.GROUP,
+         *((flow.RING, name) for name in flow.RING_GROUPS)]  # fmt: skip
+"""Groups that have rules of their own."""
 
 
 class Round:
@@ -52,6 +60,7 @@ class Round:
         (folder / "history").mkdir()
         with libqueue.open(self.store) as store:
             lay_out(store)
+            ledger.lay_out(store, folder)
         self.crowd = Crowd(folder, programs, spaces, seed)
         for number, (program, where, space) in enumerate(MEMBERS):
             topic_name, _, group = where.partition("/")
@@ -89,7 +98,7 @@ class Round:
             if crowd.spaces:
                 crowd.kill_space(self.chance.choice(list(crowd.spaces)))
         elif what == "waylay":
-            crowd.waylaid = next(one for one in crowd.members if one.program == SEEKER)
+            crowd.waylaid = self.chance.choice(list(waylay.SECONDS))
         elif what == "kill":
             if alive := crowd.alive(grown=False):
                 crowd.kill(self.chance.choice(alive))
@@ -108,7 +117,7 @@ class Round:
     def drain(self) -> None:
         """Producers end, the others go on until nothing is left, then all leave."""
         self.crowd.end_tracing()
-        self.crowd.waylaid = None
+        self.crowd.waylaid = ""
         (self.folder / "stop-producers").touch()
         self.leave(PRODUCERS)
         with libqueue.open(self.store, create=False) as store:
@@ -153,7 +162,8 @@ class Round:
     def story(self) -> Story:
         lives = read_lives(self.folder / "history")
         terms = {group: plan.terms() for group, plan in GROUPS.items()}
-        terms[sought.GROUP] = sought.TERMS
+        terms |= {sought.GROUP: sought.TERMS, table.GROUP: table.TERMS}
+        terms |= {(flow.RING, name): flow.RING_TERMS for name in flow.RING_GROUPS}
         story = Story(lives, self.crowd.events, {}, {}, terms, MAX_ATTEMPTS, sought=sought.GROUP)
         with libqueue.open(self.store, create=False) as store:
             for name in TOPICS:
@@ -172,12 +182,20 @@ class Round:
         story = self.story()
         self.findings += check(story)
         with libqueue.open(self.store, create=False) as store:
-            found_exact, counts = exact.check(self.folder, store)
-            found_sought, more = sought.check(story, self.store, store)
-        self.findings += found_exact + found_sought
-        for what, count in {**counts, **more}.items():
-            total.count(what, count)
-        found = figures(story, {"synced"})
+            parts = [
+                exact.check(self.folder, store),
+                sought.check(story, self.store, store),
+                table.check(story, self.folder, store),
+                flow.check(story, self.folder, store),
+                ledger.check(self.folder, store),
+                copies.check(story, self.folder),
+            ]
+        for findings, counts in parts:
+            self.findings += findings
+            for what, count in counts.items():
+                total.count(what, count)
+        total.count("killed while they compacted", self.crowd.caught[waylay.COMPACTOR])
+        found = figures(story, {"synced", *flow.WAITING})
         total.figures.add(found)
         self.findings += [Finding("late", text) for text in overdue(found)]
         count_events(story, total)
@@ -202,7 +220,7 @@ def lags(store: libqueue.Store) -> dict[Group, int]:
     """What each group has not settled."""
     return {
         (topic, group): store.topic(topic).group(group).stats()["lag_messages"]
-        for topic, group in [*GROUPS, exact.SOURCE, sought.GROUP]
+        for topic, group in [*GROUPS, *ASIDE]
     }
 
 

@@ -24,6 +24,7 @@ DEEDS = {
     "configures": "configures",
     "looks": "lists of consumers, and peeks",
     "keeps": "snapshots, and looks at what a seek would do",
+    "booked": "handed out again behind their effect",
 }
 """By their marks in histories."""
 WANTED = [
@@ -35,6 +36,10 @@ WANTED = [
     "hand-outs of redriven ones", "sent under ids", "sent again under its id",
     "moved in transactions", "seeks", "seeks to a snapshot", "seeks cut short",
     "times between two seeks with hand-outs", "urgent ones that went before others",
+    "readings of a table", "compacted away", "tombstones that went", "looks at a limit",
+    "sends that waited for room", "senders killed that waited for room", "dropped, the oldest",
+    "fenced", "sent under a sequence", "sent again under its sequence", "booked once",
+    "backups", "backups cut short",
     *(what for deed, what in DEEDS.items() if deed != "brakes"),
 ]  # fmt: skip
 """What may not be missing."""

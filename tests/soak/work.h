@@ -1,5 +1,5 @@
 /*
- * What the soak's C producer and consumer have in common: who they are, their history, payloads
+ * What the soak's programs in C have in common: who they are, their history, payloads
  * that can be told from anyone else's, chance, and how they end. soak.py starts them; history.py
  * says what the lines mean.
  */
