@@ -105,7 +105,8 @@ def copy_once(me: Worker, path: Path, file: int) -> None:
     me.store.backup(path)
     ended = boot_ns()
     me.mark(HALVES[1])
-    left = [one.name for one in path.parent.glob(f".{path.name}*")]
+    aside = path.with_name(f".{path.name}.backup")
+    left = [aside.name] if aside.exists() else []
     said = {"began": began, "ended": ended, "left": left, **look_inside(me, path)}
     os.write(file, (json.dumps(said) + "\n").encode())
     shutil.rmtree(path)
