@@ -45,7 +45,7 @@ static bool once(const struct worker *me)
     return strcmp(me->group_name, "once") == 0;
 }
 
-/* Whether nothing dies in its group: what is dead and comes again would be there twice, and so on. */
+/* Whether nothing dies in its group: what is dead and comes again would be there twice. */
 static bool letterless(const struct worker *me)
 {
     static const char *const groups[] = {"sought", "view", "near", "far"};
