@@ -177,6 +177,52 @@ fn p3_p15_random_logs_keep_the_last_of_each_key_whole_and_in_its_place() {
 }
 
 #[test]
+fn p9_an_old_file_that_somebody_holds_is_not_found_again_by_who_comes_with_a_place_in_the_new() {
+    let twin = Twin::new();
+    let log = open(Arc::new(twin), Path::new(FOLDER));
+    for number in 0..60 {
+        let key = Some(number % 7);
+        append(&log, Sent { key, ends: false });
+    }
+    // One that remembers the first segment by a place in it, as who hands messages out does.
+    let (mut near, mut cursor) = (Near::default(), Cursor::at_offset(0));
+    let Step::Record { next, .. } = log.look(&mut cursor).expect("look") else {
+        panic!("nothing there");
+    };
+    cursor = next;
+    let held = log.mapped(cursor.segment).expect("mapped");
+    go_through(&log, -1, 100);
+    // It went on in the old file, which it had mapped, after the other one had its place.
+    let _ = log.scan_near(&mut near, &mut cursor, |_, _| false);
+    assert_eq!(held.life(), 0);
+    // What another process says of where it goes on, in the new file.
+    let mut moved = Cursor::at_offset(0);
+    while moved.life == 0 {
+        match log.look(&mut moved).expect("look") {
+            Step::Record { next, .. } => moved = next,
+            _ => panic!("no segment was compacted"),
+        }
+    }
+    moved.segment = cursor.segment;
+    let mut steps = 0;
+    let mut found = None;
+    while found.is_none() && steps < 10 {
+        let _ = log.scan_near(&mut near, &mut moved, |_, step| {
+            found = match step {
+                Step::NotMapped => None,
+                Step::Record { offset, .. } => Some(*offset),
+                _ => Some(u64::MAX),
+            };
+            false
+        });
+        log.resolve(&mut moved).expect("resolve");
+        steps += 1;
+    }
+    assert!(found.is_some(), "it looks in the old file again and again");
+    drop(held);
+}
+
+#[test]
 fn p18_a_place_is_one_word_and_any_word_is_a_place() {
     let cursor = Cursor {
         segment: 7,

@@ -30,13 +30,18 @@ impl Default for Near {
 
 impl Near {
     /// The segment that the cursor is in, if this is it. Not where the cursor enters it: then it
-    /// may have to be mapped anew (`compacted.rs`).
+    /// may have to be mapped anew (`compacted.rs`). And only in the life that the cursor is of: an
+    /// old file lives on while somebody holds a message of it, and found again and again it would
+    /// keep who looks from the one that has its place (P9).
     #[inline]
     pub(super) fn find(&self, log: &Partition, cursor: &Cursor) -> Option<Arc<Segment>> {
         let same = self.base == cursor.segment
             && cursor.position != RECORDS as u64
             && self.compacted == log.compacted_count();
         let segment = same.then(|| self.segment.upgrade()).flatten()?;
+        if segment.life() != cursor.life {
+            return None;
+        }
         segment.touch();
         Some(segment)
     }
