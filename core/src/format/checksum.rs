@@ -9,9 +9,12 @@ use crc32fast::Hasher;
 static NEW: LazyLock<Hasher> = LazyLock::new(Hasher::new);
 
 /// CRC-32 of the bytes.
+#[inline]
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
-    crc32_parts(&[bytes])
+    let mut hasher = NEW.clone();
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 /// CRC-32 of the parts one after the other.
@@ -25,6 +28,18 @@ pub fn crc32_parts(parts: &[&[u8]]) -> u32 {
         }
     }
     hasher.finalize()
+}
+
+/// Goes on from the CRC-32 of what came before with so few bytes that how to begin costs as much as
+/// their sum. Who begins anew begins with all bits set, and who goes on with the complement of what
+/// came before: what is between them goes into the first four bytes.
+#[inline]
+#[must_use]
+pub fn crc32_behind<const LEN: usize>(before: u32, mut bytes: [u8; LEN]) -> u32 {
+    const { assert!(LEN >= 4) };
+    let first = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) ^ before;
+    bytes[..4].copy_from_slice(&first.to_le_bytes());
+    crc32(&bytes)
 }
 
 /// Goes on from the CRC-32 of what came before.
@@ -80,6 +95,8 @@ mod tests {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
         assert_eq!(crc32_from(crc32(b"1234"), b"56789"), 0xCBF4_3926);
         assert_eq!(crc32_parts(&[b"123", b"", b"456789"]), 0xCBF4_3926);
+        assert_eq!(crc32_behind(crc32(b"12345"), *b"6789"), 0xCBF4_3926);
+        assert_eq!(crc32_behind(crc32(b""), *b"123456789"), 0xCBF4_3926);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! before the partition's lock. The salt is the segment's own, and the offset is covered: bytes of
 //! an earlier life of the file never look valid.
 
-use super::checksum::{crc32_between, crc32_from, crc32_parts};
+use super::checksum::{crc32, crc32_behind, crc32_between, crc32_parts};
 use super::{put, u32_at, u64_at};
 
 /// Bytes of a record's header.
@@ -175,7 +175,7 @@ pub fn body_crc(parts: [&[u8]; 4]) -> u32 {
 #[inline]
 #[must_use]
 pub fn crc_of(header: &[u8; HEADER], salt: u32, body_crc: u32) -> u32 {
-    crc32_from(body_crc, &covered(header, salt))
+    crc32_behind(body_crc, covered(header, salt))
 }
 
 /// What the CRC covers behind the body.
@@ -217,7 +217,7 @@ pub fn verify(bytes: &[u8], salt: u32) -> bool {
         return false;
     }
     let body = if fields.kind == MESSAGE { body } else { &[] };
-    crc32_parts(&[body, &covered(header, salt)]) == u32_at(header, CRC)
+    crc_of(header, salt, crc32(body)) == u32_at(header, CRC)
 }
 
 #[cfg(test)]

@@ -111,6 +111,17 @@ impl<'a> Message<'a> {
         self
     }
 
+    /// Whether a record of it is no more than its key and its payload.
+    #[inline]
+    pub(super) fn is_bare(&self) -> bool {
+        self.headers.is_empty()
+            && self.delay.is_none()
+            && self.deliver_at_ns.is_none()
+            && self.ttl.is_none()
+            && self.priority == 0
+            && self.dedup_id.is_none()
+    }
+
     /// What it says of its delivery when it is sent at this time.
     #[inline]
     pub(super) fn attributes(&self, now_ns: impl FnOnce() -> i64) -> Result<Attributes> {

@@ -24,6 +24,7 @@ mod dead_letter;
 mod death;
 mod delete;
 mod delivery;
+mod draft;
 mod drain;
 mod dying;
 mod extend;

@@ -1,16 +1,13 @@
 //! Sending: partition, checksum, append, and the wait that the durability asks for.
 
 use std::cell::RefCell;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::draft::RoomForOne;
 use super::flow::{Beat, Patience, Through, Way};
 use super::message::{Message, MessageId};
 use super::topic::{Topic, TopicInner};
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::origin::Origin;
-use crate::format::record::body_crc;
-use crate::format::{headers, murmur2};
+use crate::error::{Error, Result};
 use crate::log::{Draft, Gate, Room};
 use crate::options::Durability;
 
@@ -33,9 +30,9 @@ impl Topic {
         if let Some(id) = message.dedup_id {
             return inner.send_unique_one(message, id, &self.way(Patience::Stored, None));
         }
-        let (mut block, mut extension) = (Vec::new(), Vec::new());
-        let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
+        let mut room = RoomForOne::default();
+        let draft = inner.draft_one(message, &mut room)?;
         let offset = if inner.settings.is_limited() {
             self.append_limited(number, &[draft], &Wait::stored())?
         } else {
@@ -99,9 +96,9 @@ impl Topic {
         if inner.durability() == Durability::Sync || message.dedup_id.is_some() {
             return Ok(None);
         }
-        let (mut block, mut extension) = (Vec::new(), Vec::new());
-        let draft = inner.draft(message, &mut block, &mut extension)?;
         let number = inner.choose(message)?;
+        let mut room = RoomForOne::default();
+        let draft = inner.draft_one(message, &mut room)?;
         let sent = if inner.settings.is_limited() {
             self.try_append_limited(number, &[draft])?
         } else {
@@ -132,24 +129,32 @@ impl Topic {
         if messages.iter().any(|message| message.dedup_id.is_some()) {
             return inner.send_unique(messages, &self.way(wait.patience, wait.beat));
         }
-        let mut blocks: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
-        let mut extensions: Vec<Vec<u8>> = vec![Vec::new(); messages.len()];
-        let mut drafts = Vec::with_capacity(messages.len());
-        let mut numbers = Vec::with_capacity(messages.len());
         let together = inner.next_turn();
-        let rooms = blocks.iter_mut().zip(&mut extensions);
-        for (message, (block, extension)) in messages.iter().zip(rooms) {
-            drafts.push(inner.draft(message, block, extension)?);
-            numbers.push(inner.choose_or(message, together)?);
+        let full = messages.iter().filter(|message| !message.is_bare()).count();
+        let mut rooms = vec![RoomForOne::default(); full];
+        let (mut rooms, mut drafts) = (rooms.iter_mut(), Vec::with_capacity(messages.len()));
+        for message in messages {
+            drafts.push(if message.is_bare() {
+                inner.draft_bare(message)?
+            } else {
+                let (block, extension) = rooms.next().expect("one for each of these");
+                inner.draft(message, block, extension)?
+            });
         }
         let limited = inner.settings.is_limited();
-        let ids = if numbers.iter().all(|number| *number == numbers[0]) {
+        // None where all go to the only one anyway.
+        let numbers = match inner.count() == 1 && messages.iter().all(|m| m.partition.is_none()) {
+            true => Vec::new(),
+            false => inner.numbers(messages, together)?,
+        };
+        let number = numbers.first().copied().unwrap_or(0);
+        let ids = if numbers.iter().all(|other| *other == number) {
             let first = match limited {
-                true => self.append_limited(numbers[0], &drafts, wait)?,
-                false => inner.append(numbers[0], &drafts)?,
+                true => self.append_limited(number, &drafts, wait)?,
+                false => inner.append(number, &drafts)?,
             };
             (0..messages.len() as u64)
-                .map(|place| inner.id(numbers[0], first + place))
+                .map(|place| inner.id(number, first + place))
                 .collect()
         } else {
             let gate = self.way(wait.patience, wait.beat).gate(&drafts);
@@ -224,92 +229,6 @@ impl<'a> Wait<'a> {
 }
 
 impl TopicInner {
-    #[inline]
-    pub(super) fn draft<'a>(
-        &self,
-        message: &Message<'a>,
-        block: &'a mut Vec<u8>,
-        extension: &'a mut Vec<u8>,
-    ) -> Result<Draft<'a>> {
-        let origin = match message.dedup_id {
-            None => None,
-            Some(_) => self.origin_of(message)?,
-        };
-        self.draft_from(message, block, extension, origin)
-    }
-
-    /// As `draft`, which says how it was sent.
-    #[inline]
-    pub(super) fn draft_from<'a>(
-        &self,
-        message: &Message<'a>,
-        block: &'a mut Vec<u8>,
-        extension: &'a mut Vec<u8>,
-        origin: Option<Origin>,
-    ) -> Result<Draft<'a>> {
-        headers::encode(message.headers, block)?;
-        let attributes = message.attributes(|| self.store.env.clock.wall_ns())?;
-        if !attributes.is_plain() {
-            *extension = attributes.encode();
-            if attributes.priority > 0 {
-                self.note_priorities()?;
-            }
-        }
-        if let Some(origin) = origin {
-            origin.add_to(extension);
-        }
-        let key = message.key.unwrap_or_default();
-        let bytes = (key.len() + block.len() + message.payload.len()) as u64;
-        if bytes > self.settings.max_message_bytes() {
-            return Err(self.too_large(bytes));
-        }
-        Ok(Draft {
-            extension,
-            key: message.key,
-            headers: block,
-            payload: message.payload,
-            timestamp_ns: message.timestamp_ns,
-            body_crc: body_crc([extension, key, block, message.payload]),
-            key_hash: message.key.map_or(0, murmur2::key_hash),
-        })
-    }
-
-    #[cold]
-    fn too_large(&self, bytes: u64) -> Error {
-        let message = format!(
-            "a message of {bytes} bytes (key, headers and payload) for topic {:?}; expected at \
-             most {}",
-            self.name,
-            self.settings.max_message_bytes()
-        );
-        Error::new(ErrorKind::TooLarge, message)
-    }
-
-    #[inline]
-    pub(super) fn next_turn(&self) -> u32 {
-        if self.count() == 1 {
-            return 0;
-        }
-        self.turn.fetch_add(1, Ordering::Relaxed) % self.count()
-    }
-
-    #[inline]
-    pub(super) fn choose(&self, message: &Message<'_>) -> Result<u32> {
-        if self.count() == 1 && message.partition.is_none() {
-            return Ok(0);
-        }
-        let keyed = message.key.is_some() || message.partition.is_some();
-        self.choose_or(message, if keyed { 0 } else { self.next_turn() })
-    }
-
-    pub(super) fn choose_or(&self, message: &Message<'_>, turn: u32) -> Result<u32> {
-        match (message.partition, message.key) {
-            (Some(number), _) => self.partition(number).map(|_| number),
-            (None, Some(key)) => Ok(murmur2::partition_of(key, self.count())),
-            (None, None) => Ok(turn),
-        }
-    }
-
     /// To one partition, as durably as the topic's durability says.
     #[inline]
     fn append(&self, number: u32, drafts: &[Draft<'_>]) -> Result<u64> {
