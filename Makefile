@@ -63,6 +63,15 @@ test: lint test-rust test-models test-c test-python test-prove test-demo test-so
 test-rust:
 	$(CARGO) test --locked --profile checked -p libqueue -p libqueue-ffi -p libqueue-benches
 
+## test-large: messages of 1 GiB, in Rust, C and Python, which `test` leaves out (it wants 4 GiB of
+##   memory and 2 GiB of disk)
+.PHONY: test-large
+test-large: library install-python
+	$(CARGO) test --locked --profile checked -p libqueue --test sizes -- --ignored
+	LIBQUEUE_TEST_LARGE=1 bash tests/c/run.sh large
+	LIBQUEUE_TEST_LARGE=1 $(PYTHON) -m pytest -q -p no:cacheprovider -c python/pyproject.toml \
+	  --rootdir . $(TESTS_PYTHON)/test_sizes.py -k largest
+
 # The models in their short form.
 MODELS := $(CARGO) test --locked --release --manifest-path core/models/Cargo.toml --target-dir $(BUILD)/models
 test-models:

@@ -46,7 +46,9 @@ impl Clock for SystemClock {
     }
 
     /// By one question to the kernel instead of two, as a rule: by how much the wall clock is ahead
-    /// is asked for about once in a millisecond. So late is it noticed here that somebody set it.
+    /// is asked for anew every 2^20 ns. So what goes by this moment, as what is due, what is too
+    /// late and when a lease is said to end, follows a clock that somebody set about a millisecond
+    /// later; `wall_ns` follows at once.
     #[inline]
     fn moment(&self) -> (u64, i64) {
         let boot_ns = self.boot_ns();

@@ -327,9 +327,10 @@ fn p1_p19_what_the_system_refuses_is_told_with_what_to_do_and_nothing_is_lost() 
     }
 }
 
-/// Wants 2 GiB of memory and 1 GiB of disk: `cargo test --test sizes -- --ignored`.
+/// Wants 2 GiB of memory and 2 GiB of disk: `cargo test --test sizes -- --ignored`, which is a part
+/// of `make test-large`.
 #[test]
-#[ignore = "wants 2 GiB of memory and 1 GiB of disk"]
+#[ignore = "wants 2 GiB of memory and 2 GiB of disk"]
 fn p3_a_message_of_the_largest_size_comes_back_and_one_of_a_byte_more_is_refused() {
     const LARGEST: usize = 1 << 30;
     let folder = TempDir::new().unwrap();

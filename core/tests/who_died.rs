@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::worker::{self, Worker};
-use common::{NOW, WAIT, consumer, open, receipts, topic};
+use common::{NOW, WAIT, consumer, number, open, receipts, send_numbers, topic};
 use libqueue::{Consumer, DeadLetterEntry, Message, Ordering, Topic};
 use tempfile::TempDir;
 
@@ -78,6 +80,44 @@ fn p10_p12_where_all_processes_ended_the_letter_says_that() {
         letter.error
     );
     assert_eq!(letter.consumer, "");
+}
+
+/// Batches are told apart by numbers that come again: after 65,535 calls one has that of the first.
+/// What was merely fetched of a batch that was begun comes back uncharged; a message that was asked
+/// for alone was begun when it was handed out, and is not taken for one of those.
+#[test]
+fn p10_a_message_that_was_asked_for_alone_is_charged_with_a_death_though_nobody_began_with_it() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let topic = topic(&store, 1);
+    let mine = consumer(&topic, "g", Ordering::None, 2);
+    send_numbers(&topic, 0..2);
+    // One that comes again and one that nobody had yet.
+    mine.release(&receipts(&mine.receive(1, NOW).unwrap()))
+        .unwrap();
+    let mut victim = Worker::start("victim", folder.path());
+    assert_eq!(victim.ask("take 1"), "1");
+    assert_eq!(victim.ask("take 1"), "2");
+    assert_eq!(victim.ask("idle 65530"), "nothing");
+    for first in (2..22).step_by(2) {
+        send_numbers(&topic, first..first + 2);
+        assert_eq!(victim.ask("take 2"), (first + 2).to_string());
+        assert_eq!(victim.ask(&format!("start {first}")), "started");
+    }
+    drop(victim);
+    let mut back = Vec::new();
+    while back.len() < 22 {
+        let batch = mine.receive(22, WAIT).unwrap();
+        assert!(!batch.is_empty(), "only {} came back", back.len());
+        back.extend(batch);
+    }
+    // One more failure for each: for what was charged with the death it is the last.
+    mine.nack(&receipts(&back), None, None).unwrap();
+    let letters = topic.group("g").unwrap().dead_letters(30).unwrap();
+    let charged = letters.iter().map(|one| number(one.message.payload()));
+    let charged: BTreeSet<u64> = charged.collect();
+    let begun = (2..22).step_by(2);
+    assert_eq!(charged, [0, 1].into_iter().chain(begun).collect());
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null;
 
-use libqueue::{Error, ErrorKind, ExportStats, ImportOptions, ImportStats, Result};
+use libqueue::inspect::Progress;
+use libqueue::{Error, ErrorKind, ExportStats, ImportOptions, ImportStats, Result, Store};
 
 use crate::args::{invalid, name, slice};
 use crate::error::lq_status;
@@ -84,49 +85,64 @@ unsafe impl Measured for lq_copy_stats {
     };
 }
 
-/// # Safety
-/// `path`, unless it is NULL, is a C string until the call returns.
-pub(crate) unsafe fn path_of<'a>(path: *const c_char) -> Result<&'a Path> {
-    if path.is_null() {
-        return Err(invalid("path is NULL; expected a path"));
-    }
-    // SAFETY: a C string, as demanded above.
-    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
-    Ok(Path::new(OsStr::from_bytes(bytes)))
+/// What a call was given, looked at before anything is done.
+struct Given<'a> {
+    path: &'a Path,
+    options: lq_copy_options,
+    room: Option<Room<lq_copy_stats>>,
 }
 
-/// # Safety
-/// `at`, unless it is NULL, is room for such a struct until the call returns.
-pub(crate) unsafe fn room(at: *mut lq_copy_stats) -> Result<Option<Room<lq_copy_stats>>> {
-    if at.is_null() {
-        return Ok(None);
+impl Given<'_> {
+    /// # Safety
+    /// Each, unless it is NULL, is valid until the call returns: a C string, options, and room for
+    /// the numbers.
+    unsafe fn of(
+        path: *const c_char,
+        options: *const lq_copy_options,
+        stats: *mut lq_copy_stats,
+    ) -> Result<Self> {
+        if path.is_null() {
+            return Err(invalid("path is NULL; expected a path"));
+        }
+        // SAFETY: a C string, as demanded above.
+        let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
+        // SAFETY: as demanded above.
+        let options = unsafe { read(options) }?;
+        let room = match stats.is_null() {
+            true => None,
+            // SAFETY: as demanded above.
+            false => Some(unsafe { Room::new(stats) }?),
+        };
+        Ok(Self {
+            path: Path::new(OsStr::from_bytes(bytes)),
+            options,
+            room,
+        })
     }
-    // SAFETY: as demanded above.
-    unsafe { Room::new(at) }.map(Some)
-}
 
-pub(crate) fn tell(options: &lq_copy_options, done: u64, of: u64) -> Result<()> {
-    let more = match options.progress {
-        // SAFETY: the caller's function, with the caller's context.
-        Some(told) => unsafe { told(done, of, options.context) != 0 },
-        None => true,
-    };
-    if more {
-        return Ok(());
+    fn tell(&self, done: u64, of: u64) -> Result<()> {
+        let more = match self.options.progress {
+            // SAFETY: the caller's function, with the caller's context.
+            Some(told) => unsafe { told(done, of, self.options.context) != 0 },
+            None => true,
+        };
+        if more {
+            return Ok(());
+        }
+        let message = "progress ended the call; nothing is left of it";
+        Err(Error::new(ErrorKind::Timeout, message))
     }
-    let message = "progress ended the call; nothing is left of it";
-    Err(Error::new(ErrorKind::Timeout, message))
-}
 
-pub(crate) fn give(room: Option<Room<lq_copy_stats>>, stats: lq_copy_stats) {
-    if let Some(room) = room {
-        room.set(stats);
+    fn give(self, stats: lq_copy_stats) {
+        if let Some(room) = self.room {
+            room.set(stats);
+        }
     }
 }
 
 /// # Safety
 /// The topics that are named are valid until the result is not used any more.
-pub(crate) unsafe fn names_of<'a>(given: &lq_copy_options) -> Result<Vec<&'a str>> {
+unsafe fn names_of<'a>(given: &lq_copy_options) -> Result<Vec<&'a str>> {
     // SAFETY: as demanded above.
     let topics = unsafe { slice(given.topics, given.topics_len, "topics") }?;
     let named = topics.iter().map(|topic| {
@@ -136,36 +152,67 @@ pub(crate) unsafe fn names_of<'a>(given: &lq_copy_options) -> Result<Vec<&'a str
     named.collect()
 }
 
-pub(crate) fn import_options(given: &lq_copy_options) -> Result<ImportOptions> {
-    let append = match given.append {
-        0 => false,
-        1 => true,
-        other => return Err(invalid(format!("append is {other}; expected 0 or 1"))),
-    };
-    Ok(ImportOptions {
-        append,
-        bytes: None,
-    })
-}
-
-pub(crate) fn of_export(made: &ExportStats) -> lq_copy_stats {
-    lq_copy_stats {
+/// What native exports and lines have in common: `work` writes these topics to this path.
+///
+/// # Safety
+/// `path`, `options` and `stats` as C promises them in the header.
+pub(crate) unsafe fn export(
+    store: *mut lq_store,
+    path: *const c_char,
+    options: *const lq_copy_options,
+    stats: *mut lq_copy_stats,
+    work: impl FnOnce(&Store, &[&str], &Path, &mut Progress<'_>) -> Result<ExportStats>,
+) -> Result<()> {
+    // SAFETY: the caller keeps what it gives valid during the call.
+    let given = unsafe { Given::of(path, options, stats) }?;
+    // SAFETY: as above.
+    let names = unsafe { names_of(&given.options) }?;
+    let handle = STORES.enter(store)?;
+    let mut progress = |done, of| given.tell(done, of);
+    let made = work(&handle.store, &names, given.path, &mut progress)?;
+    given.give(lq_copy_stats {
         topics: made.topics,
         groups: made.groups,
         messages: made.messages,
         bytes: made.bytes,
         ..lq_copy_stats::INIT
-    }
+    });
+    Ok(())
 }
 
-pub(crate) fn of_import(made: &ImportStats) -> lq_copy_stats {
-    lq_copy_stats {
+/// What native imports and lines have in common: `work` reads this path.
+///
+/// # Safety
+/// `path`, `options` and `stats` as C promises them in the header.
+pub(crate) unsafe fn import(
+    store: *mut lq_store,
+    path: *const c_char,
+    options: *const lq_copy_options,
+    stats: *mut lq_copy_stats,
+    work: impl FnOnce(&Store, &Path, &ImportOptions, &mut Progress<'_>) -> Result<ImportStats>,
+) -> Result<()> {
+    // SAFETY: the caller keeps what it gives valid during the call.
+    let given = unsafe { Given::of(path, options, stats) }?;
+    let append = match given.options.append {
+        0 => false,
+        1 => true,
+        other => return Err(invalid(format!("append is {other}; expected 0 or 1"))),
+    };
+    let options = ImportOptions {
+        append,
+        bytes: None,
+    };
+    let handle = STORES.enter(store)?;
+    let mut progress = |done, of| given.tell(done, of);
+    let made = work(&handle.store, given.path, &options, &mut progress)?;
+    given.give(lq_copy_stats {
         topics: made.topics,
         groups: made.groups,
         messages: made.messages,
         appended: made.appended,
         ..lq_copy_stats::INIT
-    }
+    });
+    Ok(())
 }
 
 /// Makes a copy of a store while it is in use: a store of its own, with the same ids, offsets,
@@ -195,21 +242,16 @@ pub unsafe extern "C" fn lq_store_backup(
 ) -> lq_status {
     call(|| {
         // SAFETY: the caller keeps what it gives valid during the call.
-        let (path, given) = unsafe { (path_of(path)?, read(options)?) };
-        // SAFETY: the caller gives room for what it begins with its size.
-        let room = unsafe { room(stats) }?;
+        let given = unsafe { Given::of(path, options, stats) }?;
         let handle = STORES.enter(store)?;
-        let mut progress = |done, of| tell(&given, done, of);
-        let made = handle.store.backup(path, &mut progress)?;
-        give(
-            room,
-            lq_copy_stats {
-                topics: made.topics,
-                groups: made.groups,
-                bytes: made.bytes,
-                ..lq_copy_stats::INIT
-            },
-        );
+        let mut progress = |done, of| given.tell(done, of);
+        let made = handle.store.backup(given.path, &mut progress)?;
+        given.give(lq_copy_stats {
+            topics: made.topics,
+            groups: made.groups,
+            bytes: made.bytes,
+            ..lq_copy_stats::INIT
+        });
         Ok(())
     })
 }
@@ -237,18 +279,11 @@ pub unsafe extern "C" fn lq_store_export(
     options: *const lq_copy_options,
     stats: *mut lq_copy_stats,
 ) -> lq_status {
-    call(|| {
-        // SAFETY: the caller keeps what it gives valid during the call.
-        let (path, given) = unsafe { (path_of(path)?, read(options)?) };
-        // SAFETY: the caller gives room for what it begins with its size.
-        let room = unsafe { room(stats) }?;
-        // SAFETY: as above.
-        let names = unsafe { names_of(&given) }?;
-        let handle = STORES.enter(store)?;
-        let mut progress = |done, of| tell(&given, done, of);
-        let made = handle.store.export_file(&names, path, &mut progress)?;
-        give(room, of_export(&made));
-        Ok(())
+    // SAFETY: the caller keeps what it gives valid during the call.
+    call(|| unsafe {
+        export(store, path, options, stats, |store, names, path, tell| {
+            store.export_file(names, path, tell)
+        })
     })
 }
 
@@ -275,16 +310,10 @@ pub unsafe extern "C" fn lq_store_import(
     options: *const lq_copy_options,
     stats: *mut lq_copy_stats,
 ) -> lq_status {
-    call(|| {
-        // SAFETY: the caller keeps what it gives valid during the call.
-        let (path, given) = unsafe { (path_of(path)?, read(options)?) };
-        // SAFETY: the caller gives room for what it begins with its size.
-        let room = unsafe { room(stats) }?;
-        let options = import_options(&given)?;
-        let handle = STORES.enter(store)?;
-        let mut progress = |done, of| tell(&given, done, of);
-        let made = handle.store.import_file(path, &options, &mut progress)?;
-        give(room, of_import(&made));
-        Ok(())
+    // SAFETY: the caller keeps what it gives valid during the call.
+    call(|| unsafe {
+        import(store, path, options, stats, |store, path, options, tell| {
+            store.import_file(path, options, tell)
+        })
     })
 }

@@ -2,12 +2,10 @@
 
 use std::ffi::c_char;
 
-use crate::copy::{give, import_options, lq_copy_options, lq_copy_stats, names_of, path_of, room};
-use crate::copy::{of_export, of_import, tell};
+use crate::copy::{export, import, lq_copy_options, lq_copy_stats};
 use crate::error::lq_status;
-use crate::measured::read;
 use crate::panic::call;
-use crate::store::{STORES, lq_store};
+use crate::store::lq_store;
 
 /// As lq_store_export, as JSON lines: UTF-8, an object a line, to be looked at and changed with any
 /// tool. A line has one of these:
@@ -37,20 +35,11 @@ pub unsafe extern "C" fn lq_store_export_lines(
     options: *const lq_copy_options,
     stats: *mut lq_copy_stats,
 ) -> lq_status {
-    call(|| {
-        // SAFETY: the caller keeps what it gives valid during the call.
-        let (path, given) = unsafe { (path_of(path)?, read(options)?) };
-        // SAFETY: the caller gives room for what it begins with its size.
-        let room = unsafe { room(stats) }?;
-        // SAFETY: as above.
-        let names = unsafe { names_of(&given) }?;
-        let handle = STORES.enter(store)?;
-        let mut progress = |done, of| tell(&given, done, of);
-        let made = handle
-            .store
-            .export_lines_file(&names, path, &mut progress)?;
-        give(room, of_export(&made));
-        Ok(())
+    // SAFETY: the caller keeps what it gives valid during the call.
+    call(|| unsafe {
+        export(store, path, options, stats, |store, names, path, tell| {
+            store.export_lines_file(names, path, tell)
+        })
     })
 }
 
@@ -80,18 +69,10 @@ pub unsafe extern "C" fn lq_store_import_lines(
     options: *const lq_copy_options,
     stats: *mut lq_copy_stats,
 ) -> lq_status {
-    call(|| {
-        // SAFETY: the caller keeps what it gives valid during the call.
-        let (path, given) = unsafe { (path_of(path)?, read(options)?) };
-        // SAFETY: the caller gives room for what it begins with its size.
-        let room = unsafe { room(stats) }?;
-        let options = import_options(&given)?;
-        let handle = STORES.enter(store)?;
-        let mut progress = |done, of| tell(&given, done, of);
-        let made = handle
-            .store
-            .import_lines_file(path, &options, &mut progress)?;
-        give(room, of_import(&made));
-        Ok(())
+    // SAFETY: the caller keeps what it gives valid during the call.
+    call(|| unsafe {
+        import(store, path, options, stats, |store, path, options, tell| {
+            store.import_lines_file(path, options, tell)
+        })
     })
 }

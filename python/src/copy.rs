@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
-use libqueue::{ImportOptions, Store};
+use libqueue::{ExportStats, ImportOptions, ImportStats, Store};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -111,15 +111,7 @@ pub(crate) fn export<'py>(
             made?
         }
     };
-    dict(
-        py,
-        &[
-            ("topics", made.topics),
-            ("groups", made.groups),
-            ("messages", made.messages),
-            ("bytes", made.bytes),
-        ],
-    )
+    exported(py, &made)
 }
 
 /// As `Store.import_topics`.
@@ -148,6 +140,24 @@ pub(crate) fn import<'py>(
             made?
         }
     };
+    imported(py, &made)
+}
+
+/// What was exported, natively or as lines.
+pub(crate) fn exported<'py>(py: Python<'py>, made: &ExportStats) -> PyResult<Bound<'py, PyDict>> {
+    dict(
+        py,
+        &[
+            ("topics", made.topics),
+            ("groups", made.groups),
+            ("messages", made.messages),
+            ("bytes", made.bytes),
+        ],
+    )
+}
+
+/// What was imported, natively or from lines.
+pub(crate) fn imported<'py>(py: Python<'py>, made: &ImportStats) -> PyResult<Bound<'py, PyDict>> {
     dict(
         py,
         &[
@@ -160,7 +170,7 @@ pub(crate) fn import<'py>(
 }
 
 /// Names and numbers.
-pub(crate) fn dict<'py>(py: Python<'py>, numbers: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
+fn dict<'py>(py: Python<'py>, numbers: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, number) in numbers {
         dict.set_item(name, number)?;

@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 
-use libqueue::{ExportStats, ImportOptions, ImportStats};
+use libqueue::ImportOptions;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyIterator, PyString};
 
-use crate::copy::dict;
+use crate::copy::{exported, imported};
 use crate::inspect::with_progress;
 use crate::store::Store;
 
@@ -142,7 +142,7 @@ pub(crate) fn export_lines<'py>(
     let topics = topics.unwrap_or_default();
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let store = store.of_core();
-    let made: ExportStats = match to {
+    let made = match to {
         Target::Path(path) => with_progress(py, progress, |tell| {
             store.export_lines_file(&names, path, tell)
         })?,
@@ -163,15 +163,7 @@ pub(crate) fn export_lines<'py>(
             made?
         }
     };
-    dict(
-        py,
-        &[
-            ("topics", made.topics),
-            ("groups", made.groups),
-            ("messages", made.messages),
-            ("bytes", made.bytes),
-        ],
-    )
+    exported(py, &made)
 }
 
 /// Make the topics of JSON lines; as `Store.import_topics` otherwise.
@@ -195,7 +187,7 @@ pub(crate) fn import_lines<'py>(
         bytes: None,
     };
     let store = store.of_core();
-    let made: ImportStats = match source {
+    let made = match source {
         Origin::Path(path) => with_progress(py, progress, |tell| {
             store.import_lines_file(path, &options, tell)
         })?,
@@ -215,13 +207,5 @@ pub(crate) fn import_lines<'py>(
             made?
         }
     };
-    dict(
-        py,
-        &[
-            ("topics", made.topics),
-            ("groups", made.groups),
-            ("messages", made.messages),
-            ("appended", made.appended),
-        ],
-    )
+    imported(py, &made)
 }

@@ -1,6 +1,6 @@
 /*
  * A message of the largest size, and one of a byte more: DIR. By itself, since it wants 3 GiB of
- * memory and 1 GiB of disk: LIBQUEUE_TEST_LARGE=1 tests/c/run.sh.
+ * memory and 1 GiB of disk: LIBQUEUE_TEST_LARGE=1 tests/c/run.sh, or make test-large.
  */
 #include "check.h"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Tests the C library: run.sh, after `cargo build --release -p libqueue-ffi`.
+# Tests the C library: run.sh, after `cargo build --release -p libqueue-ffi`. With `large` behind it
+# only the message of 1 GiB.
 # RELEASE is the folder of libqueue.so and libqueue.a (target/release).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -179,6 +180,10 @@ installed_tree() {
   fi
 }
 
+if [ "${1:-}" = large ]; then
+  large
+  exit
+fi
 only_lq_is_exported
 demo_compiles
 run_all plain

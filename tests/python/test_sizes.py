@@ -18,7 +18,7 @@ def descriptors() -> int:
 
 @pytest.mark.skipif(
     os.environ.get("LIBQUEUE_TEST_LARGE") != "1",
-    reason="wants 4 GiB of memory and 1 GiB of disk; LIBQUEUE_TEST_LARGE=1 runs it",
+    reason="wants 4 GiB of memory and 1 GiB of disk; make test-large runs it",
 )
 def test_p3_a_message_of_the_largest_size_comes_back_and_one_of_a_byte_more_is_refused(
     store: libqueue.Store,

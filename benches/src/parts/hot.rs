@@ -9,9 +9,8 @@ use std::time::Duration;
 use libqueue::{Consumer, ConsumerOptions, Message, Store, StoreOptions, Topic, TopicOptions};
 
 use crate::Outcome;
+use crate::workers::fill;
 
-/// The works, by name.
-pub(crate) const WORKS: [&str; 4] = ["send", "send 100", "take", "take 100"];
 /// Messages that go before the first mark, so that what happens once happened.
 const WARM: usize = 200;
 
@@ -29,7 +28,7 @@ pub(crate) fn run(
     let consumer = topic.consumer("work", &ConsumerOptions::default())?;
     let payload = vec![b'x'; size];
     if work.starts_with("take") {
-        send(&topic, &payload, (count + WARM).next_multiple_of(100), 100)?;
+        fill(&topic, &payload, (count + WARM).next_multiple_of(100), 100)?;
     }
     between_marks(work, &topic, &consumer, &payload, WARM)?;
     mark();
@@ -51,24 +50,20 @@ fn between_marks(
     count: usize,
 ) -> Outcome<()> {
     match work {
-        "send" => send(topic, payload, count, 1),
-        "send 100" => send(topic, payload, count, 100),
+        "send" => send(topic, payload, count),
+        "send 100" => fill(topic, payload, count, 100),
         "take" => take(consumer, count, 1),
         "take 100" => take(consumer, count, 100),
-        other => Err(format!("no work {other:?}; expected one of {WORKS:?}").into()),
+        other => {
+            let what = format!("no work {other:?}; expected send, send 100, take or take 100");
+            Err(what.into())
+        }
     }
 }
 
-fn send(topic: &Topic, payload: &[u8], count: usize, batch: usize) -> Outcome<()> {
-    if batch == 1 {
-        for _ in 0..count {
-            topic.send(&Message::new(payload))?;
-        }
-        return Ok(());
-    }
-    let messages = vec![Message::new(payload); batch];
-    for _ in 0..count / batch {
-        topic.send_many(&messages)?;
+fn send(topic: &Topic, payload: &[u8], count: usize) -> Outcome<()> {
+    for _ in 0..count {
+        topic.send(&Message::new(payload))?;
     }
     Ok(())
 }

@@ -76,6 +76,17 @@ pub(crate) fn steps_child(args: &[String]) -> Outcome<()> {
     )
 }
 
+/// From now on the stopped child ends where this thread does, however that ends: else it would go
+/// on alone, up to a mark that nobody takes from it.
+fn end_with_this_thread(id: libc::pid_t) -> Outcome<()> {
+    let options = libc::c_long::from(libc::PTRACE_O_EXITKILL);
+    // SAFETY: the child is stopped and traced by this thread.
+    match unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, id, 0, options) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error().into()),
+    }
+}
+
 /// Instructions of the child's first thread between its two marks; `None` where it may not be
 /// traced.
 fn steps_of(folder: &Path, work: &str, size: usize, count: usize) -> Outcome<Option<u64>> {
@@ -98,6 +109,7 @@ fn steps_of(folder: &Path, work: &str, size: usize, count: usize) -> Outcome<Opt
     };
     let id = child.id() as libc::pid_t;
     let (mut steps, mut marks) = (0_u64, 0);
+    let mut bound = false;
     loop {
         let mut status = 0;
         // SAFETY: the child is this one's, and nobody else waits for it; the status is on this
@@ -111,6 +123,10 @@ fn steps_of(folder: &Path, work: &str, size: usize, count: usize) -> Outcome<Opt
                 (true, 2) => Ok(Some(steps)),
                 _ => Err(format!("work {work:?}: {status} after {marks} of 2 marks").into()),
             };
+        }
+        if !bound {
+            end_with_this_thread(id)?;
+            bound = true;
         }
         let signal = match libc::WSTOPSIG(status) {
             MARK => {

@@ -81,14 +81,17 @@ impl History {
         if way >= 3 {
             return self.keep_or_restore(topic, place);
         }
-        let ends = self.sim.know(|model| {
+        // Of what retention has left: an offset that it took is an error of its own, `Removed`, and
+        // the group stays where it was.
+        let left = self.sim.know(|model| {
             let logs = &model.topics[topic].logs;
             logs.iter()
-                .map(super::model::Log::seen)
-                .collect::<Vec<u64>>()
+                .map(|log| (log.taken, log.seen()))
+                .collect::<Vec<(u64, u64)>>()
         });
-        let partition = self.chance.pick(ends.len());
-        let offset = self.chance.pick(ends[partition] as usize + 1) as u64;
+        let partition = self.chance.pick(left.len());
+        let (taken, end) = left[partition];
+        let offset = taken + self.chance.pick(end.saturating_sub(taken) as usize + 1) as u64;
         let (to, only) = match way {
             0 => (Start::Earliest, None),
             1 => (Start::Latest, None),

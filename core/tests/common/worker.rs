@@ -94,6 +94,15 @@ pub fn obey() {
                 had.extend(batch);
                 had.len().to_string()
             }),
+            "start" => {
+                had[rest.parse::<usize>().unwrap()].start();
+                Ok("started".to_owned())
+            }
+            "idle" => {
+                let calls = rest.parse().unwrap();
+                let nothing = (0..calls).all(|_| worker.receive(1, NOW).unwrap().is_empty());
+                Ok(if nothing { "nothing" } else { "something" }.to_owned())
+            }
             "lease" => Ok(lease_left(&had).to_string()),
             "ack" => worker.ack(&receipts(&had)).map(|()| "acked".to_owned()),
             "nack" => {
