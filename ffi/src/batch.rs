@@ -6,7 +6,7 @@ use libqueue::{Delivery, ReadMessage, Result};
 
 use crate::args::invalid;
 use crate::error::lq_status;
-use crate::handle::{Closing, Table, Tag};
+use crate::handle::{Alone, Tag};
 use crate::message::{lq_bytes, lq_header, lq_message_id, lq_receipt};
 use crate::panic::{call, value};
 
@@ -73,7 +73,7 @@ unsafe impl Send for Batch {}
 // SAFETY: as above; all access is shared and only reads.
 unsafe impl Sync for Batch {}
 
-static BATCHES: Table<Batch> = Table::new("lq_batch", Tag::Batch);
+static BATCHES: Alone<Batch> = Alone::new("lq_batch", Tag::Batch);
 
 const NO_RECEIPT: lq_receipt = lq_receipt {
     id: lq_message_id {
@@ -165,7 +165,8 @@ pub(crate) fn lay_out<'a>(
 /// Threads: one at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_batch_len(batch: *const lq_batch) -> usize {
-    value(0, || Ok(BATCHES.enter(batch)?.views.len()))
+    // SAFETY: the caller uses a batch in one thread at a time, so nobody frees it meanwhile.
+    value(0, || Ok(unsafe { BATCHES.get(batch) }?.views.len()))
 }
 
 /// A message of a batch. From a consumer's batch, this says that work on the message begins: if
@@ -182,7 +183,8 @@ pub unsafe extern "C" fn lq_batch_len(batch: *const lq_batch) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_batch_get(batch: *const lq_batch, i: usize) -> *const lq_delivery {
     value(std::ptr::null(), || {
-        let batch = BATCHES.enter(batch)?;
+        // SAFETY: the caller uses a batch in one thread at a time, so nobody frees it meanwhile.
+        let batch = unsafe { BATCHES.get(batch) }?;
         let count = batch.views.len();
         let view = batch.views.get(i).ok_or_else(|| {
             invalid(format!(
@@ -208,8 +210,9 @@ pub unsafe extern "C" fn lq_batch_get(batch: *const lq_batch, i: usize) -> *cons
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no batch); LQ_INTERNAL.
 /// Memory: the messages of the batch, and all that they point to, are no longer valid; receipts
 /// are.
-/// Threads: any.
+/// Threads: any, while no other uses the batch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_batch_free(batch: *mut lq_batch) -> lq_status {
-    call(|| BATCHES.close(batch, |_| Closing::Done(Ok(()))))
+    // SAFETY: the caller uses a batch in one thread at a time: no other call is using it.
+    call(|| unsafe { BATCHES.close(batch) })
 }
