@@ -6,7 +6,7 @@ use libqueue::{Delivery, ReadMessage, Result};
 
 use crate::args::invalid;
 use crate::error::lq_status;
-use crate::handle::{Alone, Tag};
+use crate::handle::{Alone, Spare, Tag};
 use crate::message::{lq_bytes, lq_header, lq_message_id, lq_receipt};
 use crate::panic::{call, value};
 
@@ -73,7 +73,10 @@ unsafe impl Send for Batch {}
 // SAFETY: as above; all access is shared and only reads.
 unsafe impl Sync for Batch {}
 
-static BATCHES: Alone<Batch> = Alone::new("lq_batch", Tag::Batch);
+thread_local! {
+    static SPARE: Spare<Batch> = const { Spare::none() };
+}
+static BATCHES: Alone<Batch> = Alone::new("lq_batch", Tag::Batch, &SPARE);
 
 const NO_RECEIPT: lq_receipt = lq_receipt {
     id: lq_message_id {

@@ -22,7 +22,7 @@ use libqueue::{Error, ErrorKind, Result};
 
 mod alone;
 
-pub(crate) use alone::Alone;
+pub(crate) use alone::{Alone, Spare};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a ticket needs pointers of 64 bits");
@@ -103,10 +103,15 @@ impl<T> Table<T> {
 
     /// A new handle for the value.
     pub(crate) fn open<C>(&self, value: T) -> Result<*mut C> {
-        let number = self.vacant()?;
+        self.open_in(self.vacant()?, value)
+    }
+
+    /// As `open`, in an empty slot that is the caller's alone.
+    #[inline]
+    fn open_in<C>(&self, number: u32, value: T) -> Result<*mut C> {
         let slot = self.slot(number).ok_or_else(|| self.too_many())?;
         let uses = slot.word.load(Ordering::Acquire) >> USE;
-        // SAFETY: `vacant` gave this slot to us alone, and it is not OPEN: nobody is inside.
+        // SAFETY: the slot is ours alone, and it is not OPEN: nobody is inside.
         unsafe { *slot.value.get() = Some(value) };
         slot.word.store(uses << USE | OPEN, Ordering::Release);
         let ticket = (uses & USES) << (TAG + SLOT) | u64::from(number) << TAG | self.tag as u64;
