@@ -111,8 +111,9 @@ impl<T> Table<T> {
     fn open_in<C>(&self, number: u32, value: T) -> Result<*mut C> {
         let slot = self.slot(number).ok_or_else(|| self.too_many())?;
         let uses = slot.word.load(Ordering::Acquire) >> USE;
-        // SAFETY: the slot is ours alone, and it is not OPEN: nobody is inside.
-        unsafe { *slot.value.get() = Some(value) };
+        // SAFETY: the slot is ours alone, and it is not OPEN: nobody is inside, and no value is
+        // there that would have to be dropped.
+        unsafe { slot.value.get().write(Some(value)) };
         slot.word.store(uses << USE | OPEN, Ordering::Release);
         let ticket = (uses & USES) << (TAG + SLOT) | u64::from(number) << TAG | self.tag as u64;
         Ok(std::ptr::without_provenance_mut(ticket as usize))
