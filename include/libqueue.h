@@ -2241,7 +2241,7 @@ const lq_delivery *lq_batch_get(const lq_batch *batch, size_t i);
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no batch); LQ_INTERNAL.
  * Memory: the messages of the batch, and all that they point to, are no longer valid; receipts
  * are.
- * Threads: any.
+ * Threads: any, while no other uses the batch.
  */
 lq_status lq_batch_free(lq_batch *batch);
 

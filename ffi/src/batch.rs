@@ -1,12 +1,13 @@
 //! Batches of messages, laid out for C.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 
 use libqueue::{Delivery, ReadMessage, Result};
+use smallvec::SmallVec;
 
 use crate::args::invalid;
 use crate::error::lq_status;
-use crate::handle::{Closing, Table, Tag};
+use crate::handle::{Alone, Spare, Tag};
 use crate::message::{lq_bytes, lq_header, lq_message_id, lq_receipt};
 use crate::panic::{call, value};
 
@@ -48,32 +49,39 @@ pub struct lq_delivery {
 pub struct lq_batch(());
 
 enum Source {
-    Consumer {
-        deliveries: Vec<Delivery>,
-        /// Which of them were got. Getting one again takes no lock.
-        started: Vec<AtomicBool>,
-    },
+    Consumer(Vec<Delivery>),
     Reader {
         /// Only held: the views point into what these keep mapped.
         _messages: Vec<ReadMessage>,
     },
 }
 
+/// A message of a batch, as C sees it.
+struct Shown {
+    view: lq_delivery,
+    /// Whether it was got. Getting it again takes no lock.
+    got: Cell<bool>,
+}
+
 /// What a handle of a batch holds.
 pub(crate) struct Batch {
     source: Source,
-    views: Vec<lq_delivery>,
+    /// A single one lies in the batch itself. C may hold its address, too: a batch stays where it
+    /// is while its handle is open, and nothing is added to it or taken from it.
+    shown: SmallVec<[Shown; 1]>,
     /// The headers of all views, which point into it.
     _headers: Vec<lq_header>,
 }
 
 // SAFETY: the pointers of the views go to bytes of the mapped log, which `source` keeps mapped and
-// nobody writes any more, and to `_headers`, which is never changed once it is made.
+// nobody writes any more, and to `_headers`, which is never changed once it is made and does not
+// move with the batch.
 unsafe impl Send for Batch {}
-// SAFETY: as above; all access is shared and only reads.
-unsafe impl Sync for Batch {}
 
-static BATCHES: Table<Batch> = Table::new("lq_batch", Tag::Batch);
+thread_local! {
+    static SPARE: Spare<Batch> = const { Spare::none() };
+}
+static BATCHES: Alone<Batch> = Alone::new("lq_batch", Tag::Batch, &SPARE);
 
 const NO_RECEIPT: lq_receipt = lq_receipt {
     id: lq_message_id {
@@ -89,72 +97,102 @@ const NO_RECEIPT: lq_receipt = lq_receipt {
 impl Batch {
     /// A batch that a consumer received.
     pub(crate) fn of_deliveries(deliveries: Vec<Delivery>) -> Result<*mut lq_batch> {
-        let mut views = Vec::with_capacity(deliveries.len());
-        let headers = lay_out(deliveries.iter().map(|one| &**one), &mut views);
-        for (view, delivery) in views.iter_mut().zip(&deliveries) {
-            view.attempt = delivery.attempt();
-            view.deadline_ns = delivery.deadline_ns();
-            view.receipt = delivery.receipt().into();
-        }
-        BATCHES.open(Self {
-            source: Source::Consumer {
-                started: deliveries.iter().map(|_| AtomicBool::new(false)).collect(),
-                deliveries,
-            },
-            views,
-            _headers: headers,
-        })
+        let mut headers = Vec::new();
+        let shown = lay_out(&deliveries, |delivery| {
+            let (receipt, deadline_ns) = (delivery.receipt().into(), delivery.deadline_ns());
+            view_of(delivery, &mut headers, receipt, deadline_ns)
+        });
+        Self::open(Source::Consumer(deliveries), shown, headers)
     }
 
     /// A batch that a reader read.
     pub(crate) fn of_messages(messages: Vec<ReadMessage>) -> Result<*mut lq_batch> {
-        let mut views = Vec::with_capacity(messages.len());
-        let headers = lay_out(messages.iter(), &mut views);
+        let mut headers = Vec::new();
+        let shown = lay_out(&messages, |message| view(message, &mut headers));
+        let source = Source::Reader {
+            _messages: messages,
+        };
+        Self::open(source, shown, headers)
+    }
+
+    #[inline]
+    fn open(
+        source: Source,
+        mut shown: SmallVec<[Shown; 1]>,
+        headers: Vec<lq_header>,
+    ) -> Result<*mut lq_batch> {
+        point(shown.iter_mut().map(|one| &mut one.view), &headers);
         BATCHES.open(Self {
-            source: Source::Reader {
-                _messages: messages,
-            },
-            views,
+            source,
+            shown,
             _headers: headers,
         })
     }
 }
 
-/// Views of the messages, without what is of a hand-out, and the headers that they point to. All
-/// point into the mapped log, which stays where it is when a message is moved.
-pub(crate) fn lay_out<'a>(
-    messages: impl Iterator<Item = &'a ReadMessage>,
-    views: &mut Vec<lq_delivery>,
-) -> Vec<lq_header> {
-    let mut headers = Vec::new();
-    for message in messages {
-        let before = headers.len();
-        headers.extend(message.headers().map(|(name, value)| lq_header {
-            name: lq_bytes::of(name.as_bytes()),
-            value: lq_bytes::of(value),
-        }));
-        views.push(lq_delivery {
-            payload: lq_bytes::of(message.payload()),
-            key: message.key().map_or(lq_bytes::NONE, lq_bytes::of),
-            headers: std::ptr::null(),
-            headers_len: headers.len() - before,
-            timestamp_ns: message.timestamp_ns(),
-            offset: message.offset(),
-            partition: message.partition(),
-            attempt: 0,
-            id: message.id().into(),
-            deadline_ns: 0,
-            receipt: NO_RECEIPT,
-        });
+/// What C sees of messages, each by its view.
+#[inline]
+fn lay_out<T>(messages: &[T], mut view: impl FnMut(&T) -> lq_delivery) -> SmallVec<[Shown; 1]> {
+    let mut show = |message| Shown {
+        view: view(message),
+        got: Cell::new(false),
+    };
+    // Collected into a `Vec`, many are written where they stay.
+    match messages {
+        [one] => SmallVec::from_buf([show(one)]),
+        many => SmallVec::from_vec(many.iter().map(show).collect()),
     }
-    // Only now: the vector moved while it grew.
-    let mut rest: &[lq_header] = &headers;
-    for view in views.iter_mut().filter(|view| view.headers_len > 0) {
-        let (mine, others) = rest.split_at(view.headers_len);
+}
+
+/// A view of a message, without what is of a hand-out. It points into the mapped log, which stays
+/// where it is when the message is moved, but for its headers, which `point` shows it.
+pub(crate) fn view(message: &ReadMessage, headers: &mut Vec<lq_header>) -> lq_delivery {
+    view_of(message, headers, NO_RECEIPT, 0)
+}
+
+/// As `view`, of a hand-out.
+#[inline]
+fn view_of(
+    message: &ReadMessage,
+    headers: &mut Vec<lq_header>,
+    receipt: lq_receipt,
+    deadline_ns: i64,
+) -> lq_delivery {
+    let before = headers.len();
+    headers.extend(message.headers().map(|(name, value)| lq_header {
+        name: lq_bytes::of(name.as_bytes()),
+        value: lq_bytes::of(value),
+    }));
+    let id = message.id();
+    lq_delivery {
+        payload: lq_bytes::of(message.payload()),
+        key: message.key().map_or(lq_bytes::NONE, lq_bytes::of),
+        headers: std::ptr::null(),
+        headers_len: headers.len() - before,
+        timestamp_ns: message.timestamp_ns(),
+        offset: id.offset,
+        partition: id.partition,
+        attempt: receipt.attempt,
+        id: id.into(),
+        deadline_ns,
+        receipt,
+    }
+}
+
+/// Points views at their headers, which all are there and move no more.
+#[inline]
+pub(crate) fn point<'a>(
+    views: impl Iterator<Item = &'a mut lq_delivery>,
+    mut headers: &[lq_header],
+) {
+    if headers.is_empty() {
+        return;
+    }
+    for view in views.filter(|view| view.headers_len > 0) {
+        let (mine, others) = headers.split_at(view.headers_len);
         view.headers = mine.as_ptr();
-        rest = others;
+        headers = others;
     }
-    headers
 }
 
 /// How many messages a batch has.
@@ -165,7 +203,8 @@ pub(crate) fn lay_out<'a>(
 /// Threads: one at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_batch_len(batch: *const lq_batch) -> usize {
-    value(0, || Ok(BATCHES.enter(batch)?.views.len()))
+    // SAFETY: the caller uses a batch in one thread at a time, so nobody frees it meanwhile.
+    value(0, || Ok(unsafe { BATCHES.get(batch) }?.shown.len()))
 }
 
 /// A message of a batch. From a consumer's batch, this says that work on the message begins: if
@@ -182,22 +221,20 @@ pub unsafe extern "C" fn lq_batch_len(batch: *const lq_batch) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_batch_get(batch: *const lq_batch, i: usize) -> *const lq_delivery {
     value(std::ptr::null(), || {
-        let batch = BATCHES.enter(batch)?;
-        let count = batch.views.len();
-        let view = batch.views.get(i).ok_or_else(|| {
+        // SAFETY: the caller uses a batch in one thread at a time, so nobody frees it meanwhile.
+        let batch = unsafe { BATCHES.get(batch) }?;
+        let count = batch.shown.len();
+        let shown = batch.shown.get(i).ok_or_else(|| {
             invalid(format!(
                 "i is {i}; expected below {count}, the length of the batch"
             ))
         })?;
-        if let Source::Consumer {
-            deliveries,
-            started,
-        } = &batch.source
-            && !started[i].swap(true, Ordering::Relaxed)
+        if !shown.got.replace(true)
+            && let Source::Consumer(deliveries) = &batch.source
         {
             deliveries[i].start();
         }
-        Ok(std::ptr::from_ref(view))
+        Ok(std::ptr::from_ref(&shown.view))
     })
 }
 
@@ -208,8 +245,115 @@ pub unsafe extern "C" fn lq_batch_get(batch: *const lq_batch, i: usize) -> *cons
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (it was freed before, or is no batch); LQ_INTERNAL.
 /// Memory: the messages of the batch, and all that they point to, are no longer valid; receipts
 /// are.
-/// Threads: any.
+/// Threads: any, while no other uses the batch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lq_batch_free(batch: *mut lq_batch) -> lq_status {
-    call(|| BATCHES.close(batch, |_| Closing::Done(Ok(()))))
+    // SAFETY: the caller uses a batch in one thread at a time: no other call is using it.
+    call(|| unsafe { BATCHES.close(batch) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use libqueue::{ConsumerOptions, Message, Store, StoreOptions, TopicOptions};
+
+    use super::*;
+    use crate::error::{LQ_INVALID_ARGUMENT, LQ_OK};
+
+    /// # Safety
+    /// The bytes are there.
+    unsafe fn text<'a>(bytes: lq_bytes) -> &'a [u8] {
+        // SAFETY: as demanded above.
+        unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
+    }
+
+    /// What a batch shows at `i`: its address.
+    fn shown(batch: *mut lq_batch, i: usize) -> *const lq_delivery {
+        // SAFETY: all batches here are used by one thread.
+        unsafe { lq_batch_get(batch, i) }
+    }
+
+    /// The batch shows these numbers, each with so many headers as it says.
+    fn check(batch: *mut lq_batch, numbers: std::ops::Range<usize>) {
+        // SAFETY: used by this thread alone.
+        assert_eq!(unsafe { lq_batch_len(batch) }, numbers.len());
+        for (i, number) in numbers.enumerate() {
+            // SAFETY: not NULL as checked, and it belongs to an open batch.
+            let view = unsafe { shown(batch, i).as_ref() }.expect("shown");
+            let number_text = number.to_string();
+            // SAFETY: all bytes of a view of an open batch are there.
+            unsafe {
+                assert_eq!(text(view.payload), number_text.as_bytes());
+                assert_eq!(view.headers_len, number % 3);
+                for at in 0..view.headers_len {
+                    let header = *view.headers.add(at);
+                    assert_eq!(text(header.name), format!("h{at}").as_bytes());
+                    assert_eq!(text(header.value), number_text.as_bytes());
+                }
+            }
+            assert_eq!(view.headers.is_null(), number % 3 == 0);
+            assert_eq!(
+                (view.offset, view.id.offset),
+                (number as u64, number as u64)
+            );
+            assert_eq!((view.attempt, view.receipt.attempt), (1, 1));
+        }
+        let beyond = shown(batch, usize::MAX);
+        assert!(beyond.is_null());
+    }
+
+    #[test]
+    fn batches_of_one_and_of_many_stay_where_they_are_until_they_are_freed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), StoreOptions::default()).expect("a store");
+        let topic = store.topic("t", &TopicOptions::default()).expect("a topic");
+        let consumer = topic
+            .consumer("g", &ConsumerOptions::default())
+            .expect("a consumer");
+        let lens = (0..200).map(|at| [1, 1, 2, 7, 1, 40][at % 6]);
+        let (mut open, mut sent) = (Vec::new(), 0);
+        for len in lens {
+            for number in sent..sent + len {
+                let payload = number.to_string();
+                let headers: Vec<(&str, &[u8])> = ["h0", "h1"][..number % 3]
+                    .iter()
+                    .map(|name| (*name, payload.as_bytes()))
+                    .collect();
+                let message = Message::new(payload.as_bytes()).headers(&headers);
+                topic.send(&message).expect("sent");
+            }
+            let received = consumer
+                .receive(len, Some(Duration::ZERO))
+                .expect("received");
+            assert_eq!(received.len(), len);
+            let batch = Batch::of_deliveries(received).expect("a batch");
+            let places: Vec<_> = (0..len).map(|i| shown(batch, i)).collect();
+            open.push((batch, sent..sent + len, places));
+            sent += len;
+        }
+        // More than the first chunk of the table has, and none of them moved.
+        drop((consumer, topic));
+        store.close().expect("closed");
+        for (batch, numbers, places) in &open {
+            assert!(
+                (0..)
+                    .zip(places)
+                    .all(|(i, place)| shown(*batch, i) == *place)
+            );
+            check(*batch, numbers.clone());
+        }
+        for at in 0..open.len() {
+            let batch = open[at].0;
+            // SAFETY: used by this thread alone.
+            let freed = unsafe { [lq_batch_free(batch), lq_batch_free(batch)] };
+            assert_eq!(freed, [LQ_OK, LQ_INVALID_ARGUMENT]);
+            // SAFETY: as above.
+            assert_eq!(unsafe { lq_batch_len(batch) }, 0);
+            assert!(shown(batch, 0).is_null());
+            if let Some((next, numbers, _)) = open.get(at + 1) {
+                check(*next, numbers.clone());
+            }
+        }
+    }
 }

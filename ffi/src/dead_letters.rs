@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char};
 use libqueue::{DeadLetterEntry, Result};
 
 use crate::args::{c_text, invalid};
-use crate::batch::{lay_out, lq_delivery};
+use crate::batch::{lq_delivery, point, view};
 use crate::error::lq_status;
 use crate::handle::{Closing, Table, Tag};
 use crate::message::{lq_header, lq_message_id};
@@ -62,15 +62,14 @@ static LISTS: Table<List> = Table::new("lq_dead_letters", Tag::DeadLetters);
 
 /// A list for C.
 pub(crate) fn list(found: Vec<DeadLetterEntry>) -> Result<*mut lq_dead_letters> {
-    let mut views = Vec::with_capacity(found.len());
-    let headers = lay_out(found.iter().map(|one| &one.message), &mut views);
+    let mut headers = Vec::new();
     let mut texts = Vec::with_capacity(3 * found.len());
-    let mut entries = Vec::with_capacity(found.len());
-    for (message, one) in views.into_iter().zip(&found) {
+    let mut entries: Vec<lq_dead_letter_entry> = Vec::with_capacity(found.len());
+    for one in &found {
         let [error, consumer, topic] =
             [&one.error, &one.consumer, &one.source_topic].map(|text| c_text(text.as_str()));
         entries.push(lq_dead_letter_entry {
-            message,
+            message: view(&one.message, &mut headers),
             source_partition: one.source_partition,
             attempts: one.attempts,
             source_offset: one.source_offset,
@@ -85,6 +84,7 @@ pub(crate) fn list(found: Vec<DeadLetterEntry>) -> Result<*mut lq_dead_letters> 
         });
         texts.extend([error, consumer, topic]);
     }
+    point(entries.iter_mut().map(|one| &mut one.message), &headers);
     LISTS.open(List {
         entries,
         _messages: found,

@@ -9,6 +9,9 @@
 //! - nobody gets inside once OPEN is gone, so exactly one of those inside is the last to leave, and
 //!   that one drops the value, raises the use and gives the slot back;
 //! - no lock is taken on the way in or out, so a fork at any moment leaves no handle stuck.
+//!
+//! Counting who is inside costs two locked instructions for each call. Handles that only one thread
+//! at a time may use, and that are used for each message, go without (`Alone`).
 
 use std::cell::UnsafeCell;
 use std::ops::Deref;
@@ -16,6 +19,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
 
 use libqueue::{Error, ErrorKind, Result};
+
+mod alone;
+
+pub(crate) use alone::{Alone, Spare};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a ticket needs pointers of 64 bits");
@@ -58,7 +65,15 @@ struct Slot<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-/// All handles of one type.
+impl<T> Slot<T> {
+    /// The next use, which nobody has opened yet: tickets of this one are refused from here on.
+    #[inline]
+    fn raise(&self, uses: u64) {
+        self.word.store((uses + 1) << USE, Ordering::Release);
+    }
+}
+
+/// All handles of one type, which several threads may use at once.
 pub(crate) struct Table<T> {
     what: &'static str,
     tag: Tag,
@@ -88,11 +103,17 @@ impl<T> Table<T> {
 
     /// A new handle for the value.
     pub(crate) fn open<C>(&self, value: T) -> Result<*mut C> {
-        let number = self.vacant()?;
+        self.open_in(self.vacant()?, value)
+    }
+
+    /// As `open`, in an empty slot that is the caller's alone.
+    #[inline]
+    fn open_in<C>(&self, number: u32, value: T) -> Result<*mut C> {
         let slot = self.slot(number).ok_or_else(|| self.too_many())?;
         let uses = slot.word.load(Ordering::Acquire) >> USE;
-        // SAFETY: `vacant` gave this slot to us alone, and it is not OPEN: nobody is inside.
-        unsafe { *slot.value.get() = Some(value) };
+        // SAFETY: the slot is ours alone, and it is not OPEN: nobody is inside, and no value is
+        // there that would have to be dropped.
+        unsafe { slot.value.get().write(Some(value)) };
         slot.word.store(uses << USE | OPEN, Ordering::Release);
         let ticket = (uses & USES) << (TAG + SLOT) | u64::from(number) << TAG | self.tag as u64;
         Ok(std::ptr::without_provenance_mut(ticket as usize))
@@ -102,12 +123,7 @@ impl<T> Table<T> {
     #[inline]
     pub(crate) fn enter<C>(&self, handle: *const C) -> Result<Inside<'_, T>> {
         let ticket = handle.addr() as u64;
-        let number = (ticket >> TAG) as u32 & ((1 << SLOT) - 1);
-        let uses = ticket >> (TAG + SLOT);
-        if ticket & ((1 << TAG) - 1) != self.tag as u64 {
-            return Err(self.no_handle(ticket));
-        }
-        let slot = self.slot(number).ok_or_else(|| self.no_handle(ticket))?;
+        let (slot, number, uses) = self.named(ticket)?;
         let mut word = slot.word.load(Ordering::Relaxed);
         loop {
             // One bit below OPEN is kept free: the count can never reach it.
@@ -155,6 +171,17 @@ impl<T> Table<T> {
         }
     }
 
+    /// The slot that a ticket of this table names, its number, and the use that the ticket is of.
+    #[inline]
+    fn named(&self, ticket: u64) -> Result<(&Slot<T>, u32, u64)> {
+        let number = (ticket >> TAG) as u32 & ((1 << SLOT) - 1);
+        if ticket & ((1 << TAG) - 1) != self.tag as u64 {
+            return Err(self.no_handle(ticket));
+        }
+        let slot = self.slot(number).ok_or_else(|| self.no_handle(ticket))?;
+        Ok((slot, number, ticket >> (TAG + SLOT)))
+    }
+
     #[inline]
     fn slot(&self, number: u32) -> Option<&Slot<T>> {
         // Chunk n begins at 64 * (2^n - 1), so number / 64 + 1 has its highest bit at n.
@@ -185,6 +212,11 @@ impl<T> Table<T> {
         };
         place.get_or_init(|| (0..FIRST_CHUNK << chunk).map(|_| empty()).collect());
         Ok(number)
+    }
+
+    /// Gives an empty slot that is not OPEN to whoever opens next.
+    fn give_back(&self, number: u32) {
+        self.with_free(|free| free.push(number));
     }
 
     /// The list of free slots, unless another thread has it now: in the child of a fork that thread
@@ -260,9 +292,8 @@ impl<T> Drop for Inside<'_, T> {
             // the slot is given back below.
             let value = unsafe { (*self.slot.value.get()).take() };
             drop(value);
-            let next = ((word >> USE) + 1) << USE;
-            self.slot.word.store(next, Ordering::Release);
-            self.table.with_free(|free| free.push(self.number));
+            self.slot.raise(word >> USE);
+            self.table.give_back(self.number);
         }
     }
 }

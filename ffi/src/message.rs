@@ -1,5 +1,7 @@
 //! Messages, and sending them.
 
+use std::time::Duration;
+
 use libqueue::{Message, MessageId, Receipt, Result};
 
 use crate::args::{invalid, slice, slice_mut};
@@ -183,12 +185,24 @@ pub(crate) unsafe fn headers<'a>(message: &lq_message) -> Result<Vec<(&'a str, &
     Ok(headers)
 }
 
-/// The message without its headers.
+/// Milliseconds, which most messages leave out.
+#[inline(always)]
+fn span(what: &str, ms: i64) -> Result<Option<Duration>> {
+    match ms {
+        0 => Ok(None),
+        ms => millis(what, ms, 0),
+    }
+}
+
+/// The message, with the headers that were read before.
 ///
 /// # Safety
 /// As in `headers`.
-#[inline]
-pub(crate) unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
+#[inline(always)]
+pub(crate) unsafe fn with_headers<'a>(
+    message: &lq_message,
+    headers: &'a [(&'a str, &'a [u8])],
+) -> Result<Message<'a>> {
     let key = match message.key.data {
         data if data.is_null() && message.key.len == 0 => None,
         // SAFETY: valid as demanded above.
@@ -210,12 +224,12 @@ pub(crate) unsafe fn plain<'a>(message: &lq_message) -> Result<Message<'a>> {
         // SAFETY: valid as demanded above.
         payload: unsafe { message.payload.read("payload") }?,
         key,
-        headers: &[],
+        headers,
         partition,
         timestamp_ns: (message.timestamp_ns != 0).then_some(message.timestamp_ns),
-        delay: millis("delay_ms", message.delay_ms, 0)?,
+        delay: span("delay_ms", message.delay_ms)?,
         deliver_at_ns: (message.deliver_at_ns != 0).then_some(message.deliver_at_ns),
-        ttl: millis("ttl_ms", message.ttl_ms, 0)?,
+        ttl: span("ttl_ms", message.ttl_ms)?,
         priority,
         dedup_id: match message.dedup_id.data {
             data if data.is_null() && message.dedup_id.len == 0 => None,
@@ -253,15 +267,19 @@ unsafe fn messages_of<T>(
     given: &[lq_message],
     show: impl FnOnce(&[Message<'_>]) -> Result<T>,
 ) -> Result<T> {
-    let mut blocks = Vec::with_capacity(given.len());
-    for message in given {
-        // SAFETY: valid as demanded above.
-        blocks.push(unsafe { headers(message) }?);
+    let mut blocks = Vec::new();
+    if given.iter().any(|message| message.headers_len > 0) {
+        blocks.reserve(given.len());
+        for message in given {
+            // SAFETY: valid as demanded above.
+            blocks.push(unsafe { headers(message) }?);
+        }
     }
     let mut many = Vec::with_capacity(given.len());
-    for (message, headers) in given.iter().zip(&blocks) {
+    for (place, message) in given.iter().enumerate() {
+        let headers = blocks.get(place).map_or(&[][..], Vec::as_slice);
         // SAFETY: valid as demanded above.
-        many.push(unsafe { plain(message) }?.headers(headers));
+        many.push(unsafe { with_headers(message, headers) }?);
     }
     show(&many)
 }
@@ -349,7 +367,7 @@ unsafe fn send(
     topic: *mut lq_topic,
     messages: *const lq_message,
     n: usize,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     ids: *mut lq_message_id,
 ) -> Result<()> {
     let topic = TOPICS.enter(topic)?;
@@ -365,7 +383,7 @@ unsafe fn send(
     {
         let sent = {
             // SAFETY: the caller keeps its message valid during the call.
-            let message = unsafe { plain(one) }?;
+            let message = unsafe { with_headers(one, &[]) }?;
             match timeout {
                 None => topic.topic.send(&message)?,
                 Some(timeout) => topic.topic.send_within(&message, timeout)?,

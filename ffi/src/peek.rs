@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char};
 use libqueue::{MessageState, Peeked, Result};
 
 use crate::args::{Out, c_text};
-use crate::batch::{lay_out, lq_delivery};
+use crate::batch::{lq_delivery, point, view};
 use crate::error::lq_status;
 use crate::group::{GROUPS, lq_group};
 use crate::handle::{Closing, Table, Tag};
@@ -82,12 +82,13 @@ fn state(found: &MessageState) -> (i32, i64) {
 }
 
 fn peeked(found: Peeked) -> Result<*mut lq_peeked> {
-    let mut views = Vec::with_capacity(1);
-    let headers = lay_out(std::iter::once(&found.message), &mut views);
+    let mut headers = Vec::new();
+    let mut message = view(&found.message, &mut headers);
+    point(std::iter::once(&mut message), &headers);
     let consumer = c_text(found.consumer.as_str());
     let (state, until_ns) = state(&found.state);
     let peek = lq_peek {
-        message: views[0],
+        message,
         state,
         attempts: found.attempts,
         failures: u64::from(found.failures),

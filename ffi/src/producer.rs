@@ -9,7 +9,7 @@ use crate::args::{Out, invalid, name as name_of};
 use crate::convert_topic::send_timeout;
 use crate::error::lq_status;
 use crate::handle::{Closing, Table, Tag};
-use crate::message::{array, headers, lq_message, lq_message_id, plain};
+use crate::message::{array, headers, lq_message, lq_message_id, with_headers};
 use crate::options::lq_send_options;
 use crate::panic::call;
 use crate::topic::{TOPICS, lq_topic};
@@ -126,9 +126,10 @@ unsafe fn send(
         return Err(invalid("message: expected one".to_owned()));
     };
     // SAFETY: the caller keeps its message valid during the call.
-    let (headers, plain) = unsafe { (headers(message)?, plain(message)?) };
+    let headers = unsafe { headers(message) }?;
     let sequence = (sequence != 0).then_some(sequence);
-    let message = plain.headers(&headers);
+    // SAFETY: as above.
+    let message = unsafe { with_headers(message, &headers) }?;
     let sent = match timeout {
         None => producer.send(&message, sequence)?,
         Some(timeout) => producer.send_within(&message, sequence, timeout)?,

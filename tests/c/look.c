@@ -140,12 +140,41 @@ static void counting(const char *path)
     CHECK(lq_names_len(names) == 0);
 }
 
+/* All messages of a partition that are there. */
+static lq_batch *look(lq_topic *in)
+{
+    const uint32_t partition = 1;
+    lq_reader_options options = LQ_READER_OPTIONS_INIT;
+    lq_reader *reader = NULL;
+    lq_batch *batch = NULL;
+    options.partitions = &partition;
+    options.partitions_len = 1;
+    OK(lq_reader_open(in, &options, &reader));
+    OK(lq_reader_receive(reader, 100, 0, &batch));
+    OK(lq_reader_close(reader));
+    return batch;
+}
+
+/* Batches from before the fork are the child's, too, each process's in a copy of its own. */
+static void batches_of_a_child(lq_batch *open, lq_batch *freed)
+{
+    CHECK(lq_batch_len(open) == 1 && lq_batch_get(open, 0)->partition == 1);
+    CHECK(lq_batch_get(freed, 0) == NULL);
+    GIVES(LQ_INVALID_ARGUMENT, lq_batch_free(freed));
+    OK(lq_batch_free(open));
+    CHECK(lq_batch_len(open) == 0);
+}
+
 /* The child joins the store anew; what the parent had opened from it is not the child's. */
 static void forking(void)
 {
+    lq_batch *open = look(topic);
+    lq_batch *freed = look(topic);
+    OK(lq_batch_free(freed));
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
+        batches_of_a_child(open, freed);
         lq_message message = LQ_MESSAGE_INIT;
         GIVES(LQ_FORKED, lq_send(topic, &message, 1, NULL));
         lq_topic *mine = NULL;
@@ -153,6 +182,9 @@ static void forking(void)
         message.payload = lq_bytes_of("from the child");
         message.partition = 1;
         OK(lq_send(mine, &message, 1, NULL));
+        lq_batch *read = look(mine);
+        CHECK(read != open && read != freed && lq_batch_len(read) == 2);
+        OK(lq_batch_free(read));
         OK(lq_topic_close(mine));
         OK(lq_topic_close(topic));
         OK(lq_store_close(store));
@@ -161,6 +193,9 @@ static void forking(void)
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(lq_batch_len(open) == 1 && lq_batch_get(open, 0)->partition == 1);
+    OK(lq_batch_free(open));
+    GIVES(LQ_INVALID_ARGUMENT, lq_batch_free(open));
     lq_partition_stats stats = LQ_PARTITION_STATS_INIT;
     OK(lq_topic_get_partition_stats(topic, 1, &stats));
     CHECK(stats.next_offset == 2);
