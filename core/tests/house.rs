@@ -31,8 +31,9 @@ const APART: [(&str, &str); 5] = [
     ("format", "options"),
     ("shm", "format"),
 ];
-const UNSAFE_ROOMS: [&str; 4] = [
+const UNSAFE_ROOMS: [&str; 5] = [
     "core/src/shm/",
+    "core/src/format/folded.rs",
     "ffi/src/",
     "benches/src/probe/",
     "benches/peers/rust/src/lmdb.rs",

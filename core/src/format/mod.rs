@@ -9,6 +9,9 @@ pub mod control;
 mod doc_tests;
 pub mod export;
 pub mod extension;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod folded;
 pub mod headers;
 pub mod index;
 pub mod journal;

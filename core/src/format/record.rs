@@ -4,7 +4,7 @@
 //! before the partition's lock. The salt is the segment's own, and the offset is covered: bytes of
 //! an earlier life of the file never look valid.
 
-use super::checksum::{crc32, crc32_behind, crc32_between, crc32_parts};
+use super::checksum::{crc32, crc32_between, crc32_of_words, crc32_parts};
 use super::{put, u32_at, u64_at};
 
 /// Bytes of a record's header.
@@ -107,9 +107,30 @@ impl Header {
         put(&mut bytes, KEY_LEN, &self.key_len.to_le_bytes());
         put(&mut bytes, HEADERS_LEN, &self.headers_len.to_le_bytes());
         put(&mut bytes, PAYLOAD_LEN, &self.payload_len.to_le_bytes());
-        let crc = crc_of(&bytes, salt, body_crc);
+        let crc = self.crc(length, salt, body_crc);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         bytes
+    }
+
+    /// The CRC of a record of this length: behind the body come the salt, the header from its
+    /// offset on, and the length.
+    #[inline]
+    fn crc(&self, length: u32, salt: u32, body_crc: u32) -> u32 {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        // They stand four bytes further on than in the header.
+        let across = |low: u64, high: u64| low >> 32 | high << 32;
+        let small =
+            u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.extension_len) << 16;
+        let timestamp = self.timestamp_ns as u64;
+        let words = [
+            pair(salt, self.offset as u32),
+            across(self.offset, timestamp),
+            across(timestamp, self.key_hash),
+            pair((self.key_hash >> 32) as u32, small),
+            pair(self.key_len, self.headers_len),
+            pair(self.payload_len, length),
+        ];
+        crc32_of_words(body_crc, words)
     }
 
     /// The fields of a header's bytes; lengths are not checked.
@@ -175,17 +196,7 @@ pub fn body_crc(parts: [&[u8]; 4]) -> u32 {
 #[inline]
 #[must_use]
 pub fn crc_of(header: &[u8; HEADER], salt: u32, body_crc: u32) -> u32 {
-    crc32_behind(body_crc, covered(header, salt))
-}
-
-/// What the CRC covers behind the body.
-#[inline]
-fn covered(header: &[u8; HEADER], salt: u32) -> [u8; HEADER] {
-    let mut covered = [0; HEADER];
-    covered[..4].copy_from_slice(&salt.to_le_bytes());
-    covered[4..44].copy_from_slice(&header[OFFSET..]);
-    covered[44..].copy_from_slice(&header[..4]);
-    covered
+    Header::decode(header).crc(u32_at(header, LENGTH), salt, body_crc)
 }
 
 /// The salt with which the record has its CRC. Any record gives one: it is the segment's only where
@@ -217,7 +228,7 @@ pub fn verify(bytes: &[u8], salt: u32) -> bool {
         return false;
     }
     let body = if fields.kind == MESSAGE { body } else { &[] };
-    crc_of(header, salt, crc32(body)) == u32_at(header, CRC)
+    fields.crc(u32_at(header, LENGTH), salt, crc32(body)) == u32_at(header, CRC)
 }
 
 #[cfg(test)]
@@ -246,6 +257,10 @@ mod tests {
         let (header, bytes) = sample();
         assert!(verify(&bytes, 42));
         assert_eq!(Header::decode(bytes.first_chunk().expect("header")), header);
+        // The words whose sum is taken are the bytes that stand there.
+        let salt = 42_u32.to_le_bytes();
+        let parts: [&[u8]; 4] = [b"keyhello", &salt, &bytes[OFFSET..HEADER], &bytes[..4]];
+        assert_eq!(crc32_parts(&parts), u32_at(&bytes, CRC));
     }
 
     #[test]
