@@ -1,6 +1,7 @@
 //! What housekeeping does for a partition before anybody has to wait for it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{NONE, Partition, Room};
@@ -14,10 +15,44 @@ const BUSY: Duration = Duration::from_secs(1);
 /// Sealed segments are synced at the latest when they have waited for so long.
 const LONG: Duration = Duration::from_secs(5);
 
-/// The next segment's file, mapped and populated in this process.
+/// Who writes so many bytes a millisecond gets pages that are there already. For who is slower the
+/// kernel's own faults are quick enough, and pages that are made too early are written to disk twice.
+const FAST: u64 = 32 << 10;
+/// So far ahead pages are made: what is written in this time, but no less and no more.
+const LEAD_MS: u64 = 20;
+const LEAD_MIN: u64 = 1 << 20;
+const LEAD_MAX: u64 = 32 << 20;
+/// They are made so many bytes at a time, and the first ones not so close to where others write.
+const CHUNK: u64 = 1 << 20;
+const APART: u64 = 64 << 10;
+/// How often one look goes on with it while others write as fast as it makes them.
+const CHUNKS: u64 = 2 * LEAD_MAX / CHUNK;
+/// Two looks at where the log ends that are closer than this say nothing of its speed.
+const MOMENT: Duration = Duration::from_micros(200);
+
+/// The next segment's file, mapped in this process.
 struct Mapped {
     id: (u64, u64),
     map: Arc<Mapping>,
+    /// The active segment while it was made.
+    after: u64,
+    /// Up to where its pages are there.
+    populated: u64,
+}
+
+/// Where the log ended, and how fast that moves.
+struct Tail {
+    base: u64,
+    position: u64,
+    at: Instant,
+    /// Bytes a millisecond.
+    speed: u64,
+    /// How many marks this process had passed.
+    passed: u64,
+    /// Up to where the pages of this segment are there.
+    populated: u64,
+    /// The same of the one that became the active segment since.
+    ready: u64,
 }
 
 /// What housekeeping remembers of a partition from one look to the next.
@@ -29,6 +64,7 @@ pub(super) struct Ahead {
     before: Duration,
     /// Since when there is something sealed that is not synced.
     sealed: Option<Instant>,
+    tail: Tail,
 }
 
 impl Default for Ahead {
@@ -38,6 +74,37 @@ impl Default for Ahead {
             active: (NONE, Instant::now()),
             before: Duration::MAX,
             sealed: None,
+            tail: Tail {
+                base: NONE,
+                position: 0,
+                at: Instant::now(),
+                speed: 0,
+                passed: 0,
+                populated: 0,
+                ready: 0,
+            },
+        }
+    }
+}
+
+impl Tail {
+    /// How far ahead of the log's end pages are to be there, now that it ends here: 0 where it
+    /// moves slowly, or others move it.
+    fn lead(&mut self, base: u64, position: u64, passed: u64) -> u64 {
+        let elapsed = self.at.elapsed();
+        if self.base != base {
+            // As fast as before, until that is seen: what was left of the one before is not known.
+            (self.base, self.position, self.at) = (base, position, Instant::now());
+            self.populated = std::mem::take(&mut self.ready);
+        } else if elapsed >= MOMENT {
+            let moved = position.saturating_sub(self.position);
+            self.speed = moved.saturating_mul(1000) / (elapsed.as_micros() as u64).max(1);
+            (self.position, self.at) = (position, Instant::now());
+        }
+        let mine = std::mem::replace(&mut self.passed, passed) != passed;
+        match mine && self.speed >= FAST {
+            true => (self.speed.saturating_mul(LEAD_MS)).clamp(LEAD_MIN, LEAD_MAX),
+            false => 0,
         }
     }
 }
@@ -87,12 +154,60 @@ impl Partition {
             ahead.sealed = None;
         }
         drop(ahead);
+        let populated = self.populate_ahead(base);
         // A sync takes long, and who fills segments needs the next one more.
         if self.block.poisoned() || (sealed && (!busy || since.elapsed() > LONG)) {
             self.sync_sealed()?;
         }
         copied?;
-        Ok(prepared? | raised? || busy || sealed)
+        Ok(prepared? | raised? || busy || sealed || populated)
+    }
+
+    /// Has the kernel make the pages that a fast sender comes to next, so that it does not have to
+    /// at each of them; whether the sender is a fast one. No more than a little ahead of it, since
+    /// each such page is written to disk.
+    fn populate_ahead(&self, base: u64) -> bool {
+        let Some(active) = self.peek(base).filter(|_| base != NONE) else {
+            return false;
+        };
+        let mut position = self.block.position();
+        let (lead, mut from) = {
+            let (mut ahead, passed) = (
+                super::locked(&self.ahead),
+                self.passed.load(Ordering::Relaxed),
+            );
+            let lead = ahead.tail.lead(base, position, passed);
+            (lead, ahead.tail.populated)
+        };
+        if lead == 0 {
+            return false;
+        }
+        // Not with the lock held: who rolls wants the next segment's mapping meanwhile.
+        for _ in 0..CHUNKS {
+            from = from.max((position + APART) / CHUNK * CHUNK);
+            if from >= (position + lead).min(active.capacity()) {
+                break;
+            }
+            active.map().populate(from as usize, CHUNK as usize);
+            from += CHUNK;
+            if self.block.segment() != base {
+                return true;
+            }
+            position = self.block.position();
+        }
+        let mut ahead = super::locked(&self.ahead);
+        if ahead.tail.base == base {
+            ahead.tail.populated = from;
+        }
+        let over = (position + lead).saturating_sub(active.capacity());
+        let Some(next) = ahead.next.as_mut().filter(|next| next.populated < over) else {
+            return true;
+        };
+        let (map, from) = (next.map.clone(), next.populated);
+        next.populated = over;
+        drop(ahead);
+        map.populate(from as usize, (over - from) as usize);
+        true
     }
 
     fn prepare_next(&self, ahead: &mut Ahead, base: u64, busy: bool) -> Result<bool> {
@@ -102,6 +217,9 @@ impl Partition {
         if base == NONE || !(busy || self.block.position() >= active.capacity() / 2) {
             return Ok(false);
         }
+        if ahead.next.as_ref().is_some_and(|next| next.after == base) {
+            return Ok(false);
+        }
         let Some(slow) = self.try_hold_slow()? else {
             return Ok(false);
         };
@@ -109,23 +227,28 @@ impl Partition {
         let file = self.next_file(0, Room::Ordinary, SIZE_MAX)?.1;
         drop(slow);
         let id = file.id()?;
-        if ahead.next.as_ref().is_some_and(|next| next.id == id) {
+        if let Some(next) = ahead.next.as_mut().filter(|next| next.id == id) {
+            next.after = base;
             return Ok(false);
         }
         let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
         let map = file.map(len, true)?;
-        map.populate(0, len);
-        ahead.next = Some(Mapped { id, map });
+        ahead.next = Some(Mapped {
+            id,
+            map,
+            after: base,
+            populated: 0,
+        });
         Ok(true)
     }
 
-    /// The mapping of the next segment's file, populated if housekeeping got to it.
+    /// The mapping of the next segment's file, with its first pages if housekeeping got to it.
     pub(super) fn take_ahead(&self, file: &dyn File) -> Result<Arc<Mapping>> {
-        let mapped = self
-            .ahead
-            .try_lock()
-            .ok()
-            .and_then(|mut ahead| ahead.next.take());
+        let mapped = self.ahead.try_lock().ok().and_then(|mut ahead| {
+            let next = ahead.next.take();
+            ahead.tail.ready = next.as_ref().map_or(0, |next| next.populated);
+            next
+        });
         match mapped {
             Some(mapped) if mapped.id == file.id()? => Ok(mapped.map),
             _ => {
@@ -133,5 +256,69 @@ impl Partition {
                 file.map(len, true)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::append::STEP;
+    use super::super::tests::{draft, open};
+    use super::*;
+    use crate::storage::Disk;
+
+    #[test]
+    fn p19_pages_are_made_for_who_is_fast_and_no_more_than_a_little_ahead() {
+        let folder = tempfile::tempdir().expect("folder");
+        let log = open(Arc::new(Disk), &folder.path().join("0"));
+        let more = |until: u64| {
+            while log.block.position() < until {
+                log.append(&[draft(&[1; 30_000])]).expect("append");
+            }
+        };
+        while log
+            .mapped(log.block.segment())
+            .is_none_or(|one| one.capacity() < 8 << 20)
+        {
+            log.append(&[draft(&[1; 30_000])]).expect("append");
+        }
+        let (base, capacity) = (log.block.segment(), 8 << 20);
+        // It passed a mark, and looks that are so close to each other leave the speed as it was.
+        let goes = |speed| {
+            log.passed.fetch_add(1, Ordering::Relaxed);
+            let mut ahead = super::super::locked(&log.ahead);
+            (ahead.tail.base, ahead.tail.speed) = (base, speed);
+            ahead.tail.at = Instant::now() + Duration::from_secs(3600);
+        };
+        let populated = || super::super::locked(&log.ahead).tail.populated;
+        goes(FAST - 1);
+        more(2 * STEP);
+        assert!(!log.populate_ahead(base), "a slow one");
+        goes(FAST);
+        assert!(log.populate_ahead(base));
+        assert!(!log.populate_ahead(base), "it appended nothing since");
+        let tail = log.block.position();
+        let ahead = tail + LEAD_MIN..tail + LEAD_MIN + CHUNK;
+        assert!(ahead.contains(&populated()), "{} of {ahead:?}", populated());
+        // What is to be there behind the end of the segment is there in the next one.
+        assert!(log.prepare_ahead().is_ok());
+        more(capacity - LEAD_MIN / 2);
+        goes(FAST);
+        assert!(log.populate_ahead(base));
+        let next = super::super::locked(&log.ahead)
+            .next
+            .as_ref()
+            .map(|next| next.populated);
+        assert!(
+            next.is_some_and(|next| (1..=LEAD_MIN).contains(&next)),
+            "{next:?}"
+        );
+        // And known as such once that is the active one.
+        while log.block.segment() == base {
+            log.append(&[draft(&[1; 30_000])]).expect("append");
+        }
+        let mut ahead = super::super::locked(&log.ahead);
+        let (base, position) = (log.block.segment(), log.block.position());
+        let _ = ahead.tail.lead(base, position, 0);
+        assert_eq!(Some(ahead.tail.populated), next);
     }
 }

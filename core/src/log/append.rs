@@ -9,6 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, HAS_KEY, HEADER, Header, MESSAGE, MORE};
 use crate::shm::{Held, Mapping};
 
+/// After so many bytes housekeeping is asked to look at how fast they come (`ahead.rs`).
+pub(super) const STEP: u64 = 2 << 20;
+
 /// A message on its way into the log, its body's checksum taken already.
 #[derive(Clone, Copy)]
 pub struct Draft<'a> {
@@ -264,6 +267,7 @@ impl Partition {
         let base = block.segment();
         if local.active.as_ref().is_none_or(|one| one.base() != base) {
             local.active = self.mapped(base);
+            local.mark = block.position() + STEP;
         }
         let Some(segment) = &local.active else {
             let first = base == super::NONE;
@@ -278,6 +282,11 @@ impl Partition {
         // First: behind damage up to the end of a segment there is none, whatever stands there.
         if position + bytes + (HEADER + record::ALIGN) as u64 > segment.capacity() {
             return Ok(Err(Outcome::Room(bytes)));
+        }
+        if position > local.mark {
+            local.mark = position + STEP;
+            self.passed.fetch_add(1, Ordering::Relaxed);
+            (self.env.nudge)();
         }
         if !block.fits_its_tail(base, position, first)
             || segment

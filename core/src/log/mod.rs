@@ -182,6 +182,8 @@ pub type OnPublish = Arc<dyn Fn(u32) + Send + Sync>;
 #[derive(Default)]
 struct Local {
     active: Option<Arc<Segment>>,
+    /// Who appends beyond it has housekeeping look at how fast the log grows (`ahead.rs`).
+    mark: u64,
 }
 
 /// A partition as this process has it open.
@@ -203,6 +205,8 @@ pub struct Partition {
     compacted_seen: AtomicU64,
     index: Mutex<index::Known>,
     ahead: Mutex<ahead::Ahead>,
+    /// How many marks were passed by appends of this process.
+    passed: AtomicU64,
     walked: Mutex<Option<sums::Walked>>,
     on_publish: OnPublish,
 }
@@ -257,6 +261,7 @@ impl Partition {
             compacted_seen: AtomicU64::new(seen),
             index: Mutex::default(),
             ahead: Mutex::default(),
+            passed: AtomicU64::new(0),
             walked: Mutex::default(),
             on_publish,
         };

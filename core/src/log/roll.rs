@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::append::STEP;
 use super::{Partition, Room, Segment};
 use crate::error::Result;
 use crate::format::checksum::crc32;
@@ -73,7 +74,8 @@ impl Partition {
             mark(&old, at, END, base, self.block.last_timestamp())?;
         }
         self.block.set_segment(base, RECORDS as u64);
-        self.local.with(&mut held).active = Some(segment);
+        let local = self.local.with(&mut held);
+        (local.active, local.mark) = (Some(segment), STEP);
         drop(held);
         // The one after it, before it is needed.
         (env.nudge)();
