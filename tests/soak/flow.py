@@ -27,7 +27,7 @@ from checker import GroupCheck
 from ends import check_time
 from evidence import MS, Evidence, Finding, sends_by
 from figures import Pauses
-from history import KILLED_NS, Group, HandOut, Life, Send, Settle, Story, Terms, whole_lines
+from history import Group, HandOut, Life, Send, Settle, Story, Terms, whole_lines
 
 RING = "ring"
 RING_GROUPS = ("near", "far")
@@ -110,13 +110,14 @@ def read_glances(folder: Path) -> list[Glance]:
 
 
 def check_glances(
-    glances: Iterable[Glance], sends: Mapping[str, list[Send]], deaths: Mapping[str, int]
+    glances: Iterable[Glance], sends: Mapping[str, list[Send]], story: Story
 ) -> list[Finding]:
     """No look saw more than may be; `sends` by topic."""
     found = []
+    deaths, dying = story.deaths(), story.longest_deaths()
     begun = {topic: sorted(one.will for one in some) for topic, some in sends.items()}
     over = {
-        topic: sorted(one.done or deaths.get(one.life, NEVER) + KILLED_NS for one in some)
+        topic: sorted(one.done or deaths.get(one.life, NEVER) + dying for one in some)
         for topic, some in sends.items()
     }
     for one in glances:
@@ -212,7 +213,7 @@ def check(
     for topic in WAITING:
         found += check_waits(passed(by_topic[topic], lives, pauses))
     glances = read_glances(folder)
-    found += check_glances(glances, by_topic, deaths)
+    found += check_glances(glances, by_topic, story)
     dropped = 0
     for name in RING_GROUPS:
         group = (RING, name)

@@ -53,7 +53,7 @@ class Narrow:
         """At 402 to 404 ms, while one call was under way."""
         one = Glance(402 * MS, 404 * MS, GROUP, lag, pressure)
         sends = {"narrow": list(self.producer.sends.values())}
-        return flow.check_glances([one], sends, self.story.deaths())
+        return flow.check_glances([one], sends, self.story)
 
 
 def test_a_limit_that_is_kept_passes() -> None:
@@ -81,6 +81,11 @@ def test_a_look_that_saw_more_is_found() -> None:
     bad.story.events.append(Event("kill", 380 * MS, "p.1"))
     assert bad.glance(MOST + 2) == []
     bad.story.events[0].time = 300 * MS
+    assert [one.kind for one in bad.glance(MOST + 2)] == ["over"]
+    # Killing all may take its time.
+    bad.story.events[0] = Event("all", 300 * MS, until=403 * MS)
+    assert bad.glance(MOST + 2) == []
+    bad.story.events[0].until = 340 * MS
     assert [one.kind for one in bad.glance(MOST + 2)] == ["over"]
 
 
