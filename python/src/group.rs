@@ -229,9 +229,9 @@ impl Group {
     /// processes, before the call returns. Leases from before are stale. Returns what it does to
     /// each partition, as it was counted a moment before.
     ///
-    /// Raises `InvalidArgument` for an offset behind the end; one before the earliest message is
-    /// that of the earliest, and `gone` says how many are missing. `NotFound` for an unknown
-    /// snapshot.
+    /// Raises `Removed` for an offset that retention took, `InvalidArgument` for one behind the
+    /// end, `NotFound` for an unknown snapshot; the group is where it was then. `gone` counts the
+    /// messages of a snapshot that are missing, or of a file that was lost.
     ///
     ///     group.seek(datetime.now() - timedelta(hours=1))
     #[pyo3(signature = (to, *, partition=None))]

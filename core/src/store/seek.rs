@@ -116,9 +116,10 @@ impl Group {
     /// again, or is passed over, and its letter is none any more. What the seek does is returned,
     /// as it was counted a moment before; [`Group::preview_seek`] tells the same and does nothing.
     ///
-    /// An offset before the earliest message is that of the earliest, and `gone` says how many are
-    /// missing. [`ErrorKind::InvalidArgument`] for an offset behind the end, and for one without a
-    /// partition where there are several; [`ErrorKind::NotFound`] for an unknown snapshot.
+    /// [`ErrorKind::Removed`] for an offset that retention took, [`ErrorKind::InvalidArgument`] for
+    /// one behind the end, and for one without a partition where there are several;
+    /// [`ErrorKind::NotFound`] for an unknown snapshot. After each the group is where it was.
+    /// `gone` counts the messages of a snapshot that are missing, or of a file that was lost.
     ///
     /// ```
     /// # use libqueue::{ConsumerOptions, Message, Start, Store, StoreOptions, TopicOptions};

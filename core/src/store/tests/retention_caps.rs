@@ -273,11 +273,18 @@ fn p16_p15_a_new_group_begins_at_what_is_kept_and_at_nothing_that_was_taken() {
         let got = take(&scene.topic, name, 9);
         assert_eq!(numbers(&got), [3, 4]);
     }
-    let stats = scene
-        .topic
-        .group("e")
-        .expect("group")
-        .stats()
-        .expect("stats");
-    assert_eq!(stats.lost_messages, 0);
+    let group = scene.topic.group("e").expect("group");
+    assert_eq!(group.stats().expect("stats").lost_messages, 0);
+    // Nor is it sought there: it stays where it is.
+    for error in [
+        group.seek(Start::Offset(2), None).expect_err("taken"),
+        group.preview_seek(Start::Offset(2), None).expect_err("too"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Removed, "{error}");
+    }
+    settle(&scene.topic, "e", 2);
+    group.seek(Start::Offset(2), None).expect_err("taken");
+    assert_eq!(group.stats().expect("stats").lag_messages, 0);
+    group.seek(Start::Offset(3), None).expect("kept");
+    assert_eq!(numbers(&take(&scene.topic, "e", 9)), [3, 4]);
 }
