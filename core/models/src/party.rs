@@ -75,6 +75,7 @@ impl Party {
             leaving: AtomicBool::new(false),
             may_take_room: Box::new(|_| Ok(())),
             nudge: Box::new(|| ()),
+            hurry: Box::new(|_| ()),
             transactions: None,
         };
         let (block, quiet) = (self.block.clone(), Arc::new(|_| ()));

@@ -163,6 +163,17 @@ impl Partition {
         Ok(prepared? | raised? || busy || sealed || populated)
     }
 
+    /// Between two beats of housekeeping, for who appended more than a little since the last: a next
+    /// segment, where it fills them, and pages.
+    pub fn hurry(&self) {
+        let base = self.block.segment();
+        let mut ahead = super::locked(&self.ahead);
+        let fast = ahead.tail.speed >= FAST;
+        let _ = self.prepare_next(&mut ahead, base, fast);
+        drop(ahead);
+        self.populate_ahead(base);
+    }
+
     /// Has the kernel make the pages that a fast sender comes to next, so that it does not have to
     /// at each of them; whether the sender is a fast one. No more than a little ahead of it, since
     /// each such page is written to disk.

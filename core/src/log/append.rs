@@ -286,7 +286,7 @@ impl Partition {
         if position > local.mark {
             local.mark = position + STEP;
             self.passed.fetch_add(1, Ordering::Relaxed);
-            (self.env.nudge)();
+            (self.env.hurry)(&self.me);
         }
         if !block.fits_its_tail(base, position, first)
             || segment

@@ -10,7 +10,8 @@ use crate::format::control::partition::WORDS;
 use crate::format::extension::Attributes;
 use crate::format::record::{self, END, body_crc};
 use crate::options::Start;
-use crate::storage::{Disk, Fault, Twin};
+use crate::shm::Owner;
+use crate::storage::{Disk, Fault, Storage, Twin};
 
 const DEAD: Owner = Owner {
     slot: 5,

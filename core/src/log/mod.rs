@@ -19,6 +19,7 @@ mod cut;
 #[cfg(test)]
 mod deaths_tests;
 mod durable;
+mod env;
 mod flow;
 mod idle;
 mod index;
@@ -57,13 +58,14 @@ mod transactions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 pub use append::Draft;
 pub use compact::{Next, Pass};
 pub use cursor::Cursor;
+pub use env::{Env, Hurry, MayTakeRoom, Room};
 pub use flow::{Counted, Gate};
 pub use idle::next_turn;
 pub use latest::KEYS_MAX;
@@ -78,12 +80,10 @@ pub(crate) use segment::LOOKS;
 pub use segment::Segment;
 pub use transactions::{Extent, Transactions};
 
-use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::options::Durability;
-use crate::shm::{Acquired, Guarded, Held, Liveness, Owner, OwnerLock, Region};
-use crate::storage::Storage;
+use crate::shm::{Acquired, Guarded, Held, OwnerLock, Region};
 use block::Block;
 
 /// No segment.
@@ -91,84 +91,6 @@ pub(crate) const NONE: u64 = u64::MAX;
 
 /// How long who opens a partition waits for who has it: long enough to see that he died.
 const GLANCE: Duration = Duration::from_millis(5);
-
-/// Whether an ordinary segment may be allocated; see [`Env::may_take_room`].
-pub type MayTakeRoom = Box<dyn Fn(&dyn Storage) -> Result<()> + Send + Sync>;
-
-/// What a partition needs of the process that opened the store.
-pub struct Env {
-    /// The file system.
-    pub storage: Arc<dyn Storage>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Who lives.
-    pub live: Arc<dyn Liveness>,
-    /// This member.
-    pub me: Owner,
-    /// How long to wait for a live holder of a lock.
-    pub lock_timeout: Duration,
-    /// Permission bits of created files.
-    pub mode: u32,
-    /// This member's word in the member table and what it must hold; a member that was taken for
-    /// dead finds another value there and may not write any more.
-    pub fence: Option<(Region, u64)>,
-    /// Set when this member is about to leave: no critical section begins any more.
-    pub leaving: AtomicBool,
-    /// Asked before an ordinary segment is allocated: errors with [`ErrorKind::DiskFull`] while the
-    /// room there is must be left to dead letters.
-    pub may_take_room: MayTakeRoom,
-    /// Has housekeeping look around now; never waits.
-    pub nudge: Box<dyn Fn() + Send + Sync>,
-    /// What is known of transactions; `None` where nobody can have any.
-    pub transactions: Option<Arc<dyn Transactions>>,
-}
-
-/// Whose room a segment is allocated from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// Everyone's.
-    Ordinary,
-    /// That which is kept for what must not fail on a full disk.
-    Kept,
-}
-
-impl Env {
-    /// Errors with [`ErrorKind::Fenced`] when this member was taken for dead, with
-    /// [`ErrorKind::Closed`] when it leaves. Looked at with a lock held.
-    #[inline]
-    pub fn check_fence(&self) -> Result<()> {
-        // Pairs with the leaver, which sets it before it looks at the locks: either this is seen,
-        // or the lock, which was taken before.
-        if self.leaving.load(Ordering::SeqCst) {
-            return Err(left());
-        }
-        self.check_alive()
-    }
-
-    /// As `check_fence`, also for what has to be done while this member leaves.
-    #[inline]
-    fn check_alive(&self) -> Result<()> {
-        match &self.fence {
-            Some((word, mine)) if word.get(0) != *mine => Err(fenced()),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[cold]
-fn left() -> Error {
-    let message = "the store was closed by another thread meanwhile; open it again";
-    Error::new(ErrorKind::Closed, message)
-}
-
-#[cold]
-fn fenced() -> Error {
-    Error::new(
-        ErrorKind::Fenced,
-        "this process was taken for dead, since its lock file was closed behind the library's \
-         back, and others repaired after it; open the store again",
-    )
-}
 
 /// What is inside stays usable after a panic of a caller's thread: each change is one step.
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -188,6 +110,7 @@ struct Local {
 
 /// A partition as this process has it open.
 pub struct Partition {
+    me: Weak<Self>,
     env: Arc<Env>,
     folder: PathBuf,
     topic: u64,
@@ -247,7 +170,8 @@ impl Partition {
         let block = Block(block);
         let local = Guarded::new(block.lock(), Local::default());
         let (segments, seen) = (RwLock::default(), block.compacted());
-        let partition = Self {
+        let partition = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             env,
             folder,
             topic,
@@ -264,9 +188,9 @@ impl Partition {
             passed: AtomicU64::new(0),
             walked: Mutex::default(),
             on_publish,
-        };
+        });
         partition.set_durability(durability);
-        Arc::new(partition)
+        partition
     }
 
     /// Takes the append lock; repairs after a dead holder, recovers if nobody has yet.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::tests::{draft, open, open_to_sync, payloads, try_open, unboot};
 use super::*;
 use crate::format::control::partition::WORDS;
-use crate::shm::Mapping;
-use crate::storage::{Access, Fault, Twin};
+use crate::shm::{Mapping, Owner};
+use crate::storage::{Access, Fault, Storage, Twin};
 
 const FOLDER: &str = "/p";
 

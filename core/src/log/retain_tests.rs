@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::tests::{draft, open, open_shared, payloads};
 use super::*;
 use crate::options::Start;
-use crate::storage::{Access, Disk, Twin};
+use crate::storage::{Access, Disk, Storage, Twin};
 
 const FOLDER: &str = "/p";
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::format::record::HEADER;
 use crate::format::segment::{RECORDS, SIZE_MIN, SegmentHeader};
 use crate::options::Start;
+use crate::shm::Owner;
 use crate::storage::{Disk, Fault, Twin};
 
 /// What a roller leaves that dies after it gave the new segment its name.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::segment::LOOKS;
 use super::tests::{draft, open, open_to_sync, unboot};
 use super::*;
-use crate::shm::OwnerLock;
+use crate::shm::{Owner, OwnerLock};
 use crate::storage::{Choices, Disk, Fault, Twin};
 
 /// All messages by a walk: where each stands, and its bytes.

@@ -9,8 +9,8 @@ use crate::clock::ManualClock;
 use crate::format::control::partition::WORDS;
 use crate::format::record::body_crc;
 use crate::options::Start;
-use crate::shm::Mapping;
-use crate::storage::{Disk, Fault, Twin};
+use crate::shm::{Liveness, Mapping, Owner};
+use crate::storage::{Disk, Fault, Storage, Twin};
 
 /// The slot of the one member that lives.
 const ME: u16 = 1;
@@ -117,6 +117,7 @@ pub(super) fn env_on(storage: Arc<dyn Storage>) -> Env {
         leaving: false.into(),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
+        hurry: Box::new(|_| ()),
         transactions: None,
     }
 }

@@ -2,7 +2,7 @@
 //! caller should wait for.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::inner::{StoreInner, locked};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Partition;
+use crate::log::{Hurry, Partition};
 
 /// How often the thread looks around while nothing is leased.
 const IDLE: Duration = Duration::from_secs(1);
@@ -83,7 +83,10 @@ pub(crate) trait Tended: Send + Sync {
 }
 
 enum Task {
+    /// Only a reason to wake up, as what is wanted is said by `Tasks::look`.
     Look,
+    /// Its sender is fast: pages for what comes next, and nothing else.
+    Hurry(Weak<Partition>),
     Stop,
 }
 
@@ -91,22 +94,35 @@ enum Task {
 pub(super) struct Tasks {
     tasks: Sender<Task>,
     inbox: Receiver<Task>,
+    /// Whether to look around now.
+    look: Arc<AtomicBool>,
 }
 
 impl Default for Tasks {
     fn default() -> Self {
-        let (tasks, inbox) = bounded(1);
-        Self { tasks, inbox }
+        let (tasks, inbox) = bounded(4);
+        let look = Arc::default();
+        Self { tasks, inbox, look }
     }
 }
 
 impl Tasks {
     /// Has the thread look around now; never waits.
     pub(super) fn nudge(&self) -> Box<dyn Fn() + Send + Sync> {
-        let tasks = self.tasks.clone();
+        let (tasks, look) = (self.tasks.clone(), self.look.clone());
         Box::new(move || {
-            // A full channel holds a task that has the same effect.
+            // A full channel holds a task by which the thread wakes up just as well.
+            look.store(true, Ordering::Release);
             let _ = tasks.try_send(Task::Look);
+        })
+    }
+
+    /// Has the thread make pages for the sender of a partition; never waits. Where the thread does
+    /// not come to it the sender makes its pages itself.
+    pub(super) fn hurry(&self) -> Hurry {
+        let tasks = self.tasks.clone();
+        Box::new(move |partition| {
+            let _ = tasks.try_send(Task::Hurry(partition.clone()));
         })
     }
 }
@@ -119,12 +135,12 @@ pub(super) struct Housekeeper {
 
 impl Housekeeper {
     pub(super) fn start(store: &Arc<StoreInner>, tasks: Tasks) -> Result<Self> {
-        let Tasks { tasks, inbox } = tasks;
+        let Tasks { tasks, inbox, look } = tasks;
         let weak = Arc::downgrade(store);
         let path = store.path.display();
         let thread = thread::Builder::new()
             .name("libqueue".to_owned())
-            .spawn(move || run(&weak, &inbox))
+            .spawn(move || run(&weak, &inbox, &look))
             .map_err(|e| {
                 let message = format!("cannot start the housekeeping thread of {path}: {e}");
                 Error::new(ErrorKind::TooMany, message)
@@ -144,16 +160,25 @@ impl Housekeeper {
     }
 }
 
-fn run(store: &Weak<StoreInner>, inbox: &Receiver<Task>) {
+fn run(store: &Weak<StoreInner>, inbox: &Receiver<Task>, asked: &AtomicBool) {
     let mut synced = Instant::now();
-    let mut beat = SOON;
+    let mut due = Instant::now() + SOON;
     loop {
-        match inbox.recv_timeout(beat) {
+        match inbox.recv_deadline(due) {
             Ok(Task::Look) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Task::Hurry(partition)) => {
+                if let Some(partition) = partition.upgrade() {
+                    partition.hurry();
+                }
+            }
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
+        // However many hurry, the beat is kept.
+        if !asked.swap(false, Ordering::AcqRel) && Instant::now() < due {
+            continue;
+        }
         let Some(store) = store.upgrade() else { return };
-        beat = look(&store, &mut synced);
+        due = Instant::now() + look(&store, &mut synced);
     }
 }
 
@@ -230,5 +255,40 @@ impl StoreInner {
     /// Has housekeeping look around now rather than at its next beat; never waits.
     pub(crate) fn nudge(&self) {
         (self.env.nudge)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::{Store, StoreOptions};
+
+    #[derive(Default)]
+    struct Counted {
+        looks: AtomicUsize,
+    }
+
+    impl Tended for Counted {
+        fn tend(&self) -> Result<Pace> {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+            Ok(Pace::Soon)
+        }
+    }
+
+    #[test]
+    fn p10_the_beat_is_kept_however_many_senders_hurry() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open(folder.path(), StoreOptions::default()).expect("open");
+        let inner = store.inner().expect("open");
+        let part = Arc::new(Counted::default());
+        inner.tend(PathBuf::from("counted"), part.clone());
+        let limit = Instant::now() + Duration::from_secs(20);
+        while part.looks.load(Ordering::Relaxed) < 4 {
+            assert!(Instant::now() < limit, "it only makes pages");
+            (inner.env.hurry)(&Weak::new());
+        }
+        inner.untend(Path::new("counted"));
     }
 }

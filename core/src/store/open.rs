@@ -322,6 +322,7 @@ fn join(
         )
         .guard(),
         nudge: tasks.nudge(),
+        hurry: tasks.hurry(),
         transactions: Some(journal.clone()),
     });
     let control = control_of(&env, shared);
@@ -383,6 +384,7 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         leaving: AtomicBool::new(false),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
+        hurry: Box::new(|_| ()),
         transactions: None,
     });
     let control = control_of(&env, Arc::new(Shared::private()?));

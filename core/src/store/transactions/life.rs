@@ -151,6 +151,7 @@ impl Journal {
             leaving: AtomicBool::new(false),
             may_take_room: Box::new(|_| Ok(())),
             nudge: Box::new(|| ()),
+            hurry: Box::new(|_| ()),
             transactions: None,
         })
     }
