@@ -14,7 +14,7 @@ CC ?= cc
 CFLAGS_STRICT := -std=c99 -O2 -Wall -Wextra -Werror -pedantic
 RELEASE := $(ROOT)/target/release
 
-.PHONY: all library demo test test-rust test-models test-c test-demo fuzz models lint-rust lint bench bench-short peers header install clean help
+.PHONY: all library demo test test-rust test-models test-c test-demo fuzz models lint-rust lint bench bench-short bench-readme peers header install clean help
 .DEFAULT_GOAL := all
 
 include python/build.mk
@@ -134,6 +134,10 @@ bench: bench-programs
 # Every row, and no more of it than shows that it works.
 bench-short: bench-programs
 	$(BENCH) --short --results $(BUILD)/bench-short --plot $(BUILD)/throttle-short.svg
+
+## bench-readme: writes the README's figures from the newest results
+bench-readme:
+	python3 benches/readme.py
 
 .PHONY: bench-programs
 bench-programs: library install-python

@@ -47,5 +47,7 @@ lint-python: install-python
 	  (cd $$tests && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
 	    --cache-dir $(BUILD)/mypy .); \
 	done
+	cd benches && $(VENV)/bin/mypy --config-file $(ROOT)/python/pyproject.toml \
+	  --cache-dir $(BUILD)/mypy *.py
 	cd $(BUILD) && $(PYTHON) -m mypy.stubtest libqueue \
 	  --mypy-config-file $(ROOT)/python/pyproject.toml
