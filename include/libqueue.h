@@ -1938,11 +1938,11 @@ lq_status lq_group_purge_dead_letters(lq_group *group,
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, NULL options, nothing or two things that say
  * where to, an offset behind the end, or without a partition where there are several); LQ_REMOVED
- * (an offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot,
- * or the group was deleted); LQ_DAMAGED (the snapshot, or a window); LQ_BUSY (what failed for the
- * last time would be passed over, and is no dead letter yet); LQ_READ_ONLY, LQ_DISK_FULL, LQ_STUCK,
- * LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL. After each of these the group is where it
- * was.
+ * (an offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such
+ * snapshot, or the group was deleted); LQ_BUSY (what failed for the last time would be passed
+ * over, and is no dead letter yet); LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED: the group is
+ * where it was. After LQ_DAMAGED (the snapshot, or a window), LQ_DISK_FULL, LQ_STUCK, LQ_TOO_MANY,
+ * LQ_IO or LQ_INTERNAL it may have been sought: call it again.
  * Memory: free the plan with lq_seek_plan_free.
  * Threads: any, several at once.
  */
@@ -1958,8 +1958,8 @@ lq_status lq_group_seek(lq_group *group,
  * plan: gets what the seek would do.
  *
  * Returns: LQ_OK; LQ_INVALID_ARGUMENT (as lq_group_seek, and a plan that is NULL); LQ_REMOVED (an
- * offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED,
- * LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot, or
+ * the group was deleted); LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: free the plan with lq_seek_plan_free.
  * Threads: any, several at once.
  */

@@ -274,7 +274,10 @@ private:
     const lq_delivery *raw_;
 };
 
-/** Messages that came together. Getting one says that work on it begins (see lq_batch_get). */
+/**
+ * Messages that came together. Getting one says that work on it begins (see lq_batch_get). One
+ * thread at a time, also of a const batch.
+ */
 class batch : public detail::handle<lq_batch, lq_batch_free> {
 public:
     using handle::handle;

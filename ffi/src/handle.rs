@@ -4,7 +4,7 @@
 //! through it, so NULL, a closed handle, a handle of another type and any other number are told
 //! from a good one without touching memory that is not ours.
 //!
-//! Invariants:
+//! Invariants of a `Table`:
 //! - a slot's value is there exactly while its word says OPEN or counts somebody inside;
 //! - nobody gets inside once OPEN is gone, so exactly one of those inside is the last to leave, and
 //!   that one drops the value, raises the use and gives the slot back;

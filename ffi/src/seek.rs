@@ -148,11 +148,11 @@ unsafe fn sought(
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (no open group, NULL options, nothing or two things that say
 /// where to, an offset behind the end, or without a partition where there are several); LQ_REMOVED
-/// (an offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot,
-/// or the group was deleted); LQ_DAMAGED (the snapshot, or a window); LQ_BUSY (what failed for the
-/// last time would be passed over, and is no dead letter yet); LQ_READ_ONLY, LQ_DISK_FULL, LQ_STUCK,
-/// LQ_CLOSED, LQ_FORKED, LQ_FENCED, LQ_IO, LQ_INTERNAL. After each of these the group is where it
-/// was.
+/// (an offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such
+/// snapshot, or the group was deleted); LQ_BUSY (what failed for the last time would be passed
+/// over, and is no dead letter yet); LQ_READ_ONLY, LQ_CLOSED, LQ_FORKED, LQ_FENCED: the group is
+/// where it was. After LQ_DAMAGED (the snapshot, or a window), LQ_DISK_FULL, LQ_STUCK, LQ_TOO_MANY,
+/// LQ_IO or LQ_INTERNAL it may have been sought: call it again.
 /// Memory: free the plan with lq_seek_plan_free.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]
@@ -176,8 +176,8 @@ pub unsafe extern "C" fn lq_group_seek(
 /// plan: gets what the seek would do.
 ///
 /// Returns: LQ_OK; LQ_INVALID_ARGUMENT (as lq_group_seek, and a plan that is NULL); LQ_REMOVED (an
-/// offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot, or the group was deleted); LQ_DAMAGED,
-/// LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
+/// offset that retention took); LQ_INVALID_NAME (of a snapshot); LQ_NOT_FOUND (no such snapshot, or
+/// the group was deleted); LQ_DAMAGED, LQ_STUCK, LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
 /// Memory: free the plan with lq_seek_plan_free.
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

@@ -30,7 +30,8 @@ pub fn crc32_parts(parts: &[&[u8]]) -> u32 {
     hasher.finalize()
 }
 
-/// CRC-32 of the bytes of these words, each from its lowest on, behind what has the CRC-32 `before`.
+/// CRC-32 of the bytes of these words, each from its lowest on, behind what has the CRC-32
+/// `before`.
 #[inline]
 #[must_use]
 pub fn crc32_of_words(before: u32, words: [u64; 6]) -> u32 {

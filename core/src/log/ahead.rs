@@ -16,7 +16,8 @@ const BUSY: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(5);
 
 /// Who writes so many bytes a millisecond gets pages that are there already. For who is slower the
-/// kernel's own faults are quick enough, and pages that are made too early are written to disk twice.
+/// kernel's own faults are quick enough, and pages that are made too early are written to disk
+/// twice.
 const FAST: u64 = 32 << 10;
 /// So far ahead pages are made: what is written in this time, but no less and no more.
 const LEAD_MS: u64 = 20;
@@ -25,8 +26,9 @@ const LEAD_MAX: u64 = 32 << 20;
 /// They are made so many bytes at a time, and the first ones not so close to where others write.
 const CHUNK: u64 = 1 << 20;
 const APART: u64 = 64 << 10;
-/// How often one look goes on with it while others write as fast as it makes them.
-const CHUNKS: u64 = 2 * LEAD_MAX / CHUNK;
+/// For so long one look goes on with it: others wait for housekeeping too, also while the kernel
+/// has to write something before it makes another page.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// Two looks at where the log ends that are closer than this say nothing of its speed.
 const MOMENT: Duration = Duration::from_micros(200);
 
@@ -163,13 +165,17 @@ impl Partition {
         Ok(prepared? | raised? || busy || sealed || populated)
     }
 
-    /// Between two beats of housekeeping, for who appended more than a little since the last: a next
-    /// segment, where it fills them, and pages.
+    /// Between two beats of housekeeping, for who appended more than a little since the last one:
+    /// pages, and the next segment where that is soon wanted.
     pub fn hurry(&self) {
         let base = self.block.segment();
+        let rest = self.peek(base).map_or(u64::MAX, |active| {
+            active.capacity().saturating_sub(self.block.position())
+        });
         let mut ahead = super::locked(&self.ahead);
-        let fast = ahead.tail.speed >= FAST;
-        let _ = self.prepare_next(&mut ahead, base, fast);
+        let soon = ahead.tail.speed.saturating_mul(BUSY.as_millis() as u64) >= rest;
+        // What is wrong with the disk the next look comes upon too, and who needs the segment.
+        let _ = self.prepare_next(&mut ahead, base, soon);
         drop(ahead);
         self.populate_ahead(base);
     }
@@ -181,6 +187,7 @@ impl Partition {
         let Some(active) = self.peek(base).filter(|_| base != NONE) else {
             return false;
         };
+        let until = Instant::now() + PATIENCE;
         let mut position = self.block.position();
         let (lead, mut from) = {
             let (mut ahead, passed) = (
@@ -194,31 +201,42 @@ impl Partition {
             return false;
         }
         // Not with the lock held: who rolls wants the next segment's mapping meanwhile.
-        for _ in 0..CHUNKS {
-            from = from.max((position + APART) / CHUNK * CHUNK);
+        while self.block.segment() == base && Instant::now() < until {
+            from = from.max((position + APART).next_multiple_of(4096));
             if from >= (position + lead).min(active.capacity()) {
                 break;
             }
             active.map().populate(from as usize, CHUNK as usize);
             from += CHUNK;
-            if self.block.segment() != base {
-                return true;
-            }
             position = self.block.position();
         }
-        let mut ahead = super::locked(&self.ahead);
-        if ahead.tail.base == base {
-            ahead.tail.populated = from;
+        {
+            let mut ahead = super::locked(&self.ahead);
+            if ahead.tail.base == base {
+                ahead.tail.populated = from;
+            }
         }
         let over = (position + lead).saturating_sub(active.capacity());
-        let Some(next) = ahead.next.as_mut().filter(|next| next.populated < over) else {
-            return true;
-        };
-        let (map, from) = (next.map.clone(), next.populated);
-        next.populated = over;
-        drop(ahead);
-        map.populate(from as usize, (over - from) as usize);
+        while let Some((map, from)) = self.next_pages(base, over)
+            && Instant::now() < until
+        {
+            map.populate(from as usize, CHUNK as usize);
+        }
         true
+    }
+
+    /// The next pages to be made of the segment behind this one, of which so many bytes are to have
+    /// some; they count as made.
+    fn next_pages(&self, base: u64, over: u64) -> Option<(Arc<Mapping>, u64)> {
+        let mut ahead = super::locked(&self.ahead);
+        let next = ahead.next.as_mut()?;
+        // One that was prepared behind another segment may be the active one by now.
+        if next.after != base || next.populated >= over {
+            return None;
+        }
+        let from = next.populated;
+        next.populated += CHUNK;
+        Some((next.map.clone(), from))
     }
 
     fn prepare_next(&self, ahead: &mut Ahead, base: u64, busy: bool) -> Result<bool> {
@@ -255,13 +273,14 @@ impl Partition {
 
     /// The mapping of the next segment's file, with its first pages if housekeeping got to it.
     pub(super) fn take_ahead(&self, file: &dyn File) -> Result<Arc<Mapping>> {
+        let id = file.id()?;
         let mapped = self.ahead.try_lock().ok().and_then(|mut ahead| {
-            let next = ahead.next.take();
+            let next = ahead.next.take().filter(|next| next.id == id);
             ahead.tail.ready = next.as_ref().map_or(0, |next| next.populated);
             next
         });
         match mapped {
-            Some(mapped) if mapped.id == file.id()? => Ok(mapped.map),
+            Some(mapped) => Ok(mapped.map),
             _ => {
                 let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
                 file.map(len, true)
@@ -272,9 +291,15 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::super::append::STEP;
-    use super::super::tests::{draft, open};
+    use super::super::tests::{draft, env_on, open};
     use super::*;
+    use crate::format::control::partition::WORDS;
+    use crate::log::Env;
+    use crate::options::Durability;
+    use crate::shm::{OwnerLock, Region};
     use crate::storage::Disk;
 
     #[test]
@@ -331,5 +356,44 @@ mod tests {
         let (base, position) = (log.block.segment(), log.block.position());
         let _ = ahead.tail.lead(base, position, 0);
         assert_eq!(Some(ahead.tail.populated), next);
+    }
+
+    #[test]
+    fn p19_who_appends_much_hurries_now_and_then_and_holds_no_lock_meanwhile() {
+        let folder = tempfile::tempdir().expect("folder");
+        let control = Arc::new(Mapping::anonymous(4096).expect("memory"));
+        let block = Region::new(&control, 0, WORDS * 8).expect("block");
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let env = Env {
+            hurry: Box::new(move |log| {
+                let log = log.upgrade().expect("open");
+                assert!(OwnerLock::is_free(log.block.lock()), "others wait");
+                counted.fetch_add(1, Ordering::Relaxed);
+                log.hurry();
+            }),
+            ..env_on(Arc::new(Disk))
+        };
+        let log = Partition::open(
+            Arc::new(env),
+            folder.path().to_owned(),
+            block,
+            (7, 0),
+            Durability::Process,
+            Arc::new(|_| ()),
+        );
+        let log = log.expect("open");
+        let sent = |bytes: u64| {
+            let before = count.load(Ordering::Relaxed);
+            for _ in 0..bytes / 30_000 {
+                log.append(&[draft(&[1; 30_000])]).expect("append");
+            }
+            count.load(Ordering::Relaxed) - before
+        };
+        assert_eq!(sent(STEP / 4), 0, "a topic that is seldom used");
+        // Through some segments, of which the first are smaller than the step.
+        let marks = 20;
+        let hurried = sent(marks * STEP);
+        assert!((marks / 2..=marks).contains(&hurried), "{hurried}");
     }
 }

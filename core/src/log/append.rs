@@ -134,7 +134,7 @@ impl Partition {
             drop(held);
             match outcome {
                 Outcome::Done(first) => {
-                    (self.on_publish)(drafts.len() as u32);
+                    self.published(drafts.len() as u32);
                     return Ok(first);
                 }
                 other => self.make_way(&other, drafts, room)?,
@@ -157,7 +157,7 @@ impl Partition {
         drop(held);
         match outcome {
             Outcome::Done(first) => {
-                (self.on_publish)(drafts.len() as u32);
+                self.published(drafts.len() as u32);
                 Ok(Some(first))
             }
             _ => Ok(None),
@@ -178,7 +178,7 @@ impl Partition {
         let Outcome::Done(first) = outcome else {
             return Ok(None);
         };
-        (self.on_publish)(drafts.len() as u32);
+        self.published(drafts.len() as u32);
         Ok(Some(first))
     }
 
@@ -198,6 +198,17 @@ impl Partition {
             self.raise_reserve(drafts.len() as u64)?;
         }
         self.roll(total(drafts), Room::Ordinary)
+    }
+
+    /// Without the lock: tells of so many records, and housekeeping if a mark was passed.
+    #[inline]
+    pub(super) fn published(&self, count: u32) {
+        (self.on_publish)(count);
+        let passed = self.passed.load(Ordering::Relaxed);
+        if passed != self.hurried.load(Ordering::Relaxed) {
+            self.hurried.store(passed, Ordering::Relaxed);
+            (self.env.hurry)(&self.me);
+        }
     }
 
     #[cold]
@@ -286,7 +297,6 @@ impl Partition {
         if position > local.mark {
             local.mark = position + STEP;
             self.passed.fetch_add(1, Ordering::Relaxed);
-            (self.env.hurry)(&self.me);
         }
         if !block.fits_its_tail(base, position, first)
             || segment

@@ -84,7 +84,7 @@ impl Partition {
             gate.leave(pass, matches!(outcome, Ok(Outcome::Done(_))));
             match outcome? {
                 Outcome::Done(first) => {
-                    (self.on_publish)(drafts.len() as u32);
+                    self.published(drafts.len() as u32);
                     return Ok(first);
                 }
                 other => self.make_way(&other, drafts, room)?,

@@ -59,9 +59,11 @@ impl Partition {
     /// Two numbers of which one changes when the partition is used, by this process or by one that
     /// appends; and how many segments are mapped here.
     pub fn uses(&self) -> ((u64, u32), usize) {
+        // First, and alone: who prepares a segment takes the two in the other order.
+        let next = usize::from(super::locked(&self.ahead).has_next());
         let known = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let last = known.values().map(|one| one.used()).max();
-        let mapped = known.len() + usize::from(super::locked(&self.ahead).has_next());
+        let mapped = known.len() + next;
         ((self.next_offset(), last.unwrap_or(0)), mapped)
     }
 

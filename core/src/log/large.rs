@@ -141,7 +141,7 @@ impl Partition {
     }
 
     fn tell(&self, count: u32) {
-        (self.on_publish)(count);
+        self.published(count);
         EventCount::notify(self.block.sync_event(), u32::MAX);
     }
 

@@ -128,8 +128,10 @@ pub struct Partition {
     compacted_seen: AtomicU64,
     index: Mutex<index::Known>,
     ahead: Mutex<ahead::Ahead>,
-    /// How many marks were passed by appends of this process.
+    /// How many marks were passed by appends of this process, and as many when housekeeping was
+    /// asked to hurry last.
     passed: AtomicU64,
+    hurried: AtomicU64,
     walked: Mutex<Option<sums::Walked>>,
     on_publish: OnPublish,
 }
@@ -186,6 +188,7 @@ impl Partition {
             index: Mutex::default(),
             ahead: Mutex::default(),
             passed: AtomicU64::new(0),
+            hurried: AtomicU64::new(0),
             walked: Mutex::default(),
             on_publish,
         });

@@ -93,7 +93,7 @@ impl Prepared<'_> {
         let block = &partition.block;
         block.set_tail(send.segment, send.end(), send.end_position(), self.last);
         drop(self.held);
-        (partition.on_publish)(send.count);
+        partition.published(send.count);
         Ok(())
     }
 }

@@ -128,7 +128,8 @@ impl Partition {
         if storage.exists(&path)? {
             let file = storage.open(&path, Access::ReadWrite, 0)?;
             let len = file.len()?;
-            if len >= least && len >= SIZE_MIN {
+            // One that was prepared for many messages is too large where few are to come.
+            if len >= least && len >= SIZE_MIN && len <= most.max(least) {
                 return Ok((len, file));
             }
             storage.unlink(&path)?;

@@ -98,7 +98,7 @@ impl Partition {
             Ok(()) => drop(held),
             Err(_) => held.abandon(),
         }
-        (self.on_publish)(1);
+        self.published(1);
         done
     }
 

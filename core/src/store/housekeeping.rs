@@ -263,7 +263,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::{Store, StoreOptions};
+    use crate::{Message, Store, StoreOptions, TopicOptions};
 
     #[derive(Default)]
     struct Counted {
@@ -284,10 +284,13 @@ mod tests {
         let inner = store.inner().expect("open");
         let part = Arc::new(Counted::default());
         inner.tend(PathBuf::from("counted"), part.clone());
+        let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+        topic.send(&Message::new(b"one")).expect("send");
+        let log = Arc::downgrade(&topic.inner.partitions[0]);
         let limit = Instant::now() + Duration::from_secs(20);
         while part.looks.load(Ordering::Relaxed) < 4 {
             assert!(Instant::now() < limit, "it only makes pages");
-            (inner.env.hurry)(&Weak::new());
+            (inner.env.hurry)(&log);
         }
         inner.untend(Path::new("counted"));
     }

@@ -17,11 +17,12 @@ pub(super) const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
 impl Topic {
     /// Sends one message. Once it returns, the message survives `kill -9` of any process (P1), and
     /// power loss as the durability says (P2). On an error it is not in the log, except for
-    /// [`ErrorKind::Timeout`] while waiting for the disk.
+    /// [`Timeout`](crate::ErrorKind::Timeout) while waiting for the disk.
     ///
-    /// In a topic with a limit that it has reached (P14): [`ErrorKind::Full`], or a wait for room
-    /// and [`ErrorKind::Timeout`] after the topic's `send_timeout`, or the oldest messages are
-    /// dropped, as its `on_full` says. [`ErrorKind::TooLarge`] for more than the limit itself.
+    /// In a topic with a limit that it has reached (P14): [`Full`](crate::ErrorKind::Full), or a
+    /// wait for room and [`Timeout`](crate::ErrorKind::Timeout) after the topic's `send_timeout`,
+    /// or the oldest messages are dropped, as its `on_full` says.
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for more than the limit itself.
     #[inline]
     pub fn send(&self, message: &Message<'_>) -> Result<MessageId> {
         let inner = &self.inner;
