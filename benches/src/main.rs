@@ -219,9 +219,17 @@ fn main() -> Outcome<()> {
     };
     let mut machine = Machine::here(&args.dir);
     machine.versions.extend(workers::versions(&programs));
-    let table = run(&context, &args)?;
+    let mut table = Table::default();
+    run(&context, &args, &mut table, &|table| {
+        write_all(table, &machine, &args)
+    })?;
     println!("{}\n\n{}", machine.text(), table.text());
-    let json = report::json(&table, &machine, args.scale.rounds == 1);
+    Ok(())
+}
+
+/// What was measured so far, so that a run that is cut short keeps what it has.
+fn write_all(table: &Table, machine: &Machine, args: &Args) -> Outcome<()> {
+    let json = report::json(table, machine, args.scale.rounds == 1);
     if let Some(file) = &args.json {
         std::fs::write(file, &json)?;
     }
@@ -229,32 +237,37 @@ fn main() -> Outcome<()> {
         std::fs::create_dir_all(folder)?;
         let name = format!("{}-{}", machine.date, machine.name());
         std::fs::write(folder.join(format!("{name}.json")), &json)?;
-        let plot = report::svg(&table, &machine)?;
+        let plot = report::svg(table, machine)?;
         std::fs::write(folder.join(format!("{name}.svg")), plot)?;
     }
     Ok(())
 }
 
-/// All parts that are wanted.
-fn run(context: &Context<'_>, args: &Args) -> Outcome<Table> {
-    let mut table = Table::default();
-    context.peers.failures(&mut table);
+/// All parts that are wanted; `part_done` after each.
+fn run(
+    context: &Context<'_>,
+    args: &Args,
+    table: &mut Table,
+    part_done: &dyn Fn(&Table) -> Outcome<()>,
+) -> Outcome<()> {
+    context.peers.failures(table);
     for (name, title, run) in PARTS.iter().filter(|(name, _, _)| args.wants(name)) {
         table.part(name, title);
         match run {
-            Run::Work(run) => run(context, &mut table)?,
-            Run::Part(run) => run(context.folder, context.scale, &mut table)?,
+            Run::Work(run) => run(context, table)?,
+            Run::Part(run) => run(context.folder, context.scale, table)?,
             Run::Pressure => {
                 let plot = args.plot.as_deref();
-                parts::pressure::run(context.folder, context.scale, plot, &mut table)?;
+                parts::pressure::run(context.folder, context.scale, plot, table)?;
             }
         }
         // What one leaves behind the next one would find.
         if let Some(left) = std::fs::read_dir(context.folder)?.next() {
             return Err(format!("{name} left {}", left?.path().display()).into());
         }
+        part_done(table)?;
     }
-    Ok(table)
+    Ok(())
 }
 
 /// A process of a workload that needs several: `child NAME ARGUMENT...`.
