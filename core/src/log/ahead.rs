@@ -217,8 +217,9 @@ impl Partition {
             }
         }
         let over = (position + lead).saturating_sub(active.capacity());
-        while let Some((map, from)) = self.next_pages(base, over)
-            && Instant::now() < until
+        // The time first: what is named counts as made.
+        while Instant::now() < until
+            && let Some((map, from)) = self.next_pages(base, over)
         {
             map.populate(from as usize, CHUNK as usize);
         }
