@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
@@ -107,7 +108,7 @@ fn copied<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyB
             "{name} is a {found}; expected bytes or another object with the buffer protocol"
         )));
     };
-    let copy = view.call_method0("tobytes")?;
+    let copy = view.call_method0(intern!(value.py(), "tobytes"))?;
     Ok(copy.cast_into::<PyBytes>()?)
 }
 

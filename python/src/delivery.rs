@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libqueue::Receipt;
 use pyo3::exceptions::PyException;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyType};
@@ -297,7 +298,7 @@ message_class!(Delivery {
             // Ctrl-C, an exit, the end of a generator: that was not the message's fault.
             return Self::release(slf).or(Ok(()));
         }
-        let name = class.getattr("__name__")?.to_string();
+        let name = class.getattr(intern!(class.py(), "__name__"))?.to_string();
         let text = exc.map(ToString::to_string).unwrap_or_default();
         let error = format!("{name}: {text}");
         match Self::nack(slf, None, Some(error.trim_end_matches(": "))) {

@@ -2,6 +2,7 @@
 
 use libqueue::Error;
 use pyo3::exceptions::PyOSError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
@@ -36,7 +37,7 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     else {
         return raised;
     };
-    match raised.value(py).setattr("errno", code) {
+    match raised.value(py).setattr(intern!(py, "errno"), code) {
         Ok(()) => raised,
         Err(failed) => failed,
     }
@@ -73,7 +74,7 @@ pub(crate) fn raise_refused(py: Python<'_>, error: &Error, ids: &[Py<MessageId>]
     if named.is_empty() {
         return raised;
     }
-    match raised.value(py).setattr("refused", named) {
+    match raised.value(py).setattr(intern!(py, "refused"), named) {
         Ok(()) => raised,
         Err(failed) => failed,
     }

@@ -2,6 +2,7 @@
 
 use libqueue::{Error, ErrorKind, Filter};
 use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyMapping, PyString, PyTuple};
 
@@ -27,7 +28,8 @@ pub(crate) fn of(value: &Bound<'_, PyAny>) -> PyResult<Filter> {
 /// What `config` shows of it: the mapping, which is empty where all messages are taken.
 pub(crate) fn shown<'py>(py: Python<'py>, filter: Option<&Filter>) -> PyResult<Bound<'py, PyAny>> {
     let text = filter.map_or("{}", Filter::as_str);
-    py.import("json")?.call_method1("loads", (text,))
+    py.import("json")?
+        .call_method1(intern!(py, "loads"), (text,))
 }
 
 fn text_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<String> {
@@ -37,7 +39,7 @@ fn text_of<'py>(value: &Bound<'py, PyAny>) -> PyResult<String> {
     with.set_item("default", PyCFunction::new_closure(py, None, None, plain)?)?;
     let text = py
         .import("json")?
-        .call_method("dumps", (value,), Some(&with));
+        .call_method(intern!(py, "dumps"), (value,), Some(&with));
     match text.and_then(|text| text.extract()) {
         Err(error)
             if error.is_instance_of::<PyTypeError>(py)
@@ -59,7 +61,7 @@ fn plain(args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>) -> PyResult<P
         dict.update(mapping)?;
     } else {
         let text = py.import("base64")?.call_method1("b64encode", (&value,))?;
-        dict.set_item("base64", text.call_method0("decode")?)?;
+        dict.set_item("base64", text.call_method0(intern!(py, "decode"))?)?;
     }
     Ok(dict.into_any().unbind())
 }

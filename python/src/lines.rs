@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use libqueue::ImportOptions;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyIterator, PyString};
 
@@ -83,7 +84,8 @@ impl LinesOf {
         let next = next?;
         if next.is_instance_of::<PyString>() {
             // What is no UTF-8 is refused as such, with the number of its line.
-            let encoded = next.call_method1("encode", ("utf-8", "surrogatepass"))?;
+            let encoded =
+                next.call_method1(intern!(next.py(), "encode"), ("utf-8", "surrogatepass"))?;
             self.line.extend_from_slice(encoded.extract()?);
         } else if let Ok(bytes) = next.cast::<PyBytes>() {
             self.line.extend_from_slice(bytes.as_bytes());

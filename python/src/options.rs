@@ -6,6 +6,7 @@ use libqueue::{
     Backoff, Brake, DeadLetter, DedupWindow, DeliveryMode, Durability, GroupConfig, GroupOptions,
     OnDeadLetter, OnExpired, OnFull, OnLost, Ordering, Retention, Start, TopicConfig, TopicOptions,
 };
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
@@ -172,7 +173,7 @@ pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
     if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
         return Ok(Start::Offset(named_whole("start", value)?));
     }
-    if value.hasattr("timestamp")? {
+    if value.hasattr(intern!(value.py(), "timestamp"))? {
         let at = seconds_of("start", YEARS_OF_PYTHON, value)?;
         if at.is_nan() {
             return Err(invalid(py, format!("start is {value}; expected a time")));

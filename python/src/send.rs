@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
 
@@ -152,11 +153,11 @@ fn nanoseconds(py: Python<'_>, what: &str, seconds: f64) -> PyResult<i64> {
 
 /// A time as it is, or of a datetime the seconds since the epoch.
 pub(crate) fn seconds_of(what: &str, years: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    if !value.hasattr("timestamp")? {
+    let py = value.py();
+    if !value.hasattr(intern!(py, "timestamp"))? {
         return value.extract();
     }
-    let py = value.py();
-    match value.call_method0("timestamp") {
+    match value.call_method0(intern!(py, "timestamp")) {
         Ok(at) => at.extract(),
         // What Python cannot say in seconds, or this machine in its own zone.
         Err(error)
