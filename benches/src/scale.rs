@@ -44,7 +44,7 @@ pub(crate) const FULL: Scale = Scale {
     synced: 2_000,
     recovered: 10_000_000_000,
     topics: 10_000,
-    large: &[1.0, 5.0, 20.0],
+    large: &[1.0, 20.0, 100.0],
     rounds: 5,
     peer: Duration::from_secs(1),
 };

@@ -18,6 +18,8 @@ use crate::{Outcome, Scale};
 
 /// Of a message in a large topic; its header comes to it.
 const PAYLOAD: usize = 64 * 1024;
+/// So much of it is written before its pages of zeros are given back to the disk.
+const STEP: u64 = 10_000_000_000;
 /// As many as a topic can have.
 const PARTITIONS: u64 = 1024;
 /// As long as housekeeping needs to let go of what is not used, where that is much.
@@ -52,14 +54,36 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
     let mut filled = 0;
     for gigabytes in scale.large {
         let bytes = (gigabytes * 1e9) as u64;
-        measure(&large, &[("fill", bytes - filled)], "", table)?;
-        filled = bytes;
+        while filled < bytes {
+            let more = STEP.min(bytes - filled);
+            measure(&large, &[("fill", more)], "", table)?;
+            give_back(&large.join("topics/t0/0"))?;
+            filled += more;
+        }
         let name = format!("{gigabytes} GB, 1,000 consumed");
         measure(&large, &[("some", 0)], &name, table)?;
         let name = format!("{gigabytes} GB, read through");
         measure(&large, &[("read", 0)], &name, table)?;
     }
     std::fs::remove_dir_all(large)?;
+    Ok(())
+}
+
+/// Gives the pages of zeros back to the disk, so that a topic may be larger than it. What is read
+/// stays what it was.
+fn give_back(partition: &Path) -> Outcome<()> {
+    for file in std::fs::read_dir(partition)? {
+        let file = file?.path();
+        if file.extension().is_some_and(|kind| kind == "log") {
+            let done = Command::new("fallocate")
+                .arg("--dig-holes")
+                .arg(&file)
+                .status()?;
+            if !done.success() {
+                return Err(format!("fallocate --dig-holes {}: {done}", file.display()).into());
+            }
+        }
+    }
     Ok(())
 }
 
@@ -208,7 +232,7 @@ fn groups(store: &Store, count: u64, held: bool) -> Outcome<()> {
 }
 
 fn fill(topic: &Topic, bytes: u64) -> Outcome<()> {
-    let payload: Vec<u8> = (0..PAYLOAD).map(|at| ((at * 31) >> 3) as u8).collect();
+    let payload = vec![0; PAYLOAD];
     let message = Message::new(&payload);
     let batch = vec![message; 16];
     for _ in 0..bytes / (PAYLOAD * batch.len()) as u64 {

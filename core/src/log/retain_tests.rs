@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::tests::{draft, open, open_shared, payloads};
+use super::tests::{draft, open, open_beside, open_shared, payloads};
 use super::*;
 use crate::options::Start;
 use crate::storage::{Access, Disk, Storage, Twin};
@@ -151,6 +151,25 @@ fn p15_a_segment_that_has_to_go_is_sealed_once_and_as_small_as_any() {
     }
     assert_eq!(partition.append(&[draft(b"on")]).expect("append"), 8);
     assert_eq!(payloads(&partition).len(), 9);
+}
+
+#[test]
+fn p15_p19_a_large_segment_that_was_prepared_is_not_taken_where_few_messages_are_to_come() {
+    let folder = tempfile::tempdir().expect("folder");
+    let partition = open(Arc::new(Disk), folder.path());
+    for _ in 0..11 {
+        partition.append(&[draft(&[7; 200_000])]).expect("append");
+    }
+    assert!(partition.prepare_ahead().expect("more than half is full"));
+    let next = folder.path().join(names::NEXT_SEGMENT);
+    assert_eq!(std::fs::metadata(&next).expect("prepared").len(), 4 << 20);
+    assert!(partition.seal_older(i64::MAX).expect("old"));
+    assert_eq!(partition.active_bytes().expect("bytes"), 1 << 20);
+    assert!(!next.exists());
+    // Nor is what is mapped of it: what comes is in the segment that others find.
+    assert_eq!(partition.append(&[draft(b"on")]).expect("append"), 11);
+    let beside = open_beside(&partition, folder.path());
+    assert_eq!(payloads(&beside).len(), 12);
 }
 
 #[test]
