@@ -4,7 +4,8 @@
 //! Each is measured by a process of its own, of itself. None of the figures is to rise with the
 //! size of the store but where it says so; no limit of the hardware stands beside them.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -51,13 +52,13 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
         std::fs::remove_dir_all(path)?;
     }
     let large = folder.join("large");
-    let mut filled = 0;
+    let (mut filled, mut given_back) = (0, HashSet::new());
     for gigabytes in scale.large {
         let bytes = (gigabytes * 1e9) as u64;
         while filled < bytes {
             let more = STEP.min(bytes - filled);
             measure(&large, &[("fill", more)], "", table)?;
-            give_back(&large.join("topics/t0/0"))?;
+            give_back(&large.join("topics/t0/0"), &mut given_back)?;
             filled += more;
         }
         let name = format!("{gigabytes} GB, 1,000 consumed");
@@ -71,10 +72,11 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
 
 /// Gives the pages of zeros back to the disk, so that a topic may be larger than it. What is read
 /// stays what it was.
-fn give_back(partition: &Path) -> Outcome<()> {
+fn give_back(partition: &Path, done_with: &mut HashSet<PathBuf>) -> Outcome<()> {
     for file in std::fs::read_dir(partition)? {
         let file = file?.path();
-        if file.extension().is_some_and(|kind| kind == "log") {
+        let is_segment = file.extension().is_some_and(|kind| kind == "log");
+        if is_segment && done_with.insert(file.clone()) {
             let done = Command::new("fallocate")
                 .arg("--dig-holes")
                 .arg(&file)

@@ -21,6 +21,9 @@ const LONG: Duration = Duration::from_secs(120);
 const CANNOT: i32 = 3;
 /// Of the rounds the best counts; they are no more than this, as peers are many.
 const ROUNDS: usize = 2;
+/// And one of a peer that takes so long before and behind its work, as those do that start a
+/// server or a virtual machine.
+const SLOW: Duration = Duration::from_millis(1500);
 
 /// A work, as the programs know it.
 #[derive(Clone)]
@@ -103,6 +106,7 @@ pub(super) fn best(of: &Context<'_>, program: &Path, peer: &str, asked: &Asked) 
         (_, pace) => (f64::from(pace) * of.scale.paced.as_secs_f64()) as usize,
     };
     let round = |count| once(of.folder, program, peer, asked, count);
+    let began = Instant::now();
     let first = match round(few)? {
         Ok(Some(found)) => found,
         other => return Ok(other),
@@ -110,18 +114,25 @@ pub(super) fn best(of: &Context<'_>, program: &Path, peer: &str, asked: &Asked) 
     if of.scale.rounds == 1 {
         return Ok(Ok(Some(first)));
     }
-    // The first was to see how many: it was too short to be compared.
-    let count = match asked.pace {
+    let worked = Duration::from_nanos((first.each * few as f64) as u64);
+    let rounds = match began.elapsed().saturating_sub(worked) < SLOW {
+        true => ROUNDS,
+        false => 1,
+    };
+    let (count, mut best) = match asked.pace {
+        // The first was to see how many: it was too short to be compared.
         0 => {
             let fit = of.scale.peer.as_nanos() as f64 / first.each;
-            whole((fit as usize).min(of.scale.count(asked.size)).max(few))
+            let count = whole((fit as usize).min(of.scale.count(asked.size)).max(few));
+            (count, None)
         }
-        _ => few,
+        _ => (few, Some(first)),
     };
-    let mut best: Option<Found> = None;
-    for _ in 0..ROUNDS {
+    for _ in usize::from(best.is_some())..rounds {
         match round(count)? {
-            Ok(Some(found)) => best = Some(best.map_or(found.clone(), |best| best.or(&found))),
+            Ok(Some(found)) => {
+                best = Some(best.map_or(found.clone(), |best: Found| best.or(&found)));
+            }
             other => return Ok(other),
         }
     }

@@ -92,6 +92,28 @@ impl Header {
             + u64::from(self.payload_len)
     }
 
+    /// Whether the record in `bytes`, header and body, which these are the fields of, has its CRC.
+    /// The body of `PADDING` is not covered: nobody reads it.
+    #[inline]
+    #[must_use]
+    pub fn is_of(&self, bytes: &[u8], salt: u32) -> bool {
+        let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
+            return false;
+        };
+        let body = if self.kind == MESSAGE { body } else { &[] };
+        // The words of `crc`, as they stand there.
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let words = [
+            pair(salt, u32_at(header, OFFSET)),
+            u64_at(header, OFFSET + 4),
+            u64_at(header, TIMESTAMP + 4),
+            u64_at(header, KEY_HASH + 4),
+            u64_at(header, KEY_LEN),
+            pair(u32_at(header, PAYLOAD_LEN), bytes.len() as u32),
+        ];
+        crc32_of_words(crc32(body), words) == u32_at(header, CRC)
+    }
+
     /// The header's bytes with length and CRC.
     #[inline]
     #[must_use]
@@ -176,8 +198,10 @@ impl Header {
         if self.offset > OFFSET_MAX {
             return false;
         }
+        if self.kind == MESSAGE {
+            return self.len() == u64::from(length);
+        }
         match self.kind {
-            MESSAGE => self.len() == u64::from(length),
             END => length as usize == HEADER,
             PADDING | RESERVED => length as usize >= HEADER,
             _ => false,
@@ -216,19 +240,14 @@ pub const fn padded(length: u64) -> u64 {
     length.next_multiple_of(ALIGN as u64)
 }
 
-/// Whether the whole record in `bytes` (header and body, `length` bytes) has its CRC. The body of
-/// `PADDING` is not covered: nobody reads it.
+/// Whether the whole record in `bytes` (header and body, `length` bytes) has its CRC.
 #[must_use]
 pub fn verify(bytes: &[u8], salt: u32) -> bool {
-    let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
+    let Some(header) = bytes.first_chunk() else {
         return false;
     };
-    let fields = Header::decode(header);
-    if !fields.plausible(u32_at(header, LENGTH)) || u32_at(header, LENGTH) as usize != bytes.len() {
-        return false;
-    }
-    let body = if fields.kind == MESSAGE { body } else { &[] };
-    fields.crc(u32_at(header, LENGTH), salt, crc32(body)) == u32_at(header, CRC)
+    let (fields, length) = (Header::decode(header), u32_at(header, LENGTH));
+    length as usize == bytes.len() && fields.plausible(length) && fields.is_of(bytes, salt)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Window {
     pub fn admit(&self, policy: &Policy, fresh: &Fresh, now: Now) -> Admit {
         let offset = fresh.offset;
         // One below the floor, which somebody else has raised, counts as far behind.
-        if offset.wrapping_sub(self.floor()) >= self.usable() || self.is_full(offset) {
+        if offset.wrapping_sub(self.floor()) >= self.room() {
             return Admit::Full;
         }
         let index = self.index(offset);
@@ -101,6 +101,12 @@ impl Window {
         self.entries.set_state(index, state::HELD);
         self.count(Counter::Held, 1);
         false
+    }
+
+    /// How far from the floor messages may be taken in.
+    #[inline]
+    pub(super) fn room(&self) -> u64 {
+        self.usable().min(self.head.get(header::LIMIT))
     }
 
     /// Whether a message at this offset would be further from the floor than the group may run.

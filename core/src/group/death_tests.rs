@@ -211,6 +211,58 @@ fn p6_p9_p11_p17_a_death_at_any_store_leaves_each_message_as_it_was_or_as_it_was
 }
 
 #[test]
+fn p6_p9_p17_a_death_at_any_store_of_a_run_leaves_its_messages_to_be_taken_in_or_leased() {
+    let (hand, end) = (
+        Hand {
+            due_ms: DUE[1],
+            consumer: 3,
+            batch: 2,
+            begun: false,
+        },
+        COUNT + 4,
+    );
+    for store in 1.. {
+        let twin = Twin::new();
+        let window = window(&twin);
+        let died = dies(&twin, store, || {
+            let mut run = window.run(&policy(true), hand).expect("nothing against it");
+            for offset in COUNT..end {
+                run.take(offset, offset * 8, false).expect("there is room");
+            }
+            run.end(Cursor::at_offset(end));
+        });
+        drop(window);
+        let place = format!("dead at store {store}");
+        let mut window = open(&twin);
+        window.check_span().expect("whole");
+        window.rebuild(Life::Same, NOW, &mut |_, _| true);
+        let next = window.next();
+        assert!([COUNT, end].contains(&next), "{place}: it ends at {next}");
+        // Two were leased before.
+        assert_eq!(window.counter(Counter::Leased), 2 + next - COUNT, "{place}");
+        for offset in next..end {
+            let admitted = window.admit(&policy(true), &fresh(offset, None), NOW);
+            window.set_cursor(Cursor::at_offset(offset + 1));
+            match admitted {
+                Admit::Ready(index) => window.make_ready(index),
+                other => panic!("{place}: {other:?}"),
+            }
+        }
+        let found = rest(&window);
+        assert_eq!(window.floor(), end, "{place}: one is stuck, {found:?}");
+        for offset in COUNT..end {
+            let came = found.iter().filter(|one| one.0 == offset);
+            let attempts: Vec<u32> = came.map(|one| one.3).collect();
+            let attempt = 1 + u32::from(next == end);
+            assert_eq!(attempts, [attempt], "{place}: {offset}");
+        }
+        if !died {
+            return assert!(store > 40, "{store} stores");
+        }
+    }
+}
+
+#[test]
 fn p12_one_that_is_given_up_late_or_by_hand_fails_no_more_often_than_it_was_handed_out() {
     let failed = |give_up: fn(&Window), offset| {
         let window = window(&Twin::new());

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::at_once::Hand;
 use crate::format::window::{ENTRY_WORDS, entry as at, state};
 use crate::shm::Region;
 
@@ -26,6 +27,33 @@ pub(super) struct Entries {
     pub(super) region: Region,
     /// Of the window's epoch, in all tags.
     pub(super) salt: u32,
+}
+
+/// What an entry said.
+pub(super) struct Seen {
+    pub(super) index: u32,
+    /// The word of its state.
+    pub(super) word: u64,
+    pub(super) attempts: u32,
+    pub(super) consumer: u16,
+    pub(super) key_hash: u64,
+}
+
+impl Seen {
+    #[inline]
+    pub(super) fn state(&self) -> u64 {
+        self.word & 0xFF
+    }
+}
+
+#[inline]
+fn attempts_of(hand_out: u64) -> u32 {
+    (hand_out >> 1 & 0x7FFF_FFFF) as u32
+}
+
+#[inline]
+fn lease_of(due_ms: u64, consumer: u16) -> u64 {
+    due_ms.min(MS_MAX) << 16 | u64::from(consumer)
 }
 
 macro_rules! half {
@@ -68,7 +96,42 @@ impl Entries {
     /// Whether the entry speaks of this offset.
     #[inline]
     pub(super) fn is_of(&self, index: u32, offset: u64) -> bool {
-        self.get(index, at::STATE) >> 32 == u64::from(self.tag(offset))
+        self.says(self.get(index, at::STATE), offset)
+    }
+
+    /// Whether an entry with this word of its state speaks of this offset.
+    #[inline]
+    pub(super) fn says(&self, word: u64, offset: u64) -> bool {
+        word >> 32 == u64::from(self.tag(offset))
+    }
+
+    /// Whether the entry says that this offset is settled.
+    #[inline]
+    pub(super) fn is_settled(&self, index: u32, offset: u64) -> bool {
+        let word = self.get(index, at::STATE);
+        word & 0xFF == state::SETTLED && self.says(word, offset)
+    }
+
+    /// Most of what the entry says, with the lock held.
+    #[inline]
+    pub(super) fn seen(&self, index: u32) -> Seen {
+        let words = self
+            .region
+            .peek_all::<ENTRY_WORDS>(index as usize * ENTRY_WORDS);
+        let get = |word: usize| words[word].load(Ordering::Relaxed);
+        Seen {
+            index,
+            word: get(at::STATE),
+            attempts: attempts_of(get(at::HAND_OUT)),
+            consumer: get(at::LEASE) as u16,
+            key_hash: get(at::KEY_HASH),
+        }
+    }
+
+    /// Publishes that what was seen is settled.
+    #[inline]
+    pub(super) fn settle(&self, seen: &Seen) {
+        self.publish(seen.index, seen.word & !0xFF | state::SETTLED);
     }
 
     /// The entry speaks of nothing.
@@ -152,9 +215,31 @@ impl Entries {
         self.publish(index, tag | word);
     }
 
+    /// Fills the entry for a message that was never looked at, and goes to a consumer at once.
+    #[inline]
+    pub(super) fn fill_leased(
+        &self,
+        index: u32,
+        (offset, position): (u64, u32),
+        hand: &Hand,
+        timer: u64,
+    ) {
+        let tag = u64::from(self.tag(offset)) << 32;
+        let mut words = [0; ENTRY_WORDS - at::HAND_OUT];
+        let mut set = |word: usize, value| words[word - at::HAND_OUT] = value;
+        set(at::HAND_OUT, tag | 1 << 1 | u64::from(hand.begun));
+        set(at::LEASE, lease_of(hand.due_ms, hand.consumer));
+        set(at::FAILED, u64::from(hand.batch));
+        set(at::PLACE, u64::from(position));
+        set(at::TIMER, timer);
+        let first = index as usize * ENTRY_WORDS;
+        self.region.set_all(first + at::HAND_OUT, words);
+        self.publish(index, tag | state::LEASED);
+    }
+
     #[inline]
     pub(super) fn attempts(&self, index: u32) -> u32 {
-        (self.get(index, at::HAND_OUT) >> 1 & 0x7FFF_FFFF) as u32
+        attempts_of(self.get(index, at::HAND_OUT))
     }
 
     /// Counts the attempt: before the state says leased (P6).
@@ -233,11 +318,7 @@ impl Entries {
 
     #[inline]
     pub(super) fn set_lease(&self, index: u32, due_ms: u64, consumer: u16) {
-        self.set(
-            index,
-            at::LEASE,
-            due_ms.min(MS_MAX) << 16 | u64::from(consumer),
-        );
+        self.set(index, at::LEASE, lease_of(due_ms, consumer));
     }
 
     #[inline]
@@ -281,8 +362,27 @@ impl Entries {
     half!(key_next, set_key_next, at::PLACE, 32);
     half!(key_tail, set_key_tail, at::CHAIN, 0);
     half!(hash_next, set_hash_next, at::CHAIN, 32);
+    /// Which comes next where it hangs, and what it hangs in or behind.
+    #[inline]
+    pub(super) fn timer(&self, index: u32) -> (u32, u32) {
+        let word = self.get(index, at::TIMER);
+        (word as u32, (word >> 32) as u32)
+    }
+
     half!(timer_next, set_timer_next, at::TIMER, 0);
-    half!(timer_back, set_timer_back, at::TIMER, 32);
+
+    #[inline]
+    pub(super) fn set_timer_back(&self, index: u32, back: u32) {
+        self.change(index, at::TIMER, |word| {
+            word & LOW32 | u64::from(back) << 32
+        });
+    }
+
+    /// Where it hangs in the timer wheel and which comes next, as one word.
+    #[inline]
+    pub(super) fn set_timer(&self, index: u32, timer: u64) {
+        self.set(index, at::TIMER, timer);
+    }
 
     /// Whether the state is one that is not done and not fresh.
     pub(super) fn is_open(&self, index: u32) -> bool {

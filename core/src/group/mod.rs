@@ -5,6 +5,7 @@
 //! derived from them and rebuilt in one pass when a holder of the lock died.
 
 mod admit;
+mod at_once;
 mod bitmap;
 mod by_hand;
 mod capture;
@@ -53,6 +54,7 @@ mod wheel;
 mod window;
 
 pub use admit::{Admit, Fresh};
+pub use at_once::Hand;
 pub use by_hand::ByHand;
 pub use capture::Captured;
 pub use cause::Cause;

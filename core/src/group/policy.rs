@@ -99,6 +99,13 @@ impl Policy {
         }
     }
 
+    /// Whether messages wait for others of their key.
+    #[inline]
+    #[must_use]
+    pub fn is_by_key(&self) -> bool {
+        self.chains == Chains::ByKey
+    }
+
     /// Whether a partition hands out one message at a time.
     #[inline]
     #[must_use]

@@ -1,7 +1,7 @@
 //! Settling: what ends a hand-out.
 
 use super::cause::Cause;
-use super::entry::NOBODY;
+use super::entry::{NOBODY, Seen};
 use super::policy::{Now, Policy};
 use super::tally::Tallied;
 use super::window::{Counter, Window};
@@ -23,33 +23,40 @@ impl Window {
     /// for as long as nobody else was handed the message (P9).
     #[inline]
     pub(super) fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
+        self.look_up(offset, attempt).map(|seen| seen.index)
+    }
+
+    /// As `find`, with what else was seen.
+    #[inline]
+    fn look_up(&self, offset: u64, attempt: u32) -> Option<Seen> {
         if offset < self.floor() || offset >= self.next() {
             return None;
         }
         let index = self.index(offset);
-        let entries = &self.entries;
-        let waiting = matches!(
-            entries.state(index),
-            state::LEASED | state::READY | state::DELAYED
-        );
-        let same = entries.is_of(index, offset) && entries.attempts(index) == attempt;
-        let kept = entries.consumer(index) != NOBODY;
-        (waiting && same && kept && attempt > 0).then_some(index)
+        let seen = self.entries.seen(index);
+        let waiting = matches!(seen.state(), state::LEASED | state::READY | state::DELAYED);
+        let same = self.entries.says(seen.word, offset) && seen.attempts == attempt;
+        (waiting && same && seen.consumer != NOBODY && attempt > 0).then_some(seen)
     }
 
     /// Counts what became of a hand-out in its consumer's hands. Of a lease that ran out that was
     /// told already, and another consumer may have the slot by now.
     #[inline]
-    fn tally_lease(&self, index: u32, what: Tallied) {
-        if self.entries.state(index) == state::LEASED {
-            self.tally.count(self.entries.consumer(index), what);
+    fn tally_lease(&self, seen: &Seen, what: Tallied) {
+        if seen.state() == state::LEASED {
+            self.tally.count(seen.consumer, what);
         }
     }
 
     /// Takes the entry out of whatever it hangs in.
     #[inline]
     pub(super) fn unhook(&self, index: u32) {
-        let counter = match self.entries.state(index) {
+        self.unhook_as(index, self.entries.state(index));
+    }
+
+    #[inline]
+    fn unhook_as(&self, index: u32, state: u64) {
+        let counter = match state {
             state::LEASED => Counter::Leased,
             state::DELAYED => Counter::Delayed,
             state::SCHEDULED => Counter::Scheduled,
@@ -68,11 +75,18 @@ impl Window {
     /// it. Whether a later message of the key became ready.
     #[inline]
     pub(super) fn finish(&self, index: u32) -> bool {
+        let seen = self.entries.seen(index);
+        self.finish_as(&seen)
+    }
+
+    #[inline]
+    fn finish_as(&self, seen: &Seen) -> bool {
+        let index = seen.index;
         // One that waits for its own time is in no order.
-        let waited_alone = self.entries.state(index) == state::SCHEDULED;
-        self.entries.set_state(index, state::SETTLED);
+        let waited_alone = seen.state() == state::SCHEDULED;
+        self.entries.settle(seen);
         let mut freed = false;
-        if self.entries.key_hash(index) != 0
+        if seen.key_hash != 0
             && !waited_alone
             && let Some(next) = self.keys.leave(&self.entries, index)
             // Never handed out again (P12), or not before it is redriven (P11), it still goes
@@ -92,13 +106,13 @@ impl Window {
     /// Acknowledges a hand-out.
     #[inline]
     pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
-        let Some(index) = self.find(offset, attempt) else {
+        let Some(seen) = self.look_up(offset, attempt) else {
             return Settled::Stale;
         };
-        self.tally_lease(index, Tallied::Acked);
-        self.unhook(index);
+        self.tally_lease(&seen, Tallied::Acked);
+        self.unhook_as(seen.index, seen.state());
         self.count(Counter::Acked, 1);
-        self.finish(index);
+        self.finish_as(&seen);
         Settled::Done
     }
 
@@ -163,11 +177,11 @@ impl Window {
 
     /// Gives up on a message now. A late receipt's failure was counted when the lease ran out.
     pub fn give_up(&self, offset: u64, attempt: u32, now_ms: u64, wall_ms: u64) -> Settled {
-        let Some(index) = self.find(offset, attempt) else {
+        let Some(seen) = self.look_up(offset, attempt) else {
             return Settled::Stale;
         };
-        self.tally_lease(index, Tallied::Failed);
-        self.give_up_entry(index, now_ms, wall_ms);
+        self.tally_lease(&seen, Tallied::Failed);
+        self.give_up_entry(seen.index, now_ms, wall_ms);
         Settled::Dying
     }
 

@@ -35,6 +35,12 @@ impl Tally {
         self.change(slot, what, 1);
     }
 
+    /// As many at once as a call takes, which are less than 2^31.
+    #[inline]
+    pub(super) fn count_all(&self, slot: u16, what: Tallied, many: u32) {
+        self.change(slot, what, many as i32);
+    }
+
     /// It was handed one less.
     pub(super) fn uncount_delivered(&self, slot: u16) {
         self.change(slot, Tallied::Delivered, -1);

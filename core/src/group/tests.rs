@@ -29,6 +29,10 @@ fn history(seed: u64, policy: Policy, steps: u32) {
                 for _ in 0..=dice.next(4) {
                     admit(&mut window, &mut model, &mut dice, now);
                 }
+                if dice.next(3) == 0 {
+                    batch += 1;
+                    receipts.extend(take_run(&window, &mut model, &mut dice, (now, batch)));
+                }
             }
             25..50 => {
                 batch += 1;
@@ -148,6 +152,49 @@ fn end_holding(window: &Window, model: &mut Model, dice: &mut Dice, place: &str)
             _ => {}
         }
     }
+}
+
+/// Some messages go at once, one behind the other; their receipts.
+fn take_run(
+    window: &Window,
+    model: &mut Model,
+    dice: &mut Dice,
+    (now, batch): (Now, u16),
+) -> Vec<(u64, u32)> {
+    let hand = Hand {
+        due_ms: now.boot_ms + 10 + dice.next(200),
+        consumer: dice.next(4) as u16,
+        batch,
+        begun: dice.next(2) == 0,
+    };
+    let (first, mut taken) = (window.next(), Vec::new());
+    let Some(mut run) = window.run(&model.policy, hand) else {
+        assert!(model.policy.is_in_line());
+        return taken;
+    };
+    for offset in first..first + 1 + dice.next(4) {
+        let has_key = dice.next(4) == 0;
+        let Some(one) = run.take(offset, offset * 8, has_key) else {
+            break;
+        };
+        assert!(!(has_key && model.policy.is_by_key()));
+        taken.push((one.offset, one.attempt));
+    }
+    run.end(Cursor {
+        offset: first + taken.len() as u64,
+        ..window.cursor()
+    });
+    for (offset, attempt) in &taken {
+        model.admit(&fresh(*offset, None), now);
+        let message = model.of(*offset);
+        message.attempts = *attempt;
+        message.held = (hand.consumer, batch, hand.begun);
+        message.state = State::Leased {
+            due: hand.due_ms,
+            consumer: hand.consumer,
+        };
+    }
+    taken
 }
 
 fn admit(window: &mut Window, model: &mut Model, dice: &mut Dice, now: Now) {

@@ -287,8 +287,7 @@ impl Window {
         let (mut floor, next) = (self.floor(), self.next());
         let from = floor;
         while floor < next {
-            let index = self.index(floor);
-            if self.entries.state(index) != state::SETTLED || !self.entries.is_of(index, floor) {
+            if !self.entries.is_settled(self.index(floor), floor) {
                 break;
             }
             floor += 1;

@@ -243,32 +243,27 @@ impl Segment {
     }
 
     /// What stands at a position. Lengths are checked against the mapping (P18).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(&self, position: u64) -> Found {
         #[cfg(test)]
         LOOKS.with(|looks| looks.set(looks.get() + 1));
         let Ok(at) = usize::try_from(position) else {
             return Found::Bad;
         };
-        // Acquire pairs with the release of the length word in `append`: all of the record is seen.
-        let Some(length) = self.map.load_u32(at, Ordering::Acquire) else {
-            return if position.saturating_add(4) > self.header.capacity {
-                Found::Nothing
-            } else {
-                Found::Bad
-            };
+        let Some(words) = self.map.peek_all::<{ HEADER / 4 }>(at) else {
+            return self.at_end(at);
         };
+        // Acquire pairs with the release of the length word in `append`: all of the record is seen.
+        let length = words[0].load(Ordering::Acquire);
         if length == 0 {
             return Found::Nothing;
         }
         // Acquire pairs with the release of the kind in `large.rs`: who does not see RESERVED
         // sees the header that took its place, and its length.
-        let Some(kind) = self.map.load_u32(at + KIND, Ordering::Acquire) else {
-            return Found::Bad;
-        };
+        let kind = words[KIND / 4].load(Ordering::Acquire);
         let length = match kind as u8 {
             RESERVED => length,
-            _ => self.map.load_u32(at, Ordering::Acquire).unwrap_or(length),
+            _ => words[0].load(Ordering::Acquire),
         };
         let bytes = self.map.bytes(at, length as usize);
         let header = bytes.and_then(<[u8]>::first_chunk).map(Header::decode);
@@ -278,6 +273,16 @@ impl Segment {
         });
         match header {
             Some(header) if header.plausible(length) => Found::Record(header, length),
+            _ => Found::Bad,
+        }
+    }
+
+    /// What stands where no header has room.
+    #[cold]
+    fn at_end(&self, at: usize) -> Found {
+        match self.map.load_u32(at, Ordering::Acquire) {
+            Some(0) => Found::Nothing,
+            None if at.saturating_add(4) as u64 > self.header.capacity => Found::Nothing,
             _ => Found::Bad,
         }
     }
@@ -314,6 +319,13 @@ impl Segment {
     pub(crate) fn whole(&self, position: u64, length: u32) -> bool {
         let bytes = self.map.bytes(position as usize, length as usize);
         bytes.is_some_and(|bytes| record::verify(bytes, self.header.salt))
+    }
+
+    /// The same, where the header was found there.
+    #[inline]
+    pub(super) fn is_whole(&self, position: u64, header: &Header, length: u32) -> bool {
+        let bytes = self.map.bytes(position as usize, length as usize);
+        bytes.is_some_and(|bytes| header.is_of(bytes, self.header.salt))
     }
 
     /// The offset behind a RESERVED record. Its count may be half overwritten by who died while

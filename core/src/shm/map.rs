@@ -160,6 +160,19 @@ impl Mapping {
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
+    /// Words of 32 bits one after the other, only to be loaded: as `load_u32`, with one check for
+    /// all.
+    #[inline]
+    pub fn peek_all<const COUNT: usize>(&self, at: usize) -> Option<&[AtomicU32; COUNT]> {
+        if !at.is_multiple_of(4) {
+            return None;
+        }
+        let words = self.check(at, COUNT * 4)?;
+        // SAFETY: in bounds and aligned, as in `peek32`; an array of atomics has the layout of
+        // their values.
+        Some(unsafe { &*words.cast_const().cast() })
+    }
+
     /// Loads a 32-bit word.
     #[inline]
     pub fn load_u32(&self, at: usize, order: Ordering) -> Option<u32> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::sieve::{Sieve, Verdict};
-use crate::group::{Admit, Fresh, Now, Policy, Taken, Window};
+use crate::group::{Admit, Fresh, Hand, Now, Policy, Taken, Window};
 use crate::log::{Cursor, Partition, Segment, Step};
 
 /// So many messages are looked at for their priority with the lock held once.
@@ -111,6 +111,12 @@ fn fill_fresh(
     ask: &Ask<'_>,
     filled: &mut Filled,
 ) {
+    if !ask.look_ahead {
+        filled.segment = take_run(window, policy, partition, ask, &mut filled.taken);
+        if filled.taken.len() >= ask.wanted {
+            return;
+        }
+    }
     let (mut ahead, mut more) = (0, false);
     let log = (partition, u64::MAX);
     let (need, segment) = look_at_fresh(
@@ -144,6 +150,34 @@ fn fill_fresh(
     );
     filled.need = if more { Need::More } else { need };
     filled.segment = segment;
+}
+
+/// Those that come next and that nothing keeps from being handed out, as far as they are in one
+/// segment.
+#[inline]
+fn take_run(
+    window: &Window,
+    policy: &Policy,
+    partition: &Partition,
+    ask: &Ask<'_>,
+    taken: &mut Takes,
+) -> Option<Arc<Segment>> {
+    let hand = Hand {
+        due_ms: ask.due_ms,
+        consumer: ask.slot,
+        batch: ask.batch,
+        begun: ask.alone,
+    };
+    let mut run = window.run(policy, hand)?;
+    let mut cursor = window.cursor();
+    let (near, most) = (&window.near, ask.wanted - taken.len());
+    let segment = partition.run_near(near, &mut cursor, most, |offset, position, has_key| {
+        run.take(offset, position, has_key)
+            .map(|one| taken.push(one))
+            .is_some()
+    });
+    run.end(cursor);
+    segment
 }
 
 /// What became of a message that nobody had seen.
