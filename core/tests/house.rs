@@ -11,10 +11,10 @@ use sources::{Source, code, is_word, root, rust, sources};
 /// From the bottom up: a layer uses those before it.
 const LAYERS: [&str; 12] = [
     "error",
-    "clock",
     "options",
     "format",
     "shm",
+    "clock",
     "storage",
     "log",
     "group",

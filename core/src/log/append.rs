@@ -311,7 +311,7 @@ impl Partition {
             position,
             first,
             last: block.last_timestamp(),
-            now: self.env.clock.wall_ns(),
+            now: self.env.clock.moment().1,
         };
         Ok(Ok((segment, place)))
     }

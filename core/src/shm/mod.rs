@@ -14,6 +14,7 @@ mod region;
 mod signal;
 mod sync;
 mod sys;
+mod ticks;
 mod times;
 
 pub use event::EventCount;
@@ -30,4 +31,5 @@ pub use region::Region;
 pub use signal::Signal;
 pub use sync::AtomicU32 as Word;
 pub use sys::{boot_id, process_id, step_back};
+pub use ticks::{ticks, ticks_count_time};
 pub use times::Times;

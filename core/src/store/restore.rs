@@ -38,7 +38,7 @@ impl Restorer {
         // Without a thread of its own: nothing is removed or compacted while it is being filled.
         let world = World {
             storage: Arc::new(Disk),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::ready()),
             housekeeping: false,
         };
         let store = Store::open_in(&world, folder, &options)?;

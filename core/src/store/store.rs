@@ -37,7 +37,7 @@ pub struct StoreStats {
 fn world() -> World {
     World {
         storage: Arc::new(Disk),
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SystemClock::ready()),
         housekeeping: true,
     }
 }
