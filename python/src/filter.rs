@@ -60,7 +60,9 @@ fn plain(args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>) -> PyResult<P
     if let Ok(mapping) = value.cast::<PyMapping>() {
         dict.update(mapping)?;
     } else {
-        let text = py.import("base64")?.call_method1("b64encode", (&value,))?;
+        let text = py
+            .import("base64")?
+            .call_method1(intern!(py, "b64encode"), (&value,))?;
         dict.set_item("base64", text.call_method0(intern!(py, "decode"))?)?;
     }
     Ok(dict.into_any().unbind())

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::model::{BEGIN, at, fresh, open, policy};
 use super::*;
-use crate::format::window::state;
+use crate::format::window::{header, state};
 use crate::log::Cursor;
 use crate::storage::{Event, Twin};
 
@@ -285,6 +285,35 @@ fn p12_one_that_is_given_up_late_or_by_hand_fails_no_more_often_than_it_was_hand
     assert_eq!(failed(waits, 3), (1, 1, 2), "failed before");
     let never = |window: &Window| _ = window.give_up_by_hand(6, NOW.boot_ms, NOW.wall_ms);
     assert_eq!(failed(never, 6), (0, 0, 2), "never handed out");
+}
+
+#[test]
+fn p19_nobody_finds_less_open_while_messages_are_handed_out_at_once() {
+    let twin = Twin::new();
+    let window = window(&twin);
+    let glance = window.glance();
+    // As who looks without the lock does: the window's end first, then the counts.
+    let open = move || COUNT + 4 - glance.head.get(header::NEXT) + glance.seen().open();
+    let (before, least) = (open(), Arc::new(AtomicU64::new(u64::MAX)));
+    let found = least.clone();
+    twin.watch(Some(Arc::new(move |_: &Twin, event| {
+        if event == Event::Stored {
+            found.fetch_min(open(), Ordering::SeqCst);
+        }
+    })));
+    let hand = Hand {
+        due_ms: DUE[1],
+        consumer: 3,
+        batch: 2,
+        begun: false,
+    };
+    let mut run = window.run(&policy(true), hand).expect("nothing against it");
+    for offset in COUNT..COUNT + 4 {
+        run.take(offset, offset * 8, false).expect("there is room");
+    }
+    run.end(Cursor::at_offset(COUNT + 4));
+    twin.watch(None);
+    assert_eq!(least.load(Ordering::SeqCst), before);
 }
 
 #[test]

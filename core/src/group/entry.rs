@@ -8,7 +8,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::at_once::Hand;
+use super::take::Hand;
 use crate::format::window::{ENTRY_WORDS, entry as at, state};
 use crate::shm::Region;
 
@@ -30,7 +30,7 @@ pub(super) struct Entries {
 }
 
 /// What an entry said.
-pub(super) struct Seen {
+pub(super) struct Said {
     pub(super) index: u32,
     /// The word of its state.
     pub(super) word: u64,
@@ -39,7 +39,7 @@ pub(super) struct Seen {
     pub(super) key_hash: u64,
 }
 
-impl Seen {
+impl Said {
     #[inline]
     pub(super) fn state(&self) -> u64 {
         self.word & 0xFF
@@ -114,24 +114,22 @@ impl Entries {
 
     /// Most of what the entry says, with the lock held.
     #[inline]
-    pub(super) fn seen(&self, index: u32) -> Seen {
-        let words = self
-            .region
-            .peek_all::<ENTRY_WORDS>(index as usize * ENTRY_WORDS);
-        let get = |word: usize| words[word].load(Ordering::Relaxed);
-        Seen {
+    pub(super) fn said(&self, index: u32) -> Said {
+        let words = self.region.get_all(index as usize * ENTRY_WORDS);
+        let [word, hand_out, lease, key_hash] = words;
+        Said {
             index,
-            word: get(at::STATE),
-            attempts: attempts_of(get(at::HAND_OUT)),
-            consumer: get(at::LEASE) as u16,
-            key_hash: get(at::KEY_HASH),
+            word,
+            attempts: attempts_of(hand_out),
+            consumer: lease as u16,
+            key_hash,
         }
     }
 
-    /// Publishes that what was seen is settled.
+    /// Publishes that what it said is settled.
     #[inline]
-    pub(super) fn settle(&self, seen: &Seen) {
-        self.publish(seen.index, seen.word & !0xFF | state::SETTLED);
+    pub(super) fn settle(&self, said: &Said) {
+        self.publish(said.index, said.word & !0xFF | state::SETTLED);
     }
 
     /// The entry speaks of nothing.
@@ -205,14 +203,24 @@ impl Entries {
     #[inline]
     pub(super) fn fill(&self, index: u32, offset: u64, position: u32, key: u64, word: u64) {
         let tag = u64::from(self.tag(offset)) << 32;
+        let said = [
+            (at::HAND_OUT, tag),
+            (at::KEY_HASH, key),
+            (at::PLACE, u64::from(position)),
+        ];
+        self.say(index, said, tag | word);
+    }
+
+    /// Each word anew, 0 where nothing is said of it, and the state last.
+    #[inline]
+    fn say<const COUNT: usize>(&self, index: u32, said: [(usize, u64); COUNT], state: u64) {
         let mut words = [0; ENTRY_WORDS - at::HAND_OUT];
-        let mut set = |word: usize, value| words[word - at::HAND_OUT] = value;
-        set(at::HAND_OUT, tag);
-        set(at::KEY_HASH, key);
-        set(at::PLACE, u64::from(position));
+        for (word, value) in said {
+            words[word - at::HAND_OUT] = value;
+        }
         let first = index as usize * ENTRY_WORDS;
         self.region.set_all(first + at::HAND_OUT, words);
-        self.publish(index, tag | word);
+        self.publish(index, state);
     }
 
     /// Fills the entry for a message that was never looked at, and goes to a consumer at once.
@@ -225,16 +233,14 @@ impl Entries {
         timer: u64,
     ) {
         let tag = u64::from(self.tag(offset)) << 32;
-        let mut words = [0; ENTRY_WORDS - at::HAND_OUT];
-        let mut set = |word: usize, value| words[word - at::HAND_OUT] = value;
-        set(at::HAND_OUT, tag | 1 << 1 | u64::from(hand.begun));
-        set(at::LEASE, lease_of(hand.due_ms, hand.consumer));
-        set(at::FAILED, u64::from(hand.batch));
-        set(at::PLACE, u64::from(position));
-        set(at::TIMER, timer);
-        let first = index as usize * ENTRY_WORDS;
-        self.region.set_all(first + at::HAND_OUT, words);
-        self.publish(index, tag | state::LEASED);
+        let said = [
+            (at::HAND_OUT, tag | 1 << 1 | u64::from(hand.begun)),
+            (at::LEASE, lease_of(hand.due_ms, hand.consumer)),
+            (at::FAILED, u64::from(hand.batch)),
+            (at::PLACE, u64::from(position)),
+            (at::TIMER, timer),
+        ];
+        self.say(index, said, tag | state::LEASED);
     }
 
     #[inline]

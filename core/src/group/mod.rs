@@ -54,7 +54,6 @@ mod wheel;
 mod window;
 
 pub use admit::{Admit, Fresh};
-pub use at_once::Hand;
 pub use by_hand::ByHand;
 pub use capture::Captured;
 pub use cause::Cause;
@@ -74,5 +73,5 @@ pub use restore::Truth;
 pub use seek::Target;
 pub use seen::Seen;
 pub use settle::Settled;
-pub use take::{Dying, Taken};
+pub use take::{Dying, Hand, Taken};
 pub use window::{Counter, Window};

@@ -1,7 +1,7 @@
 //! Settling: what ends a hand-out.
 
 use super::cause::Cause;
-use super::entry::{NOBODY, Seen};
+use super::entry::{NOBODY, Said};
 use super::policy::{Now, Policy};
 use super::tally::Tallied;
 use super::window::{Counter, Window};
@@ -23,28 +23,28 @@ impl Window {
     /// for as long as nobody else was handed the message (P9).
     #[inline]
     pub(super) fn find(&self, offset: u64, attempt: u32) -> Option<u32> {
-        self.look_up(offset, attempt).map(|seen| seen.index)
+        self.look_up(offset, attempt).map(|said| said.index)
     }
 
-    /// As `find`, with what else was seen.
+    /// As `find`, with what else the entry says.
     #[inline]
-    fn look_up(&self, offset: u64, attempt: u32) -> Option<Seen> {
+    fn look_up(&self, offset: u64, attempt: u32) -> Option<Said> {
         if offset < self.floor() || offset >= self.next() {
             return None;
         }
         let index = self.index(offset);
-        let seen = self.entries.seen(index);
-        let waiting = matches!(seen.state(), state::LEASED | state::READY | state::DELAYED);
-        let same = self.entries.says(seen.word, offset) && seen.attempts == attempt;
-        (waiting && same && seen.consumer != NOBODY && attempt > 0).then_some(seen)
+        let said = self.entries.said(index);
+        let waiting = matches!(said.state(), state::LEASED | state::READY | state::DELAYED);
+        let same = self.entries.says(said.word, offset) && said.attempts == attempt;
+        (waiting && same && said.consumer != NOBODY && attempt > 0).then_some(said)
     }
 
     /// Counts what became of a hand-out in its consumer's hands. Of a lease that ran out that was
     /// told already, and another consumer may have the slot by now.
     #[inline]
-    fn tally_lease(&self, seen: &Seen, what: Tallied) {
-        if seen.state() == state::LEASED {
-            self.tally.count(seen.consumer, what);
+    fn tally_lease(&self, said: &Said, what: Tallied) {
+        if said.state() == state::LEASED {
+            self.tally.count(said.consumer, what);
         }
     }
 
@@ -75,18 +75,18 @@ impl Window {
     /// it. Whether a later message of the key became ready.
     #[inline]
     pub(super) fn finish(&self, index: u32) -> bool {
-        let seen = self.entries.seen(index);
-        self.finish_as(&seen)
+        let said = self.entries.said(index);
+        self.finish_as(&said)
     }
 
     #[inline]
-    fn finish_as(&self, seen: &Seen) -> bool {
-        let index = seen.index;
+    fn finish_as(&self, said: &Said) -> bool {
+        let index = said.index;
         // One that waits for its own time is in no order.
-        let waited_alone = seen.state() == state::SCHEDULED;
-        self.entries.settle(seen);
+        let waited_alone = said.state() == state::SCHEDULED;
+        self.entries.settle(said);
         let mut freed = false;
-        if seen.key_hash != 0
+        if said.key_hash != 0
             && !waited_alone
             && let Some(next) = self.keys.leave(&self.entries, index)
             // Never handed out again (P12), or not before it is redriven (P11), it still goes
@@ -106,13 +106,13 @@ impl Window {
     /// Acknowledges a hand-out.
     #[inline]
     pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
-        let Some(seen) = self.look_up(offset, attempt) else {
+        let Some(said) = self.look_up(offset, attempt) else {
             return Settled::Stale;
         };
-        self.tally_lease(&seen, Tallied::Acked);
-        self.unhook_as(seen.index, seen.state());
+        self.tally_lease(&said, Tallied::Acked);
+        self.unhook_as(said.index, said.state());
         self.count(Counter::Acked, 1);
-        self.finish_as(&seen);
+        self.finish_as(&said);
         Settled::Done
     }
 
@@ -177,11 +177,11 @@ impl Window {
 
     /// Gives up on a message now. A late receipt's failure was counted when the lease ran out.
     pub fn give_up(&self, offset: u64, attempt: u32, now_ms: u64, wall_ms: u64) -> Settled {
-        let Some(seen) = self.look_up(offset, attempt) else {
+        let Some(said) = self.look_up(offset, attempt) else {
             return Settled::Stale;
         };
-        self.tally_lease(&seen, Tallied::Failed);
-        self.give_up_entry(seen.index, now_ms, wall_ms);
+        self.tally_lease(&said, Tallied::Failed);
+        self.give_up_entry(said.index, now_ms, wall_ms);
         Settled::Dying
     }
 

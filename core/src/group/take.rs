@@ -7,6 +7,19 @@ use super::tally::Tallied;
 use super::window::{Counter, Window};
 use crate::format::window::{header, state};
 
+/// To whom messages are handed out, and until when.
+#[derive(Clone, Copy)]
+pub struct Hand {
+    /// When the leases end, in ms of the boot clock.
+    pub due_ms: u64,
+    /// The consumer's slot.
+    pub consumer: u16,
+    /// The number of its batch.
+    pub batch: u16,
+    /// Whether work on them begins with the hand-out.
+    pub begun: bool,
+}
+
 /// A message that was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -60,7 +73,13 @@ impl Window {
     /// As `take_urgent`, whatever the priority.
     #[cfg(test)]
     pub fn take_ready(&self, due_ms: u64, consumer: u16, batch: u16) -> Option<Taken> {
-        self.take_urgent(0, (due_ms, consumer, batch))
+        let hand = Hand {
+            due_ms,
+            consumer,
+            batch,
+            begun: false,
+        };
+        self.take_urgent(0, &hand)
     }
 
     /// The highest priority of the ready messages.
@@ -71,20 +90,26 @@ impl Window {
     /// Hands out the ready message with the highest priority, unless that is below the least; of
     /// those with the lowest offset.
     #[inline]
-    pub fn take_urgent(
-        &self,
-        least: usize,
-        (due_ms, consumer, batch): (u64, u16, u16),
-    ) -> Option<Taken> {
+    pub fn take_urgent(&self, least: usize, hand: &Hand) -> Option<Taken> {
         if !self.has_ready() {
             return None;
         }
         let index = self.ready.take(self.index(self.floor()), least)?;
         self.count(Counter::Ready, -1);
-        Some(self.lease(index, due_ms, consumer, batch))
+        Some(self.hand_out(index, hand))
     }
 
-    /// Hands out an admitted message. The attempt is counted before the state says so, and both
+    /// Hands out an admitted message.
+    #[inline]
+    pub fn hand_out(&self, index: u32, hand: &Hand) -> Taken {
+        let one = self.lease(index, hand.due_ms, hand.consumer, hand.batch);
+        if hand.begun {
+            self.entries.mark_started(index);
+        }
+        one
+    }
+
+    /// Leases an admitted message. The attempt is counted before the state says so, and both
     /// before the caller learns of it (P6).
     #[inline]
     pub fn lease(&self, index: u32, due_ms: u64, consumer: u16, batch: u16) -> Taken {
@@ -104,12 +129,6 @@ impl Window {
             attempt,
             redriven: self.entries.cycles(index) > 0,
         }
-    }
-
-    /// Work on what was just handed out has begun.
-    #[inline]
-    pub fn start_taken(&self, offset: u64) {
-        self.entries.mark_started(self.index(offset));
     }
 
     #[inline]

@@ -28,18 +28,18 @@ impl Wheel {
     }
 
     pub(super) fn insert(&self, entries: &Entries, index: u32, due_ms: u64) {
-        let place = self.place(due_ms);
-        let head = self.first(place);
-        entries.set_timer(index, self.before(place, head));
+        let slot = self.slot(due_ms);
+        let head = self.first(slot);
+        entries.set_timer(index, self.before(slot, head));
         if let Some(behind) = head.checked_sub(1) {
             entries.set_timer_back(behind, index);
         }
-        self.set_first(place, index + 1);
+        self.set_first(slot, index + 1);
     }
 
     /// The slot for what is due then, by where the wheel stands.
     #[inline]
-    pub(super) fn place(&self, due_ms: u64) -> u32 {
+    pub(super) fn slot(&self, due_ms: u64) -> u32 {
         let now = self.now();
         let due = due_ms.clamp(now, now.saturating_add(SPAN));
         let differ = due ^ now;
@@ -55,22 +55,22 @@ impl Wheel {
 
     /// The first entry of a slot + 1, or 0.
     #[inline]
-    pub(super) fn first(&self, place: u32) -> u32 {
-        self.region.get(HEADS + place as usize) as u32
+    pub(super) fn first(&self, slot: u32) -> u32 {
+        self.region.get(HEADS + slot as usize) as u32
     }
 
     /// The timer word of an entry that is to be the first of a slot before the one that is it.
     #[inline]
-    pub(super) fn before(&self, place: u32, head: u32) -> u64 {
-        u64::from(FIRST | place) << 32 | u64::from(head)
+    pub(super) fn before(&self, slot: u32, head: u32) -> u64 {
+        u64::from(FIRST | slot) << 32 | u64::from(head)
     }
 
     /// The entry at `head` - 1, whose timer word says so, is the first of the slot.
     #[inline]
-    pub(super) fn set_first(&self, place: u32, head: u32) {
-        let (place, level) = (place as usize, BITS + place as usize / 64);
-        self.region.set(HEADS + place, head.into());
-        self.region.change(level, |bits| bits | 1 << (place % 64));
+    pub(super) fn set_first(&self, slot: u32, head: u32) {
+        let (slot, level) = (slot as usize, BITS + slot as usize / 64);
+        self.region.set(HEADS + slot, head.into());
+        self.region.change(level, |bits| bits | 1 << (slot % 64));
     }
 
     pub(super) fn remove(&self, entries: &Entries, index: u32) {

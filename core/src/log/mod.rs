@@ -29,6 +29,8 @@ mod large_gate;
 mod large_gate_tests;
 mod latest;
 mod near;
+#[cfg(test)]
+mod near_tests;
 mod pin;
 #[cfg(test)]
 mod power_tests;

@@ -254,16 +254,16 @@ impl Segment {
             return self.at_end(at);
         };
         // Acquire pairs with the release of the length word in `append`: all of the record is seen.
-        let length = words[0].load(Ordering::Acquire);
+        let length = words.load(0, Ordering::Acquire);
         if length == 0 {
             return Found::Nothing;
         }
         // Acquire pairs with the release of the kind in `large.rs`: who does not see RESERVED
         // sees the header that took its place, and its length.
-        let kind = words[KIND / 4].load(Ordering::Acquire);
+        let kind = words.load(KIND / 4, Ordering::Acquire);
         let length = match kind as u8 {
             RESERVED => length,
-            _ => words[0].load(Ordering::Acquire),
+            _ => words.load(0, Ordering::Acquire),
         };
         let bytes = self.map.bytes(at, length as usize);
         let header = bytes.and_then(<[u8]>::first_chunk).map(Header::decode);

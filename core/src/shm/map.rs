@@ -43,6 +43,17 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
+/// Words of a mapping that can only be loaded.
+pub struct Peek<'a, const COUNT: usize>(&'a [AtomicU32; COUNT]);
+
+impl<const COUNT: usize> Peek<'_, COUNT> {
+    /// Loads one of them.
+    #[inline]
+    pub fn load(&self, place: usize, order: Ordering) -> u32 {
+        self.0[place].load(order)
+    }
+}
+
 impl Mapping {
     /// Maps `len` bytes of the file, of which the first `limit` exist now.
     pub fn of_file(
@@ -160,17 +171,16 @@ impl Mapping {
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
-    /// Words of 32 bits one after the other, only to be loaded: as `load_u32`, with one check for
-    /// all.
+    /// Words of 32 bits one after the other: as `load_u32`, with one check for all.
     #[inline]
-    pub fn peek_all<const COUNT: usize>(&self, at: usize) -> Option<&[AtomicU32; COUNT]> {
+    pub fn peek_all<const COUNT: usize>(&self, at: usize) -> Option<Peek<'_, COUNT>> {
         if !at.is_multiple_of(4) {
             return None;
         }
         let words = self.check(at, COUNT * 4)?;
-        // SAFETY: in bounds and aligned, as in `peek32`; an array of atomics has the layout of
-        // their values.
-        Some(unsafe { &*words.cast_const().cast() })
+        // SAFETY: in bounds and aligned, as in `peek32`, and only loaded; an array of atomics has
+        // the layout of their values.
+        Some(Peek(unsafe { &*words.cast_const().cast() }))
     }
 
     /// Loads a 32-bit word.

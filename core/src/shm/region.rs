@@ -100,14 +100,15 @@ impl Region {
         self.load(number, Ordering::Relaxed)
     }
 
-    /// Words one after the other, only to be loaded: as `load`, with one check for all.
+    /// Loads words one after the other, from one on, that only the lock's holder writes.
     #[inline]
-    pub fn peek_all<const COUNT: usize>(&self, from: usize) -> &[AtomicU64; COUNT] {
+    pub fn get_all<const COUNT: usize>(&self, from: usize) -> [u64; COUNT] {
         if from.checked_add(COUNT).is_none_or(|end| end > self.words) {
             self.outside(from);
         }
-        // SAFETY: as in `word`, for all of them; an array of atomics has the layout of theirs.
-        unsafe { &*self.base.add(from).cast() }
+        // SAFETY: as in `word`; all of them are below `words`.
+        let word = |place| unsafe { &*self.base.add(from + place) };
+        std::array::from_fn(|place| word(place).load(Ordering::Relaxed))
     }
 
     /// Stores a word.
@@ -250,10 +251,9 @@ mod tests {
             assert!(panics(|| _ = region.get(number)));
             assert!(panics(|| _ = region.word32(number)));
         }
-        assert!(panics(|| _ = region.peek_all::<8>(1)));
-        assert!(panics(|| _ = region.peek_all::<8>(usize::MAX)));
-        let all = region.peek_all::<8>(0).each_ref();
-        assert_eq!(all.map(|word| word.load(Ordering::Relaxed)), [7; 8]);
+        assert!(panics(|| _ = region.get_all::<8>(1)));
+        assert!(panics(|| _ = region.get_all::<8>(usize::MAX)));
+        assert_eq!(region.get_all(0), [7; 8]);
         let behind = Region::new(&memory, 72, 8).expect("inside");
         assert_eq!((region.get(7), behind.get(0)), (7, 0));
     }

@@ -28,9 +28,10 @@ pub(super) enum Need {
 /// What is wanted.
 pub(super) struct Ask<'a> {
     pub(super) wanted: usize,
-    pub(super) due_ms: u64,
-    pub(super) slot: u16,
-    pub(super) batch: u16,
+    /// Where the call asks for one message, which is a batch by itself, its consumer is charged for
+    /// it whether or not he says that he started: so work on it is begun with the hand-out, and
+    /// nobody needs the lock again to say so (P10).
+    pub(super) hand: Hand,
     pub(super) now: Now,
     /// Whether what nobody has seen is for this group.
     pub(super) fresh: bool,
@@ -40,10 +41,6 @@ pub(super) struct Ask<'a> {
     pub(super) least: usize,
     /// What the group's filter says of those that come next; not asked where it has none.
     pub(super) sieve: &'a Sieve,
-    /// The call asks for one message, which is a batch by itself: its consumer is charged for it
-    /// whether or not he says that he started, so it is begun with the hand-out, and nobody needs
-    /// the lock again to say so (P10).
-    pub(super) alone: bool,
 }
 
 /// Those that were taken; of a few no memory is asked for.
@@ -92,13 +89,9 @@ pub(super) fn fill(
 #[inline]
 fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Takes) {
     while taken.len() < ask.wanted {
-        let how = (ask.due_ms, ask.slot, ask.batch);
-        let Some(one) = window.take_urgent(ask.least, how) else {
+        let Some(one) = window.take_urgent(ask.least, &ask.hand) else {
             return;
         };
-        if ask.alone {
-            window.start_taken(one.offset);
-        }
         taken.push(one);
     }
 }
@@ -135,13 +128,7 @@ fn fill_fresh(
                     }
                 }
                 Met::Ready(index) if ask.look_ahead => window.make_ready(index),
-                Met::Ready(index) => {
-                    let one = window.lease(index, ask.due_ms, ask.slot, ask.batch);
-                    if ask.alone {
-                        window.start_taken(one.offset);
-                    }
-                    filled.taken.push(one);
-                }
+                Met::Ready(index) => filled.taken.push(window.hand_out(index, &ask.hand)),
             }
             ahead += 1;
             more = ask.look_ahead && ahead >= AHEAD;
@@ -162,13 +149,7 @@ fn take_run(
     ask: &Ask<'_>,
     taken: &mut Takes,
 ) -> Option<Arc<Segment>> {
-    let hand = Hand {
-        due_ms: ask.due_ms,
-        consumer: ask.slot,
-        batch: ask.batch,
-        begun: ask.alone,
-    };
-    let mut run = window.run(policy, hand)?;
+    let mut run = window.run(policy, ask.hand)?;
     let mut cursor = window.cursor();
     let (near, most) = (&window.near, ask.wanted - taken.len());
     let segment = partition.run_near(near, &mut cursor, most, |offset, position, has_key| {

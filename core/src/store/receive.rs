@@ -13,7 +13,7 @@ use super::group::GroupInner;
 use super::receiving::{Gathered, Receiving, Wanted};
 use super::sieve::{MOST, NONE};
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{Counter, Fate, Now, Taken};
+use crate::group::{Counter, Fate, Hand, Now, Taken};
 use crate::log::{Cursor, Partition, Place, Record};
 
 /// What a look into a partition is for.
@@ -129,15 +129,17 @@ impl Consumer {
                 let expired = ended.dying;
                 let ask = Ask {
                     wanted: chunk,
-                    due_ms: now.boot_ms + lease.as_millis() as u64,
-                    slot: self.slot,
-                    batch: wanted.batch,
+                    hand: Hand {
+                        due_ms: now.boot_ms + lease.as_millis() as u64,
+                        consumer: self.slot,
+                        batch: wanted.batch,
+                        begun: wanted.is_alone(),
+                    },
                     now,
                     fresh,
                     look_ahead,
                     least,
                     sieve: sieve.as_deref().unwrap_or(&NONE),
-                    alone: wanted.is_alone(),
                 };
                 fill(window, policy, partition, &ask, &mut filled);
                 Some(Looked {

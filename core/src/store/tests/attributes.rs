@@ -98,6 +98,25 @@ fn p6_p11_a_delayed_message_joins_its_key_when_it_falls_due_and_others_flow_past
     assert_eq!(ack_all(&consumer, 9), [0]);
 }
 
+/// Also behind messages that nothing keeps back, in a segment where the consumer was before.
+#[test]
+fn p6_a_message_waits_or_is_too_late_among_others_that_go_at_once() {
+    let scene = Scene::new();
+    let consumer = scene.plain();
+    scene.send(&Message::new(b"0"));
+    assert_eq!(ack_all(&consumer, 9), [0]);
+    scene.send(&Message::new(b"1"));
+    scene.send(&Message::new(b"2").delay(SECOND));
+    scene.send(&Message::new(b"3"));
+    scene.send(&Message::new(b"4").ttl(SECOND));
+    scene.send(&Message::new(b"5"));
+    assert_eq!(ack_all(&consumer, 2), [1, 3]);
+    scene.advance(SECOND);
+    assert_eq!(ack_all(&consumer, 9), [2, 5]);
+    let stats = scene.topic.group("g").expect("group").stats();
+    assert_eq!(stats.expect("stats").expired, 1);
+}
+
 #[test]
 fn p6_a_time_of_delivery_has_no_upper_limit_and_follows_the_wall_clock() {
     let scene = Scene::new();
