@@ -10,6 +10,9 @@ reading, and of a last one when all is over:
   may be gone where it is a tombstone, or a later one is, and the grace time is over;
 - what has no key stays; what was gone does not come back, nor what a tombstone ended that is gone.
 
+A reading may end before a batch that was being copied then, and so before what was sent behind it:
+that is seen once the batch is whole, or its sender dead.
+
 A group takes all that producers wrote, and keeps all promises, also of what compaction took since.
 
 The ender's lines, in a file of its own, `NAME.LIFE.ender`:
@@ -24,6 +27,7 @@ The scanner's, in `NAME.LIFE.scans`, one line for each partition of a reading:
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,6 +47,8 @@ LEASE_SECONDS = 0.5
 GRACE_NS = 1_000_000_000
 TERMS = Terms("key", (500, 500))
 MAX_ATTEMPTS = 60_000
+HEIR_NS = 1_000_000_000
+"""By then somebody has ended the batch that one who died was copying."""
 ENDED = "t"
 """What the ender's keys begin with, which the group leaves out: a tombstone tells of nobody."""
 WHO = "who"
@@ -73,6 +79,15 @@ class Put:
     place: Place | None = None
     ends: bool = False
     """It is a tombstone."""
+    copied: bool = False
+    """It may be one of a batch that is copied without the lock, which ends readings before it."""
+    dead: int | None = None
+    """From when on its sender was dead for certain, if that was killed."""
+
+    def is_open(self, began: int, ended: int) -> bool:
+        """Whether it may have been being copied in this time."""
+        over = self.done if self.done is not None else self.dead
+        return self.copied and self.will < ended and (over is None or over > began)
 
 
 @dataclass
@@ -101,9 +116,21 @@ def read_puts(folder: Path) -> list[Put]:
     return puts
 
 
-def puts_of(sends: Iterable[Send]) -> list[Put]:
-    """What producers sent, in the same words."""
-    return [Put(one.life, one.number, one.key, one.will, one.done, one.place) for one in sends]
+def puts_of(sends: Iterable[Send], dead: Mapping[str, int]) -> list[Put]:
+    """What producers sent, in the same words; from when on some were dead for certain."""
+    return [
+        Put(
+            one.life,
+            one.number,
+            one.key,
+            one.will,
+            one.done,
+            one.place,
+            copied=True,
+            dead=dead.get(one.life),
+        )
+        for one in sends
+    ]
 
 
 def write_scan(scan: Scan) -> str:
@@ -134,6 +161,7 @@ class Look:
         self.scans = sorted(scans, key=lambda scan: scan.ended)
         self.found: list[Finding] = []
         self.puts = {one.place: one for one in puts if one.place is not None}
+        self.copied = [one for one in puts if one.copied]
         self.tombstones: dict[str, list[Put]] = defaultdict(list)
         for one in puts:
             if one.ends:
@@ -166,6 +194,18 @@ class Look:
                 if self.gone.get(place, scan.began) < scan.began:
                     self.say("returned", place, "was gone, and is there again")
 
+    def end_of(self, scan: Scan, partition: int) -> float:
+        """From which offset on this reading may have seen nothing for a batch that was copied."""
+        rows = scan.rows.get(partition, [])
+        behind = rows[-1][0] + 1 if rows else 0
+        ends = [
+            behind if one.place is None else one.place[1]
+            for one in self.copied
+            if one.is_open(scan.began, scan.ended)
+            and (one.place is None or (one.place[0] == partition and one.place[1] >= behind))
+        ]
+        return min(ends, default=math.inf)
+
     def check_kept(self, scan: Scan) -> None:
         seen = {(partition, offset) for partition, rows in scan.rows.items() for offset, _ in rows}
         last: dict[tuple[int, str], int] = {}
@@ -174,8 +214,11 @@ class Look:
             for offset, key in rows:
                 last[partition, key] = max(offset, last.get((partition, key), -1))
                 first.setdefault((partition, key), offset)
+        ends = {partition: self.end_of(scan, partition) for partition in scan.rows}
         for place, put in self.puts.items():
             if put.done is None or put.done >= scan.began or place in seen:
+                continue
+            if place[1] >= ends[place[0]]:
                 continue
             chain = (place[0], put.key)
             if put.key == UNKEYED:
@@ -262,7 +305,8 @@ def check(
 ) -> tuple[list[Finding], dict[str, int]]:
     """What must not be, and how much was done, at the end of a round."""
     sends = sends_of(story)
-    puts = puts_of(sends.values()) + read_puts(folder)
+    dead = {life: at + story.longest_deaths() + HEIR_NS for life, at in story.deaths().items()}
+    puts = puts_of(sends.values(), dead) + read_puts(folder)
     began = boot_ns()
     with store.topic(TOPIC).reader() as reader:
         rows, whose, bad = read_all(reader)

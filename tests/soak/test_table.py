@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import libqueue
 import pytest
@@ -52,6 +53,29 @@ def test_good_histories_pass() -> None:
     assert good.find() == []
     good.puts[-1].will = 12 * MS
     assert good.kinds() == {"lost"}
+
+
+def test_a_reading_ends_before_a_batch_that_is_being_copied() -> None:
+    def cut(copied: Put) -> set[str]:
+        one = Table()
+        # It was read up to there, though 4 and 5 had been sent.
+        one.first.rows[0] = one.first.rows[0][:2]
+        one.puts[3] = copied
+        return {finding.kind for finding in Look(one.puts, [one.first]).run()}
+
+    def put(will: int, **fields: Any) -> Put:
+        return Put("p.1", 3, "k", will, copied=True, **fields)
+
+    assert cut(put(3 * MS, done=12 * MS, place=(0, 3))) == set()
+    assert cut(put(3 * MS, done=9 * MS, place=(0, 3))) == {"lost"}
+    assert cut(put(11 * MS, done=12 * MS, place=(0, 3))) == {"lost"}
+    assert cut(put(3 * MS, done=12 * MS, place=(0, 4))) == set(), "3 is nobody's then"
+    assert cut(put(3 * MS, done=12 * MS, place=(1, 3))) == {"lost"}
+    assert cut(put(3 * MS, done=12 * MS, place=(0, 5))) == {"lost"}
+    # Of one that never returned it is not known where it was; nor after how long it was ended.
+    assert cut(put(3 * MS)) == set()
+    assert cut(put(3 * MS, dead=11 * MS)) == set()
+    assert cut(put(3 * MS, dead=9 * MS)) == {"lost"}
 
 
 def the_last_of_a_key_is_gone(bad: Table) -> None:

@@ -58,8 +58,10 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
         while filled < bytes {
             let more = STEP.min(bytes - filled);
             measure(&large, &[("fill", more)], "", table)?;
-            give_back(&large.join("topics/t0/0"), &mut given_back)?;
             filled += more;
+            if bytes > STEP {
+                give_back(&large.join("topics/t0/0"), &mut given_back)?;
+            }
         }
         let name = format!("{gigabytes} GB, 1,000 consumed");
         measure(&large, &[("some", 0)], &name, table)?;
@@ -70,13 +72,18 @@ pub(crate) fn run(folder: &Path, scale: Scale, table: &mut Table) -> Outcome<()>
     Ok(())
 }
 
-/// Gives the pages of zeros back to the disk, so that a topic may be larger than it. What is read
-/// stays what it was.
+/// Gives the pages of zeros back to the disk, but for those of the segment that grows, so that a
+/// topic may be larger than the disk. What is read stays what it was.
 fn give_back(partition: &Path, done_with: &mut HashSet<PathBuf>) -> Outcome<()> {
+    let mut files = Vec::new();
     for file in std::fs::read_dir(partition)? {
-        let file = file?.path();
-        let is_segment = file.extension().is_some_and(|kind| kind == "log");
-        if is_segment && done_with.insert(file.clone()) {
+        files.push(file?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "log"));
+    files.sort();
+    files.pop();
+    for file in files {
+        if done_with.insert(file.clone()) {
             let done = Command::new("fallocate")
                 .arg("--dig-holes")
                 .arg(&file)
