@@ -111,7 +111,7 @@ impl Anchor {
         if passed >= most {
             return None;
         }
-        let boot_ns = boot_ns + (passed * rate >> 32);
+        let boot_ns = boot_ns + ((passed * rate) >> 32);
         Some((boot_ns, ahead_of(boot_ns, ahead_ns)))
     }
 

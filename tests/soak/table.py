@@ -305,8 +305,9 @@ def check(
 ) -> tuple[list[Finding], dict[str, int]]:
     """What must not be, and how much was done, at the end of a round."""
     sends = sends_of(story)
-    dead = {life: at + story.longest_deaths() + HEIR_NS for life, at in story.deaths().items()}
-    puts = puts_of(sends.values(), dead) + read_puts(folder)
+    late = story.longest_deaths() + HEIR_NS
+    dead_by = {life: at + late for life, at in story.deaths().items()}
+    puts = puts_of(sends.values(), dead_by) + read_puts(folder)
     began = boot_ns()
     with store.topic(TOPIC).reader() as reader:
         rows, whose, bad = read_all(reader)

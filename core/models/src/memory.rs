@@ -77,6 +77,18 @@ pub struct Mapping {
     reads: Reads,
 }
 
+/// Words from a place on.
+pub struct Peek<'a> {
+    of: &'a Mapping,
+    at: usize,
+}
+
+impl Peek<'_> {
+    pub fn load(&self, place: usize, order: Ordering) -> u32 {
+        self.of.made(self.at / 4 + place).load(order)
+    }
+}
+
 impl Mapping {
     pub fn of_file(_: &File, _: usize, _: usize, _: bool, path: &Path) -> Result<Self> {
         let message = format!("{}: models have no files", path.display());
@@ -143,6 +155,11 @@ impl Mapping {
 
     fn made(&self, number: usize) -> &AtomicU32 {
         self.words.made(number, AtomicU32::spare)
+    }
+
+    pub fn peek_all<const COUNT: usize>(&self, at: usize) -> Option<Peek<'_>> {
+        self.check(at, COUNT * 4)?;
+        at.is_multiple_of(4).then_some(Peek { of: self, at })
     }
 
     pub fn load_u32(&self, at: usize, order: Ordering) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! Backups of a store in which named producers send.
 
-use libqueue::Retention;
+use libqueue::{DedupWindow, Retention, Topic};
 use tempfile::TempDir;
 
 use super::*;
@@ -45,4 +45,34 @@ fn p8_a_backup_that_is_made_while_a_named_producer_sends_verifies_and_knows_its_
             assert_eq!(again.unwrap(), sent[sequence as usize - 1]);
         }
     }
+}
+
+#[test]
+fn p3_p8_a_backup_of_a_moment_before_the_first_id_was_sent_is_whole() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder.path().join("store"));
+    let options = TopicOptions {
+        dedup_window: Some(DedupWindow::Time(hour())),
+        ..TopicOptions::default()
+    };
+    let topic = store.topic("t", &options).unwrap();
+    topic.send(&Message::new(b"no id")).unwrap();
+    let send = |topic: &Topic| {
+        let sent = topic.send(&Message::new(b"first").dedup_id(b"first"));
+        sent.unwrap().offset
+    };
+    let (copy, mut once) = (folder.path().join("copy"), true);
+    let made = store.backup(&copy, &mut |_, _| {
+        // Behind the moment that the copy is of.
+        if std::mem::take(&mut once) {
+            send(&topic);
+        }
+        Ok(())
+    });
+    made.unwrap();
+    assert!(!once, "it was told");
+    verified(&copy);
+    let copy = open(&copy);
+    let topic = copy.open_topic("t").unwrap();
+    assert_eq!((send(&topic), send(&topic)), (1, 1));
 }

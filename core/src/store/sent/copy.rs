@@ -75,7 +75,10 @@ impl TopicInner {
                 continue;
             }
             entries.retain(|entry| is_below(entry, ends));
-            for (number, some) in (0..).zip(entries.chunks(SOME)) {
+            // One that takes entries is there in any case.
+            let more = entries.chunks(SOME).skip(1);
+            let first = &entries[..entries.len().min(SOME)];
+            for (number, some) in (0..).zip(std::iter::once(first).chain(more)) {
                 let capacity = (some.len() as u64).next_power_of_two().max(tables::FIRST);
                 let ids = (self.uid, number, capacity);
                 let path = into.join(names::table(number));
