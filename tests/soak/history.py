@@ -56,6 +56,7 @@ class Send:
     sum: int
     done: int | None = None
     place: Place | None = None
+    size: int = 0
     delay_ms: int = 0
     ttl_ms: int = 0
     priority: int = 0
@@ -271,6 +272,7 @@ def read_life(path: Path) -> Life:
     for kind, *fields in whole_lines(path):
         if kind == "W":
             send = Send(life.name, int(fields[1]), int(fields[0]), fields[2], int(fields[4], 16))
+            send.size = int(fields[3])
             send.delay_ms, send.ttl_ms, send.priority = map(int, fields[5:8])
             send.kind, send.wall = fields[8], int(fields[9])
             life.sends[send.number] = send

@@ -54,6 +54,8 @@ ENDED = "t"
 WHO = "who"
 """The header that tells of whom a message of the ender is."""
 UNKEYED = "-"
+COPIED_BYTES = 30_000
+"""A batch of less is not copied without the lock; headers come to what its payloads have."""
 Rows = list[tuple[int, str]]
 """Offsets and keys of a partition, as they were read."""
 
@@ -97,6 +99,8 @@ class Scan:
     began: int
     ended: int
     rows: dict[int, Rows] = field(default_factory=dict)
+    last: bool = False
+    """When all was over, so that nothing was being copied."""
 
 
 def read_puts(folder: Path) -> list[Put]:
@@ -118,6 +122,10 @@ def read_puts(folder: Path) -> list[Put]:
 
 def puts_of(sends: Iterable[Send], dead: Mapping[str, int]) -> list[Put]:
     """What producers sent, in the same words; from when on some were dead for certain."""
+    sends = list(sends)
+    calls: dict[tuple[str, int | None], int] = defaultdict(int)
+    for one in sends:
+        calls[one.life, one.done] += one.size
     return [
         Put(
             one.life,
@@ -126,7 +134,7 @@ def puts_of(sends: Iterable[Send], dead: Mapping[str, int]) -> list[Put]:
             one.will,
             one.done,
             one.place,
-            copied=True,
+            copied=calls[one.life, one.done] > COPIED_BYTES,
             dead=dead.get(one.life),
         )
         for one in sends
@@ -195,16 +203,32 @@ class Look:
                     self.say("returned", place, "was gone, and is there again")
 
     def end_of(self, scan: Scan, partition: int) -> float:
-        """From which offset on this reading may have seen nothing for a batch that was copied."""
+        """From which offset on this reading may have seen nothing for a batch that was copied.
+
+        If its sender never said where it was, it was behind all that had been sent before.
+        """
         rows = scan.rows.get(partition, [])
         behind = rows[-1][0] + 1 if rows else 0
-        ends = [
-            behind if one.place is None else one.place[1]
-            for one in self.copied
-            if one.is_open(scan.began, scan.ended)
-            and (one.place is None or (one.place[0] == partition and one.place[1] >= behind))
-        ]
+        ends: list[int] = []
+        for one in self.copied:
+            if scan.last or not one.is_open(scan.began, scan.ended):
+                continue
+            if one.place is None:
+                ends.append(max(behind, self.sent_before(one.will, partition) + 1))
+            elif one.place[0] == partition and one.place[1] >= behind:
+                ends.append(one.place[1])
         return min(ends, default=math.inf)
+
+    def sent_before(self, time: int, partition: int) -> int:
+        """The last offset of the partition whose send had returned by then, or -1."""
+        return max(
+            (
+                place[1]
+                for place, put in self.puts.items()
+                if place[0] == partition and put.done is not None and put.done < time
+            ),
+            default=-1,
+        )
 
     def check_kept(self, scan: Scan) -> None:
         seen = {(partition, offset) for partition, rows in scan.rows.items() for offset, _ in rows}
@@ -311,7 +335,7 @@ def check(
     began = boot_ns()
     with store.topic(TOPIC).reader() as reader:
         rows, whose, bad = read_all(reader)
-    look = Look(puts, [*read_scans(folder), Scan(began, boot_ns(), rows)])
+    look = Look(puts, [*read_scans(folder), Scan(began, boot_ns(), rows, last=True)])
     found = look.run() + check_whose(whose, bad, {(one.life, one.number): one for one in puts})
     log = log_of(story, whose)
     found += check_log(TOPIC, log, sends)

@@ -72,10 +72,26 @@ def test_a_reading_ends_before_a_batch_that_is_being_copied() -> None:
     assert cut(put(3 * MS, done=12 * MS, place=(0, 4))) == set(), "3 is nobody's then"
     assert cut(put(3 * MS, done=12 * MS, place=(1, 3))) == {"lost"}
     assert cut(put(3 * MS, done=12 * MS, place=(0, 5))) == {"lost"}
-    # Of one that never returned it is not known where it was; nor after how long it was ended.
+    # Of one that never returned it is not known where it was, but behind what was sent before; nor
+    # after how long it was ended.
     assert cut(put(3 * MS)) == set()
     assert cut(put(3 * MS, dead=11 * MS)) == set()
     assert cut(put(3 * MS, dead=9 * MS)) == {"lost"}
+    assert cut(put(5 * MS)) == {"lost"}, "4 had been sent before"
+    none = Table()
+    none.puts[3] = put(3 * MS)
+    none.first.rows[0] = []
+    assert {one.kind for one in Look(none.puts, [none.first]).run()} == {"lost"}
+    none.first = Scan(10 * MS, 11 * MS, {0: [(1, "t1"), (2, "k")], 1: []}, last=True)
+    assert {one.kind for one in Look(none.puts, [none.first]).run()} == {"lost"}
+
+
+def test_only_large_batches_are_copied() -> None:
+    sends = [Send("p.1", number, MS, "k", 0, 2 * MS, (0, number), 8000) for number in range(4)]
+    assert all(put.copied for put in table.puts_of(sends, {}))
+    assert not any(put.copied for put in table.puts_of(sends[:3], {}))
+    sends[3].done = None
+    assert not any(put.copied for put in table.puts_of(sends, {"p.1": 3 * MS}))
 
 
 def the_last_of_a_key_is_gone(bad: Table) -> None:

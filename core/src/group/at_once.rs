@@ -90,8 +90,8 @@ impl Run<'_> {
         }
         debug_assert_eq!(cursor.offset, self.next, "behind the last one");
         let (window, count) = (self.window, self.count);
-        // Before they are taken off what nobody has seen: who reads without the lock finds at no
-        // time that less is open than there is (P19).
+        // Before they are taken off what nobody has seen: who reads without the lock, the end first,
+        // finds at no time that less is open than there is (P14).
         window.count(Counter::Leased, count.into());
         window.set_cursor(cursor);
         window.wheel.set_first(self.slot, self.head);

@@ -288,7 +288,7 @@ fn p12_one_that_is_given_up_late_or_by_hand_fails_no_more_often_than_it_was_hand
 }
 
 #[test]
-fn p19_nobody_finds_less_open_while_messages_are_handed_out_at_once() {
+fn p14_nobody_finds_less_open_while_messages_are_handed_out_at_once() {
     let twin = Twin::new();
     let window = window(&twin);
     let glance = window.glance();

@@ -231,7 +231,9 @@ impl Window {
     pub fn set_cursor(&self, cursor: Cursor) {
         self.head.set(header::CURSOR_SEGMENT, cursor.segment);
         self.head.set(header::CURSOR_POSITION, cursor.place());
-        self.head.set(header::NEXT, cursor.offset);
+        // Release: who reads this end without the lock sees what was counted before it was moved.
+        self.head
+            .store(header::NEXT, cursor.offset, Ordering::Release);
     }
 
     /// Raised by each seek.

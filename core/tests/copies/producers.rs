@@ -76,3 +76,41 @@ fn p3_p8_a_backup_of_a_moment_before_the_first_id_was_sent_is_whole() {
     let topic = copy.open_topic("t").unwrap();
     assert_eq!((send(&topic), send(&topic)), (1, 1));
 }
+
+#[test]
+fn p3_p8_a_backup_of_a_damaged_table_of_ids_vouches_for_nothing() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("store");
+    let options = TopicOptions {
+        dedup_window: Some(DedupWindow::Time(hour())),
+        retention: Some(Retention::Forever),
+        ..TopicOptions::default()
+    };
+    let send = |topic: &Topic, id: &[u8]| {
+        let sent = topic.send(&Message::new(id).dedup_id(id));
+        sent.unwrap().offset
+    };
+    let store = open(&path);
+    let topic = store.topic("t", &options).unwrap();
+    assert_eq!((send(&topic, b"first"), send(&topic, b"second")), (0, 1));
+    drop(topic);
+    store.close().unwrap();
+    let table = path.join("topics/t/dedup/00000000000000000000.table");
+    let whole = fs::read(&table).unwrap();
+    // In its header, and in one of its entries.
+    let entry = (512..whole.len()).find(|at| whole[*at] != 0).unwrap();
+    for at in [17, entry] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&table, bytes).unwrap();
+        let copy = folder.path().join(format!("copy {at}"));
+        backup(&open(&path), &copy);
+        let copy = open(&copy);
+        let topic = copy.open_topic("t").unwrap();
+        assert_eq!(
+            (send(&topic, b"first"), send(&topic, b"second")),
+            (0, 1),
+            "{at}"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! How full a topic is, read without a lock and without a system call (P14).
 
+use std::sync::atomic::Ordering;
+
 use super::super::topic::Topic;
 use super::groups::Known;
 use super::room::{Limits, Want, Words};
@@ -85,7 +87,9 @@ fn estimate(topic: &Topic, known: &Known, words: Words<'_>) -> Counted {
             };
             let region = &group.inner.block.partitions[number];
             let at_place = group_partition::COUNTED;
-            let next = ahead(read.head.get(header::NEXT), region.get(at_place + 3));
+            // Before the counts, as in `Run::end`.
+            let next = read.head.load(header::NEXT, Ordering::Acquire);
+            let next = ahead(next, region.get(at_place + 3));
             let behind = ahead(end, region.get(at_place + 4).wrapping_add(next));
             let counts = Counter::DERIVED.iter();
             let taken_in = counts.fold(0_u64, |sum, counter| {

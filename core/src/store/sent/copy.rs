@@ -22,6 +22,8 @@ use crate::store::topic::TopicInner;
 const SOME: usize = 1 << 16;
 /// How often a ledger is read again that was made anew meanwhile.
 const TRIES: usize = 100;
+/// An entry that is not whole so often is damaged, and not just being written.
+const HALF_WRITTEN: usize = 5;
 
 impl TopicInner {
     /// Writes what the topic's ledgers know of what is below these ends into a topic's folder. The
@@ -57,16 +59,24 @@ impl TopicInner {
         let (env, tables) = (&*self.store.env, &*self.tables);
         let read = || Mark::read(env, &tables.mark_path(), tables::KIND, ends.len());
         let mut seen = (read()?, tables.numbers()?);
-        for _ in 0..TRIES {
-            let mut entries = Vec::new();
+        for tried in 0..TRIES {
+            let (mut entries, mut sound) = (Vec::new(), true);
             for number in &seen.1 {
-                if let Some(table) = tables.open(*number)? {
-                    entries.extend(table.all().0);
-                }
+                let (some, bad) = match tables.open(*number)? {
+                    Some(table) => table.all(),
+                    None => (Vec::new(), true),
+                };
+                entries.extend(some);
+                sound &= !bad;
             }
             let mut now = (read()?, tables.numbers()?);
-            if tables.ground.is_gone() {
-                // The mark may be another topic's by now: the whole log tells of what was sent.
+            if !sound && tried < HALF_WRITTEN {
+                seen = now;
+                continue;
+            }
+            if tables.ground.is_gone() || !sound {
+                // The mark may be another topic's by now, or vouch for what cannot be read: the
+                // whole log tells of what was sent.
                 (now.0, seen.0) = (None, None);
             }
             if now != seen {
