@@ -86,15 +86,14 @@ const RATES: Range<u64> = 1 << 29..1 << 34;
 
 impl Anchor {
     const fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Self {
-            turn: ZERO,
-            ticks: ZERO,
-            boot_ns: ZERO,
+            turn: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            boot_ns: AtomicU64::new(0),
             ahead_ns: AtomicI64::new(0),
-            rate: ZERO,
-            most: ZERO,
-            base: [ZERO; 2],
+            rate: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+            base: [AtomicU64::new(0), AtomicU64::new(0)],
         }
     }
 
