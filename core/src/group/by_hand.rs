@@ -111,8 +111,8 @@ impl Window {
             Err(why) => return why,
         };
         self.unhook_any(index);
-        self.count(Counter::Acked, 1);
         self.finish(index);
+        self.count(Counter::Acked, 1);
         ByHand::Done
     }
 

@@ -87,8 +87,8 @@ impl Window {
                 .count(self.entries.consumer(index), Tallied::Acked);
         }
         self.unhook(index);
-        self.count(Counter::Acked, 1);
         self.finish(index);
+        self.count(Counter::Acked, 1);
         true
     }
 

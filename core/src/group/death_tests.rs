@@ -262,6 +262,37 @@ fn p6_p9_p17_a_death_at_any_store_of_a_run_leaves_its_messages_to_be_taken_in_or
     }
 }
 
+/// What counts the ends of messages, and what ends the one at 7.
+type End = (Counter, fn(&Window));
+
+#[test]
+fn p15_p17_the_end_of_a_message_is_counted_once_wherever_who_ends_it_dies() {
+    let ends: [End; 4] = [
+        (Counter::Acked, |window| _ = window.ack(7, 1)),
+        (Counter::Damaged, |window| _ = window.settle_damaged(7, 1)),
+        (Counter::Expired, |window| {
+            window.settle_expired(&policy(true), 7, 1, NOW);
+        }),
+        (Counter::Dropped, |window| _ = window.drop_open(7)),
+    ];
+    for (counter, end) in ends {
+        for store in 1.. {
+            let twin = Twin::new();
+            let window = window(&twin);
+            let died = dies(&twin, store, || end(&window));
+            drop(window);
+            let mut window = open(&twin);
+            window.rebuild(Life::Same, NOW, &mut |_, _| true);
+            let (counted, open) = (window.counter(counter), window.is_unsettled(7));
+            assert!(counted == 0 || !open, "{counter:?}, dead at store {store}");
+            if !died {
+                assert_eq!((counted, open), (1, false));
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn p12_one_that_is_given_up_late_or_by_hand_fails_no_more_often_than_it_was_handed_out() {
     let failed = |give_up: fn(&Window), offset| {

@@ -78,7 +78,8 @@ impl Window {
     }
 
     /// Settles a message that was taken in, whoever has it: a receipt of it is stale from here on
-    /// (P9). False where it is settled already, or cannot be dropped.
+    /// (P9). False where it is settled already, or cannot be dropped. A death in between leaves it
+    /// settled and not counted, or not settled: counted first it would be twice (P15).
     pub fn drop_open(&self, offset: u64) -> bool {
         let index = self.index(offset);
         let inside = offset >= self.floor() && offset < self.end();
@@ -88,8 +89,8 @@ impl Window {
         let due = self.entries.due_ms(index);
         self.unhook_any(index);
         self.entries.set_lease(index, due, NOBODY);
-        self.count(Counter::Dropped, 1);
         self.finish(index);
+        self.count(Counter::Dropped, 1);
         true
     }
 

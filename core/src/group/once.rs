@@ -82,9 +82,9 @@ impl Window {
         self.tally.count(consumer, Tallied::Delivered);
         self.tally.count(consumer, Tallied::Acked);
         self.unhook(index);
+        self.finish(index);
         self.count(Counter::Delivered, 1);
         self.count(Counter::Acked, 1);
-        self.finish(index);
     }
 
     /// The lease of what was gathered or given ends without its consumer, which is gone or slow;
@@ -93,8 +93,8 @@ impl Window {
     /// it finds it stale, should he be alive.
     pub(super) fn end_without_consumer(&self, index: u32) {
         if self.entries.started(index) {
-            self.count(Counter::Lost, 1);
             self.finish(index);
+            self.count(Counter::Lost, 1);
         } else {
             self.make_ready(index);
         }

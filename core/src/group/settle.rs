@@ -103,7 +103,8 @@ impl Window {
         freed
     }
 
-    /// Acknowledges a hand-out.
+    /// Acknowledges a hand-out. Who dies in between leaves it done and not counted, or not done: what
+    /// is counted first is counted again when it is done (P15).
     #[inline]
     pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
         let Some(said) = self.look_up(offset, attempt) else {
@@ -111,8 +112,8 @@ impl Window {
         };
         self.tally_lease(&said, Tallied::Acked);
         self.unhook_as(said.index, said.state());
-        self.count(Counter::Acked, 1);
         self.finish_as(&said);
+        self.count(Counter::Acked, 1);
         Settled::Done
     }
 
@@ -206,8 +207,8 @@ impl Window {
             return Settled::Stale;
         };
         self.unhook(index);
-        self.count(Counter::Damaged, 1);
         self.finish(index);
+        self.count(Counter::Damaged, 1);
         Settled::Done
     }
 
@@ -216,13 +217,13 @@ impl Window {
         if let Some(index) = self.find(offset, attempt) {
             self.uncount_hand_out(index, attempt);
             self.unhook(index);
-            self.count(Counter::Expired, 1);
             if policy.expired_die {
                 let failures = self.entries.failures(index);
                 self.die(index, failures, now.boot_ms, Cause::TooLate);
             } else {
                 self.finish(index);
             }
+            self.count(Counter::Expired, 1);
         }
     }
 
@@ -230,8 +231,8 @@ impl Window {
     pub fn settle_damaged_dying(&self, offset: u64) {
         if self.is_dying(offset) {
             self.drop_dying(&|index| self.offset_at(index) == offset);
-            self.count(Counter::Damaged, 1);
             self.finish(self.index(offset));
+            self.count(Counter::Damaged, 1);
         }
     }
 
@@ -249,13 +250,13 @@ impl Window {
         for offset in moved {
             if self.is_dying(offset) {
                 let index = self.index(offset);
-                self.count(Counter::DeadLettered, 1);
                 if policy.hold_key && self.may_hold(index) {
                     self.entries.set_state(index, state::HOLDING);
                     self.count(Counter::Holding, 1);
                 } else {
                     self.finish(index);
                 }
+                self.count(Counter::DeadLettered, 1);
             }
         }
     }
