@@ -78,8 +78,8 @@ struct Anchor {
 
 static ANCHOR: Anchor = Anchor::new();
 
-/// A rate is measured over such a time, in nanoseconds: in less of it what the questions take counts
-/// for too much, and in more the host may have slept.
+/// A rate is measured over such a time, in nanoseconds: in less of it what the questions take
+/// counts for too much, and in more the host may have slept.
 const APART_NS: Range<u64> = 1 << 24..1 << 30;
 /// Rates that can be: of 0.25 to 8 GHz.
 const RATES: Range<u64> = 1 << 29..1 << 34;

@@ -9,11 +9,11 @@ use crate::log::Cursor;
 
 /// Messages that are taken in and handed out, one behind the other, with the lock held.
 ///
-/// They stand behind the window's end until `end` moves that on: a death before leaves entries that
-/// nobody looks at, and the messages are taken in again, of which nobody was told. One behind it
-/// leaves leases that nobody was told of, with their attempts counted (P6). The timer and the counts
-/// of what is open are derived from the entries by the next holder; that the messages were delivered
-/// is then not counted.
+/// They stand behind the window's end until `end` moves that on: a death before leaves entries
+/// that nobody looks at, and the messages are taken in again, of which nobody was told. One behind
+/// it leaves leases that nobody was told of, with their attempts counted (P6). The timer and the
+/// counts of what is open are derived from the entries by the next holder; that the messages were
+/// delivered is then not counted.
 #[must_use = "without `end` nothing was taken, and the first lease of the slot has the wrong word"]
 pub struct Run<'a> {
     window: &'a Window,
@@ -90,8 +90,8 @@ impl Run<'_> {
         }
         debug_assert_eq!(cursor.offset, self.next, "behind the last one");
         let (window, count) = (self.window, self.count);
-        // Before they are taken off what nobody has seen: who reads without the lock, the end first,
-        // finds at no time that less is open than there is (P14).
+        // Before they are taken off what nobody has seen: who reads without the lock, the end
+        // first, finds at no time that less is open than there is (P14).
         window.count(Counter::Leased, count.into());
         window.set_cursor(cursor);
         window.wheel.set_first(self.slot, self.head);

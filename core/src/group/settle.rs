@@ -103,8 +103,8 @@ impl Window {
         freed
     }
 
-    /// Acknowledges a hand-out. Who dies in between leaves it done and not counted, or not done: what
-    /// is counted first is counted again when it is done (P15).
+    /// Acknowledges a hand-out. Who dies in between leaves it done and not counted, or not done:
+    /// what is counted first is counted again when it is done (P15).
     #[inline]
     pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
         let Some(said) = self.look_up(offset, attempt) else {
