@@ -40,8 +40,10 @@ pub(crate) struct Context<'a> {
 /// Something that is measured in every round: how many messages, and how long they took.
 type Case<'a> = Box<dyn FnMut() -> Outcome<(usize, Duration)> + 'a>;
 
-/// Runs all of them in turn, so many rounds; of each the least nanoseconds for a message.
+/// Runs all of them in turn, so many rounds; of each the least nanoseconds for a message. What was
+/// written before is on disk first: the kernel holds who writes back until then.
 fn alternate(rounds: usize, cases: &mut [Case<'_>]) -> Outcome<Vec<f64>> {
+    rustix::fs::sync();
     let mut least = vec![f64::MAX; cases.len()];
     for _ in 0..rounds {
         for (least, case) in least.iter_mut().zip(&mut *cases) {
