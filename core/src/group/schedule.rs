@@ -73,12 +73,13 @@ impl Window {
     /// It is too late for a message that hangs nowhere: it is done, or a dead letter where the
     /// group wants that. The caller raises the floor.
     pub(super) fn expire_one(&self, policy: &Policy, index: u32, now: Now) {
-        self.count(Counter::Expired, 1);
         if policy.expired_die {
             let failures = self.entries.failures(index);
             self.die(index, failures, now.boot_ms, Cause::TooLate);
         } else {
             self.entries.set_state(index, state::SETTLED);
         }
+        // Behind it, as in `ack`: who dies in between counts nothing twice (P15).
+        self.count(Counter::Expired, 1);
     }
 }
