@@ -101,6 +101,12 @@ class Family:
     def ended(self, name: str) -> bool:
         return self.running[name].poll() == 0
 
+    def dismiss(self) -> None:
+        """Waits for all of them, and starts none again, also of those killed last."""
+        for child in self.running.values():
+            child.wait(timeout=60)
+        self.running.clear()
+
     def end(self) -> None:
         for child in self.running.values():
             if child.poll() is None:
@@ -290,8 +296,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
                 else:
                     lags.append((passed, lag, audit_lag))
             (folder / "stop").touch()
-            for child in family.running.values():
-                child.wait(timeout=60)
+            family.dismiss()
             done, again = gather(folder)
             checks = compare(plain, done, dead_rows(store), (folder / "seen").read_bytes())
             checks += compare_redriven(plain, redrive(store, family, command, chaos))
