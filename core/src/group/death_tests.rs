@@ -294,6 +294,35 @@ fn p15_p17_the_end_of_a_message_is_counted_once_wherever_who_ends_it_dies() {
 }
 
 #[test]
+fn p15_p17_one_that_comes_too_late_is_counted_once_wherever_who_takes_it_in_dies() {
+    let mut late = fresh(COUNT, None);
+    late.attributes.expires_at_ms = Some(1);
+    for expired_die in [false, true] {
+        let mut policy = policy(true);
+        policy.expired_die = expired_die;
+        for store in 1.. {
+            let twin = Twin::new();
+            let window = window(&twin);
+            let died = dies(&twin, store, || {
+                assert_eq!(window.admit(&policy, &late, NOW), Admit::Expired);
+                window.set_cursor(Cursor::at_offset(COUNT + 1));
+                window.expired_at_end();
+            });
+            drop(window);
+            let mut window = open(&twin);
+            window.rebuild(Life::Same, NOW, &mut |_, _| true);
+            let (counted, taken) = (window.counter(Counter::Expired), window.next() > COUNT);
+            assert!(counted == 0 || taken, "dead at store {store}");
+            assert_eq!(window.is_dying(COUNT), taken && expired_die);
+            if !died {
+                assert_eq!((counted, taken), (1, true));
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn p12_one_that_is_given_up_late_or_by_hand_fails_no_more_often_than_it_was_handed_out() {
     let failed = |give_up: fn(&Window), offset| {
         let window = window(&Twin::new());

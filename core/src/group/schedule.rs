@@ -70,8 +70,8 @@ impl Window {
         }
     }
 
-    /// It is too late for a message that hangs nowhere: it is done, or a dead letter where the
-    /// group wants that. The caller raises the floor.
+    /// It is too late for a message that is taken in: it is done, or a dead letter where the group
+    /// wants that. Once the window's end is behind it the caller says `expired_at_end`.
     pub(super) fn expire_one(&self, policy: &Policy, index: u32, now: Now) {
         if policy.expired_die {
             let failures = self.entries.failures(index);
@@ -79,7 +79,12 @@ impl Window {
         } else {
             self.entries.set_state(index, state::SETTLED);
         }
-        // Behind it, as in `ack`: who dies in between counts nothing twice (P15).
+    }
+
+    /// The message before the window's end came too late. It is counted only here: one whose taker
+    /// died before the end was moved on is taken in, and found to be late, again (P15).
+    pub fn expired_at_end(&self) {
+        self.raise_floor();
         self.count(Counter::Expired, 1);
     }
 }

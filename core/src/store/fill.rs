@@ -243,7 +243,7 @@ pub(super) fn look_at_fresh(
             let met = match admitted {
                 Admit::Ready(index) => Met::Ready(index),
                 Admit::Expired => {
-                    window.raise_floor();
+                    window.expired_at_end();
                     Met::Expired
                 }
                 _ => Met::Waits,
