@@ -18,6 +18,10 @@ use crate::shm::{Owner, OwnerLock};
 /// being one only, it saves the others the work: one that is stopped while it is at it would else
 /// keep all leases of all groups.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// Members are not probed again before this time has passed, in ms, by whatever process.
+pub(super) const PROBE_MS: u64 = 20;
+/// Nobody looked for so long who does so at a beat: all of them may wait for one disk.
+const OVERDUE_MS: u64 = 60;
 
 /// What topics and groups do after a dead member. All of it may be done twice, or begun by one that
 /// died in the middle.
@@ -41,14 +45,28 @@ impl StoreInner {
             return Vec::new();
         };
         let now = self.env.clock.boot_ms();
-        let probed = self.control.header().get(header::LAST_PROBE);
-        if now.saturating_sub(probed) < beat_ms && probed <= now {
+        if !self.is_probe_due(now, beat_ms) {
             return Vec::new();
         }
         self.control
             .header()
             .store(header::LAST_PROBE, now, Ordering::Relaxed);
         members.fence_dead()
+    }
+
+    /// Whether nobody looked for the dead in the last `beat_ms`, or in what is to come.
+    #[inline]
+    fn is_probe_due(&self, now_ms: u64, beat_ms: u64) -> bool {
+        let probed = self.control.header().get(header::LAST_PROBE);
+        now_ms.saturating_sub(probed) >= beat_ms || probed > now_ms
+    }
+
+    /// As `notice_dead`, by who found what he asked for at this time, and would else never look.
+    #[inline]
+    pub(crate) fn notice_overdue(self: &Arc<Self>, now_ms: u64, group: &Arc<GroupInner>) {
+        if self.members.is_some() && self.is_probe_due(now_ms, OVERDUE_MS) {
+            self.notice_dead(OVERDUE_MS, group);
+        }
     }
 
     /// Looks for dead members as `find_dead`, returns what they had of this group, and leaves the
@@ -73,15 +91,8 @@ impl StoreInner {
         self.nudge();
     }
 
-    /// Cleans up after the dead if some were noticed.
-    pub(super) fn clean_up_noticed(self: &Arc<Self>) {
-        if self.find_dead_now.load(Ordering::Acquire) {
-            let _ = self.find_dead(0);
-        }
-    }
-
     /// Looks for dead members, unless anyone did in the last `beat_ms`, and cleans up after them;
-    /// how many there were. Called by housekeeping and before leaving.
+    /// how many there were. Called by housekeeping, between what may take long, and before leaving.
     pub(crate) fn find_dead(self: &Arc<Self>, beat_ms: u64) -> Result<usize> {
         let noticed = self.find_dead_now.swap(false, Ordering::AcqRel);
         let dead = self.look_for_dead(if noticed { 0 } else { beat_ms });

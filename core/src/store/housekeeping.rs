@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::death::PROBE_MS;
 use super::inner::{StoreInner, locked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Hurry, Partition};
@@ -18,8 +19,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// And while anything is, or senders are busy: the leases of a dead process come back within 100 ms
 /// (P10).
 const SOON: Duration = Duration::from_millis(50);
-/// Members are not probed again before this time has passed, by whatever process.
-const PROBE_MS: u64 = 20;
 
 /// Whether a part wants to be looked at soon again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +198,7 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
             Ok(Pace::Within(time)) => next = next.min(time),
             Ok(Pace::Idle) | Err(_) => {}
         }
-        store.clean_up_noticed();
+        let _ = store.find_dead(PROBE_MS);
         let wanted = part.sync_interval();
         interval = interval.into_iter().chain(wanted).min();
     }
@@ -210,7 +209,7 @@ fn look(store: &Arc<StoreInner>, synced: &mut Instant) -> Duration {
             *synced = Instant::now();
             for part in tended.iter().filter(|part| part.sync_interval().is_some()) {
                 let _ = part.sync();
-                store.clean_up_noticed();
+                let _ = store.find_dead(PROBE_MS);
             }
         }
         next = next.min(interval.saturating_sub(synced.elapsed()));

@@ -38,8 +38,10 @@ struct Looked {
     dying: bool,
     /// Where that is asked for, the highest priority of what is left ready.
     urgency: Option<usize>,
-    /// The partition hands out one at a time, and this is now, in ms of the boot clock.
-    in_line: Option<u64>,
+    /// In ms of the boot clock.
+    now_ms: u64,
+    /// The partition hands out one at a time.
+    in_line: bool,
     epoch: u32,
     /// When the next lease or delay ends, as far as that may be waited for.
     next_due: Option<u64>,
@@ -151,7 +153,8 @@ impl Consumer {
                     urgency: (pass != Pass::Any && !policy.paused)
                         .then(|| window.most_urgent())
                         .flatten(),
-                    in_line: policy.is_in_line().then_some(now.boot_ms),
+                    now_ms: now.boot_ms,
+                    in_line: policy.is_in_line(),
                     epoch: group.mark(window.epoch()),
                     // Who has all that it asked for does not wait for it.
                     next_due: (looks || filled.taken.len() < chunk)
@@ -164,7 +167,8 @@ impl Consumer {
             };
             gathered.lease = looked.lease;
             gathered.urgency = looked.urgency;
-            gathered.share = looked.in_line.map(|now_ms| self.share(now_ms));
+            gathered.now_ms = looked.now_ms;
+            gathered.share = looked.in_line.then(|| self.share(looked.now_ms));
             let lease_ns = looked.lease.as_nanos() as i64;
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);
             let found = &mut gathered.found;

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
+use super::death::PROBE_MS;
 use super::delivery::Delivery;
 use super::receive_options::ReceiveOptions;
 use crate::error::Result;
@@ -13,8 +14,6 @@ use crate::shm::EventCount;
 
 /// The beat at which a sleeper looks for the dead and for what fell due.
 const BEAT: Duration = Duration::from_millis(50);
-/// How often a receive that finds nothing looks for the dead, in ms.
-const PROBE_MS: u64 = 20;
 const SPINS: u32 = 200;
 /// How many messages are taken at a time while nothing is known of their size.
 const FIRST_CHUNK: usize = 8;
@@ -58,6 +57,8 @@ pub(super) struct Gathered {
     /// The lease of those that were found last.
     pub(super) lease: Duration,
     bytes: u64,
+    /// When it was looked for last, in ms of the boot clock.
+    pub(super) now_ms: u64,
     /// The next message would not fit.
     full: bool,
     /// The highest priority of what is left ready in the partition that was looked into last.
@@ -253,7 +254,9 @@ impl Consumer {
         loop {
             self.check_hands_out()?;
             self.take(receiving)?;
+            let now_ms = receiving.gathered.now_ms;
             if let Some(batch) = self.complete(receiving)? {
+                store.notice_overdue(now_ms, &self.group);
                 return Ok(Some(batch));
             }
             if self.has_pending() {

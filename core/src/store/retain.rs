@@ -28,6 +28,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::death::PROBE_MS;
 use super::in_force::NEVER;
 use super::inner::locked;
 use super::retain_groups::is_without_groups;
@@ -96,7 +97,7 @@ impl StoreInner {
         }
         for block in self.control.opened_topics().unwrap_or_default() {
             let _ = self.retain_topic(&block);
-            self.clean_up_noticed();
+            let _ = self.find_dead(PROBE_MS);
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::advance::Moved;
 use super::bridge::Bridge;
 use super::consumer::Consumer;
+use super::death::PROBE_MS;
 use super::dying;
 use super::fill::Need;
 use super::group::GroupInner;
@@ -31,7 +32,6 @@ const BEAT: u64 = 50;
 const IDLE: u64 = 1_000;
 /// How long to wait for a window's lock: others' descriptors wait too.
 const PATIENCE: Duration = Duration::from_millis(5);
-const PROBE_MS: u64 = 20;
 
 /// What a look at a group found.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 
 use super::gates::{Gate, Gated};
 use super::*;
+use crate::clock::{Clock, ManualClock};
 use crate::format::control::{block as words, group_partition, header};
 use crate::shm::{Held, OwnerLock};
 use crate::store::{Consumer, ConsumerOptions, Delivery, Message, Topic};
@@ -13,9 +14,13 @@ const SOON: Duration = Duration::from_millis(100);
 
 /// A store in a process of its own, as far as anybody can tell, that nobody tends.
 fn open_at(folder: &Path, gate: &Arc<Gate>) -> Store {
+    open_by(folder, gate, Arc::new(SystemClock))
+}
+
+fn open_by(folder: &Path, gate: &Arc<Gate>, clock: Arc<dyn Clock>) -> Store {
     let world = World {
         storage: Arc::new(Gated(gate.clone())),
-        clock: Arc::new(SystemClock),
+        clock,
         housekeeping: false,
     };
     let options = StoreOptions {
@@ -164,6 +169,33 @@ fn p10_one_window_that_somebody_is_stopped_in_keeps_no_other_ones_leases() {
     inner.look_around();
     assert_eq!(leased(&t, "g"), 0, "left for good");
     assert_eq!(inner.member_count(), 2, "the dead one's slot is free");
+}
+
+#[test]
+fn p10_who_always_finds_something_looks_for_the_dead_where_nobody_else_does() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (gate, clock) = (Arc::default(), Arc::new(ManualClock::new(0, 1_000_000)));
+    let open = || open_by(folder.path(), &gate, clock.clone());
+    let (store, dying) = (open(), open());
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    let sent: Vec<_> = (0..5).map(|_| topic.send(&Message::new(b"x"))).collect();
+    let mine = consumer(&topic, "g", 9);
+    let there = dying.open_topic("t").expect("topic");
+    let theirs = consumer(&there, "g", 9);
+    take(&theirs, 1);
+    store.inner().expect("open").find_dead(0).expect("look");
+    dying.die();
+    let attempts = || {
+        let again = take(&mine, 1);
+        // What failed comes back after a while.
+        clock.advance_ms(1);
+        again[0].attempt()
+    };
+    clock.advance_ms(20);
+    assert_eq!([attempts(), attempts()], [1, 1], "somebody looked just now");
+    clock.advance_ms(50);
+    assert_eq!([attempts(), attempts()], [1, 2]);
+    drop((theirs, sent));
 }
 
 #[test]
