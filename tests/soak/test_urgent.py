@@ -179,6 +179,19 @@ def somebody_was_killed_in_a_call(ranked: Ranked) -> None:
     ranked.story.events.append(Event("kill", 300 * MS, "w.1"))
 
 
+def test_a_pause_hides_only_what_is_handed_over_at_most_once() -> None:
+    for once, found in [(False, {"overtaken"}), (True, set())]:
+        ranked = Ranked(Terms("none", (1000, 1000), once=once))
+        for life in (ranked.one, ranked.two):
+            life.settles.clear()
+        ranked.move(4, 400)
+        assert "overtaken" in ranked.kinds()
+        waiting = idle(ranked)
+        assert "overtaken" in ranked.kinds()
+        waiting.marks.append((300 * MS, "pauses", GROUP[1]))
+        assert ranked.kinds() & {"overtaken"} == found
+
+
 EXCUSES: list[Callable[[Ranked], None]] = [
     it_was_sent_a_moment_before, its_send_did_not_return, it_has_a_delay,
     nothing_behind_it_was_seen, it_was_fetched_and_lost_before, it_was_redriven,

@@ -12,8 +12,8 @@ processes race, die or are stopped: of the one that was overtaken it is known
 - that it was not waiting for its key: all before it were settled, for good and for all to know;
 - that nobody had it: it was handed out for the first time, in a call that began when the other one
   had returned, and nobody was in a call then that may have taken it and given it back, as one too
-  many for its bytes. Who is under asyncio may have taken it any time, and who was killed in the
-  call that he was killed in.
+  many for its bytes. Who is under asyncio may have taken it any time, who was killed in the call
+  that he was killed in, and who hands over at most once in the call that found the group paused.
 
 Not asked are groups with a filter, which look only so far ahead as it costs little, and those that
 hand out a partition in its order, of which only one is ever ready.
@@ -175,7 +175,10 @@ class Hidden:
                 self.blind.append([begin, end])
 
     def spans(self, of: Evidence) -> Iterator[tuple[int, int]]:
-        """All of a life under asyncio, and the last call of one that was killed."""
+        """All of a life under asyncio, the last call of one that was killed, and where messages
+        are handed out at most once the call that found the group paused: what it had gathered was
+        given back."""
+        pauses = self.pauses(of) if of.terms.once else []
         for life in of.lives:
             over = of.gone.get(life.name, NEVER) + of.dying
             if life.name in self.later:
@@ -184,6 +187,19 @@ class Hidden:
                 last = [one.ended for one in life.hand_outs]
                 last += [one.done or one.will for one in life.settles]
                 yield max([time for time in last if time <= over], default=life.began), over
+            for paused in pauses:
+                before = [one.ended for one in life.hand_outs if one.ended <= paused]
+                after = [one.began for one in life.hand_outs if one.began > paused]
+                yield max(before, default=life.began), min(after, default=over)
+
+    @staticmethod
+    def pauses(of: Evidence) -> list[int]:
+        marks = [(life.topic, *mark) for life in of.story.lives for mark in life.marks]
+        return [
+            time
+            for topic, time, what, group in marks
+            if what == "pauses" and (topic, group) == of.group
+        ]
 
     def may_hide(self, one: HandOut) -> bool:
         """Whether somebody else was in a call while this one was taken, or whoever took it did."""
