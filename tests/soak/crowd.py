@@ -17,6 +17,7 @@ from pathlib import Path
 
 import waylay
 from evidence import STALL_NS
+from gone import Gone
 from history import Event
 from work import boot_ns
 
@@ -122,6 +123,7 @@ class Crowd:
         self.members: list[Member] = []
         self.spaces = {name: Space(name) for name in spaces}
         self.events: list[Event] = []
+        self.gone = Gone()
         self.tracing: Tracing | None = None
         self.robbed: list[str] = []
         self.missed = 0
@@ -155,6 +157,7 @@ class Crowd:
         finally:
             if space is not None:
                 space.leave()
+        self.gone.watch(member.process.pid, member.who)
         member.born, member.expected, member.stopped = time.monotonic(), False, None
 
     def alive(self, grown: bool = True, among: list[Member] | None = None) -> list[Member]:
@@ -171,6 +174,13 @@ class Crowd:
     def listens(self, member: Member) -> bool:
         history = self.folder / "history" / f"{member.who}.log"
         return history.exists() and history.stat().st_size > 0
+
+    def when_gone(self) -> list[Event]:
+        """The events, with those that were killed until the kernel had ended them."""
+        for event in self.events:
+            if event.what == "kill":
+                event.until = self.gone.times.get(event.name, event.time)
+        return self.events
 
     def kill(self, member: Member) -> None:
         self.go_on(member)
@@ -353,7 +363,8 @@ class Crowd:
             self.kill_descendants()
         for space in self.spaces.values():
             space.end()
-        lines = [f"{event}\n" for event in self.events]
+        self.gone.end()
+        lines = [f"{event}\n" for event in self.when_gone()]
         (self.folder / "events").write_text("".join(lines))
         self.errors.close()
 

@@ -46,6 +46,8 @@ class Figures:
     """The same shortly before the stepper came: what the machine does by itself."""
     redeliveries: list[tuple[float, str]] = field(default_factory=list)
     """For each message that a consumer held when it was killed, and whose it was."""
+    ends: list[tuple[float, str]] = field(default_factory=list)
+    """From each kill until the kernel had ended the process, and which."""
     kept_waiting: int = 0
     """Messages whose redelivery says nothing: nobody else of the group was free to ask, the group
     was paused, the message died, or its call waited for others."""
@@ -56,6 +58,7 @@ class Figures:
         self.other_stalls += other.other_stalls
         self.calm_stalls += other.calm_stalls
         self.redeliveries += other.redeliveries
+        self.ends += other.ends
         self.kept_waiting += other.kept_waiting
 
 
@@ -163,13 +166,16 @@ def longest(calls: list[Call], pauses: Pauses, time: int, until: int) -> tuple[f
 def redeliveries(story: Story, pauses: Pauses, found: Figures) -> None:
     """From each death to when each message that it held reached somebody, in ms.
 
+    A death is when the kernel has ended the process, which keeps its locks until then.
     Where another consumer of the group was free to ask for it all the time.
     """
     groups: dict[Group, list[Life]] = defaultdict(list)
     for life in story.lives:
         if life.role == "consumer":
             groups[life.topic, life.group].append(life)
-    deaths = {event.name: event.time for event in story.events if event.what == "kill"}
+    kills = [event for event in story.events if event.what == "kill"]
+    deaths = {kill.name: max(kill.time, kill.until) for kill in kills}
+    found.ends = [((deaths[kill.name] - kill.time) / 1e6, kill.name) for kill in kills]
     halts = halts_of(story)
     # Whether the next hand-out is of a death or of a seek nobody knows.
     for group, lives in ((of, some) for of, some in groups.items() if of != story.sought):

@@ -178,6 +178,7 @@ class Event:
     time: int
     name: str = ""
     until: int = 0
+    """Of one that was killed when it was gone."""
     lock: str = ""
 
 
@@ -254,8 +255,9 @@ class Story:
         return deaths
 
     def longest_deaths(self) -> int:
-        """How much later than `deaths` says a life may have ended: killing all takes its time."""
-        ends = [event.until - event.time for event in self.events if event.what in ("all", "space")]
+        """How much later than `deaths` says a life may have ended: a kill takes its time."""
+        kills = ("all", "space", "kill")
+        ends = [event.until - event.time for event in self.events if event.what in kills]
         return max([KILLED_NS, *ends])
 
 

@@ -164,7 +164,9 @@ class Round:
         terms = {group: plan.terms() for group, plan in GROUPS.items()}
         terms |= {sought.GROUP: sought.TERMS, table.GROUP: table.TERMS}
         terms |= {(flow.RING, name): flow.RING_TERMS for name in flow.RING_GROUPS}
-        story = Story(lives, self.crowd.events, {}, {}, terms, MAX_ATTEMPTS, sought=sought.GROUP)
+        story = Story(
+            lives, self.crowd.when_gone(), {}, {}, terms, MAX_ATTEMPTS, sought=sought.GROUP
+        )
         with libqueue.open(self.store, create=False) as store:
             for name in TOPICS:
                 with store.topic(name).reader() as reader:

@@ -181,6 +181,21 @@ def test_a_pause_and_a_death_in_between_are_no_slow_redelivery() -> None:
     assert (found.redeliveries, found.kept_waiting) == ([], 1)
 
 
+def test_a_death_begins_when_the_kernel_has_ended_the_process() -> None:
+    kept = Kept()
+    kill = Event("kill", 125 * MS, "x.1")
+    kept.story.events.append(kill)
+    kept.one.settles = [one for one in kept.one.settles if one.attempt != 1 or one.how != "n"]
+    for life in (kept.one, kept.two):
+        life.began = -LEASE
+    kept.keeper.raises.clear()
+    ((took, _),) = figures(kept.story, set()).redeliveries
+    kill.until = 127 * MS
+    found = figures(kept.story, set())
+    assert [ms for ms, _ in found.redeliveries] == [took - 2]
+    assert found.ends == [(2, "x.1")]
+
+
 def one_comes_before_its_time(kept: Kept) -> None:
     kept.move(4, 250)
 

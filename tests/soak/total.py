@@ -186,3 +186,9 @@ def report(total: Total) -> None:
     )
     for time_ms, text in sorted(found.redeliveries, reverse=True)[:SLOWEST]:
         print(f"  {time_ms:.1f} ms: {text}")
+    ends = [one[0] for one in found.ends]
+    print(
+        f"from a kill until the kernel had ended the process, and its locks with it: "
+        f"p50 {percentile(ends, 50):.1f} ms, p99 {percentile(ends, 99):.1f} ms, "
+        f"longest {max(ends, default=0):.1f} ms, of {len(ends):,}"
+    )

@@ -175,9 +175,11 @@ class Hidden:
                 self.blind.append([begin, end])
 
     def spans(self, of: Evidence) -> Iterator[tuple[int, int]]:
-        """All of a life under asyncio, the last call of one that was killed, and where messages
-        are handed out at most once the call that found the group paused: what it had gathered was
-        given back."""
+        """All of a life under asyncio, the last call of one that was killed, and another one.
+
+        It is that which found the group paused, where messages are handed out at most once: what
+        it had gathered was given back.
+        """
         pauses = self.pauses(of) if of.terms.once else []
         for life in of.lives:
             over = of.gone.get(life.name, NEVER) + of.dying
