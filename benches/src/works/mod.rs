@@ -41,12 +41,12 @@ pub(crate) struct Context<'a> {
 type Case<'a> = Box<dyn FnMut() -> Outcome<(usize, Duration)> + 'a>;
 
 /// Runs all of them in turn, so many rounds; of each the least nanoseconds for a message. What was
-/// written before is on disk first: the kernel holds who writes back until then.
+/// written before each is on disk first: the kernel holds back who writes until then.
 fn alternate(rounds: usize, cases: &mut [Case<'_>]) -> Outcome<Vec<f64>> {
-    rustix::fs::sync();
     let mut least = vec![f64::MAX; cases.len()];
     for _ in 0..rounds {
         for (least, case) in least.iter_mut().zip(&mut *cases) {
+            rustix::fs::sync();
             let (count, took) = case()?;
             *least = least.min(took.as_nanos().max(1) as f64 / count as f64);
         }

@@ -5,7 +5,7 @@
 //! an earlier life of the file never look valid.
 
 use super::checksum::{crc32, crc32_between, crc32_of_words, crc32_parts};
-use super::{put, u32_at, u64_at};
+use super::{u32_at, u64_at};
 
 /// Bytes of a record's header.
 pub const HEADER: usize = 48;
@@ -102,7 +102,6 @@ impl Header {
         };
         let body = if self.kind == MESSAGE { body } else { &[] };
         // The words of `crc`, as they stand there.
-        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let words = [
             pair(salt, u32_at(header, OFFSET)),
             u64_at(header, OFFSET + 4),
@@ -115,40 +114,46 @@ impl Header {
     }
 
     /// The header's bytes with length and CRC.
-    #[inline]
+    ///
+    /// They are put together from whole words, which a caller that copies them on can keep in
+    /// registers: what is stored in small parts is waited for by who loads it in larger ones.
+    #[inline(always)]
     #[must_use]
     pub fn encode(&self, length: u32, salt: u32, body_crc: u32) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        put(&mut bytes, LENGTH, &length.to_le_bytes());
-        put(&mut bytes, OFFSET, &self.offset.to_le_bytes());
-        put(&mut bytes, TIMESTAMP, &self.timestamp_ns.to_le_bytes());
-        put(&mut bytes, KEY_HASH, &self.key_hash.to_le_bytes());
-        bytes[KIND] = self.kind;
-        bytes[FLAGS] = self.flags;
-        put(&mut bytes, EXTENSION_LEN, &self.extension_len.to_le_bytes());
-        put(&mut bytes, KEY_LEN, &self.key_len.to_le_bytes());
-        put(&mut bytes, HEADERS_LEN, &self.headers_len.to_le_bytes());
-        put(&mut bytes, PAYLOAD_LEN, &self.payload_len.to_le_bytes());
         let crc = self.crc(length, salt, body_crc);
-        put(&mut bytes, CRC, &crc.to_le_bytes());
+        let words = [
+            pair(length, crc),
+            self.offset,
+            self.timestamp_ns as u64,
+            self.key_hash,
+            pair(self.small(), self.key_len),
+            pair(self.headers_len, self.payload_len),
+        ];
+        let mut bytes = [0; HEADER];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
         bytes
+    }
+
+    /// Kind, flags and the length of the extension.
+    #[inline]
+    fn small(&self) -> u32 {
+        u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.extension_len) << 16
     }
 
     /// The CRC of a record of this length: behind the body come the salt, the header from its
     /// offset on, and the length.
     #[inline]
     fn crc(&self, length: u32, salt: u32, body_crc: u32) -> u32 {
-        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         // They stand four bytes further on than in the header.
         let across = |low: u64, high: u64| low >> 32 | high << 32;
-        let small =
-            u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.extension_len) << 16;
         let timestamp = self.timestamp_ns as u64;
         let words = [
             pair(salt, self.offset as u32),
             across(self.offset, timestamp),
             across(timestamp, self.key_hash),
-            pair((self.key_hash >> 32) as u32, small),
+            pair((self.key_hash >> 32) as u32, self.small()),
             pair(self.key_len, self.headers_len),
             pair(self.payload_len, length),
         ];
@@ -231,6 +236,11 @@ pub fn salt_of(header: &[u8; HEADER], body_crc: u32) -> u32 {
     behind[..40].copy_from_slice(&header[OFFSET..]);
     behind[40..].copy_from_slice(&header[..4]);
     crc32_between(body_crc, &behind, u32_at(header, CRC))
+}
+
+#[inline]
+fn pair(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
 }
 
 /// Bytes that a record of this length takes up, padding to `ALIGN` included.

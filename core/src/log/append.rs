@@ -49,18 +49,19 @@ impl Draft<'_> {
     /// Copies extension, key, headers and payload to a position.
     #[inline]
     pub(super) fn copy_body(&self, map: &Mapping, mut at: usize) -> Option<()> {
-        for part in [
-            self.extension,
-            self.key.unwrap_or_default(),
-            self.headers,
-            self.payload,
-        ] {
-            if !part.is_empty() {
-                map.copy_in(at, part)?;
-                at += part.len();
+        let key = self.key.unwrap_or_default();
+        if self.extension.len() + key.len() + self.headers.len() != 0 {
+            for part in [self.extension, key, self.headers] {
+                if !part.is_empty() {
+                    map.copy_in(at, part)?;
+                    at += part.len();
+                }
             }
         }
-        Some(())
+        match self.payload {
+            [] => Some(()),
+            payload => map.copy_in(at, payload),
+        }
     }
 
     /// Bytes in the log.

@@ -43,8 +43,12 @@ pub(super) struct Ask<'a> {
     pub(super) sieve: &'a Sieve,
 }
 
+/// For so many at most memory is asked for at once.
+const SOME: usize = 256;
+
 /// Those that were taken; of a few no memory is asked for.
-pub(super) type Takes = SmallVec<[Taken; 2]>;
+pub(super) type Takes = SmallVec<[Taken; FEW]>;
+const FEW: usize = 2;
 
 /// What was found.
 #[derive(Default)]
@@ -86,6 +90,7 @@ pub(super) fn fill(
     }
 }
 
+#[inline]
 #[inline]
 fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Takes) {
     while taken.len() < ask.wanted {
@@ -139,6 +144,12 @@ fn fill_fresh(
     filled.segment = segment;
 }
 
+/// At once, and not step by step as one after the other comes.
+#[inline(never)]
+fn make_room(taken: &mut Takes, most: usize) {
+    taken.reserve(most.min(SOME));
+}
+
 /// Those that come next and that nothing keeps from being handed out, as far as they are in one
 /// segment.
 #[inline]
@@ -152,6 +163,10 @@ fn take_run(
     let mut run = window.run(policy, ask.hand)?;
     let mut cursor = window.cursor();
     let (near, most) = (&window.near, ask.wanted - taken.len());
+    if most > FEW {
+        let there = partition.next_offset().saturating_sub(cursor.offset);
+        make_room(taken, most.min(usize::try_from(there).unwrap_or(most)));
+    }
     let segment = partition.run_near(near, &mut cursor, most, |offset, position, has_key| {
         run.take(offset, position, has_key)
             .map(|one| taken.push(one))

@@ -189,6 +189,7 @@ impl Consumer {
 
     /// Begins a receive call that is driven by [`Consumer::gather`]. Its timeout runs from when
     /// that first finds that there is not enough.
+    #[inline]
     pub fn receiving(&self, options: &ReceiveOptions) -> Result<Receiving> {
         options.check()?;
         let lease = match options.lease {
