@@ -2300,9 +2300,9 @@ lq_status lq_consumers_free(lq_consumers *list);
  * offset: its offset.
  * found: gets what was found.
  *
- * Returns: LQ_OK; LQ_NOT_FOUND (it was never sent, or is gone; the group was deleted);
- * LQ_INVALID_ARGUMENT (NULL, no open group, no such partition); LQ_DAMAGED, LQ_STUCK, LQ_CLOSED,
- * LQ_FORKED, LQ_IO, LQ_INTERNAL.
+ * Returns: LQ_OK; LQ_NOT_FOUND (it was never sent, is still being sent, or is gone; the group was
+ * deleted); LQ_INVALID_ARGUMENT (NULL, no open group, no such partition); LQ_DAMAGED, LQ_STUCK,
+ * LQ_CLOSED, LQ_FORKED, LQ_IO, LQ_INTERNAL.
  * Memory: free what was found with lq_peeked_free.
  * Threads: any, several at once.
  */

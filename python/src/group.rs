@@ -372,7 +372,7 @@ impl Group {
 
     /// Look at a message, and at where it stands in this group, changing nothing.
     ///
-    /// Raises `NotFound` where there is none at the offset.
+    /// Raises `NotFound` where there is none at the offset, or one that is still being sent.
     ///
     ///     group.peek(41).state  # "leased"
     #[pyo3(signature = (offset, partition=0))]

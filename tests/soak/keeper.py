@@ -96,7 +96,12 @@ class Keeper:
         if end == 0:
             return
         offset = self.me.chance.randrange(end)
-        found = self.group.peek(offset, partition)
+        try:
+            found = self.group.peek(offset, partition)
+        except libqueue.NotFound as error:
+            if "is still being sent" not in str(error):
+                raise
+            return
         whole = read_payload(found.message.payload)[3]
         if found.state not in STATES or found.message.offset != offset or not whole:
             raise SystemExit(f"{self.me.name}: {offset} of {partition} looks wrong: {found}")

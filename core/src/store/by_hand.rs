@@ -54,7 +54,7 @@ pub struct Peeked {
 
 impl Group {
     /// Looks at a message, and at where it stands in this group, changing nothing.
-    /// [`ErrorKind::NotFound`] where there is none at the offset.
+    /// [`ErrorKind::NotFound`] where there is none at the offset, or one that is still being sent.
     ///
     /// ```
     /// # use libqueue::{GroupOptions, Message, MessageState, Store, StoreOptions, TopicOptions};
@@ -217,6 +217,14 @@ impl GroupInner {
                 ..
             } if found == offset => log.record(offset, position),
             Step::Damaged => Err(log.skip_damage(&cursor)?.1),
+            // What is large is copied where others have sent behind it already.
+            Step::End => {
+                let message = format!(
+                    "{what} cannot be read yet: it, or a large message before it, is still being \
+                     sent; look again once that has returned, or its process has died"
+                );
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
             _ => {
                 let earliest = log.earliest_offset()?;
                 let message = format!("{what} has no message any more; the earliest is {earliest}");

@@ -91,7 +91,6 @@ pub(super) fn fill(
 }
 
 #[inline]
-#[inline]
 fn take_ready(window: &Window, ask: &Ask<'_>, taken: &mut Takes) {
     while taken.len() < ask.wanted {
         let Some(one) = window.take_urgent(ask.least, &ask.hand) else {

@@ -1366,7 +1366,7 @@ class Group:
     def peek(self, offset: int, partition: int = 0) -> Peeked:
         """Look at a message, and at where it stands in this group, changing nothing.
 
-        Raises `NotFound` where there is none at the offset.
+        Raises `NotFound` where there is none at the offset, or one that is still being sent.
 
             group.peek(41).state  # "leased"
         """

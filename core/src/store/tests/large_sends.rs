@@ -1,10 +1,13 @@
 //! Messages that are copied in pieces, and the locks that others hold meanwhile (P14, P17).
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::format::control::header;
 use crate::options::{DedupWindow, OnFull};
 use crate::shm::OwnerLock;
-use crate::storage::Fault;
+use crate::storage::{Event, Fault};
 use crate::store::{Consumer, ConsumerOptions, Message, Receipt};
 use crate::{Durability, TopicOptions};
 
@@ -141,6 +144,38 @@ fn p5_p17_who_waits_for_the_last_room_of_the_disk_keeps_nobody_from_creating() {
         OwnerLock::release(lock, me);
         settles.join().expect("thread").expect("settled");
     });
+}
+
+/// An offset is given away before what is large stands there.
+#[test]
+fn p2_who_peeks_at_what_is_still_being_sent_is_told_that() {
+    let twin = Twin::new();
+    let clock = super::dedup::clock();
+    let open = || super::dedup::store_on(&twin, &clock);
+    let (store, other) = (open(), open());
+    let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+    let group = topic.create_group("g", &Default::default());
+    let group = group.expect("group");
+    let there = other.open_topic("t").expect("topic");
+    let (told, tells) = std::sync::mpsc::channel();
+    let (told, looks) = (Mutex::new(Some(told)), AtomicBool::new(false));
+    twin.watch(Some(Arc::new(move |_: &Twin, event| {
+        let given = there.inner.partitions[0].next_offset() == 1;
+        if event == Event::Stored && given && !looks.swap(true, Ordering::SeqCst) {
+            let group = there.group("g").expect("group");
+            let told = told.lock().expect("lock").take().expect("once");
+            told.send(group.peek(0, 0)).expect("heard");
+        }
+    })));
+    topic.send(&Message::new(&[7; BIG])).expect("send");
+    twin.watch(None);
+    let error = tells.try_recv().expect("looked").expect_err("not whole");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("still being sent"), "{error}");
+    assert_eq!(
+        group.peek(0, 0).expect("whole").message.payload().len(),
+        BIG
+    );
 }
 
 /// A stopped process that copies keeps a backup waiting, and nobody else.
