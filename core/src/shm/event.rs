@@ -82,16 +82,26 @@ impl EventCount {
         }
     }
 
+    /// As `notify`, of a word on which nobody sleeps, and by which it is only said that somebody
+    /// does: without asking the kernel. Whoever announced since is still said to.
+    pub fn clear(word: &AtomicU32) {
+        let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
+        Self::forget_sleepers(word, before);
+    }
+
     #[cold]
     fn wake(word: &AtomicU32, most: u32) {
         let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
-        let woken = futex_wake(word, most);
-        if woken < most {
-            // Nobody is left asleep, unless somebody announced since: then the swap fails and the
-            // bit stays.
-            let now = before.wrapping_add(NOTIFIED);
-            let _ = word.compare_exchange(now, now & !ASLEEP, Ordering::SeqCst, Ordering::Relaxed);
+        if futex_wake(word, most) < most {
+            Self::forget_sleepers(word, before);
         }
+    }
+
+    /// Nobody is left asleep, unless somebody announced since the word was this: then the swap
+    /// fails and the bit stays.
+    fn forget_sleepers(word: &AtomicU32, before: u32) {
+        let now = before.wrapping_add(NOTIFIED);
+        let _ = word.compare_exchange(now, now & !ASLEEP, Ordering::SeqCst, Ordering::Relaxed);
     }
 }
 
@@ -147,5 +157,16 @@ mod tests {
         assert!(EventCount::has_sleepers(&word));
         EventCount::notify(&word, 1);
         assert!(!EventCount::has_sleepers(&word));
+    }
+
+    #[test]
+    fn what_is_cleared_says_of_nobody_before_that_he_sleeps_and_wakes_who_does() {
+        let word = AtomicU32::new(0);
+        let token = EventCount::prepare(&word);
+        EventCount::clear(&word);
+        assert!(!EventCount::has_sleepers(&word));
+        assert!(EventCount::wait(&word, token, Duration::from_secs(60)));
+        EventCount::prepare(&word);
+        assert!(EventCount::has_sleepers(&word), "one that came since");
     }
 }

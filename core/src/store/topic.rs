@@ -281,8 +281,8 @@ impl StoreInner {
     #[cold]
     pub(super) fn wake_topic(&self, head: &Region, uid: u64, count: u32) {
         let flag = head.word32(words::GROUPS_EVENT);
-        // Nobody sleeps on the flag itself, so this clears it, unless someone announced since.
-        EventCount::notify(flag, 1);
+        // Unless someone announced since.
+        EventCount::clear(flag);
         let readers = head.word32(words::EVENT);
         EventCount::notify(readers, u32::MAX);
         let mut asleep = EventCount::has_sleepers(readers);
