@@ -191,6 +191,9 @@ def redeliveries(story: Story, pauses: Pauses, found: Figures) -> None:
                 if not later or death is None:
                     continue
                 following = min(later, key=lambda one: one.ended)
+                if following.ended < death:
+                    # Its lease ended between the kill and the end.
+                    continue
                 free = any(is_free(pauses, other, death, following.ended) for other in others)
                 if not free or following.gathered or any(
                     began < following.ended and death < ended

@@ -23,7 +23,7 @@ class Gone:
         self.epoll = select.epoll()
         self.over = os.eventfd(0, os.EFD_CLOEXEC)
         self.epoll.register(self.over, select.EPOLLIN)
-        self.thread = threading.Thread(target=self.look)
+        self.thread = threading.Thread(target=self.look, daemon=True)
         self.thread.start()
 
     def watch(self, pid: int, name: str) -> None:

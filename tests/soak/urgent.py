@@ -189,18 +189,21 @@ class Hidden:
                 last = [one.ended for one in life.hand_outs]
                 last += [one.done or one.will for one in life.settles]
                 yield max([time for time in last if time <= over], default=life.began), over
-            for paused in pauses:
-                before = [one.ended for one in life.hand_outs if one.ended <= paused]
-                after = [one.began for one in life.hand_outs if one.began > paused]
-                yield max(before, default=life.began), min(after, default=over)
+            for paused, resumed in pauses:
+                if life.began <= paused <= over:
+                    before = [one.ended for one in life.hand_outs if one.ended <= paused]
+                    after = [one.began for one in life.hand_outs if one.began > resumed]
+                    yield max(before, default=life.began), min(after, default=over)
 
     @staticmethod
-    def pauses(of: Evidence) -> list[int]:
-        marks = [(life.topic, *mark) for life in of.story.lives for mark in life.marks]
+    def pauses(of: Evidence) -> list[tuple[int, int]]:
+        """From before each until it was over: somewhere between it began."""
+        lives = [life for life in of.story.lives if life.topic == of.group[0]]
+        marks = [mark for life in lives for mark in life.marks if mark[2] == of.group[1]]
+        ends = sorted(time for time, what, _ in marks if what == "resumes")
+        begins = [time for time, what, _ in marks if what == "pauses"]
         return [
-            time
-            for topic, time, what, group in marks
-            if what == "pauses" and (topic, group) == of.group
+            (begin, min((end for end in ends if end > begin), default=NEVER)) for begin in begins
         ]
 
     def may_hide(self, one: HandOut) -> bool:

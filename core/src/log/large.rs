@@ -28,6 +28,11 @@ pub(super) struct Taken {
 }
 
 impl Partition {
+    /// Whether somebody copies a large batch, or died at it: others send on behind it.
+    pub fn copies_large(&self) -> bool {
+        self.block.large().is_some()
+    }
+
     /// With the lock of large batches held: copies the batch to its place and publishes it.
     pub(super) fn fill(&self, taken: &Taken, drafts: &[Draft<'_>]) -> Result<u64> {
         let header = self.copy(taken, drafts);

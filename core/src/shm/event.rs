@@ -92,7 +92,8 @@ impl EventCount {
     #[cold]
     fn wake(word: &AtomicU32, most: u32) {
         let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
-        if futex_wake(word, most) < most {
+        let woken = futex_wake(word, most);
+        if woken < most {
             Self::forget_sleepers(word, before);
         }
     }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cleared_says_of_nobody_before_that_he_sleeps_and_wakes_who_does() {
+    fn what_is_cleared_says_of_nobody_before_that_he_sleeps_and_is_news() {
         let word = AtomicU32::new(0);
         let token = EventCount::prepare(&word);
         EventCount::clear(&word);

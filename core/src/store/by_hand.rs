@@ -209,7 +209,8 @@ impl GroupInner {
             let message = format!("{what} was never sent; the next is {}", log.next_offset());
             return Err(Error::new(ErrorKind::NotFound, message));
         }
-        let mut cursor = Cursor::at_offset(offset);
+        // Asked first: one that is whole meanwhile is found.
+        let (copies, mut cursor) = (log.copies_large(), Cursor::at_offset(offset));
         match log.look(&mut cursor)? {
             Step::Record {
                 offset: found,
@@ -218,10 +219,10 @@ impl GroupInner {
             } if found == offset => log.record(offset, position),
             Step::Damaged => Err(log.skip_damage(&cursor)?.1),
             // What is large is copied where others have sent behind it already.
-            Step::End => {
+            Step::End if copies => {
                 let message = format!(
                     "{what} cannot be read yet: it, or a large message before it, is still being \
-                     sent; look again once that has returned, or its process has died"
+                     sent; look again once that has returned, or its process was found dead"
                 );
                 Err(Error::new(ErrorKind::NotFound, message))
             }

@@ -1,5 +1,6 @@
 //! Finding the dead and cleaning up after them (P10, P17).
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -69,8 +70,8 @@ impl StoreInner {
         }
     }
 
-    /// Looks for dead members as `find_dead`, returns what they had of this group, and leaves the
-    /// rest to housekeeping. Called by receive calls and sleepers' beats.
+    /// Looks for dead members as `find_dead`, returns what they had of this group, and then of all
+    /// that are open here, and leaves the rest to housekeeping. Called by receive calls and sleepers' beats.
     pub(crate) fn notice_dead(self: &Arc<Self>, beat_ms: u64, group: &Arc<GroupInner>) {
         let dead = self.look_for_dead(beat_ms);
         if dead.is_empty() {
@@ -78,10 +79,16 @@ impl StoreInner {
         }
         let at = group.block.at();
         let (mut moves, mut consumers) = (Vec::new(), self.consumers_of(&dead));
-        consumers.retain(|consumer| consumer.group == at);
+        // Others who would look find that somebody just did.
+        let mut open = HashMap::from([(at, group.clone())]);
+        let others: HashSet<u64> = consumers.iter().map(|consumer| consumer.group).collect();
+        let others = others.into_iter().filter(|other| ![0, at].contains(other));
+        open.extend(others.filter_map(|other| Some((other, self.known_group(other)?))));
+        consumers.retain(|consumer| open.contains_key(&consumer.group));
+        consumers.sort_by_key(|consumer| consumer.group != at);
         // What fails is tried again by housekeeping.
         let _ = self.return_consumers(&consumers, |consumer| {
-            group.return_consumer(consumer, true, WINDOW_PATIENCE, &mut moves)
+            open[&consumer.group].return_consumer(consumer, true, WINDOW_PATIENCE, &mut moves)
         });
         let noticed = moves
             .iter()
@@ -92,7 +99,7 @@ impl StoreInner {
     }
 
     /// Looks for dead members, unless anyone did in the last `beat_ms`, and cleans up after them;
-    /// how many there were. Called by housekeeping, between what may take long, and before leaving.
+    /// how many there were. Called by housekeeping, between its parts, and before leaving.
     pub(crate) fn find_dead(self: &Arc<Self>, beat_ms: u64) -> Result<usize> {
         let noticed = self.find_dead_now.swap(false, Ordering::AcqRel);
         let dead = self.look_for_dead(if noticed { 0 } else { beat_ms });

@@ -270,8 +270,8 @@ impl Consumer {
                     return Err(error);
                 }
             }
-            // Its own leases at once; housekeeping cleans up the rest: this group does not wait for
-            // what that has to wait for (P10, P13).
+            // Leases at once; housekeeping cleans up the rest: this group does not wait for what
+            // that has to wait for (P10, P13).
             store.notice_dead(PROBE_MS, &self.group);
             self.group.topic.follow()?;
             let mut freed = false;

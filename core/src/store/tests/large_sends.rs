@@ -178,6 +178,34 @@ fn p2_who_peeks_at_what_is_still_being_sent_is_told_that() {
     );
 }
 
+/// Nothing stands where a sender died, and nothing behind it.
+#[test]
+fn p1_p2_who_peeks_at_what_a_dead_sender_left_is_not_told_to_wait() {
+    let twin = Twin::new();
+    let clock = super::dedup::clock();
+    let open = || super::dedup::store_on(&twin, &clock);
+    let (store, other) = (open(), open());
+    let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+    let there = other.open_topic("t").expect("topic");
+    let group = there.create_group("g", &Default::default());
+    let group = group.expect("group");
+    let log = there.inner.partitions[0].clone();
+    twin.watch(Some(Arc::new(move |_: &Twin, event| {
+        if event == Event::Stored && log.next_offset() == 1 {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    })));
+    let sends = || topic.send(&Message::new(&[7; BIG]));
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sends));
+    twin.watch(None);
+    assert!(died.is_err(), "it was sent");
+    let told = || group.peek(0, 0).expect_err("nothing").to_string();
+    assert!(told().contains("still being sent"), "{}", told());
+    store.die();
+    there.inner.partitions[0].tend_large().expect("given up");
+    assert!(told().contains("no message any more"), "{}", told());
+}
+
 /// A stopped process that copies keeps a backup waiting, and nobody else.
 #[test]
 fn p17_a_backup_that_waits_for_who_copies_holds_no_lock_of_others() {

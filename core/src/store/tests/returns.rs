@@ -199,6 +199,29 @@ fn p10_who_always_finds_something_looks_for_the_dead_where_nobody_else_does() {
 }
 
 #[test]
+fn p10_who_looks_for_the_dead_returns_what_they_had_of_all_groups_that_are_open_there() {
+    let folder = tempfile::tempdir().expect("folder");
+    let gate = Arc::default();
+    let (store, dying) = (open_at(folder.path(), &gate), open_at(folder.path(), &gate));
+    let topic = store.topic("t", &Default::default()).expect("topic");
+    topic.send(&Message::new(b"x")).expect("send");
+    let there = dying.open_topic("t").expect("topic");
+    let (mine, other) = (consumer(&topic, "g", 9), consumer(&topic, "other", 9));
+    let theirs = consumer(&there, "other", 9);
+    take(&theirs, 1);
+    dying.die();
+    assert_eq!(leased(&topic, "other"), 1);
+    let inner = store.inner().expect("open");
+    inner.notice_dead(0, &mine.group);
+    assert_eq!(
+        leased(&topic, "other"),
+        0,
+        "others look no sooner than after the next beat"
+    );
+    drop((theirs, other));
+}
+
+#[test]
 fn p10_who_comes_late_to_a_dead_consumer_takes_nothing_from_the_next_one_in_its_slot() {
     let folder = tempfile::tempdir().expect("folder");
     let gate = Arc::new(Gate::default());
