@@ -71,7 +71,8 @@ impl StoreInner {
     }
 
     /// Looks for dead members as `find_dead`, returns what they had of this group, and then of all
-    /// that are open here, and leaves the rest to housekeeping. Called by receive calls and sleepers' beats.
+    /// that are open here, and leaves the rest to housekeeping. Called by receive calls and
+    /// sleepers' beats.
     pub(crate) fn notice_dead(self: &Arc<Self>, beat_ms: u64, group: &Arc<GroupInner>) {
         let dead = self.look_for_dead(beat_ms);
         if dead.is_empty() {
