@@ -36,6 +36,8 @@ struct Looked {
     /// Whether that of one did that a transaction has marked.
     marked: bool,
     dying: bool,
+    /// Whether more is out than this call took.
+    others: bool,
     /// Where that is asked for, the highest priority of what is left ready.
     urgency: Option<usize>,
     /// In ms of the boot clock.
@@ -150,6 +152,8 @@ impl Consumer {
                     expired,
                     marked: ended.marked,
                     dying: window.counter(Counter::Dying) > 0,
+                    others: window.counter(Counter::Leased) > filled.taken.len() as u64
+                        || window.counter(Counter::Committing) > 0,
                     urgency: (pass != Pass::Any && !policy.paused)
                         .then(|| window.most_urgent())
                         .flatten(),
@@ -168,6 +172,7 @@ impl Consumer {
             gathered.lease = looked.lease;
             gathered.urgency = looked.urgency;
             gathered.now_ms = looked.now_ms;
+            gathered.others |= looked.others;
             gathered.share = looked.in_line.then(|| self.share(looked.now_ms));
             let lease_ns = looked.lease.as_nanos() as i64;
             let deadline_ns = looked.wall_ns.saturating_add(lease_ns);

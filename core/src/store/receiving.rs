@@ -59,6 +59,8 @@ pub(super) struct Gathered {
     bytes: u64,
     /// When it was looked for last, in ms of the boot clock.
     pub(super) now_ms: u64,
+    /// Whether somebody has messages of what was looked into, who may be dead.
+    pub(super) others: bool,
     /// The next message would not fit.
     full: bool,
     /// The highest priority of what is left ready in the partition that was looked into last.
@@ -255,9 +257,11 @@ impl Consumer {
         loop {
             self.check_hands_out()?;
             self.take(receiving)?;
-            let now_ms = receiving.gathered.now_ms;
+            let (now_ms, others) = (receiving.gathered.now_ms, receiving.gathered.others);
             if let Some(batch) = self.complete(receiving)? {
-                store.notice_overdue(now_ms, &self.group);
+                if others {
+                    store.notice_overdue(now_ms, &self.group);
+                }
                 return Ok(Some(batch));
             }
             if self.has_pending() {
