@@ -178,7 +178,7 @@ class Event:
     time: int
     name: str = ""
     until: int = 0
-    """Of one that was killed when it was gone."""
+    """When it was over; of a kill, when the process was gone."""
     lock: str = ""
 
 

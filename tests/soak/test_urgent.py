@@ -189,6 +189,10 @@ def test_a_pause_hides_only_what_is_handed_over_at_most_once() -> None:
         waiting = idle(ranked)
         assert "overtaken" in ranked.kinds()
         waiting.marks.append((300 * MS, "pauses", GROUP[1]))
+        waiting.began = 301 * MS
+        ranked.one.began = ranked.two.began = 301 * MS
+        assert "overtaken" in ranked.kinds(), "nobody lived then"
+        waiting.began = 0
         assert ranked.kinds() & {"overtaken"} == found
 
 

@@ -43,12 +43,12 @@ pub(super) struct Ask<'a> {
     pub(super) sieve: &'a Sieve,
 }
 
-/// For so many at most memory is asked for at once.
+/// For so few no memory is asked for, and for so many at most at once.
+const FEW: usize = 2;
 const SOME: usize = 256;
 
-/// Those that were taken; of a few no memory is asked for.
+/// Those that were taken.
 pub(super) type Takes = SmallVec<[Taken; FEW]>;
-const FEW: usize = 2;
 
 /// What was found.
 #[derive(Default)]
@@ -143,7 +143,8 @@ fn fill_fresh(
     filled.segment = segment;
 }
 
-/// At once, and not step by step as one after the other comes.
+/// At once, and not step by step as one after the other comes. Apart from who takes one at a time,
+/// who never needs it.
 #[inline(never)]
 fn make_room(taken: &mut Takes, most: usize) {
     taken.reserve(most.min(SOME));

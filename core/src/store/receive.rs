@@ -36,7 +36,7 @@ struct Looked {
     /// Whether that of one did that a transaction has marked.
     marked: bool,
     dying: bool,
-    /// Whether more is out than this call took.
+    /// Whether more is out than this look took: also what the call, or its consumer, took before.
     others: bool,
     /// Where that is asked for, the highest priority of what is left ready.
     urgency: Option<usize>,

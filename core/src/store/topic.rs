@@ -281,7 +281,8 @@ impl StoreInner {
     #[cold]
     pub(super) fn wake_topic(&self, head: &Region, uid: u64, count: u32) {
         let flag = head.word32(words::GROUPS_EVENT);
-        // Unless someone announced since.
+        // Nobody sleeps on the flag itself. A death from here on leaves sleepers that nobody was
+        // told to wake: they look again at their beat.
         EventCount::clear(flag);
         let readers = head.word32(words::EVENT);
         EventCount::notify(readers, u32::MAX);
