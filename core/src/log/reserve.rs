@@ -64,17 +64,28 @@ impl Partition {
         )
     }
 
-    /// Writes the older slot and syncs it: a crash leaves the other one.
+    /// Writes the older slot and syncs it: a crash leaves the other one. What retention has decided
+    /// to take is said only where the log is closed cleanly, and with `take_in_reserve`.
     pub(super) fn write_reserve(&self, limit: u64, clean: bool) -> Result<()> {
-        self.write_reserve_at(limit, clean, None)
+        self.write_slot(limit, clean, clean, None)
     }
 
-    /// As `write_reserve`, with a mark up to which all is known to be on disk, the transactions
-    /// before it included.
-    pub(super) fn write_reserve_at(
+    /// With a mark up to which all is known to be on disk, the transactions before it included.
+    pub(super) fn write_reserve_at(&self, limit: u64, mark: (u64, u64, u64)) -> Result<()> {
+        self.write_slot(limit, false, false, Some(mark))
+    }
+
+    /// Says on disk what retention takes: what groups say of that is on disk by now. A power loss
+    /// before brings all of it back (P8, P15).
+    pub(super) fn take_in_reserve(&self, limit: u64) -> Result<()> {
+        self.write_slot(limit, false, true, None)
+    }
+
+    fn write_slot(
         &self,
         limit: u64,
         clean: bool,
+        takes: bool,
         mark: Option<(u64, u64, u64)>,
     ) -> Result<()> {
         let file = self.reserve_file()?;
@@ -99,8 +110,8 @@ impl Partition {
         };
         // Never lowered, and never beyond the mark, whatever `control` says (P18).
         let taken = match mark_segment {
-            NONE => 0,
-            mark => self.block.first_kept().min(mark),
+            mark if takes && mark != NONE => self.block.first_kept().min(mark),
+            _ => 0,
         };
         let before = newest.as_ref().map_or(0, taken_by);
         let reserve = Reserve {

@@ -271,11 +271,11 @@ impl Partition {
         let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
         let (held, _) = OwnerLock::hold_told(slow, env.me, live, env.lock_timeout, &slept)?;
         env.check_fence()?;
-        match self.block.limit() {
+        if self.block.limit() == 0 {
             // The first in this life that writes it.
-            0 => self.raise(0)?,
-            limit => self.write_reserve(limit, false)?,
+            self.raise(0)?;
         }
+        self.take_in_reserve(self.block.limit())?;
         let written = self.read_reserve()?;
         drop(held);
         if written

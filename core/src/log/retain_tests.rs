@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::tests::{draft, open, open_beside, open_shared, payloads};
 use super::*;
+use crate::format::reserve::taken_by;
 use crate::options::Start;
 use crate::storage::{Access, Disk, Storage, Twin};
 
@@ -60,6 +61,26 @@ fn p15_sealed_segments_go_with_their_indexes_and_the_rest_is_as_it_was() {
         partition.seek(Start::Time(0)).expect("time").offset,
         last.end
     );
+}
+
+#[test]
+fn p8_p15_what_is_about_to_be_taken_is_said_on_disk_when_it_is_taken() {
+    let partition = filled(&Twin::new());
+    let first = partition.sealed().expect("sealed")[0].end;
+    let said = || taken_by(&partition.read_reserve().expect("reserve").expect("written"));
+    partition.sync().expect("sync");
+    partition.take_below(first);
+    // As others do in between, whom nobody waits for.
+    partition
+        .write_reserve(partition.block.limit(), false)
+        .expect("write");
+    partition
+        .note_on_disk(partition.block.mark())
+        .expect("write");
+    partition.raise(0).expect("write");
+    assert_eq!(said(), 0, "a power loss brings all of it back");
+    partition.remove_below(first).expect("remove");
+    assert_eq!(said(), first);
 }
 
 #[test]

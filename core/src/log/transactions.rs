@@ -159,7 +159,7 @@ impl Partition {
             // Recovered, and nothing appended since: what the file says of the limit stands.
             self.raise(0)?;
         }
-        self.write_reserve_at(self.block.limit(), false, Some(mark))
+        self.write_reserve_at(self.block.limit(), mark)
     }
 
     /// Where a partition that nobody uses yet in this life ends, without recovering it.

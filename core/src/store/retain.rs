@@ -280,8 +280,12 @@ impl TopicInner {
         };
         // Which may make a topic of dead letters, and waits for who creates.
         self.end_unsettled(&scope, fate)?;
-        // Which waits for who writes them, and for the disk.
+        // Which waits for who writes them, and for the disk. Before anything is hidden: in a new
+        // life ledgers go by what is in the log (P8).
         self.ready_ledgers(&scope.bounds)?;
+        if !self.ledgers_know(&scope.bounds)? {
+            return Ok(0);
+        }
         let Some(retaining) = self.hold_retention(word)? else {
             return Ok(0);
         };
@@ -295,12 +299,9 @@ impl TopicInner {
             return Ok(0);
         }
         // No transaction is to speak of what is gone: what it did is done, and on disk where that
-        // counts. Others' locks are waited for, so not with this one, and for ledgers neither.
+        // counts. Others' locks are waited for, so not with this one.
         drop(retaining);
         if !self.store.forget_transactions(GLANCE)? {
-            return Ok(0);
-        }
-        if !self.ledgers_know(&first)? {
             return Ok(0);
         }
         let Some(_retaining) = self.hold_retention(word)? else {

@@ -49,6 +49,8 @@ fn p15_p17_retention_waits_for_a_ledgers_writer_with_no_lock_that_others_wait_fo
             let retains = scope.spawn(|| topic.retain_all_now());
             until("it waits", || slow.load(Ordering::SeqCst) & WAITERS != 0);
             assert!(OwnerLock::is_free(head.word32(RETAIN_LOCK)));
+            // Who makes a ledger anew goes by what is in the log.
+            assert_eq!(topic.first_kept(0), 0, "hidden before the ledger knows it");
             drop(held);
             retains.join().expect("thread").expect("retained");
         });
