@@ -48,10 +48,9 @@ impl EventCount {
     /// Sleeps until a notification after `prepare`, or for `bound`. True if there was one; false
     /// may come early. In either case the caller looks again.
     pub fn wait(word: &AtomicU32, token: Token, bound: Duration) -> bool {
-        let mut seen = token.0;
+        let (mut seen, mut left) = (token.0, bound);
         let deadline = Instant::now() + bound;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
             futex_wait(word, seen, left);
             let now = word.load(Ordering::Acquire);
             // Acquire pairs with the notifier's addition. Another sleeper's announcement changes
@@ -63,6 +62,7 @@ impl EventCount {
                 return false;
             }
             seen = now;
+            left = deadline.saturating_duration_since(Instant::now());
         }
     }
 

@@ -7,7 +7,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::control::Control;
+use super::control::{Control, GROUP};
+use super::control_block::HEAD_BYTES;
+use crate::error::Result;
 use crate::format::control::{block, member};
 use crate::shm::{EventCount, Region, Word};
 
@@ -38,6 +40,18 @@ impl Control {
         self.shared
             .members
             .word32(slot * member::WORDS + member::BELL)
+    }
+
+    /// What the blocks of a topic's groups begin with, for who wakes those that sleep on them: with
+    /// the words of all partitions each send would pay for those of a topic that has many.
+    pub(super) fn heads_of_groups(&self, topic: u64) -> Result<Vec<Region>> {
+        let places = self.with_known(|known| known.groups_of(topic).to_vec())?;
+        let heads = places.into_iter().filter_map(|at| {
+            let head = self.shared.region(usize::try_from(at).ok()?, HEAD_BYTES);
+            // Nobody is told by writing into another block (P18).
+            head.ok().filter(|head| head.get(block::KIND) == GROUP)
+        });
+        Ok(heads.collect())
     }
 
     /// Has this member's bell rung for the group, or no more. The bit of a member that died costs a

@@ -9,6 +9,7 @@ use super::drain::Settles;
 use super::group::GroupInner;
 use super::leases::Leases;
 use super::share::Share;
+use super::spin::Spin;
 use super::topic::{Topic, unique_id};
 use super::untold::Untold;
 use super::watch::Watch;
@@ -42,6 +43,7 @@ pub struct Consumer {
     pub(super) name: String,
     pub(super) batch: AtomicU16,
     pub(super) turn: AtomicU16,
+    pub(super) spin: Spin,
     pub(super) untold: Untold,
     pub(super) closed: AtomicBool,
     pub(super) draining: AtomicBool,
@@ -79,6 +81,7 @@ impl Topic {
             // Drawn, so that a batch is not taken for one of who had the slot before.
             batch: AtomicU16::new(unique_id() as u16),
             turn: AtomicU16::new(slot.0),
+            spin: Spin::default(),
             untold: Untold::default(),
             closed: AtomicBool::new(false),
             draining: AtomicBool::new(false),

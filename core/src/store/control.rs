@@ -135,7 +135,7 @@ impl Shared {
         Ok(end <= self.map.limit())
     }
 
-    fn region(&self, at: usize, bytes: usize) -> Result<Region> {
+    pub(super) fn region(&self, at: usize, bytes: usize) -> Result<Region> {
         let inside = at >= BLOCKS && self.reach(at.saturating_add(bytes))?;
         let found = if inside {
             Region::new(&self.map, at, bytes)
@@ -374,7 +374,7 @@ impl Control {
     }
 
     /// What is known of the blocks, with those that were linked since.
-    fn with_known<T>(&self, look: impl FnOnce(&Known) -> T) -> Result<T> {
+    pub(super) fn with_known<T>(&self, look: impl FnOnce(&Known) -> T) -> Result<T> {
         let mut known = locked(&self.known);
         let first = self.header().load(header::FIRST_BLOCK, Ordering::Acquire);
         if first != known.first() {

@@ -71,6 +71,7 @@ mod sieve;
 mod snapshot_write;
 mod snapshots;
 mod source;
+mod spin;
 mod stats;
 #[allow(clippy::module_inception)]
 mod store;

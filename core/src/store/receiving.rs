@@ -14,7 +14,6 @@ use crate::shm::EventCount;
 
 /// The beat at which a sleeper looks for the dead and for what fell due.
 const BEAT: Duration = Duration::from_millis(50);
-const SPINS: u32 = 200;
 /// How many messages are taken at a time while nothing is known of their size.
 const FIRST_CHUNK: usize = 8;
 
@@ -312,13 +311,15 @@ impl Consumer {
                 continue;
             }
             let ends = [deadline, until].into_iter().flatten().min();
-            let left = ends.map_or(BEAT, |at| at.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let left = ends.map_or(BEAT, |at| at.saturating_duration_since(now));
             let due = due.map_or(BEAT, |at| {
                 Duration::from_millis(at.saturating_sub(store.env.clock.boot_ms()).max(1))
             });
             let renew = receiving.poll_within().unwrap_or(BEAT);
             asleep.get_or_insert_with(|| store.control.asleep(self.slot));
             EventCount::wait(group_event, token, BEAT.min(left).min(due).min(renew));
+            self.spin.slept(now.elapsed());
         }
     }
 
@@ -417,13 +418,7 @@ impl Consumer {
                 .fold(0, u64::wrapping_add)
         };
         let before = sent();
-        for _ in 0..SPINS {
-            std::hint::spin_loop();
-            if sent() != before {
-                return true;
-            }
-        }
-        false
+        self.spin.finds(|| sent() != before)
     }
 
     /// After messages of a partition were taken: counts their bytes, and takes back those that are

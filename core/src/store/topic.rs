@@ -287,11 +287,11 @@ impl StoreInner {
         let readers = head.word32(words::EVENT);
         EventCount::notify(readers, u32::MAX);
         let mut asleep = EventCount::has_sleepers(readers);
-        for group in self.control.groups_of(uid).unwrap_or_default() {
-            let event = group.head.word32(words::EVENT);
+        for group in self.control.heads_of_groups(uid).unwrap_or_default() {
+            let event = group.word32(words::EVENT);
             EventCount::notify(event, count);
             asleep |= EventCount::has_sleepers(event);
-            self.control.ring(&group.head);
+            self.control.ring(&group);
         }
         if asleep {
             EventCount::prepare(flag);
