@@ -8,6 +8,9 @@ pub use std::sync::atomic::Ordering;
 
 use crate::world::{self, Mutation, atomic, is_on};
 
+/// No sync here takes time by which anybody could go.
+pub const WORTH_A_WAIT: Duration = Duration::MAX;
+
 /// One: each try is one more order of steps.
 pub(super) const PAUSES: [u32; 1] = [1];
 

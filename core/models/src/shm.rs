@@ -21,7 +21,7 @@ pub use event::EventCount;
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
 pub use locks::LockFile;
-pub use sync::AtomicU32 as Word;
+pub use sync::{AtomicU32 as Word, WORTH_A_WAIT};
 pub use sys::boot_id;
 
 /// No model goes by the processor's counter.

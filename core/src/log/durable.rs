@@ -95,7 +95,11 @@ impl Partition {
             let held = OwnerLock::try_hold(lock, self.env.me);
             let mine = held.is_some();
             if let Some(held) = held {
-                let done = self.env.check_fence().and_then(|()| self.sync_all());
+                self.gather_before(offset, deadline);
+                let done = self
+                    .env
+                    .check_fence()
+                    .and_then(|()| self.sync_all_and_learn());
                 drop(held);
                 EventCount::notify(self.block.sync_event(), u32::MAX);
                 done?;
@@ -127,6 +131,27 @@ impl Partition {
             self.tend_large()?;
             self.inherit_sync(left)?;
         }
+        Ok(())
+    }
+
+    /// With the sync lock held, before a sync; not where somebody made it meanwhile.
+    fn gather_before(&self, offset: u64, deadline: Option<Instant>) {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        self.gather.wait(left.unwrap_or(Duration::MAX), || {
+            let synced = self.block.synced();
+            if synced >= offset {
+                return u64::MAX;
+            }
+            self.next_offset().saturating_sub(synced)
+        });
+    }
+
+    /// As `sync_all`; the next one waits for as many as this one was for.
+    fn sync_all_and_learn(&self) -> Result<()> {
+        let (before, began) = (self.block.synced(), Instant::now());
+        self.sync_all()?;
+        let count = self.next_offset().saturating_sub(before);
+        self.gather.learn(count, began.elapsed());
         Ok(())
     }
 

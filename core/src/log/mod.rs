@@ -21,6 +21,7 @@ mod deaths_tests;
 mod durable;
 mod env;
 mod flow;
+mod gather;
 mod idle;
 mod index;
 mod large;
@@ -135,6 +136,7 @@ pub struct Partition {
     passed: AtomicU64,
     hurried: AtomicU64,
     walked: Mutex<Option<sums::Walked>>,
+    gather: gather::Gather,
     on_publish: OnPublish,
 }
 
@@ -192,6 +194,7 @@ impl Partition {
             passed: AtomicU64::new(0),
             hurried: AtomicU64::new(0),
             walked: Mutex::default(),
+            gather: gather::Gather::default(),
             on_publish,
         });
         partition.set_durability(durability);

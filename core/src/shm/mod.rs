@@ -29,7 +29,7 @@ pub use map::Mapping;
 pub use map::Tracker;
 pub use region::Region;
 pub use signal::Signal;
-pub use sync::AtomicU32 as Word;
+pub use sync::{AtomicU32 as Word, WORTH_A_WAIT};
 pub use sys::{boot_id, process_id, step_back};
 pub use ticks::{ticks, ticks_count_time};
 pub use times::Times;

@@ -1,0 +1,121 @@
+//! Waiting a moment before a sync for those who are about to send, so that it is for them as well.
+//!
+//! Those whom a sync was for send again soon after it. Without a wait the next sync begins before
+//! they do, for those alone who came during the last one: two halves take turns at the disk, and
+//! each waits for two syncs. How many there are is known from the last sync of this process: those
+//! whom it was for, and those who came while it went on. Where they do not come the wait was for
+//! nothing; then the next ones are left out, more and more of them.
+//!
+//! Nothing of it is shared: whoever dies while it waits has the lock of who syncs, as in the sync.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::shm::WORTH_A_WAIT;
+
+/// The longest wait.
+const LONG: Duration = Duration::from_millis(1);
+/// The most waits that are left out in turn.
+const REST: u32 = 64;
+
+/// What a process knows of the syncs of a partition that it made. Threads may share it.
+#[derive(Default)]
+pub(super) struct Gather {
+    /// Messages whom the last one was for, and that came while it went on.
+    count: AtomicU64,
+    /// How long it took.
+    took_ns: AtomicU64,
+    /// After the next wait in vain so many are left out.
+    rest: AtomicU32,
+    /// So many more are left out now.
+    left: AtomicU32,
+}
+
+impl Gather {
+    /// By who is about to sync, and may wait for `most`: until as many messages are to be synced as
+    /// there were the last time.
+    pub(super) fn wait(&self, most: Duration, unsynced: impl Fn() -> u64) {
+        let wanted = self.count.load(Relaxed);
+        let took = Duration::from_nanos(self.took_ns.load(Relaxed));
+        if took < WORTH_A_WAIT || unsynced() >= wanted {
+            return;
+        }
+        let left = self.left.load(Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Relaxed);
+            return;
+        }
+        let (began, most) = (Instant::now(), took.min(LONG).min(most));
+        loop {
+            // Who is to send may want this processor.
+            std::thread::yield_now();
+            if unsynced() >= wanted {
+                self.rest.store(0, Relaxed);
+                return;
+            }
+            if began.elapsed() >= most {
+                break;
+            }
+        }
+        let rest = self.rest.load(Relaxed);
+        self.left.store(rest, Relaxed);
+        self.rest.store((rest * 2 + 1).min(REST), Relaxed);
+    }
+
+    /// After a sync that took so long: whom it was for, and who came meanwhile.
+    pub(super) fn learn(&self, count: u64, took: Duration) {
+        self.count.store(count, Relaxed);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.took_ns.store(ns, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::{Duration, Gather, REST};
+
+    const SYNC: Duration = Duration::from_micros(100);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// How often a wait looks that is told of one message more at each look, up to so many.
+    fn looks(gather: &Gather, most: u64) -> u64 {
+        let looks = Cell::new(0);
+        gather.wait(LONG, || {
+            looks.set(looks.get() + 1);
+            looks.get().min(most)
+        });
+        looks.get()
+    }
+
+    #[test]
+    fn it_waits_for_as_many_as_there_were() {
+        let gather = Gather::default();
+        assert_eq!(looks(&gather, 1), 0, "nothing is known");
+        gather.learn(8, Duration::from_micros(5));
+        assert_eq!(looks(&gather, 8), 0, "such a short one is made again soon");
+        gather.learn(1, SYNC);
+        assert_eq!(looks(&gather, 1), 1, "nobody else is to come");
+        gather.learn(8, SYNC);
+        assert_eq!(looks(&gather, 8), 8);
+        assert_eq!(looks(&gather, 8), 8);
+    }
+
+    #[test]
+    fn where_they_do_not_come_it_waits_more_and_more_seldom() {
+        let gather = Gather::default();
+        gather.learn(8, SYNC);
+        let mut waits = Vec::new();
+        for turn in 0..400 {
+            if looks(&gather, 3) > 1 {
+                waits.push(turn);
+            }
+        }
+        assert_eq!(waits, [0, 1, 3, 7, 15, 31, 63, 127, 192, 257, 322, 387]);
+        assert_eq!(REST, 64);
+        while looks(&gather, 8) < 8 {}
+        assert!(looks(&gather, 3) > 1, "they come again");
+        assert!(looks(&gather, 3) > 1);
+    }
+}
