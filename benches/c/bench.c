@@ -67,19 +67,16 @@ static size_t number_of(const char *text)
     return (size_t)number;
 }
 
+/* Numbers are little endian, as the processors are that libqueue is for. */
 static void put(uint8_t *at, uint64_t number)
 {
-    for (int i = 0; i < NUMBER; i++) {
-        at[i] = (uint8_t)(number >> (8 * i));
-    }
+    memcpy(at, &number, NUMBER);
 }
 
 static uint64_t get(const uint8_t *at)
 {
-    uint64_t number = 0;
-    for (int i = 0; i < NUMBER; i++) {
-        number |= (uint64_t)at[i] << (8 * i);
-    }
+    uint64_t number;
+    memcpy(&number, at, NUMBER);
     return number;
 }
 
