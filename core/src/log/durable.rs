@@ -138,20 +138,19 @@ impl Partition {
     fn gather_before(&self, offset: u64, deadline: Option<Instant>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         self.gather.wait(left.unwrap_or(Duration::MAX), || {
-            let synced = self.block.synced();
-            if synced >= offset {
-                return u64::MAX;
+            if self.block.synced() >= offset {
+                return u32::MAX;
             }
-            self.next_offset().saturating_sub(synced)
+            EventCount::announced(self.block.sync_event())
         });
     }
 
-    /// As `sync_all`; the next one waits for as many as this one was for.
+    /// As `sync_all`; the next one waits until as many sleep as do behind this one.
     fn sync_all_and_learn(&self) -> Result<()> {
-        let (before, began) = (self.block.synced(), Instant::now());
+        let began = Instant::now();
         self.sync_all()?;
-        let count = self.next_offset().saturating_sub(before);
-        self.gather.learn(count, began.elapsed());
+        let asleep = EventCount::announced(self.block.sync_event());
+        self.gather.learn(asleep, began.elapsed());
         Ok(())
     }
 

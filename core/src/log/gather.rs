@@ -3,8 +3,8 @@
 //! Those whom a sync was for send again soon after it. Without a wait the next sync begins before
 //! they do, for those alone who came during the last one: two halves take turns at the disk, and
 //! each waits for two syncs. How many there are is known from the last sync of this process: those
-//! whom it was for, and those who came while it went on. Where they do not come the wait was for
-//! nothing; then the next ones are left out, more and more of them.
+//! who slept when it was done, whether it was for them or they came while it went on. Where they do
+//! not come the wait was for nothing; then the next ones are left out, more and more of them.
 //!
 //! Nothing of it is shared: whoever dies while it waits has the lock of who syncs, as in the sync.
 
@@ -21,8 +21,8 @@ const REST: u32 = 64;
 /// What a process knows of the syncs of a partition that it made. Threads may share it.
 #[derive(Default)]
 pub(super) struct Gather {
-    /// Messages whom the last one was for, and that came while it went on.
-    count: AtomicU64,
+    /// How many slept when the last one was done.
+    count: AtomicU32,
     /// How long it took.
     took_ns: AtomicU64,
     /// After the next wait in vain so many are left out.
@@ -32,12 +32,11 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// By who is about to sync, and may wait for `most`: until as many messages are to be synced as
-    /// there were the last time.
-    pub(super) fn wait(&self, most: Duration, unsynced: impl Fn() -> u64) {
+    /// By who is about to sync, and may wait for `most`: until as many sleep as did the last time.
+    pub(super) fn wait(&self, most: Duration, asleep: impl Fn() -> u32) {
         let wanted = self.count.load(Relaxed);
         let took = Duration::from_nanos(self.took_ns.load(Relaxed));
-        if took < WORTH_A_WAIT || unsynced() >= wanted {
+        if took < WORTH_A_WAIT || asleep() >= wanted {
             return;
         }
         let left = self.left.load(Relaxed);
@@ -49,7 +48,7 @@ impl Gather {
         loop {
             // Who is to send may want this processor.
             std::thread::yield_now();
-            if unsynced() >= wanted {
+            if asleep() >= wanted {
                 self.rest.store(0, Relaxed);
                 return;
             }
@@ -62,8 +61,8 @@ impl Gather {
         self.rest.store((rest * 2 + 1).min(REST), Relaxed);
     }
 
-    /// After a sync that took so long: whom it was for, and who came meanwhile.
-    pub(super) fn learn(&self, count: u64, took: Duration) {
+    /// After a sync that took so long, before those who sleep are woken: how many these are.
+    pub(super) fn learn(&self, count: u32, took: Duration) {
         self.count.store(count, Relaxed);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.took_ns.store(ns, Relaxed);
@@ -79,8 +78,8 @@ mod tests {
     const SYNC: Duration = Duration::from_micros(100);
     const LONG: Duration = Duration::from_secs(60);
 
-    /// How often a wait looks that is told of one message more at each look, up to so many.
-    fn looks(gather: &Gather, most: u64) -> u64 {
+    /// How often a wait looks that is told of one more at each look, up to so many.
+    fn looks(gather: &Gather, most: u32) -> u32 {
         let looks = Cell::new(0);
         gather.wait(LONG, || {
             looks.set(looks.get() + 1);

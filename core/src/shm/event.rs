@@ -5,6 +5,8 @@
 //! | notifications | announcements | someone sleeps |
 //! ```
 //!
+//! Announcements are counted from the last notification on: so many are about to sleep, or asleep.
+//!
 //! A notifier pays one load while nobody sleeps. The full fences pair: the sleeper announces before
 //! it looks again, the notifier publishes before it looks for sleepers, so at least one of the two
 //! sees the other. A sleeper that dies leaves the bit set: that costs one needless wake, which
@@ -82,26 +84,42 @@ impl EventCount {
         }
     }
 
+    /// How many announced themselves since the last notification that anybody slept for; one who
+    /// looked again and did so once more counts twice.
+    pub fn announced(word: &AtomicU32) -> u32 {
+        (word.load(Ordering::Relaxed) & ANNOUNCED_MASK) / ANNOUNCED
+    }
+
     /// As `notify`, of a word on which nobody sleeps, and by which it is only said that somebody
     /// does: without asking the kernel. Whoever announced since is still said to.
     pub fn clear(word: &AtomicU32) {
-        let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
-        Self::forget_sleepers(word, before);
+        Self::forget_sleepers(word, Self::raise(word));
     }
 
     #[cold]
     fn wake(word: &AtomicU32, most: u32) {
-        let before = word.fetch_add(NOTIFIED, Ordering::SeqCst);
+        let now = Self::raise(word);
         let woken = futex_wake(word, most);
         if woken < most {
-            Self::forget_sleepers(word, before);
+            Self::forget_sleepers(word, now);
+        }
+    }
+
+    /// One notification more, from which on announcements count; what the word is by that.
+    fn raise(word: &AtomicU32) -> u32 {
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let now = seen.wrapping_add(NOTIFIED) & !ANNOUNCED_MASK;
+            match word.compare_exchange_weak(seen, now, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return now,
+                Err(found) => seen = found,
+            }
         }
     }
 
     /// Nobody is left asleep, unless somebody announced since the word was this: then the swap
     /// fails and the bit stays.
-    fn forget_sleepers(word: &AtomicU32, before: u32) {
-        let now = before.wrapping_add(NOTIFIED);
+    fn forget_sleepers(word: &AtomicU32, now: u32) {
         let _ = word.compare_exchange(now, now & !ASLEEP, Ordering::SeqCst, Ordering::Relaxed);
     }
 }
@@ -169,5 +187,19 @@ mod tests {
         assert!(EventCount::wait(&word, token, Duration::from_secs(60)));
         EventCount::prepare(&word);
         assert!(EventCount::has_sleepers(&word), "one that came since");
+    }
+
+    #[test]
+    fn announcements_are_counted_from_the_last_notification_on() {
+        let word = AtomicU32::new(0);
+        assert_eq!(EventCount::announced(&word), 0);
+        for count in 1..4 {
+            EventCount::prepare(&word);
+            assert_eq!(EventCount::announced(&word), count);
+        }
+        EventCount::notify(&word, u32::MAX);
+        assert_eq!(EventCount::announced(&word), 0);
+        EventCount::prepare(&word);
+        assert_eq!(EventCount::announced(&word), 1);
     }
 }
