@@ -12,6 +12,8 @@ use crate::shm::{EventCount, OwnerLock};
 use super::segment::Found;
 
 const BEAT: Duration = Duration::from_millis(50);
+/// The longest wait for others who are to send.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How long housekeeping waits for one who syncs.
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -59,7 +61,7 @@ impl Partition {
     /// As `ensure_durable` of what was appended since `voids` was asked for. What was taken back
     /// after a failed sync is not taken for durable when a later sync passes its offset.
     pub fn ensure_durable_since(&self, end: u64, voids: u64, timeout: Duration) -> Result<()> {
-        self.ensure_durable(end, timeout)?;
+        self.ensure_durable_with(end, timeout, true)?;
         if self.block.voids() != voids && !self.has(end.saturating_sub(1))? {
             return Err(self.lost_sync(end));
         }
@@ -81,6 +83,11 @@ impl Partition {
     /// syncs. Errors with [`ErrorKind::Timeout`] after `timeout`, with [`ErrorKind::Poisoned`] when
     /// the sync failed.
     pub fn ensure_durable(&self, offset: u64, timeout: Duration) -> Result<()> {
+        self.ensure_durable_with(offset, timeout, false)
+    }
+
+    /// `gathers`: who syncs waits a moment for others, as those do who send.
+    fn ensure_durable_with(&self, offset: u64, timeout: Duration, gathers: bool) -> Result<()> {
         // A time beyond all clocks is for ever.
         let deadline = Instant::now().checked_add(timeout);
         let lock = self.block.sync_lock();
@@ -95,11 +102,11 @@ impl Partition {
             let held = OwnerLock::try_hold(lock, self.env.me);
             let mine = held.is_some();
             if let Some(held) = held {
-                self.gather_before(offset, deadline);
-                let done = self
-                    .env
-                    .check_fence()
-                    .and_then(|()| self.sync_all_and_learn());
+                let done = match self.block.synced() < offset {
+                    true => self.sync_for_all(gathers, deadline),
+                    // Somebody did since it was looked at.
+                    false => Ok(()),
+                };
                 drop(held);
                 EventCount::notify(self.block.sync_event(), u32::MAX);
                 done?;
@@ -134,23 +141,18 @@ impl Partition {
         Ok(())
     }
 
-    /// With the sync lock held, before a sync; not where somebody made it meanwhile.
-    fn gather_before(&self, offset: u64, deadline: Option<Instant>) {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        self.gather.wait(left.unwrap_or(Duration::MAX), || {
-            if self.block.synced() >= offset {
-                return u32::MAX;
-            }
-            EventCount::announced(self.block.sync_event())
-        });
-    }
-
-    /// As `sync_all`; the next one waits until as many sleep as do behind this one.
-    fn sync_all_and_learn(&self) -> Result<()> {
+    /// With the sync lock held; with `gathers` others are waited for before, who are to send.
+    fn sync_for_all(&self, gathers: bool, deadline: Option<Instant>) -> Result<()> {
+        let asleep = || EventCount::announced(self.block.sync_event());
+        if gathers {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            self.gather
+                .wait(left.map_or(GATHERING, |left| left.min(GATHERING)), asleep);
+        }
+        self.env.check_fence()?;
         let began = Instant::now();
         self.sync_all()?;
-        let asleep = EventCount::announced(self.block.sync_event());
-        self.gather.learn(asleep, began.elapsed());
+        self.gather.learn(asleep(), began.elapsed());
         Ok(())
     }
 

@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 
 use crate::shm::WORTH_A_WAIT;
 
-/// The longest wait.
-const LONG: Duration = Duration::from_millis(1);
 /// The most waits that are left out in turn.
 const REST: u32 = 64;
 
@@ -44,19 +42,27 @@ impl Gather {
             self.left.store(left - 1, Relaxed);
             return;
         }
-        let (began, most) = (Instant::now(), took.min(LONG).min(most));
+        let (began, most) = (Instant::now(), took.min(most));
         loop {
             // Who is to send may want this processor.
             std::thread::yield_now();
+            let waited = began.elapsed();
+            if waited >= most {
+                return self.was_in_vain(waited > most * 4);
+            }
             if asleep() >= wanted {
                 self.rest.store(0, Relaxed);
                 return;
             }
-            if began.elapsed() >= most {
-                break;
-            }
         }
-        let rest = self.rest.load(Relaxed);
+    }
+
+    /// `long`: others had the processor, who do not send.
+    fn was_in_vain(&self, long: bool) {
+        let rest = match long {
+            true => REST,
+            false => self.rest.load(Relaxed),
+        };
         self.left.store(rest, Relaxed);
         self.rest.store((rest * 2 + 1).min(REST), Relaxed);
     }
@@ -75,13 +81,12 @@ mod tests {
 
     use super::{Duration, Gather, REST};
 
-    const SYNC: Duration = Duration::from_micros(100);
     const LONG: Duration = Duration::from_secs(60);
 
     /// How often a wait looks that is told of one more at each look, up to so many.
-    fn looks(gather: &Gather, most: u32) -> u32 {
+    fn looks(gather: &Gather, longest: Duration, most: u32) -> u32 {
         let looks = Cell::new(0);
-        gather.wait(LONG, || {
+        gather.wait(longest, || {
             looks.set(looks.get() + 1);
             looks.get().min(most)
         });
@@ -91,30 +96,53 @@ mod tests {
     #[test]
     fn it_waits_for_as_many_as_there_were() {
         let gather = Gather::default();
-        assert_eq!(looks(&gather, 1), 0, "nothing is known");
+        assert_eq!(looks(&gather, LONG, 1), 0, "nothing is known");
         gather.learn(8, Duration::from_micros(5));
-        assert_eq!(looks(&gather, 8), 0, "such a short one is made again soon");
-        gather.learn(1, SYNC);
-        assert_eq!(looks(&gather, 1), 1, "nobody else is to come");
-        gather.learn(8, SYNC);
-        assert_eq!(looks(&gather, 8), 8);
-        assert_eq!(looks(&gather, 8), 8);
+        assert_eq!(looks(&gather, LONG, 8), 0, "such a short one is made again");
+        gather.learn(1, LONG);
+        assert_eq!(looks(&gather, LONG, 1), 1, "nobody else is to come");
+        gather.learn(8, LONG);
+        assert_eq!(looks(&gather, LONG, 8), 8);
+        assert_eq!(looks(&gather, LONG, 8), 8);
+    }
+
+    #[test]
+    fn it_waits_no_longer_than_it_may_nor_than_the_last_sync_took() {
+        let (gather, began) = (Gather::default(), std::time::Instant::now());
+        gather.learn(8, LONG);
+        looks(&gather, Duration::from_millis(1), 3);
+        let gather = Gather::default();
+        gather.learn(8, Duration::from_millis(1));
+        looks(&gather, LONG, 3);
+        assert!(began.elapsed() < LONG / 2);
     }
 
     #[test]
     fn where_they_do_not_come_it_waits_more_and_more_seldom() {
         let gather = Gather::default();
-        gather.learn(8, SYNC);
-        let mut waits = Vec::new();
-        for turn in 0..400 {
-            if looks(&gather, 3) > 1 {
-                waits.push(turn);
-            }
+        gather.learn(8, LONG);
+        // The first look is whether there is anything to wait for.
+        let in_vain = || {
+            gather.wait(Duration::ZERO, || 3);
+            gather.left.load(super::Relaxed)
+        };
+        let mut lefts: Vec<u32> = std::iter::repeat_with(in_vain).take(8).collect();
+        lefts.sort_unstable();
+        assert!(lefts.iter().all(|left| *left <= REST), "{lefts:?}");
+        gather.was_in_vain(true);
+        let left = || gather.left.load(super::Relaxed);
+        assert_eq!(left(), REST);
+        for still in (0..REST).rev() {
+            gather.wait(LONG, || 3);
+            assert_eq!(left(), still, "left out");
         }
-        assert_eq!(waits, [0, 1, 3, 7, 15, 31, 63, 127, 192, 257, 322, 387]);
-        assert_eq!(REST, 64);
-        while looks(&gather, 8) < 8 {}
-        assert!(looks(&gather, 3) > 1, "they come again");
-        assert!(looks(&gather, 3) > 1);
+        assert_eq!(looks(&gather, LONG, 8), 8, "they come again");
+        gather.was_in_vain(false);
+        assert_eq!(left(), 0);
+        let lefts = [1, 3, 7, 15, 31, 63, 64, 64].map(|_| {
+            gather.was_in_vain(false);
+            left()
+        });
+        assert_eq!(lefts, [1, 3, 7, 15, 31, 63, 64, 64]);
     }
 }

@@ -1,4 +1,5 @@
-//! How long one who finds nothing looks again before it sleeps: for as long as that lately paid.
+//! How long one who finds nothing looks again before it sleeps: more where looks find something, or
+//! sleeps are short, and less where they do not.
 //!
 //! Where messages come one after the other, a look that goes on for a moment saves a sleep and the
 //! sender a system call. Where they come rarely, the moment is lost: the processor is hot for
@@ -36,7 +37,7 @@ impl Spin {
                 return true;
             }
         }
-        self.0.store(most / 2, Relaxed);
+        self.0.store(most / 4, Relaxed);
         false
     }
 
@@ -66,7 +67,7 @@ mod tests {
     fn it_looks_less_and_less_for_what_does_not_come() {
         let spin = Spin::default();
         let all: Vec<u32> = std::iter::repeat_with(|| looks(&spin)).take(9).collect();
-        assert_eq!(all, [200, 100, 50, 25, 12, 6, 3, 1, 0]);
+        assert_eq!(all, [200, 50, 12, 3, 0, 0, 0, 0, 0]);
         spin.slept(SHORT);
         assert_eq!(looks(&spin), 0, "a long sleep is no reason to look");
     }
