@@ -106,11 +106,13 @@ impl Partition {
         let env = &*self.env;
         let held = self.hold_slow()?;
         env.check_fence()?;
-        match self.block.limit() {
+        if self.block.limit() == 0 {
             // The first in this life that writes it.
-            0 => self.raise(0)?,
-            limit => self.write_reserve(limit, false)?,
+            self.raise(0)?;
         }
+        // What retention hides is not looked at, and is not to come back when its end is gone.
+        let hidden = Some(self.first_kept()).filter(|first| *first <= bound);
+        self.take_in_reserve(self.block.limit(), hidden.unwrap_or(0))?;
         // Where transactions are not on disk yet it begins where it did for their sake (P8).
         let begins = match self.read_reserve()? {
             Some(reserve) if reserve.mark_segment != NONE => reserve.mark_segment,
@@ -389,6 +391,9 @@ impl Pass {
         };
         let (log, env) = (&*self.log, &*self.log.env);
         env.check_fence()?;
+        if log.hides_what_may_come_back()? {
+            return Err(self.overtaken(number));
+        }
         let base = self.segments[number].base;
         let path = log.folder.join(names::segment(base));
         let life = self.copied.take().map_or(0, |copied| copied.header.life);

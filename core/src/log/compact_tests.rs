@@ -277,3 +277,34 @@ fn p5_p17_a_pass_that_ends_in_the_middle_leaves_all_and_the_next_removes_its_fil
     let kept = offsets(&log, 0);
     assert_eq!(kept.iter().filter(|one| **one < closed).count(), 3);
 }
+
+#[test]
+fn p15_what_ended_a_message_stays_as_long_as_retention_only_hides_that() {
+    let log = open(Arc::new(Twin::new()), Path::new(FOLDER));
+    let one = Sent {
+        key: Some(1),
+        ends: false,
+    };
+    (0..120).for_each(|_| append(&log, one));
+    let sealed = log.sealed().expect("sealed");
+    assert!(sealed.len() > 1, "{sealed:?}");
+    let (first, second) = (sealed[0].end, sealed[1].end);
+    assert!(log.mark_behind(second).expect("sync"));
+    log.take_below(first);
+    let begun = log.begin_pass(u64::MAX >> 2, 0, 100).expect("begin");
+    let mut pass = begun.expect("there is something to do");
+    let said = log.read_reserve().expect("read").expect("written");
+    assert_eq!(crate::format::reserve::taken_by(&said), first, "for good");
+    while !matches!(pass.next(), Next::Put(_)) {
+        match pass.next() {
+            Next::Make => pass.make().expect("make"),
+            _ => pass.work().expect("work"),
+        }
+    }
+    log.take_below(second);
+    let error = pass.put().expect_err("what is hidden may come back");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    pass.give_up();
+    log.remove_below(second).expect("remove");
+    assert!(!log.hides_what_may_come_back().expect("read"));
+}

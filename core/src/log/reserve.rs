@@ -64,28 +64,28 @@ impl Partition {
         )
     }
 
-    /// Writes the older slot and syncs it: a crash leaves the other one. What retention has decided
-    /// to take is said only where the log is closed cleanly, and with `take_in_reserve`.
+    /// Writes the older slot and syncs it: a crash leaves the other one. Of what retention is about
+    /// to take it says nothing.
     pub(super) fn write_reserve(&self, limit: u64, clean: bool) -> Result<()> {
-        self.write_slot(limit, clean, clean, None)
+        self.write_slot(limit, clean, 0, None)
     }
 
     /// With a mark up to which all is known to be on disk, the transactions before it included.
     pub(super) fn write_reserve_at(&self, limit: u64, mark: (u64, u64, u64)) -> Result<()> {
-        self.write_slot(limit, false, false, Some(mark))
+        self.write_slot(limit, false, 0, Some(mark))
     }
 
-    /// Says on disk what retention takes: what groups say of that is on disk by now. A power loss
-    /// before brings all of it back (P8, P15).
-    pub(super) fn take_in_reserve(&self, limit: u64) -> Result<()> {
-        self.write_slot(limit, false, true, None)
+    /// Says on disk that all below an offset, the base of a segment, was taken. What groups and
+    /// ledgers and transactions say of it is on disk by now (P6, P8, P15).
+    pub(super) fn take_in_reserve(&self, limit: u64, first: u64) -> Result<()> {
+        self.write_slot(limit, false, first, None)
     }
 
     fn write_slot(
         &self,
         limit: u64,
         clean: bool,
-        takes: bool,
+        first: u64,
         mark: Option<(u64, u64, u64)>,
     ) -> Result<()> {
         let file = self.reserve_file()?;
@@ -110,8 +110,8 @@ impl Partition {
         };
         // Never lowered, and never beyond the mark, whatever `control` says (P18).
         let taken = match mark_segment {
-            mark if takes && mark != NONE => self.block.first_kept().min(mark),
-            _ => 0,
+            NONE => 0,
+            mark => first.min(mark),
         };
         let before = newest.as_ref().map_or(0, taken_by);
         let reserve = Reserve {

@@ -1,11 +1,11 @@
 //! Retention: which sealed segments could go, and removing them.
 //!
 //! Offsets below FIRST_KEPT of the block were taken, whatever is left of their segments: who reads
-//! goes by it from the moment it is raised, and so does who lists segments. Then it is written into
-//! `reserve`, the ledger, and only then are files unlinked, the oldest first. A death, or a power
-//! loss, at any place leaves segments that the ledger names, which nobody looks into and the next
-//! one removes, or that it does not name, which are as they were. Nothing is truncated or
-//! overwritten: who has a segment mapped keeps its bytes.
+//! goes by it from the moment it is raised, and so does who lists segments, or syncs. Then it is
+//! written into `reserve`, the ledger, by nobody else, and only then are files unlinked, the oldest
+//! first. A death, or a power loss, at any place leaves segments that the ledger names, which nobody
+//! looks into and the next one removes, or that it does not name, which are as they were. Nothing is
+//! truncated or overwritten: who has a segment mapped keeps its bytes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -242,9 +242,25 @@ impl Partition {
         Ok(true)
     }
 
+    /// Whether all below this offset, the base of a segment, is on disk, and a recovery begins
+    /// there or later; it is put there first.
+    pub fn mark_behind(&self, first: u64) -> Result<bool> {
+        let is_behind = || !matches!(self.block.mark().0, base if base == NONE || base < first);
+        if !is_behind() {
+            self.sync()?;
+        }
+        Ok(is_behind())
+    }
+
     /// Offsets below this one, the base of a segment, count as taken from here on, for all.
     pub fn take_below(&self, first: u64) {
         self.block.raise_first_kept(first);
+    }
+
+    /// Whether offsets count as taken that a new life would have again.
+    pub(super) fn hides_what_may_come_back(&self) -> Result<bool> {
+        let said = self.read_reserve()?;
+        Ok(self.first_kept() > said.as_ref().map_or(0, taken_by))
     }
 
     /// Removes the segments below this offset, the base of one that stays, which `take_below` was
@@ -259,14 +275,11 @@ impl Partition {
         if bases.is_empty() {
             return Ok(0);
         }
-        let (env, marked) = (&*self.env, || self.block.mark().0);
-        if marked() == NONE || marked() < first {
-            // What a recovery would begin in does not go: let it begin later.
-            self.sync()?;
-        }
-        if marked() == NONE || marked() < first {
+        // What a recovery would begin in does not go.
+        if !self.mark_behind(first)? {
             return Ok(0);
         }
+        let env = &*self.env;
         let slow = self.block.slow_lock();
         let (live, slept) = (&*env.live, |time| self.block.count_wait(time));
         let (held, _) = OwnerLock::hold_told(slow, env.me, live, env.lock_timeout, &slept)?;
@@ -275,7 +288,7 @@ impl Partition {
             // The first in this life that writes it.
             self.raise(0)?;
         }
-        self.take_in_reserve(self.block.limit())?;
+        self.take_in_reserve(self.block.limit(), first)?;
         let written = self.read_reserve()?;
         drop(held);
         if written

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::tests::{draft, open, open_beside, open_shared, payloads};
+use super::tests::{draft, open, open_beside, open_shared, payloads, unboot};
 use super::*;
 use crate::format::reserve::taken_by;
 use crate::options::Start;
@@ -81,6 +81,37 @@ fn p8_p15_what_is_about_to_be_taken_is_said_on_disk_when_it_is_taken() {
     assert_eq!(said(), 0, "a power loss brings all of it back");
     partition.remove_below(first).expect("remove");
     assert_eq!(said(), first);
+}
+
+#[test]
+fn p2_p3_p15_what_was_hidden_comes_back_whole_when_the_power_goes_before_it_is_taken() {
+    for seed in 0..20 {
+        let twin = Twin::new();
+        let partition = filled(&twin);
+        let sealed = partition.sealed().expect("sealed");
+        let first = sealed[sealed.len() - 1].end;
+        assert!(partition.mark_behind(first).expect("sync"));
+        partition.take_below(first);
+        // As others go on, until the one who takes it is that far, or has died.
+        partition.append(&[draft(b"on")]).expect("append");
+        partition.sync().expect("sync");
+        partition.raise(0).expect("reserve");
+        let lost = twin.power_loss(seed).expect("image");
+        unboot(&lost, Path::new(FOLDER));
+        let again = open(Arc::new(lost), Path::new(FOLDER));
+        let numbers: Vec<u64> = payloads(&again).iter().map(|one| one.0).collect();
+        assert_eq!(numbers, (0..31).collect::<Vec<u64>>(), "seed {seed}");
+    }
+}
+
+#[test]
+fn p15_who_closes_cleanly_does_not_take_what_somebody_was_about_to() {
+    let twin = Twin::new();
+    let partition = filled(&twin);
+    partition.take_below(partition.sealed().expect("sealed")[0].end);
+    partition.close_clean().expect("close");
+    let again = open(Arc::new(twin.all_die().expect("image")), Path::new(FOLDER));
+    assert_eq!(payloads(&again).len(), 30);
 }
 
 #[test]
@@ -204,11 +235,14 @@ fn p18_what_control_or_a_file_says_was_taken_is_believed_up_to_the_mark() {
     assert!(partition.first_kept() > 1 << 40);
     let error = partition.append(&[draft(&[1; 900_000]), draft(&[1; 900_000])]);
     drop(error);
-    partition.raise(0).expect("raise");
+    partition
+        .take_in_reserve(partition.block.limit(), u64::MAX)
+        .expect("write");
     let left = twin.all_die().expect("image");
     let again = open(Arc::new(left), Path::new(FOLDER));
     let active = again.earliest_offset().expect("earliest");
     assert!(again.bases().expect("bases").contains(&active));
+    assert_eq!(active, partition.block.mark().0);
     assert!(!payloads(&again).is_empty());
 }
 

@@ -58,6 +58,7 @@ mod redrive;
 mod redriven;
 mod restore;
 mod retain;
+mod retain_decide;
 mod retain_groups;
 mod retain_lost;
 mod retain_stats;

@@ -8,11 +8,12 @@
 //! (`retain_lost.rs`). From there on there is one rule: a segment goes once all groups are done
 //! with it. That is decided under the lock of those who create, so that no group begins meanwhile
 //! at what is about to go, and the first offset that is kept is published with that lock held: from
-//! then on nobody begins before it. What is slow comes after, without the lock:
+//! then on nobody begins before it (`retain_decide.rs`). Before that what would go is put on disk,
+//! and ledgers of dedup ids and producers know there what they knew by the log (`sent/keep.rs`):
+//! syncs leave out what is hidden, and so does who makes a ledger anew. What is slow besides comes
+//! after, without the lock:
 //!
 //! - the journal of transactions lets go of what it says, which may be of these messages;
-//! - ledgers of dedup ids and producers know on disk what they knew by the log
-//!   (`sent/keep.rs`);
 //! - the windows of all groups are put on disk, or a power loss would bring messages back as
 //!   unsettled that are gone;
 //! - the ledger in `reserve` says what was taken, then the files go (`log/retain.rs`).
@@ -31,7 +32,6 @@ use std::time::{Duration, Instant};
 use super::death::PROBE_MS;
 use super::in_force::NEVER;
 use super::inner::locked;
-use super::retain_groups::is_without_groups;
 use super::topic::{TopicInner, read_meta};
 use super::{Block, StoreInner};
 use crate::error::{ErrorKind, Result};
@@ -249,7 +249,7 @@ pub(super) struct Scope {
 
 impl Scope {
     /// The last place up to an offset at which a segment ends that could go; 0 if there is none.
-    fn end_below(&self, number: usize, offset: u64) -> u64 {
+    pub(super) fn end_below(&self, number: usize, offset: u64) -> u64 {
         let ends = self.sealed[number].iter().map(|one| one.end);
         ends.filter(|end| *end <= offset).max().unwrap_or(0)
     }
@@ -280,21 +280,20 @@ impl TopicInner {
         };
         // Which may make a topic of dead letters, and waits for who creates.
         self.end_unsettled(&scope, fate)?;
-        // Which waits for who writes them, and for the disk. Before anything is hidden: in a new
-        // life ledgers go by what is in the log (P8).
+        // Which waits for who writes them, and for the disk.
         self.ready_ledgers(&scope.bounds)?;
-        if !self.ledgers_know(&scope.bounds)? {
+        let Some(retaining) = self.hold_retention(word)? else {
+            return Ok(0);
+        };
+        let goes = self.decide((config, &scope), word, None)?;
+        drop(retaining);
+        if !self.may_be_hidden(&goes)? {
             return Ok(0);
         }
         let Some(retaining) = self.hold_retention(word)? else {
             return Ok(0);
         };
-        let plain = is_without_groups(&self.kept_groups()?);
-        let wanted = match config.retention {
-            Retention::Settled => self.first_wanted(scope.bounds[0], plain)?.offset,
-            Retention::Forever | Retention::Time(_) => u64::MAX,
-        };
-        let first = self.decide(&scope, (wanted, plain), word)?;
+        let first = self.decide((config, &scope), word, Some(&goes))?;
         if first.iter().all(|first| *first == 0) {
             return Ok(0);
         }
@@ -397,49 +396,5 @@ impl TopicInner {
             taken[number] += 1;
         }
         Ok(())
-    }
-
-    /// Which offset is the first that is kept of each partition, told to all from here on; 0 where
-    /// nothing is taken. A group whose position cannot be read keeps all but what is taken in any
-    /// case; what is wanted first was looked for with or without a group.
-    fn decide(&self, scope: &Scope, wanted: (u64, bool), word: u64) -> Result<Vec<u64>> {
-        let count = self.partitions.len();
-        let held = match self.store.hold_create_lock_within(GLANCE) {
-            Err(error) if error.kind() == ErrorKind::Stuck => return Ok(vec![0; count]),
-            held => held?,
-        };
-        if self.block.head.load(CHANGED, Ordering::Acquire) != word {
-            return Ok(vec![0; count]);
-        }
-        let groups = self.kept_groups()?;
-        if is_without_groups(&groups) && !wanted.1 {
-            // The last one was deleted since: nothing counts as settled any more.
-            return Ok(vec![0; count]);
-        }
-        let mut first = Vec::new();
-        for (number, partition) in self.partitions.iter().enumerate() {
-            let (bound, cap) = (scope.bounds[number], scope.caps[number]);
-            let of_groups = groups.iter().filter(|group| group.has(number));
-            let mut allowed = if of_groups.clone().count() > 0 {
-                bound
-            } else {
-                cap
-            };
-            let oldest = scope.sealed[number].first().map_or(0, |one| one.end);
-            for group in of_groups {
-                let floor = self.floor_of(group, partition, oldest)?;
-                allowed = allowed.min(floor.unwrap_or(cap));
-            }
-            if number == 0 {
-                allowed = allowed.min(wanted.0.max(cap));
-            }
-            let end = scope.end_below(number, allowed);
-            if end > 0 {
-                partition.take_below(end);
-            }
-            first.push(end);
-        }
-        drop(held);
-        Ok(first)
     }
 }
