@@ -78,8 +78,13 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::path::Path;
+    use std::sync::Arc;
 
-    use super::{Duration, Gather, REST};
+    use super::super::Room;
+    use super::super::tests::{draft, open};
+    use super::{Duration, Gather, REST, Relaxed};
+    use crate::storage::Twin;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -124,13 +129,13 @@ mod tests {
         // The first look is whether there is anything to wait for.
         let in_vain = || {
             gather.wait(Duration::ZERO, || 3);
-            gather.left.load(super::Relaxed)
+            gather.left.load(Relaxed)
         };
         let mut lefts: Vec<u32> = std::iter::repeat_with(in_vain).take(8).collect();
         lefts.sort_unstable();
         assert!(lefts.iter().all(|left| *left <= REST), "{lefts:?}");
         gather.was_in_vain(true);
-        let left = || gather.left.load(super::Relaxed);
+        let left = || gather.left.load(Relaxed);
         assert_eq!(left(), REST);
         for still in (0..REST).rev() {
             gather.wait(LONG, || 3);
@@ -144,5 +149,19 @@ mod tests {
             left()
         });
         assert_eq!(lefts, [1, 3, 7, 15, 31, 63, 64, 64]);
+    }
+
+    #[test]
+    fn who_sends_waits_for_others_and_who_only_wants_all_on_disk_does_not() {
+        let partition = open(Arc::new(Twin::new()), Path::new("/p"));
+        let waited = || partition.gather.rest.load(Relaxed) > 0;
+        partition.gather.learn(1, LONG);
+        partition.append(&[draft(b"one")]).expect("append");
+        partition.ensure_durable(1, LONG).expect("sync");
+        assert!(!waited());
+        partition.gather.learn(1, LONG);
+        let sent = partition.append_durably(&[draft(b"two")], Room::Ordinary, LONG);
+        assert_eq!(sent.expect("sent"), 1);
+        assert!(waited());
     }
 }
