@@ -61,6 +61,14 @@ impl Compacting {
         }
     }
 
+    /// Until the thread is done.
+    #[cfg(test)]
+    pub(super) fn wait(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
     /// In a child of a fork: the thread is not here.
     pub(super) fn forget(&mut self) {
         std::mem::forget(self.thread.take());

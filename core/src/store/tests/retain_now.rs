@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::error::Result;
 use crate::format::control::block::RETAIN_DUE;
 use crate::store::compact::Turn;
+use crate::store::inner::locked;
 use crate::store::{StoreInner, Topic};
 
 impl StoreInner {
@@ -21,8 +22,10 @@ impl StoreInner {
 }
 
 impl StoreInner {
-    /// Compaction of all topics now, in this thread, whoever looked at them last.
+    /// Compaction of all topics now, in this thread, whoever looked at them last. Not beside this
+    /// process's own thread: where a test's clock stands still two have the same turn.
     pub(crate) fn compact_now(self: &Arc<Self>) -> Result<()> {
+        locked(&self.compacting).wait();
         for block in self.control.opened_topics()? {
             let known = self.topic_known(&block)?;
             let Some(known) = known.filter(|known| known.config.compaction) else {
