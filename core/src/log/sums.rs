@@ -45,9 +45,14 @@ impl Partition {
     /// Messages, and bytes of their records, that were sent since the sums began, those included
     /// that are gone since, but not what was taken back after a failed sync or a power loss.
     pub fn sent(&self) -> Result<Counted> {
-        let end = self.readable_end();
-        let Some(active) = self.usable(end.segment)? else {
-            return Ok(Counted::default());
+        let (end, active) = loop {
+            let end = self.readable_end();
+            match self.usable(end.segment)? {
+                Some(active) => break (end, active),
+                // It went on elsewhere meanwhile, and retention took where it ended.
+                None if self.readable_end().segment != end.segment => {}
+                None => return Ok(Counted::default()),
+            }
         };
         let before = active
             .sums()

@@ -169,10 +169,11 @@ impl Topic {
             let compacted = partition.compacted()?;
             stats.compacted_messages += compacted.messages;
             stats.compacted_bytes += compacted.bytes;
+            // Before what was sent: of that nothing is counted as removed that is not in it.
+            removed = removed.plus(partition.removed_by_retention()?);
             let sent = partition.sent()?;
             stats.sent = stats.sent.saturating_add(sent.messages);
             stats.sent_bytes = stats.sent_bytes.saturating_add(sent.bytes);
-            removed = removed.plus(partition.removed_by_retention()?);
             times = times.plus(partition.times());
             stats.partitions.push(PartitionStats {
                 earliest_offset,
