@@ -376,7 +376,8 @@ impl Pass {
     fn overtaken(&self, number: usize) -> Error {
         let path = (self.log.folder).join(names::segment(self.segments[number].base));
         let message = format!(
-            "{} was compacted by another process meanwhile; this pass is given up",
+            "{} was compacted by another process meanwhile, or retention is about to take what is \
+             before it; this pass is given up",
             path.display()
         );
         Error::new(ErrorKind::Busy, message)

@@ -126,14 +126,8 @@ mod tests {
     fn where_they_do_not_come_it_waits_more_and_more_seldom() {
         let gather = Gather::default();
         gather.learn(8, LONG);
-        // The first look is whether there is anything to wait for.
-        let in_vain = || {
-            gather.wait(Duration::ZERO, || 3);
-            gather.left.load(Relaxed)
-        };
-        let mut lefts: Vec<u32> = std::iter::repeat_with(in_vain).take(8).collect();
-        lefts.sort_unstable();
-        assert!(lefts.iter().all(|left| *left <= REST), "{lefts:?}");
+        gather.wait(Duration::ZERO, || 3);
+        assert!(gather.rest.load(Relaxed) > 0, "it was in vain");
         gather.was_in_vain(true);
         let left = || gather.left.load(Relaxed);
         assert_eq!(left(), REST);

@@ -322,3 +322,31 @@ fn p19_two_hundred_thousand_messages_are_counted_by_looking_at_a_few() {
     assert_eq!(left.messages, 200_000 - 123_457);
     assert!(looks() - resolved < 10, "{} headers", looks() - resolved);
 }
+
+#[test]
+fn p15_nothing_is_counted_as_removed_that_is_not_counted_as_sent_while_both_go_on() {
+    let log = open(Arc::new(Twin::new()), Path::new("/p"));
+    std::thread::scope(|scope| {
+        let sends = scope.spawn(|| {
+            for number in 0..300_u32 {
+                let payload = vec![number as u8; 300_000];
+                log.append(&[draft(&payload)]).expect("append");
+                let Some(last) = log.sealed().expect("sealed").last().copied() else {
+                    continue;
+                };
+                assert!(log.mark_behind(last.end).expect("sync"));
+                log.take_below(last.end);
+                log.remove_below(last.end).expect("remove");
+            }
+        });
+        // The last look is at what stands still.
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = !sends.is_finished();
+            let removed = log.removed_by_retention().expect("removed");
+            let sent = log.sent().expect("sent");
+            assert!(removed.messages <= sent.messages, "{removed:?} {sent:?}");
+        }
+    });
+    assert_eq!(log.sent().expect("sent").messages, 300);
+}

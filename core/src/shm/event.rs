@@ -5,7 +5,8 @@
 //! | notifications | announcements | someone sleeps |
 //! ```
 //!
-//! Announcements are counted from the last notification on: so many are about to sleep, or asleep.
+//! Announcements are counted from the last notification on. Where each notification wakes all, so
+//! many are about to sleep, or asleep.
 //!
 //! A notifier pays one load while nobody sleeps. The full fences pair: the sleeper announces before
 //! it looks again, the notifier publishes before it looks for sleepers, so at least one of the two
