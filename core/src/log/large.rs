@@ -28,11 +28,6 @@ pub(super) struct Taken {
 }
 
 impl Partition {
-    /// Whether somebody copies a large batch, or died at it: others send on behind it.
-    pub fn copies_large(&self) -> bool {
-        self.block.large().is_some()
-    }
-
     /// With the lock of large batches held: copies the batch to its place and publishes it.
     pub(super) fn fill(&self, taken: &Taken, drafts: &[Draft<'_>]) -> Result<u64> {
         let header = self.copy(taken, drafts);
@@ -161,16 +156,19 @@ impl Partition {
         self.env.check_alive()?;
         if let Some((base, position, first)) = self.block.large()
             && let Some(segment) = self.segment(base)?
-            && let Found::Record(header, length) = segment.at(position)
-            && header.kind == RESERVED
-            && header.offset == first
         {
             // It rolled meanwhile: the next segment says that all of it is messages.
             let rolled = segment.base() < self.block.segment();
-            if rolled {
-                self.forget_sums_behind(segment.base())?;
+            if let Found::Record(header, length) = segment.at(position)
+                && header.kind == RESERVED
+                && header.offset == first
+            {
+                if rolled {
+                    self.forget_sums_behind(segment.base())?;
+                }
+                segment.end_reserved(position, &header, length, self.block.next_offset());
             }
-            segment.end_reserved(position, &header, length, self.block.next_offset());
+            // Also where one that died in here made it padding, and left sums unsaid (P17, P19).
             if rolled {
                 self.say_sums_again()?;
             }

@@ -210,7 +210,7 @@ impl GroupInner {
             return Err(Error::new(ErrorKind::NotFound, message));
         }
         // Asked first: one that is whole meanwhile is found.
-        let (copies, mut cursor) = (log.copies_large(), Cursor::at_offset(offset));
+        let (copies, mut cursor) = (log.is_copying(), Cursor::at_offset(offset));
         match log.look(&mut cursor)? {
             Step::Record {
                 offset: found,
