@@ -2,10 +2,11 @@
 //!
 //! Offsets below FIRST_KEPT of the block were taken, whatever is left of their segments: who reads
 //! goes by it from the moment it is raised, and so does who lists segments, or syncs. Then it is
-//! written into `reserve`, the ledger, by nobody else, and only then are files unlinked, the oldest
-//! first. A death, or a power loss, at any place leaves segments that the ledger names, which
-//! nobody looks into and the next one removes, or that it does not name, which are as they were.
-//! Nothing is truncated or overwritten: who has a segment mapped keeps its bytes.
+//! written into `reserve`, the ledger, by nobody else but who begins a pass of compaction, and only
+//! then are files unlinked, the oldest first. A death, or a power loss, at any place leaves
+//! segments that the ledger names, which nobody looks into and the next one removes, or that it
+//! does not name, which are as they were. Nothing is truncated or overwritten: who has a segment
+//! mapped keeps its bytes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

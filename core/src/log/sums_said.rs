@@ -2,8 +2,8 @@
 //!
 //! They are derived from the records, and said once, when the segment is made. Who takes records
 //! back in a closed segment first takes away what the ones behind it say, and says it anew after: a
-//! death in between leaves none, and what they would have said is counted by a walk until the next
-//! recovery or roll says it again.
+//! death in between leaves none, until the one who ends what the dead was at, the next recovery or
+//! the next roll says it again; what is behind a place is counted by a walk until then.
 
 use super::Partition;
 use super::cursor::Cursor;
