@@ -22,8 +22,8 @@ const MARK: c_int = libc::SIGUSR1;
 const MOST: [(&str, f64); 4] = [
     ("send", 1_450.0),
     ("send 100", 750.0),
-    ("take", 4_200.0),
-    ("take 100", 1_200.0),
+    ("take", 4_000.0),
+    ("take 100", 850.0),
 ];
 
 /// Instructions for each message, of each work.

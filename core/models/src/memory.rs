@@ -132,6 +132,9 @@ impl Mapping {
         (at.checked_add(len)? <= self.limit()).then_some(())
     }
 
+    /// A hint to a processor, which models have none of.
+    pub fn soon(&self, _: usize, _: usize) {}
+
     pub fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
         self.check(at, len)?;
         let mut bytes = vec![0; len];

@@ -42,6 +42,17 @@ pub fn crc32_of_words(before: u32, words: [u64; 6]) -> u32 {
     crc32_of_stored(before, words)
 }
 
+/// CRC-32 of the bytes, and of those of these words behind them, each from its lowest on.
+#[inline]
+#[must_use]
+pub fn crc32_behind(bytes: &[u8], words: [u64; 6]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sum) = super::folded::crc32_behind(bytes, words) {
+        return sum;
+    }
+    crc32_of_words(crc32(bytes), words)
+}
+
 fn crc32_of_stored(before: u32, words: [u64; 6]) -> u32 {
     let mut bytes = [0; 48];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -135,6 +146,32 @@ mod tests {
             .collect();
         let sum = crc32_of_words(crc32(b"before"), words.try_into().expect("six"));
         assert_eq!(sum, crc32_parts(&[b"before", &bytes]));
+    }
+
+    #[test]
+    fn p3_words_behind_a_body_of_any_length_have_the_sum_of_all_bytes() {
+        let words = [1, u64::MAX, 0x0123_4567_89ab_cdef, 0, 1 << 63, 77];
+        let stored: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut state = 3_u64;
+        let body: Vec<u8> = (0..600)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005) ^ (state >> 29);
+                (state >> 40) as u8
+            })
+            .collect();
+        for length in 0..300 {
+            // From odd places as well.
+            for part in [&body[..length], &body[length..2 * length]] {
+                let sum = crc32_behind(part, words);
+                assert_eq!(sum, crc32_parts(&[part, &stored]), "{length} bytes");
+            }
+        }
+        for (length, bit) in [(16, 0), (100, 799), (200, 900)] {
+            let mut flipped = body[..length].to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let sums = [&flipped, &body[..length]].map(|one| crc32_behind(one, words));
+            assert_ne!(sums[0], sums[1], "bit {bit} of {length} bytes");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! before the partition's lock. The salt is the segment's own, and the offset is covered: bytes of
 //! an earlier life of the file never look valid.
 
-use super::checksum::{crc32, crc32_between, crc32_of_words, crc32_parts};
+use super::checksum::{crc32_behind, crc32_between, crc32_of_words, crc32_parts};
 use super::{u32_at, u64_at};
 
 /// Bytes of a record's header.
@@ -97,20 +97,11 @@ impl Header {
     #[inline]
     #[must_use]
     pub fn is_of(&self, bytes: &[u8], salt: u32) -> bool {
-        let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
-            return false;
-        };
-        let body = if self.kind == MESSAGE { body } else { &[] };
-        // The words of `crc`, as they stand there.
-        let words = [
-            pair(salt, u32_at(header, OFFSET)),
-            u64_at(header, OFFSET + 4),
-            u64_at(header, TIMESTAMP + 4),
-            u64_at(header, KEY_HASH + 4),
-            u64_at(header, KEY_LEN),
-            pair(u32_at(header, PAYLOAD_LEN), bytes.len() as u32),
-        ];
-        crc32_of_words(crc32(body), words) == u32_at(header, CRC)
+        match (self.kind, bytes.get(..HEADER)) {
+            (MESSAGE, _) => is_message_of(bytes, salt),
+            (_, Some(header)) => has_sum(header, bytes.len(), salt),
+            (_, None) => false,
+        }
     }
 
     /// The header's bytes with length and CRC.
@@ -177,6 +168,20 @@ impl Header {
         }
     }
 
+    /// Whether it has a key, where these are the header of a message of `length` bytes that has
+    /// this offset and no extension; `None` of anything else.
+    #[inline]
+    #[must_use]
+    pub fn has_key_if_plain(bytes: &[u8; HEADER], offset: u64, length: u32) -> Option<bool> {
+        let (kind, parts) = (u64_at(bytes, KIND), u64_at(bytes, HEADERS_LEN));
+        let body = (kind >> 32) + (parts & u64::from(u32::MAX)) + (parts >> 32);
+        let plain = kind & 0xFFFF_00FF == u64::from(MESSAGE)
+            && body + HEADER as u64 == u64::from(length)
+            && u64_at(bytes, OFFSET) == offset
+            && offset <= OFFSET_MAX;
+        plain.then_some(bytes[FLAGS] & HAS_KEY != 0)
+    }
+
     /// What a record of `length` bytes can be whose kind is not published yet, while all else of it
     /// is: its flags and the length of its extension stand in the word of the kind.
     pub fn as_published(self, length: u32) -> impl Iterator<Item = Self> {
@@ -212,6 +217,31 @@ impl Header {
             _ => false,
         }
     }
+}
+
+/// Whether the message in `bytes`, header and body, has its CRC.
+#[inline]
+#[must_use]
+pub fn is_message_of(bytes: &[u8], salt: u32) -> bool {
+    has_sum(bytes, bytes.len(), salt)
+}
+
+/// Whether a header and the body behind it, of a record of this length, have the CRC that it names.
+#[inline]
+fn has_sum(bytes: &[u8], length: usize, salt: u32) -> bool {
+    let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
+        return false;
+    };
+    // The words of `crc`, as they stand there.
+    let words = [
+        pair(salt, u32_at(header, OFFSET)),
+        u64_at(header, OFFSET + 4),
+        u64_at(header, TIMESTAMP + 4),
+        u64_at(header, KEY_HASH + 4),
+        u64_at(header, KEY_LEN),
+        pair(u32_at(header, PAYLOAD_LEN), length as u32),
+    ];
+    crc32_behind(body, words) == u32_at(header, CRC)
 }
 
 /// CRC-32 of a body: extension, key, headers and payload; taken before the lock.

@@ -66,7 +66,13 @@ fn window(twin: &Twin) -> Window {
 /// What is done to a message, and which one.
 type Deed = (&'static str, fn(&mut Window, u64));
 
-const DEEDS: [Deed; 10] = [
+const DEEDS: [Deed; 11] = [
+    ("acknowledged at once", |window, offset| {
+        let mut settling = window.settling();
+        settling.ack(offset, 1);
+        settling.ack(7, 1);
+        settling.end();
+    }),
     ("settled by hand", |window, offset| {
         window.settle_by_hand(offset);
     }),
@@ -267,8 +273,13 @@ type End = (Counter, fn(&Window));
 
 #[test]
 fn p15_p17_the_end_of_a_message_is_counted_once_wherever_who_ends_it_dies() {
-    let ends: [End; 4] = [
+    let ends: [End; 5] = [
         (Counter::Acked, |window| _ = window.ack(7, 1)),
+        (Counter::Acked, |window| {
+            let mut settling = window.settling();
+            settling.ack(7, 1);
+            settling.end();
+        }),
         (Counter::Damaged, |window| _ = window.settle_damaged(7, 1)),
         (Counter::Expired, |window| {
             window.settle_expired(&policy(true), 7, 1, NOW);

@@ -43,6 +43,9 @@ mod seek;
 mod seek_tests;
 mod seen;
 mod settle;
+mod settle_at_once;
+#[cfg(test)]
+mod settle_at_once_tests;
 mod sync;
 mod take;
 mod tally;
@@ -73,5 +76,6 @@ pub use restore::Truth;
 pub use seek::Target;
 pub use seen::Seen;
 pub use settle::Settled;
+pub use settle_at_once::Settling;
 pub use take::{Dying, Hand, Taken};
 pub use window::{Counter, Window};

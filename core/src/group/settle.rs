@@ -28,7 +28,7 @@ impl Window {
 
     /// As `find`, with what else the entry says.
     #[inline]
-    fn look_up(&self, offset: u64, attempt: u32) -> Option<Said> {
+    pub(super) fn look_up(&self, offset: u64, attempt: u32) -> Option<Said> {
         if offset < self.floor() || offset >= self.next() {
             return None;
         }
@@ -103,16 +103,21 @@ impl Window {
         freed
     }
 
-    /// Acknowledges a hand-out. Who dies in between leaves it done and not counted, or not done:
-    /// what is counted first is counted again when it is done (P15).
-    #[inline]
+    /// Acknowledges a hand-out, as `settling` does.
+    #[cfg(test)]
     pub fn ack(&self, offset: u64, attempt: u32) -> Settled {
-        let Some(said) = self.look_up(offset, attempt) else {
-            return Settled::Stale;
-        };
-        self.tally_lease(&said, Tallied::Acked);
+        match self.look_up(offset, attempt) {
+            Some(said) => self.ack_said(&said),
+            None => Settled::Stale,
+        }
+    }
+
+    /// Acknowledges the hand-out whose entry was found. Who dies in between leaves it done and not
+    /// counted, or not done: what is counted first is counted again when it is done (P15).
+    pub(super) fn ack_said(&self, said: &Said) -> Settled {
+        self.tally_lease(said, Tallied::Acked);
         self.unhook_as(said.index, said.state());
-        self.finish_as(&said);
+        self.finish_as(said);
         self.count(Counter::Acked, 1);
         Settled::Done
     }

@@ -75,6 +75,12 @@ impl Wheel {
 
     pub(super) fn remove(&self, entries: &Entries, index: u32) {
         let (next, back) = entries.timer(index);
+        self.unlink(entries, next, back);
+    }
+
+    /// Takes out what hangs between the two that these timer words name: one entry, or neighbours.
+    #[inline]
+    pub(super) fn unlink(&self, entries: &Entries, next: u32, back: u32) {
         if next != 0 {
             entries.set_timer_back(next - 1, back);
         }

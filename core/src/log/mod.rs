@@ -33,6 +33,7 @@ mod near;
 #[cfg(test)]
 mod near_tests;
 mod pin;
+mod plain;
 #[cfg(test)]
 mod power_tests;
 mod prepare;

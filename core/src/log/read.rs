@@ -133,31 +133,6 @@ impl Partition {
         }
     }
 
-    /// As `scan_near` for at most so many, as long as they are messages of the segment where it was
-    /// last, stand where they are expected and say nothing of their delivery: offset, position, and
-    /// whether it has a key. What else there is `scan_near` tells.
-    #[inline]
-    pub fn run_near(
-        &self,
-        near: &Near,
-        cursor: &mut Cursor,
-        most: usize,
-        mut take: impl FnMut(u64, u64, bool) -> bool,
-    ) -> Option<Arc<Segment>> {
-        let segment = near.find(self, cursor)?;
-        let end = cursor.offset.saturating_add(most as u64);
-        while cursor.offset < end
-            && let Found::Record(header, length) = segment.at(cursor.position)
-            && (header.kind, header.offset) == (MESSAGE, cursor.offset)
-            && header.extension_len == 0
-            && take(header.offset, cursor.position, header.flags & HAS_KEY != 0)
-        {
-            cursor.position += record::padded(u64::from(length));
-            cursor.offset += 1;
-        }
-        Some(segment)
-    }
-
     /// Whether the log goes on in a later segment.
     #[inline]
     fn is_closed(&self, segment: &Segment) -> bool {

@@ -13,6 +13,10 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Bytes that a processor fetches at once.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+
 /// Told of each store to a mapping, after it was done: a test twin of the disk records versions.
 pub trait Tracker: Send + Sync {
     /// `len` bytes from `at` were stored.
@@ -142,6 +146,22 @@ impl Mapping {
         } else {
             None
         }
+    }
+
+    /// Tells the processor, where that can be told, that these bytes are soon looked at. A hint:
+    /// nothing is loaded, and bytes that are not there do no harm.
+    #[inline]
+    pub fn soon(&self, at: usize, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(from) = self.check(at, len) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            for line in (0..len).step_by(LINE) {
+                // SAFETY: within the bytes that were checked, and none of them is touched.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.add(line).cast_const().cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (at, len);
     }
 
     /// Published bytes: the caller knows by the protocol that nobody writes them any more.

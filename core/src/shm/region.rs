@@ -130,7 +130,7 @@ impl Region {
     #[inline]
     pub fn set_all<const COUNT: usize>(&self, from: usize, values: [u64; COUNT]) {
         if from.checked_add(COUNT).is_none_or(|end| end > self.plain) {
-            return self.set_all_told(from, &values);
+            return self.set_all_told(from, values);
         }
         for (place, value) in values.into_iter().enumerate() {
             // SAFETY: as in `word`; all of them are below `plain`, which is never above `words`.
@@ -141,16 +141,15 @@ impl Region {
 
     #[cold]
     #[inline(never)]
-    fn set_all_told(&self, from: usize, values: &[u64]) {
+    fn set_all_told<const COUNT: usize>(&self, from: usize, values: [u64; COUNT]) {
         let room = self.words.saturating_sub(from);
         assert!(
-            values.len() <= room,
-            "{} words from word {from} of a region of {}",
-            values.len(),
+            COUNT <= room,
+            "{COUNT} words from word {from} of a region of {}",
             self.words
         );
-        for (place, value) in values.iter().enumerate() {
-            self.set(from + place, *value);
+        for (place, value) in values.into_iter().enumerate() {
+            self.set(from + place, value);
         }
     }
 

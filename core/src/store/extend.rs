@@ -23,10 +23,11 @@ impl Consumer {
         let due = now + (lease.as_millis() as u64).max(1);
         let deadline_ns = clock.wall_ns().saturating_add(lease.as_nanos() as i64);
         let refused: RefCell<Vec<(Receipt, u64)>> = RefCell::default();
-        let done = self.settle(receipts, "", |window, _, receipt| {
+        let done = self.settle(receipts, "", |settling, _, receipt| {
             if self.is_closed() {
                 return Settled::Stale;
             }
+            let window = settling.window();
             let bound = self.leases.as_ref().and_then(|l| l.bound(receipt));
             if let Some(bound) = bound.filter(|bound| *bound < due) {
                 if !window.is_current(receipt.id.offset, receipt.attempt) {

@@ -114,8 +114,8 @@ impl Consumer {
     /// What a settle call does where all was settled before: nothing, but for counting a failure.
     pub(super) fn answer(&self, receipts: &[Receipt], failed: bool) -> Result<()> {
         let failed_by = failed.then_some(self.slot);
-        self.end(receipts, "", |window, _, receipt| {
-            window.answer(receipt.id.offset, receipt.attempt, failed_by)
+        self.end(receipts, "", |settling, _, receipt| {
+            (settling.window()).answer(receipt.id.offset, receipt.attempt, failed_by)
         })
     }
 

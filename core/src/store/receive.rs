@@ -249,18 +249,49 @@ impl Consumer {
         found: &mut Vec<Delivery>,
     ) -> Result<bool> {
         let mut late = false;
-        let (topic, number, taken) = (&group.topic, partition.number(), &filled.taken[..]);
-        let begin = found.len();
-        if begin == 0 && found.capacity() == 0 {
+        let (topic, number) = (&group.topic, partition.number());
+        let delivery = |one: &Taken, record, origin| Delivery {
+            message: ReadMessage {
+                record,
+                topic_id: topic.uid,
+                partition: number,
+                origin,
+            },
+            group: group.clone(),
+            attempt: one.attempt,
+            epoch,
+            started,
+            deadline_ns,
+            held: None,
+        };
+        let (mut taken, mut near) = (&filled.taken[..], filled.segment.take());
+        if found.capacity() == 0 {
             *found = Vec::with_capacity(taken.len());
         }
-        for (place, one) in taken.iter().enumerate() {
-            let near = match found[begin..].last() {
-                Some(last) => Some(last.message.record.segment().clone()),
-                None => filled.segment.take(),
+        loop {
+            // As most go: what was seen a moment ago in one segment, and is whole. All are looked
+            // at before any is put together, which is then done in its place.
+            if let Some(segment) = near.as_ref().filter(|_| !group.is_lane()) {
+                let whole = |one: &&Taken| segment.has_plain(one.offset, one.position);
+                let (these, rest) = taken.split_at(taken.iter().take_while(whole).count());
+                let plain = |one: &Taken, segment| {
+                    delivery(one, Record::plain(segment, one.position), None)
+                };
+                taken = rest;
+                if let (Some((last, these)), true) = (these.split_last(), rest.is_empty()) {
+                    found.extend(these.iter().map(|one| plain(one, segment.clone())));
+                    found.extend(near.take().map(|segment| plain(last, segment)));
+                    return Ok(late);
+                }
+                found.extend(these.iter().map(|one| plain(one, segment.clone())));
+            }
+            let Some((one, rest)) = taken.split_first() else {
+                return Ok(late);
             };
-            let (mut record, mut origin) =
-                (partition.record_near(near, one.offset, one.position), None);
+            let (mut record, mut origin) = (
+                partition.record_near(near.clone(), one.offset, one.position),
+                None,
+            );
             if group.is_lane() {
                 record = record.and_then(|record| {
                     origin = Origin::of(group, &record)?;
@@ -270,36 +301,24 @@ impl Consumer {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    let rest = (number, epoch, &taken[place..]);
-                    match self.pass_unreadable(group, rest, error)? {
+                    match self.pass_unreadable(group, (number, epoch, taken), error)? {
                         Some(gone) => late |= gone,
                         None => return Ok(late),
                     }
+                    taken = rest;
                     continue;
                 }
             };
+            taken = rest;
+            near = Some(record.segment().clone());
             // Whoever redrives a message wants it handed out, as one that a lane hands out is.
             if !one.redriven && self.is_late(&record) {
                 self.settle_late(group, number, one, epoch)?;
                 late = true;
                 continue;
             }
-            found.push(Delivery {
-                message: ReadMessage {
-                    record,
-                    topic_id: topic.uid,
-                    partition: number,
-                    origin,
-                },
-                group: group.clone(),
-                attempt: one.attempt,
-                epoch,
-                started,
-                deadline_ns,
-                held: None,
-            });
+            found.push(delivery(one, record, origin));
         }
-        Ok(late)
     }
 
     /// The first of these cannot be read: whether it is gone, or damaged and told of. `None` where

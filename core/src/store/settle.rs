@@ -7,7 +7,7 @@ use super::dying;
 use super::group::GroupInner;
 use super::message::Receipt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{Counter, Policy, Settled, Window};
+use crate::group::{Counter, Policy, Settled, Settling, Window};
 use crate::log::Partition;
 
 /// What a settle call came to.
@@ -42,8 +42,8 @@ impl Consumer {
         if self.group.once {
             return self.answer(receipts, false);
         }
-        self.end(receipts, "", |window, _, receipt| {
-            window.ack(receipt.id.offset, receipt.attempt)
+        self.end(receipts, "", |settling, _, receipt| {
+            settling.ack(receipt.id.offset, receipt.attempt)
         })
     }
 
@@ -68,8 +68,8 @@ impl Consumer {
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
         let delay = delay.map(|delay| delay.as_millis() as u64);
         let reason = error.unwrap_or("nack without an error text");
-        let done = self.end(receipts, reason, |window, policy, receipt| {
-            window.nack(
+        let done = self.end(receipts, reason, |settling, policy, receipt| {
+            settling.window().nack(
                 policy,
                 (receipt.id.offset, receipt.attempt),
                 delay,
@@ -85,8 +85,8 @@ impl Consumer {
     /// [`ErrorKind::InvalidArgument`] where the group hands out at most once.
     pub fn release(&self, receipts: &[Receipt]) -> Result<()> {
         self.check_settles_later("hand back")?;
-        self.end(receipts, "", |window, _, receipt| {
-            window.release(receipt.id.offset, receipt.attempt)
+        self.end(receipts, "", |settling, _, receipt| {
+            (settling.window()).release(receipt.id.offset, receipt.attempt)
         })
     }
 
@@ -96,8 +96,8 @@ impl Consumer {
         self.check_settles_later("give up on")?;
         let clock = &self.group.topic.store.env.clock;
         let (now, wall) = (clock.boot_ms(), clock.wall_ms());
-        self.end(receipts, reason, |window, _, receipt| {
-            window.give_up(receipt.id.offset, receipt.attempt, now, wall)
+        self.end(receipts, reason, |settling, _, receipt| {
+            (settling.window()).give_up(receipt.id.offset, receipt.attempt, now, wall)
         })
     }
 
@@ -106,7 +106,7 @@ impl Consumer {
         &self,
         receipts: &[Receipt],
         reason: &str,
-        one: impl Fn(&Window, &Policy, &Receipt) -> Settled,
+        one: impl Fn(&mut Settling<'_>, &Policy, &Receipt) -> Settled,
     ) -> Result<()> {
         let done = self.settle(receipts, reason, one);
         // After another error some may be out still, and are to be extended.
@@ -127,7 +127,7 @@ impl Consumer {
         &self,
         receipts: &[Receipt],
         reason: &str,
-        one: impl Fn(&Window, &Policy, &Receipt) -> Settled,
+        one: impl Fn(&mut Settling<'_>, &Policy, &Receipt) -> Settled,
     ) -> Result<()> {
         self.check()?;
         let group = &*self.group;
@@ -164,7 +164,10 @@ impl Consumer {
         group: &GroupInner,
         partition: u32,
         receipts: impl Iterator<Item = (usize, &'a Receipt)>,
-        (one, reason): (&impl Fn(&Window, &Policy, &Receipt) -> Settled, &str),
+        (one, reason): (
+            &impl Fn(&mut Settling<'_>, &Policy, &Receipt) -> Settled,
+            &str,
+        ),
         done: &mut Done,
     ) {
         match settle_in(group, partition, receipts, one, &mut done.stale) {
@@ -192,7 +195,7 @@ impl Consumer {
         &self,
         receipts: &[Receipt],
         reason: &str,
-        one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
+        one: &impl Fn(&mut Settling<'_>, &Policy, &Receipt) -> Settled,
         done: &mut Done,
     ) {
         done.whole = false;
@@ -226,7 +229,7 @@ impl Consumer {
         &self,
         receipts: &[Receipt],
         reason: &str,
-        one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
+        one: &impl Fn(&mut Settling<'_>, &Policy, &Receipt) -> Settled,
         done: &mut Done,
     ) -> Option<u64> {
         let strange = |receipt: &&Receipt| receipt.id.topic_id != self.group.topic.uid;
@@ -275,16 +278,17 @@ fn settle_in<'a>(
     group: &GroupInner,
     partition: u32,
     receipts: impl Iterator<Item = (usize, &'a Receipt)>,
-    one: &impl Fn(&Window, &Policy, &Receipt) -> Settled,
+    one: &impl Fn(&mut Settling<'_>, &Policy, &Receipt) -> Settled,
     stale: &mut Vec<usize>,
 ) -> Result<Vec<u64>> {
     let (mut dying, log) = (Vec::new(), &group.topic.partitions[partition as usize]);
     let ready = group.with_policy(partition, |window, policy| {
         let full = window.is_full(window.cursor().offset);
+        let (epoch, mut settling) = (group.mark(window.epoch()), window.settling());
         for (place, receipt) in receipts {
-            let current = receipt.epoch == group.mark(window.epoch());
+            let current = receipt.epoch == epoch;
             match if current {
-                one(window, policy, receipt)
+                one(&mut settling, policy, receipt)
             } else {
                 Settled::Stale
             } {
@@ -293,6 +297,7 @@ fn settle_in<'a>(
                 Settled::Stale => stale.push(place),
             }
         }
+        settling.end();
         group.may_come(window, log, full)
     })?;
     if ready > 0 {

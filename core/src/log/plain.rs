@@ -1,0 +1,87 @@
+//! Messages that stand where they are expected and say nothing of their delivery, as most do:
+//! looked at for what a hand-out needs, without a header being put together. What else there is
+//! `read.rs` tells.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Partition;
+use super::cursor::Cursor;
+use super::near::Near;
+use super::record::Record;
+use super::segment::Segment;
+use crate::format::record::{self, HEADER, Header, KIND, MESSAGE};
+
+/// Records of at most so many bytes are fetched into the processor's cache before they are looked
+/// at, so many records ahead.
+const SMALL: u64 = 256;
+const AHEAD: u64 = 16;
+
+impl Segment {
+    /// Length of the message with this offset, and whether it has a key; its checksum is not looked
+    /// at.
+    #[inline]
+    fn plain_at(&self, offset: u64, position: u64) -> Option<(u32, bool)> {
+        let at = usize::try_from(position).ok()?;
+        let words = self.map().peek_all::<{ HEADER / 4 }>(at)?;
+        // Acquire in this order, as in `at`: nothing there, being copied, or all of it is seen.
+        if words.load(0, Ordering::Acquire) == 0
+            || words.load(KIND / 4, Ordering::Acquire) as u8 != MESSAGE
+        {
+            return None;
+        }
+        let length = words.load(0, Ordering::Acquire);
+        let header = self.map().bytes(at, length as usize)?.first_chunk()?;
+        Header::has_key_if_plain(header, offset, length).map(|has_key| (length, has_key))
+    }
+
+    /// Whether the message with this offset stands there, whole.
+    #[inline]
+    pub fn has_plain(&self, offset: u64, position: u64) -> bool {
+        self.plain_at(offset, position).is_some_and(|(length, _)| {
+            let bytes = self.map().bytes(position as usize, length as usize);
+            bytes.is_some_and(|bytes| record::is_message_of(bytes, self.salt()))
+        })
+    }
+}
+
+impl Record {
+    /// The record at a position where `has_plain` found one.
+    #[inline]
+    pub fn plain(segment: Arc<Segment>, position: u64) -> Self {
+        let bytes = segment.map().bytes(position as usize, HEADER);
+        let header = bytes.and_then(<[u8]>::first_chunk).map(Header::decode);
+        Self::new(segment, position, &header.unwrap_or_default())
+    }
+}
+
+impl Partition {
+    /// As `scan_near` for at most so many, as long as they are such messages of the segment where
+    /// it was last: offset, position, and whether it has a key.
+    #[inline]
+    pub fn run_near(
+        &self,
+        near: &Near,
+        cursor: &mut Cursor,
+        most: usize,
+        mut take: impl FnMut(u64, u64, bool) -> bool,
+    ) -> Option<Arc<Segment>> {
+        let segment = near.find(self, cursor)?;
+        let end = cursor.offset.saturating_add(most as u64);
+        while cursor.offset < end
+            && let Some((length, has_key)) = segment.plain_at(cursor.offset, cursor.position)
+            && take(cursor.offset, cursor.position, has_key)
+        {
+            let size = record::padded(u64::from(length));
+            // Where a message is only the one before tells, so each would be waited for. As a rule
+            // they are of one size; of larger ones the processor sees by itself what comes next.
+            if size <= SMALL {
+                let ahead = cursor.position.saturating_add(AHEAD * size);
+                segment.map().soon(ahead as usize, size as usize);
+            }
+            cursor.position += size;
+            cursor.offset += 1;
+        }
+        Some(segment)
+    }
+}
