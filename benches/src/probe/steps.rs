@@ -23,7 +23,7 @@ const MOST: [(&str, f64); 4] = [
     ("send", 1_450.0),
     ("send 100", 750.0),
     ("take", 4_000.0),
-    ("take 100", 850.0),
+    ("take 100", 950.0),
 ];
 
 /// Instructions for each message, of each work.

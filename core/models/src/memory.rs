@@ -78,12 +78,12 @@ pub struct Mapping {
 }
 
 /// Words from a place on.
-pub struct Peek<'a> {
+pub struct Peek<'a, const COUNT: usize> {
     of: &'a Mapping,
     at: usize,
 }
 
-impl Peek<'_> {
+impl<const COUNT: usize> Peek<'_, COUNT> {
     pub fn load(&self, place: usize, order: Ordering) -> u32 {
         self.of.made(self.at / 4 + place).load(order)
     }
@@ -160,7 +160,7 @@ impl Mapping {
         self.words.made(number, AtomicU32::spare)
     }
 
-    pub fn peek_all<const COUNT: usize>(&self, at: usize) -> Option<Peek<'_>> {
+    pub fn peek_all<const COUNT: usize>(&self, at: usize) -> Option<Peek<'_, COUNT>> {
         self.check(at, COUNT * 4)?;
         at.is_multiple_of(4).then_some(Peek { of: self, at })
     }

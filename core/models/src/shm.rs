@@ -16,7 +16,7 @@ pub mod sync;
 #[path = "../../src/shm/sys.rs"]
 mod sys;
 
-pub use crate::memory::{Mapping, Region};
+pub use crate::memory::{Mapping, Peek, Region};
 pub use event::EventCount;
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};

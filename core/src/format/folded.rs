@@ -11,8 +11,8 @@
 
 use std::arch::x86_64::{
     __m128i, _mm_and_si128, _mm_blendv_epi8, _mm_clmulepi64_si128, _mm_cvtsi32_si128,
-    _mm_extract_epi32, _mm_loadu_si128, _mm_or_si128, _mm_set_epi32, _mm_set_epi64x,
-    _mm_setzero_si128, _mm_shuffle_epi8, _mm_srli_si128, _mm_xor_si128,
+    _mm_extract_epi32, _mm_or_si128, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128,
+    _mm_shuffle_epi8, _mm_srli_si128, _mm_xor_si128,
 };
 
 /// What 16 bytes are multiplied with to stand 16 bytes further on: for their first and last eight.
@@ -96,8 +96,8 @@ fn fold_behind(bytes: &[u8], a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> 
 
 #[target_feature(enable = "sse4.1")]
 fn load(bytes: &[u8; 16]) -> __m128i {
-    // SAFETY: these are the 16 bytes that are loaded, and no address has to be a multiple.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    let both = u128::from_le_bytes(*bytes);
+    pair(both as u64, (both >> 64) as u64)
 }
 
 /// 16 of them, from one on that is at most 32.

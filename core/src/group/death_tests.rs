@@ -110,7 +110,7 @@ const DEEDS: [Deed; 11] = [
 ];
 
 /// Does it, and dies at this store, from 1 on; whether there was one.
-fn dies(twin: &Twin, store: usize, work: impl FnOnce()) -> bool {
+pub(super) fn dies(twin: &Twin, store: usize, work: impl FnOnce()) -> bool {
     let left = AtomicUsize::new(store);
     twin.watch(Some(Arc::new(move |_: &Twin, event| {
         if event == Event::Stored && left.fetch_sub(1, Ordering::SeqCst) == 1 {

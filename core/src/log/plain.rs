@@ -9,8 +9,8 @@ use super::Partition;
 use super::cursor::Cursor;
 use super::near::Near;
 use super::record::Record;
-use super::segment::Segment;
-use crate::format::record::{self, HEADER, Header, KIND, MESSAGE};
+use super::segment::{Segment, published};
+use crate::format::record::{self, HEADER, Header, LENGTH, MESSAGE};
 
 /// Records of at most so many bytes are fetched into the processor's cache before they are looked
 /// at, so many records ahead.
@@ -23,35 +23,40 @@ impl Segment {
     #[inline]
     fn plain_at(&self, offset: u64, position: u64) -> Option<(u32, bool)> {
         let at = usize::try_from(position).ok()?;
-        let words = self.map().peek_all::<{ HEADER / 4 }>(at)?;
-        // Acquire in this order, as in `at`: nothing there, being copied, or all of it is seen.
-        if words.load(0, Ordering::Acquire) == 0
-            || words.load(KIND / 4, Ordering::Acquire) as u8 != MESSAGE
-        {
+        let (length, kind) = published(&self.map().peek_all(at)?);
+        if kind != MESSAGE {
             return None;
         }
-        let length = words.load(0, Ordering::Acquire);
         let header = self.map().bytes(at, length as usize)?.first_chunk()?;
         Header::has_key_if_plain(header, offset, length).map(|has_key| (length, has_key))
     }
 
-    /// Whether the message with this offset stands there, whole.
+    /// Whether the message with this offset stands there; see [`Record::is_whole`].
     #[inline]
-    pub fn has_plain(&self, offset: u64, position: u64) -> bool {
-        self.plain_at(offset, position).is_some_and(|(length, _)| {
-            let bytes = self.map().bytes(position as usize, length as usize);
-            bytes.is_some_and(|bytes| record::is_message_of(bytes, self.salt()))
-        })
+    pub fn is_plain(&self, offset: u64, position: u64) -> bool {
+        self.plain_at(offset, position).is_some()
     }
 }
 
 impl Record {
-    /// The record at a position where `has_plain` found one.
+    /// The record at a position where `is_plain` found one.
     #[inline]
     pub fn plain(segment: Arc<Segment>, position: u64) -> Self {
         let bytes = segment.map().bytes(position as usize, HEADER);
         let header = bytes.and_then(<[u8]>::first_chunk).map(Header::decode);
         Self::new(segment, position, &header.unwrap_or_default())
+    }
+
+    /// Whether it is the message with this offset, and its bytes have their checksum still: then
+    /// they had it when the record was put together. Who makes padding of a message whose sync
+    /// failed may do so at any time, and never takes that back (P3).
+    #[inline]
+    pub fn is_whole(&self, offset: u64) -> bool {
+        let (segment, at) = (self.segment(), self.position());
+        let length = segment.map().load_u32(at + LENGTH, Ordering::Relaxed);
+        let bytes = length.and_then(|length| segment.map().bytes(at, length as usize));
+        let sum = |bytes| record::is_message_of(bytes, segment.salt());
+        self.offset == offset && bytes.is_some_and(sum)
     }
 }
 
@@ -67,7 +72,10 @@ impl Partition {
         mut take: impl FnMut(u64, u64, bool) -> bool,
     ) -> Option<Arc<Segment>> {
         let segment = near.find(self, cursor)?;
-        let end = cursor.offset.saturating_add(most as u64);
+        let (end, published) = (
+            cursor.offset.saturating_add(most as u64),
+            self.next_offset(),
+        );
         while cursor.offset < end
             && let Some((length, has_key)) = segment.plain_at(cursor.offset, cursor.position)
             && take(cursor.offset, cursor.position, has_key)
@@ -75,7 +83,8 @@ impl Partition {
             let size = record::padded(u64::from(length));
             // Where a message is only the one before tells, so each would be waited for. As a rule
             // they are of one size; of larger ones the processor sees by itself what comes next.
-            if size <= SMALL {
+            // What is about to be written is left to who writes it.
+            if size <= SMALL && cursor.offset + AHEAD < published {
                 let ahead = cursor.position.saturating_add(AHEAD * size);
                 segment.map().soon(ahead as usize, size as usize);
             }

@@ -263,6 +263,22 @@ impl Partition {
     #[inline]
     pub fn record_near(
         &self,
+        mut near: Option<Arc<Segment>>,
+        offset: u64,
+        position: u64,
+    ) -> Result<Record> {
+        if let Some(segment) = near.take_if(|segment| segment.is_plain(offset, position)) {
+            let record = Record::plain(segment, position);
+            if record.is_whole(offset) {
+                return Ok(record);
+            }
+        }
+        self.record_found(near, offset, position)
+    }
+
+    /// As `record_near`, wherever it is and whatever it says of its delivery.
+    fn record_found(
+        &self,
         near: Option<Arc<Segment>>,
         offset: u64,
         position: u64,

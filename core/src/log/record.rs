@@ -47,6 +47,12 @@ impl Record {
         &self.segment
     }
 
+    /// Where it begins.
+    #[inline]
+    pub(super) fn position(&self) -> usize {
+        self.body - HEADER
+    }
+
     #[inline]
     fn bytes(&self, at: usize, len: u32) -> &[u8] {
         let bytes = self.segment.map().bytes(at, len as usize);
@@ -101,8 +107,7 @@ impl Record {
 
     /// Bytes of the whole record in the log.
     pub fn length(&self) -> u64 {
-        let begin = self.body - HEADER;
-        (self.payload_at() + self.payload_len as usize - begin) as u64
+        (self.payload_at() + self.payload_len as usize - self.position()) as u64
     }
 
     /// File and position of the payload.
@@ -112,7 +117,7 @@ impl Record {
 
     /// The header as it stands in the file, with offset and checksum, and its position.
     pub fn mark(&self) -> (&[u8], u64) {
-        let at = self.body - HEADER;
+        let at = self.position();
         (self.bytes(at, HEADER as u32), at as u64)
     }
 

@@ -9,11 +9,11 @@ use super::idle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32;
 use crate::format::extension::{self, Attributes};
-use crate::format::record::{self, HEADER, Header, KIND, OFFSET_MAX, PADDING, RESERVED};
+use crate::format::record::{self, HEADER, Header, KIND, LENGTH, OFFSET_MAX, PADDING, RESERVED};
 use crate::format::segment::{COVERED, RECORDS, SegmentHeader};
 use crate::format::sums::{self, Sums};
 use crate::format::u32_at;
-use crate::shm::Mapping;
+use crate::shm::{Mapping, Peek};
 use crate::storage::{Access, File, Storage, kept_mapped};
 
 #[cfg(test)]
@@ -31,6 +31,25 @@ pub struct Segment {
     path: PathBuf,
     /// When it was used last, as `idle` counts time.
     used: AtomicU32,
+}
+
+/// Length and kind of a record, by the words of its header: 0 of both where nothing stands yet.
+#[inline]
+pub(super) fn published(words: &Peek<'_, { HEADER / 4 }>) -> (u32, u8) {
+    #[cfg(test)]
+    LOOKS.with(|looks| looks.set(looks.get() + 1));
+    // Acquire pairs with the release of the length word in `append`: all of the record is seen.
+    let length = words.load(LENGTH / 4, Ordering::Acquire);
+    if length == 0 {
+        return (0, 0);
+    }
+    // Acquire pairs with the release of the kind in `large.rs`: who does not see RESERVED sees the
+    // header that took its place, and its length.
+    let kind = words.load(KIND / 4, Ordering::Acquire) as u8;
+    match kind {
+        RESERVED => (length, kind),
+        _ => (words.load(LENGTH / 4, Ordering::Acquire), kind),
+    }
 }
 
 /// What stands at a position.
@@ -245,32 +264,19 @@ impl Segment {
     /// What stands at a position. Lengths are checked against the mapping (P18).
     #[inline(always)]
     pub(crate) fn at(&self, position: u64) -> Found {
-        #[cfg(test)]
-        LOOKS.with(|looks| looks.set(looks.get() + 1));
         let Ok(at) = usize::try_from(position) else {
             return Found::Bad;
         };
-        let Some(words) = self.map.peek_all::<{ HEADER / 4 }>(at) else {
+        let Some(words) = self.map.peek_all(at) else {
             return self.at_end(at);
         };
-        // Acquire pairs with the release of the length word in `append`: all of the record is seen.
-        let length = words.load(0, Ordering::Acquire);
+        let (length, kind) = published(&words);
         if length == 0 {
             return Found::Nothing;
         }
-        // Acquire pairs with the release of the kind in `large.rs`: who does not see RESERVED
-        // sees the header that took its place, and its length.
-        let kind = words.load(KIND / 4, Ordering::Acquire);
-        let length = match kind as u8 {
-            RESERVED => length,
-            _ => words.load(0, Ordering::Acquire),
-        };
         let bytes = self.map.bytes(at, length as usize);
         let header = bytes.and_then(<[u8]>::first_chunk).map(Header::decode);
-        let header = header.map(|header| Header {
-            kind: kind as u8,
-            ..header
-        });
+        let header = header.map(|header| Header { kind, ..header });
         match header {
             Some(header) if header.plausible(length) => Found::Record(header, length),
             _ => Found::Bad,

@@ -24,9 +24,9 @@ pub(crate) use fork::{Starting, fork_in_test};
 pub use guarded::Guarded;
 pub use lock::{Acquired, Held, Liveness, Owner, OwnerLock};
 pub use locks::LockFile;
-pub use map::Mapping;
 #[cfg(test)]
 pub use map::Tracker;
+pub use map::{Mapping, Peek};
 pub use region::Region;
 pub use signal::Signal;
 pub use sync::{AtomicU32 as Word, WORTH_A_WAIT};

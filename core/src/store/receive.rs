@@ -14,7 +14,7 @@ use super::receiving::{Gathered, Receiving, Wanted};
 use super::sieve::{MOST, NONE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Counter, Fate, Hand, Now, Taken};
-use crate::log::{Cursor, Partition, Place, Record};
+use crate::log::{Cursor, Partition, Place, Record, Segment};
 
 /// What a look into a partition is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,30 @@ struct Looked {
     epoch: u32,
     /// When the next lease or delay ends, as far as that may be waited for.
     next_due: Option<u64>,
+}
+
+/// As most batches go: how many of these are in the segment where it was last, say nothing of their
+/// delivery, and are whole. Each is put together in its place, and looked at for damage after that.
+/// The segment back, where the first is none such.
+fn put_together(
+    segment: Arc<Segment>,
+    taken: &[Taken],
+    delivery: &impl Fn(&Taken, Record, Option<Arc<Origin>>) -> Delivery,
+    found: &mut Vec<Delivery>,
+) -> std::result::Result<usize, Arc<Segment>> {
+    let plain = |one: &&Taken| segment.is_plain(one.offset, one.position);
+    let (count, before) = (taken.iter().take_while(plain).count(), found.len());
+    if count == 0 {
+        return Err(segment);
+    }
+    let these = taken.iter().zip(std::iter::repeat_n(segment, count));
+    found.extend(
+        these.map(|(one, segment)| delivery(one, Record::plain(segment, one.position), None)),
+    );
+    let whole = |(one, put): &(&Taken, &Delivery)| put.message.record.is_whole(one.offset);
+    let count = taken.iter().zip(&found[before..]).take_while(whole).count();
+    found.truncate(before + count);
+    Ok(count)
 }
 
 impl Consumer {
@@ -250,7 +274,7 @@ impl Consumer {
     ) -> Result<bool> {
         let mut late = false;
         let (topic, number) = (&group.topic, partition.number());
-        let delivery = |one: &Taken, record, origin| Delivery {
+        let delivery = |one: &Taken, record: Record, origin: Option<Arc<Origin>>| Delivery {
             message: ReadMessage {
                 record,
                 topic_id: topic.uid,
@@ -264,34 +288,28 @@ impl Consumer {
             deadline_ns,
             held: None,
         };
-        let (mut taken, mut near) = (&filled.taken[..], filled.segment.take());
+        let (mut taken, begin) = (&filled.taken[..], found.len());
         if found.capacity() == 0 {
             *found = Vec::with_capacity(taken.len());
         }
-        loop {
-            // As most go: what was seen a moment ago in one segment, and is whole. All are looked
-            // at before any is put together, which is then done in its place.
-            if let Some(segment) = near.as_ref().filter(|_| !group.is_lane()) {
-                let whole = |one: &&Taken| segment.has_plain(one.offset, one.position);
-                let (these, rest) = taken.split_at(taken.iter().take_while(whole).count());
-                let plain = |one: &Taken, segment| {
-                    delivery(one, Record::plain(segment, one.position), None)
-                };
-                taken = rest;
-                if let (Some((last, these)), true) = (these.split_last(), rest.is_empty()) {
-                    found.extend(these.iter().map(|one| plain(one, segment.clone())));
-                    found.extend(near.take().map(|segment| plain(last, segment)));
-                    return Ok(late);
-                }
-                found.extend(these.iter().map(|one| plain(one, segment.clone())));
-            }
-            let Some((one, rest)) = taken.split_first() else {
-                return Ok(late);
+        while let Some((one, rest)) = taken.split_first() {
+            let mut near = match found[begin..].last() {
+                Some(last) => Some(last.message.record.segment().clone()),
+                None => filled.segment.take(),
             };
-            let (mut record, mut origin) = (
-                partition.record_near(near.clone(), one.offset, one.position),
-                None,
-            );
+            let many = near.take_if(|_| !rest.is_empty() && !group.is_lane());
+            if let Some(segment) = many {
+                match put_together(segment, taken, &delivery, found) {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        taken = &taken[count..];
+                        continue;
+                    }
+                    Err(segment) => near = Some(segment),
+                }
+            }
+            let (mut record, mut origin) =
+                (partition.record_near(near, one.offset, one.position), None);
             if group.is_lane() {
                 record = record.and_then(|record| {
                     origin = Origin::of(group, &record)?;
@@ -310,7 +328,6 @@ impl Consumer {
                 }
             };
             taken = rest;
-            near = Some(record.segment().clone());
             // Whoever redrives a message wants it handed out, as one that a lane hands out is.
             if !one.redriven && self.is_late(&record) {
                 self.settle_late(group, number, one, epoch)?;
@@ -319,6 +336,7 @@ impl Consumer {
             }
             found.push(delivery(one, record, origin));
         }
+        Ok(late)
     }
 
     /// The first of these cannot be read: whether it is gone, or damaged and told of. `None` where

@@ -16,7 +16,8 @@ struct Done {
     stale: Vec<usize>,
     /// Why some were not settled.
     failed: Option<Error>,
-    /// Whether all were to be settled with one lock, so that none is where not all are.
+    /// Whether all were to be settled with one lock: where that could not be had none is. Of a
+    /// damaged window some may be, which the next call names as stale.
     whole: bool,
     /// What is to be told of moves to the dead letters.
     buried: Result<()>,
