@@ -98,7 +98,7 @@ impl Header {
     #[must_use]
     pub fn is_of(&self, bytes: &[u8], salt: u32) -> bool {
         match (self.kind, bytes.get(..HEADER)) {
-            (MESSAGE, _) => is_message_of(bytes, salt),
+            (MESSAGE, _) => has_sum_of_message(bytes, salt),
             (_, Some(header)) => has_sum(header, bytes.len(), salt),
             (_, None) => false,
         }
@@ -219,10 +219,11 @@ impl Header {
     }
 }
 
-/// Whether the message in `bytes`, header and body, has its CRC.
+/// Whether the record in `bytes`, header and body, has its CRC if it is a message: whether it is
+/// one is not looked at, and padding has that of a message whose body has the CRC of no bytes.
 #[inline]
 #[must_use]
-pub fn is_message_of(bytes: &[u8], salt: u32) -> bool {
+pub fn has_sum_of_message(bytes: &[u8], salt: u32) -> bool {
     has_sum(bytes, bytes.len(), salt)
 }
 

@@ -23,6 +23,12 @@ impl Window {
 }
 
 impl Glance {
+    /// First offset that was never looked at.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.head.get(header::NEXT)
+    }
+
     /// Whether nothing is out, ready, waiting or dying, so that a receive would find nothing and no
     /// time is to be waited for. While somebody holds the lock, or left it behind, that cannot be
     /// told. A message that goes from one state to another during the look may be missed, as if the

@@ -132,26 +132,30 @@ fn p2_p9_a_run_is_of_the_place_and_the_life_that_the_cursor_means() {
 
 #[test]
 fn p3_what_becomes_padding_while_it_is_looked_at_is_not_handed_out_without_its_bytes() {
-    let folder = tempfile::tempdir().expect("folder");
-    let (log, near, mut cursor) = begun(folder.path(), &draft(b"the last one"));
-    let mut places = Vec::new();
-    let segment = log.run_near(&near, &mut cursor, 99, |offset, position, _| {
-        places.push((offset, position));
-        true
-    });
-    let segment = segment.expect("near");
-    for (offset, position) in places {
-        assert!(segment.is_plain(offset, position));
-        let before = Record::plain(segment.clone(), position);
-        assert!(before.is_whole(offset) && !before.is_whole(offset + 1));
-        let Found::Record(header, length) = segment.at(position) else {
-            panic!("{offset} is there");
-        };
-        // As it is done to what could not be put on disk, by somebody whom no reader waits for.
-        segment.pad(position, &header, length, offset);
-        assert!(!segment.is_plain(offset, position));
-        let between = Record::plain(segment.clone(), position);
-        assert!(between.payload().is_empty() && !between.is_whole(offset));
-        assert!(!before.is_whole(offset));
+    // The last but one has the checksum of no bytes, as padding has.
+    for payload in [&b"the last one"[..], b"\x9d\x0a\xd9\x6d", b""] {
+        let folder = tempfile::tempdir().expect("folder");
+        let (log, near, mut cursor) = begun(folder.path(), &draft(payload));
+        let mut places = Vec::new();
+        let segment = log.run_near(&near, &mut cursor, 99, |offset, position, _| {
+            places.push((offset, position));
+            true
+        });
+        let segment = segment.expect("near");
+        assert_eq!(places.len(), 5);
+        for (offset, position) in places {
+            assert!(segment.is_plain(offset, position));
+            let before = Record::plain(segment.clone(), position);
+            assert!(before.is_whole(offset) && !before.is_whole(offset + 1));
+            let Found::Record(header, length) = segment.at(position) else {
+                panic!("{offset} is there");
+            };
+            // As it is done to what could not be put on disk, by one whom no reader waits for.
+            segment.pad(position, &header, length, offset);
+            assert!(!segment.is_plain(offset, position));
+            let between = Record::plain(segment.clone(), position);
+            assert!(between.payload().is_empty() && !between.is_whole(offset));
+            assert!(!before.is_whole(offset));
+        }
     }
 }

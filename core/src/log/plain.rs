@@ -3,14 +3,14 @@
 //! `read.rs` tells.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use super::Partition;
 use super::cursor::Cursor;
 use super::near::Near;
 use super::record::Record;
-use super::segment::{Segment, published};
-use crate::format::record::{self, HEADER, Header, LENGTH, MESSAGE};
+use super::segment::{Segment, length_and_kind};
+use crate::format::record::{self, HEADER, Header, KIND, LENGTH, MESSAGE};
 
 /// Records of at most so many bytes are fetched into the processor's cache before they are looked
 /// at, so many records ahead.
@@ -23,7 +23,7 @@ impl Segment {
     #[inline]
     fn plain_at(&self, offset: u64, position: u64) -> Option<(u32, bool)> {
         let at = usize::try_from(position).ok()?;
-        let (length, kind) = published(&self.map().peek_all(at)?);
+        let (length, kind) = length_and_kind(&self.map().peek_all(at)?);
         if kind != MESSAGE {
             return None;
         }
@@ -47,16 +47,28 @@ impl Record {
         Self::new(segment, position, &header.unwrap_or_default())
     }
 
-    /// Whether it is the message with this offset, and its bytes have their checksum still: then
-    /// they had it when the record was put together. Who makes padding of a message whose sync
-    /// failed may do so at any time, and never takes that back (P3).
+    /// Whether it is the message with this offset, put together from bytes that had their sum.
+    ///
+    /// Who makes padding of a message whose sync failed waits for no reader, and never takes that
+    /// back (`Segment::pad`): lengths become 0, then the kind is stored. So what is a message still
+    /// when its sum was taken was one before; and what had its lengths is no padding, also where a
+    /// body has the sum of no bytes (P3).
     #[inline]
     pub fn is_whole(&self, offset: u64) -> bool {
         let (segment, at) = (self.segment(), self.position());
-        let length = segment.map().load_u32(at + LENGTH, Ordering::Relaxed);
-        let bytes = length.and_then(|length| segment.map().bytes(at, length as usize));
-        let sum = |bytes| record::is_message_of(bytes, segment.salt());
-        self.offset == offset && bytes.is_some_and(sum)
+        let Some(length) = segment.map().load_u32(at + LENGTH, Ordering::Acquire) else {
+            return false;
+        };
+        let bytes = segment.map().bytes(at, length as usize);
+        let sum = |bytes| record::has_sum_of_message(bytes, segment.salt());
+        let same = (self.offset, self.length()) == (offset, length.into());
+        if !same || !bytes.is_some_and(sum) {
+            return false;
+        }
+        // All of the bytes were looked at before the kind is.
+        fence(Ordering::Acquire);
+        let kind = segment.map().load_u32(at + KIND, Ordering::Relaxed);
+        kind.is_some_and(|kind| kind as u8 == MESSAGE)
     }
 }
 
@@ -72,7 +84,7 @@ impl Partition {
         mut take: impl FnMut(u64, u64, bool) -> bool,
     ) -> Option<Arc<Segment>> {
         let segment = near.find(self, cursor)?;
-        let (end, published) = (
+        let (end, sent) = (
             cursor.offset.saturating_add(most as u64),
             self.next_offset(),
         );
@@ -84,7 +96,7 @@ impl Partition {
             // Where a message is only the one before tells, so each would be waited for. As a rule
             // they are of one size; of larger ones the processor sees by itself what comes next.
             // What is about to be written is left to who writes it.
-            if size <= SMALL && cursor.offset + AHEAD < published {
+            if size <= SMALL && cursor.offset + AHEAD < sent {
                 let ahead = cursor.position.saturating_add(AHEAD * size);
                 segment.map().soon(ahead as usize, size as usize);
             }

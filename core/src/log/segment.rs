@@ -35,7 +35,7 @@ pub struct Segment {
 
 /// Length and kind of a record, by the words of its header: 0 of both where nothing stands yet.
 #[inline]
-pub(super) fn published(words: &Peek<'_, { HEADER / 4 }>) -> (u32, u8) {
+pub(super) fn length_and_kind(words: &Peek<'_, { HEADER / 4 }>) -> (u32, u8) {
     #[cfg(test)]
     LOOKS.with(|looks| looks.set(looks.get() + 1));
     // Acquire pairs with the release of the length word in `append`: all of the record is seen.
@@ -270,7 +270,7 @@ impl Segment {
         let Some(words) = self.map.peek_all(at) else {
             return self.at_end(at);
         };
-        let (length, kind) = published(&words);
+        let (length, kind) = length_and_kind(&words);
         if length == 0 {
             return Found::Nothing;
         }

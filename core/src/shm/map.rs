@@ -168,7 +168,8 @@ impl Mapping {
     #[inline]
     pub fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
         let from = self.check(at, len)?;
-        // SAFETY: in bounds, and published records are never written again (the log's protocol).
+        // SAFETY: in bounds, and published records are not written again (the log's protocol) but
+        // to be made padding, which whoever looks at them sees by kind, lengths and checksum.
         Some(unsafe { std::slice::from_raw_parts(from, len) })
     }
 

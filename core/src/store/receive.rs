@@ -49,28 +49,35 @@ struct Looked {
     next_due: Option<u64>,
 }
 
+/// So many are put together before they are looked at for damage: behind one that is damaged these
+/// were in vain.
+const TOGETHER: usize = 32;
+
 /// As most batches go: how many of these are in the segment where it was last, say nothing of their
 /// delivery, and are whole. Each is put together in its place, and looked at for damage after that.
-/// The segment back, where the first is none such.
 fn put_together(
-    segment: Arc<Segment>,
+    segment: &Arc<Segment>,
     taken: &[Taken],
     delivery: &impl Fn(&Taken, Record, Option<Arc<Origin>>) -> Delivery,
     found: &mut Vec<Delivery>,
-) -> std::result::Result<usize, Arc<Segment>> {
+) -> usize {
     let plain = |one: &&Taken| segment.is_plain(one.offset, one.position);
-    let (count, before) = (taken.iter().take_while(plain).count(), found.len());
-    if count == 0 {
-        return Err(segment);
-    }
-    let these = taken.iter().zip(std::iter::repeat_n(segment, count));
-    found.extend(
-        these.map(|(one, segment)| delivery(one, Record::plain(segment, one.position), None)),
-    );
     let whole = |(one, put): &(&Taken, &Delivery)| put.message.record.is_whole(one.offset);
-    let count = taken.iter().zip(&found[before..]).take_while(whole).count();
-    found.truncate(before + count);
-    Ok(count)
+    let begin = found.len();
+    for some in taken.chunks(TOGETHER) {
+        let (these, before) = (some.iter().take_while(plain).count(), found.len());
+        found.extend(
+            some[..these]
+                .iter()
+                .map(|one| delivery(one, Record::plain(segment.clone(), one.position), None)),
+        );
+        let count = some.iter().zip(&found[before..]).take_while(whole).count();
+        found.truncate(before + count);
+        if count < some.len() {
+            break;
+        }
+    }
+    found.len() - begin
 }
 
 impl Consumer {
@@ -293,23 +300,22 @@ impl Consumer {
             *found = Vec::with_capacity(taken.len());
         }
         while let Some((one, rest)) = taken.split_first() {
-            let mut near = match found[begin..].last() {
+            let near = match found[begin..].last() {
                 Some(last) => Some(last.message.record.segment().clone()),
                 None => filled.segment.take(),
             };
-            let many = near.take_if(|_| !rest.is_empty() && !group.is_lane());
-            if let Some(segment) = many {
-                match put_together(segment, taken, &delivery, found) {
-                    Ok(0) => {}
-                    Ok(count) => {
+            let mut origin = None;
+            let mut record = match &near {
+                Some(segment) if !rest.is_empty() && !group.is_lane() => {
+                    let count = put_together(segment, taken, &delivery, found);
+                    if count > 0 {
                         taken = &taken[count..];
                         continue;
                     }
-                    Err(segment) => near = Some(segment),
+                    partition.record_by_header(near, one.offset, one.position)
                 }
-            }
-            let (mut record, mut origin) =
-                (partition.record_near(near, one.offset, one.position), None);
+                _ => partition.record_near(near, one.offset, one.position),
+            };
             if group.is_lane() {
                 record = record.and_then(|record| {
                     origin = Origin::of(group, &record)?;

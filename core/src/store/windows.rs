@@ -287,6 +287,12 @@ impl GroupInner {
             && self.glances[partition as usize].is_idle()
     }
 
+    /// Whether there is more in the topic than the group has looked at, without its locks.
+    pub(super) fn is_behind(&self) -> bool {
+        let mut each = self.topic.partitions.iter().zip(&self.glances);
+        each.any(|(log, glance)| glance.end() < log.next_offset())
+    }
+
     /// Does something to a hand-out, unless the group was sought since.
     pub(super) fn with_epoch(
         &self,

@@ -11,7 +11,7 @@ use crate::store::{Consumer, ConsumerOptions, Message, Topic};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-fn topic_of(store: &Store, partitions: u32) -> Topic {
+pub(super) fn topic_of(store: &Store, partitions: u32) -> Topic {
     let options = TopicOptions {
         partitions: Some(partitions),
         ..TopicOptions::default()
@@ -28,13 +28,13 @@ fn closed_with_five(folder: &Path) {
     }
 }
 
-fn consumer_of(topic: &Topic) -> Consumer {
+pub(super) fn consumer_of(topic: &Topic) -> Consumer {
     topic
         .consumer("g", &ConsumerOptions::default())
         .expect("consumer")
 }
 
-fn write(path: &Path, at: usize, bytes: &[u8]) {
+pub(super) fn write(path: &Path, at: usize, bytes: &[u8]) {
     let file = std::fs::OpenOptions::new().write(true).open(path);
     file.and_then(|file| file.write_all_at(bytes, at as u64))
         .expect("write");
@@ -64,7 +64,7 @@ fn wait_until_closed(folder: &Path, partitions: u32) {
 }
 
 /// Offsets that a consumer gets and acknowledges until it gets no more, and the errors in between.
-fn drain(consumer: &Consumer) -> (Vec<u64>, Vec<ErrorKind>) {
+pub(super) fn drain(consumer: &Consumer) -> (Vec<u64>, Vec<ErrorKind>) {
     let (mut seen, mut errors) = (Vec::new(), Vec::new());
     loop {
         match consumer.receive(9, NOW) {

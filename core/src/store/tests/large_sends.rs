@@ -235,3 +235,50 @@ fn p17_a_backup_that_waits_for_who_copies_holds_no_lock_of_others() {
         assert_eq!(makes.join().expect("thread").expect("backup").topics, 4);
     });
 }
+
+/// What a dead sender left is made padding by whoever comes first, also while somebody else looks.
+#[test]
+fn p1_p2_who_looks_while_another_clears_up_after_a_dead_sender_finds_what_was_sent_before() {
+    for round in 0..300 {
+        let twin = Twin::new();
+        let clock = super::dedup::clock();
+        let open = || super::dedup::store_on(&twin, &clock);
+        let (store, other, third) = (open(), open(), open());
+        let topic = store.topic("t", &TopicOptions::default()).expect("topic");
+        let [there, clears] = [&other, &third].map(|one| one.open_topic("t").expect("topic"));
+        let consumer = there.consumer("g", &ConsumerOptions::default());
+        let consumer = consumer.expect("consumer");
+        let mut reader = there.reader(&Default::default()).expect("reader");
+        let log = there.inner.partitions[0].clone();
+        twin.watch(Some(Arc::new(move |_: &Twin, event| {
+            if event == Event::Stored && log.next_offset() == 1 {
+                std::panic::resume_unwind(Box::new(()));
+            }
+        })));
+        let sends = || topic.send(&Message::new(&[7; BIG]));
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sends));
+        twin.watch(None);
+        assert!(died.is_err(), "it was sent");
+        store.die();
+        there.send(&Message::new(b"behind it")).expect("send");
+        let begins = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begins.wait();
+                for _ in 0..round {
+                    std::hint::spin_loop();
+                }
+                clears.inner.partitions[0].tend_large().expect("given up");
+            });
+            begins.wait();
+            let count = match round % 2 {
+                0 => consumer
+                    .receive(9, Some(Duration::ZERO))
+                    .expect("receive")
+                    .len(),
+                _ => reader.receive(9, Some(Duration::ZERO)).expect("read").len(),
+            };
+            assert_eq!(count, 1, "round {round}: it was sent before");
+        });
+    }
+}

@@ -14,6 +14,7 @@ mod copy_sent;
 mod create_lock;
 mod create_lock_rest;
 mod damage;
+mod damage_batches;
 mod deaths;
 mod dedup;
 mod dedup_crashes;
