@@ -82,11 +82,12 @@ impl Settling<'_> {
         let count = std::mem::take(&mut self.count);
         if count > 0 {
             let window = self.window;
+            // First, so that few deaths leave what is done uncounted (P15).
+            window.count(Counter::Acked, count.into());
             (window.tally).count_all(self.consumer, Tallied::Acked, count);
             (window.wheel).unlink(&window.entries, self.next, self.back);
             window.count(Counter::Leased, -i64::from(count));
             window.raise_floor();
-            window.count(Counter::Acked, count.into());
         }
     }
 
