@@ -8,14 +8,15 @@ use crate::format::window::state;
 
 /// Hand-outs that are settled, one after the other, with the window's lock held.
 ///
-/// Each is done as soon as its state says so, which is one store (P6). What is left to `end` the
+/// Each is done as soon as its state says so, which is one store (P6), and counted behind that: a
+/// death in between leaves one uncounted, and none counted twice (P15). What is left to `end` the
 /// next holder derives from the entries after a death: the wheel they hang in, the counts of what
-/// is open, the floor. That they were acknowledged is then not counted (P15). Until `end` who reads
-/// without the lock finds more open than there is, never less (P14).
+/// is open, the floor. What a consumer did of it is then not in the table (`tally.rs`). Until `end`
+/// who reads without the lock finds more open than there is, never less (P14).
 #[must_use = "without `end` what is done still hangs in the timer wheel"]
 pub struct Settling<'a> {
     window: &'a Window,
-    /// How many are done and not counted, and in whose hands they were.
+    /// How many are done of which the window was not told, and in whose hands they were.
     count: u32,
     consumer: u16,
     /// Neighbours in the wheel that are done and still hang there: the last of them, and the timer
@@ -70,6 +71,7 @@ impl Settling<'_> {
             (self.next, self.back) = window.entries.timer(said.index);
         }
         window.entries.settle(&said);
+        window.count(Counter::Acked, 1);
         self.last = said.index;
         self.consumer = said.consumer;
         self.count += 1;
@@ -82,8 +84,6 @@ impl Settling<'_> {
         let count = std::mem::take(&mut self.count);
         if count > 0 {
             let window = self.window;
-            // First, so that few deaths leave what is done uncounted (P15).
-            window.count(Counter::Acked, count.into());
             (window.tally).count_all(self.consumer, Tallied::Acked, count);
             (window.wheel).unlink(&window.entries, self.next, self.back);
             window.count(Counter::Leased, -i64::from(count));

@@ -178,6 +178,20 @@ fn p2_who_peeks_at_what_is_still_being_sent_is_told_that() {
     );
 }
 
+/// Sends the topic's first message, and dies once its offset is given away.
+fn dies_while_it_copies(twin: &Twin, topic: &Topic) {
+    let log = topic.inner.partitions[0].clone();
+    twin.watch(Some(Arc::new(move |_: &Twin, event| {
+        if event == Event::Stored && log.next_offset() == 1 {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    })));
+    let sends = || topic.send(&Message::new(&[7; BIG]));
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sends));
+    twin.watch(None);
+    assert!(died.is_err(), "it was sent");
+}
+
 /// Nothing stands where a sender died, and nothing behind it.
 #[test]
 fn p1_p2_who_peeks_at_what_a_dead_sender_left_is_not_told_to_wait() {
@@ -189,16 +203,7 @@ fn p1_p2_who_peeks_at_what_a_dead_sender_left_is_not_told_to_wait() {
     let there = other.open_topic("t").expect("topic");
     let group = there.create_group("g", &Default::default());
     let group = group.expect("group");
-    let log = there.inner.partitions[0].clone();
-    twin.watch(Some(Arc::new(move |_: &Twin, event| {
-        if event == Event::Stored && log.next_offset() == 1 {
-            std::panic::resume_unwind(Box::new(()));
-        }
-    })));
-    let sends = || topic.send(&Message::new(&[7; BIG]));
-    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sends));
-    twin.watch(None);
-    assert!(died.is_err(), "it was sent");
+    dies_while_it_copies(&twin, &topic);
     let told = || group.peek(0, 0).expect_err("nothing").to_string();
     assert!(told().contains("still being sent"), "{}", told());
     store.die();
@@ -249,16 +254,7 @@ fn p1_p2_who_looks_while_another_clears_up_after_a_dead_sender_finds_what_was_se
         let consumer = there.consumer("g", &ConsumerOptions::default());
         let consumer = consumer.expect("consumer");
         let mut reader = there.reader(&Default::default()).expect("reader");
-        let log = there.inner.partitions[0].clone();
-        twin.watch(Some(Arc::new(move |_: &Twin, event| {
-            if event == Event::Stored && log.next_offset() == 1 {
-                std::panic::resume_unwind(Box::new(()));
-            }
-        })));
-        let sends = || topic.send(&Message::new(&[7; BIG]));
-        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sends));
-        twin.watch(None);
-        assert!(died.is_err(), "it was sent");
+        dies_while_it_copies(&twin, &topic);
         store.die();
         there.send(&Message::new(b"behind it")).expect("send");
         let begins = std::sync::Barrier::new(2);
