@@ -94,6 +94,12 @@ pub fn index(base: u64) -> String {
     format!("{base:020}{INDEX_SUFFIX}")
 }
 
+/// The name of a sparse index while the member in this slot writes it: several may at once.
+#[must_use]
+pub fn unfinished_index(base: u64, slot: u16) -> String {
+    format!(".{}.{slot}{TEMPORARY}", index(base))
+}
+
 /// The partition whose folder this is the name of.
 #[must_use]
 pub fn parse_partition(name: &str) -> Option<u32> {

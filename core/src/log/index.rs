@@ -13,7 +13,7 @@ use crate::format::index::{self, Entry, SPACING};
 use crate::format::names;
 use crate::format::record::{self, END, MESSAGE, RESERVED};
 use crate::format::segment::RECORDS;
-use crate::storage::{Access, replace_file};
+use crate::storage::{Access, replace_file_by};
 
 /// The index of the segment that was last looked into.
 #[derive(Default)]
@@ -68,10 +68,15 @@ impl Partition {
         index::decode(&bytes, segment.index_salt())
     }
 
+    /// Without a lock: whoever dies in the middle leaves what others have written, and a file that
+    /// only a member in his slot overwrites.
     fn write_index(&self, segment: &Segment, entries: &[Entry]) -> Result<()> {
-        let path = self.folder.join(names::index(segment.base()));
+        let (base, env) = (segment.base(), &*self.env);
         let bytes = index::encode(segment.index_salt(), entries);
-        replace_file(&*self.env.storage, &path, &bytes, self.env.mode)
+        let unfinished = names::unfinished_index(base, env.me.slot);
+        let [path, unfinished] =
+            [names::index(base), unfinished].map(|name| self.folder.join(name));
+        replace_file_by(&*env.storage, &path, &unfinished, &bytes, env.mode)
     }
 }
 
@@ -99,4 +104,70 @@ fn grow(segment: &Segment, entries: &mut Vec<Entry>) -> Option<usize> {
         position += record::padded(u64::from(length));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::super::tests::{draft, env_on, open};
+    use super::*;
+    use crate::log::Durability;
+    use crate::shm::Owner;
+    use crate::storage::{Event, Storage, Twin};
+
+    /// Asks for a place in a sealed segment, of which the index is written on the way.
+    fn look(partition: &Partition) {
+        let segment = partition.segment(0).expect("open").expect("is");
+        partition.begin_in(&segment, |_| false);
+    }
+
+    /// As another member has the partition open.
+    fn open_by_another(partition: &Partition, storage: Arc<dyn Storage>) -> Arc<Partition> {
+        let mut env = env_on(storage);
+        env.me = Owner { slot: 2, ..env.me };
+        let (env, folder) = (Arc::new(env), partition.folder.clone());
+        let (block, told) = (partition.block.0.clone(), Arc::new(|_| ()));
+        Partition::open(env, folder, block, (7, 0), Durability::Process, told).expect("open")
+    }
+
+    /// Two write the same index: before the file of the one takes its name the other one begins
+    /// with his, and dies at this event. Whether he came so far.
+    fn is_whole_though_another_dies(at: u32) -> bool {
+        let (twin, folder) = (Arc::new(Twin::new()), Path::new("/t/0"));
+        twin.create_dir(Path::new("/t"), 0o770).expect("folder");
+        let mine = open(twin.clone(), folder);
+        while mine.bases().expect("bases").len() < 2 {
+            mine.append(&[draft(&[7; 50_000])]).expect("append");
+        }
+        let theirs = open_by_another(&mine, twin.clone());
+        let (is_in, dies) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+        let (events, died) = (AtomicU32::new(0), dies.clone());
+        twin.watch(Some(Arc::new(move |_: &Twin, event| {
+            if is_in.load(Ordering::Relaxed) {
+                let dies_here = events.fetch_add(1, Ordering::Relaxed) + 1 == at;
+                assert!(!dies_here, "the other one dies");
+            } else if event == Event::Syncing {
+                is_in.store(true, Ordering::Relaxed);
+                let done = catch_unwind(AssertUnwindSafe(|| look(&theirs)));
+                died.store(done.is_err(), Ordering::Relaxed);
+                is_in.store(false, Ordering::Relaxed);
+            }
+        })));
+        look(&mine);
+        twin.watch(None);
+        let segment = mine.segment(0).expect("open").expect("is");
+        let entries = mine.read_index(&segment).expect("whole");
+        assert!(!entries.is_empty());
+        dies.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn p17_a_death_while_two_write_an_index_leaves_a_whole_one() {
+        let deaths = (1..).take_while(|at| is_whole_though_another_dies(*at));
+        assert!(deaths.count() >= 4, "created, written, synced, named");
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use disk::Disk;
 pub use kept::kept_mapped;
 pub use remove::{remove_all, remove_all_but_last, remove_tree};
-pub use replace::{put_file, replace_file};
+pub use replace::{put_file, replace_file, replace_file_by};
 #[cfg(test)]
 pub use twin::{Choices, Event, Fault, Twin, Watcher};
 
