@@ -148,6 +148,7 @@ impl Partition {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             self.gather
                 .wait(left.map_or(GATHERING, |left| left.min(GATHERING)), asleep);
+            self.make_piece();
         }
         self.env.check_fence()?;
         let began = Instant::now();

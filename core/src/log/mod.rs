@@ -32,6 +32,7 @@ mod latest;
 mod near;
 #[cfg(test)]
 mod near_tests;
+mod piece;
 mod pin;
 mod plain;
 #[cfg(test)]
