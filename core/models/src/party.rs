@@ -73,6 +73,7 @@ impl Party {
             mode: 0o660,
             fence: None,
             leaving: AtomicBool::new(false),
+            indexing: Default::default(),
             may_take_room: Box::new(|_| Ok(())),
             nudge: Box::new(|| ()),
             hurry: Box::new(|_| ()),

@@ -150,6 +150,17 @@ pub fn parse_index(name: &str) -> Option<u64> {
     parse_base(name, INDEX_SUFFIX)
 }
 
+/// The base offset of the segment whose sparse index was to be in a file of this name, whoever
+/// wrote it.
+#[must_use]
+pub fn parse_unfinished_index(name: &str) -> Option<u64> {
+    let (index, slot) = name
+        .strip_prefix('.')?
+        .strip_suffix(TEMPORARY)?
+        .rsplit_once('.')?;
+    slot.parse::<u16>().ok().and_then(|_| parse_index(index))
+}
+
 /// File of a table of dedup ids.
 #[must_use]
 pub fn table(number: u64) -> String {
@@ -395,6 +406,8 @@ mod tests {
         assert_eq!(parse_segment(&segment(u64::MAX)), None, "no such offset");
         assert_eq!(parse_segment(&segment(0)), Some(0));
         assert_eq!(parse_index(&index(7)), Some(7));
+        assert_eq!(parse_unfinished_index(&unfinished_index(7, 2)), Some(7));
+        assert_eq!(parse_index(&unfinished_index(7, 2)), None);
         assert_eq!(parse_rewritten(&rewritten(7)), Some(7));
         assert_eq!(parse_segment(&rewritten(7)), None);
         assert_eq!(parse_index(&segment(7)), None);

@@ -148,11 +148,10 @@ impl Partition {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             self.gather
                 .wait(left.map_or(GATHERING, |left| left.min(GATHERING)), asleep);
-            self.make_piece();
         }
         self.env.check_fence()?;
         let began = Instant::now();
-        self.sync_all()?;
+        self.sync_all(gathers)?;
         self.gather.learn(asleep(), began.elapsed());
         Ok(())
     }
@@ -209,14 +208,14 @@ impl Partition {
         let env = &*self.env;
         let lock = self.block.sync_lock();
         let (held, _) = OwnerLock::hold(lock, env.me, &*env.live, env.lock_timeout)?;
-        let done = allowed().and_then(|()| self.sync_all());
+        let done = allowed().and_then(|()| self.sync_all(false));
         drop(held);
         EventCount::notify(self.block.sync_event(), u32::MAX);
         done
     }
 
-    /// With the sync lock held.
-    fn sync_all(&self) -> Result<()> {
+    /// With the sync lock held; whether for who sends.
+    fn sync_all(&self, sends: bool) -> Result<()> {
         if self.block.poisoned() {
             self.rewrite_unsynced()?;
         }
@@ -239,6 +238,9 @@ impl Partition {
         let marked_here = self.block.mark().0 == base;
         if self.block.synced() == offset && marked_here && !self.block.poisoned() {
             return Ok(());
+        }
+        if sends {
+            self.make_piece(marked, position);
         }
         match self.sync_segments(base) {
             Ok(()) => {

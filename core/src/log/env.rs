@@ -1,7 +1,7 @@
 //! What a log needs of the process that has it open, and whether that may still write.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::{Partition, Transactions};
@@ -35,6 +35,8 @@ pub struct Env {
     pub fence: Option<(Region, u64)>,
     /// Set when this member is about to leave: no critical section begins any more.
     pub leaving: AtomicBool,
+    /// Held by the thread of this member that writes an index.
+    pub indexing: Mutex<()>,
     /// Asked before an ordinary segment is allocated: errors with [`ErrorKind::DiskFull`] while the
     /// room there is must be left to dead letters.
     pub may_take_room: MayTakeRoom,

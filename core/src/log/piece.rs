@@ -3,11 +3,12 @@
 //! The disk has blocks for all of a segment, of which nothing was written at first. A sync that
 //! writes the first of one has the file system write down in its journal that it did, which takes
 //! as long as half of the sync. So pages are made a piece at a time, and written with the next sync
-//! as they are: the journal is asked once for each piece, and not for each page.
+//! as they are: the journal is asked once for each piece, and not for each page. Where the mark
+//! comes to a piece by a sync of another kind, its pages are made one by one, as without this.
 
 use super::{NONE, Partition};
 
-/// So many bytes are a piece: for a small part of a second in what a sender writes durably.
+/// The bytes of a piece: what a sender of small messages writes durably in a few milliseconds.
 const PIECE: u64 = 64 << 10;
 /// Who puts as much on disk with one sync gains little, and each page would be written twice.
 const MUCH: u64 = PIECE / 4;
@@ -22,9 +23,8 @@ fn rest_of_piece(on_disk: u64, position: u64) -> Option<usize> {
 }
 
 impl Partition {
-    /// Before a sync, with its lock held. No byte changes, whoever dies in between.
-    pub(super) fn make_piece(&self) {
-        let (base, position) = (self.block.segment(), self.block.position());
+    /// Before a sync as far as this, with its lock held. No byte changes, whoever dies in between.
+    pub(super) fn make_piece(&self, base: u64, position: u64) {
         let (marked, on_disk, _) = self.block.mark();
         if base != NONE
             && marked == base
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn p19_nothing_is_made_for_what_is_sent_once_or_much_at_a_time() {
-        assert_eq!(rest_of_piece(0, PIECE - 8), None);
+        assert_eq!(rest_of_piece(4096, 4096 + 136), None);
         assert_eq!(rest_of_piece(PIECE, PIECE), None);
         // A mark that is ahead, as one who writes into `control` leaves it.
         assert_eq!(rest_of_piece(u64::MAX, PIECE * 3), None);

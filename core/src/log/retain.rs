@@ -308,6 +308,12 @@ impl Partition {
             self.unlink(&names::segment(base))?;
             self.unlink(&names::index(base))?;
         }
+        // Of members that died while they wrote an index of what is gone.
+        for name in env.storage.list(&self.folder)? {
+            if names::parse_unfinished_index(&name).is_some_and(|base| base < first) {
+                self.unlink(&name)?;
+            }
+        }
         env.storage.sync_dir(&self.folder)?;
         Ok(bytes)
     }

@@ -115,6 +115,7 @@ pub(super) fn env_on(storage: Arc<dyn Storage>) -> Env {
         mode: 0o660,
         fence: None,
         leaving: false.into(),
+        indexing: Default::default(),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
         hurry: Box::new(|_| ()),

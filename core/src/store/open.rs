@@ -313,6 +313,7 @@ fn join(
         mode: options.mode,
         fence: members.fence(),
         leaving: AtomicBool::new(false),
+        indexing: Default::default(),
         may_take_room: Ballast::of(
             &path,
             shared.header.clone(),
@@ -382,6 +383,7 @@ fn open_to_read(path: PathBuf, options: &StoreOptions, world: &World) -> Result<
         mode: options.mode,
         fence: None,
         leaving: AtomicBool::new(false),
+        indexing: Default::default(),
         may_take_room: Box::new(|_| Ok(())),
         nudge: Box::new(|| ()),
         hurry: Box::new(|_| ()),

@@ -149,6 +149,7 @@ impl Journal {
             mode: 0,
             fence: None,
             leaving: AtomicBool::new(false),
+            indexing: Default::default(),
             may_take_room: Box::new(|_| Ok(())),
             nudge: Box::new(|| ()),
             hurry: Box::new(|_| ()),
