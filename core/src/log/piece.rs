@@ -1,14 +1,14 @@
 //! Pages for what is sent durably.
 //!
-//! The disk has blocks for all of a segment, of which nothing was written at first. A sync that
-//! writes the first of one has the file system write down in its journal that it did, which takes
-//! as long as half of the sync. So pages are made a piece at a time, and written with the next sync
-//! as they are: the journal is asked once for each piece, and not for each page. Where the mark
-//! comes to a piece by a sync of another kind, its pages are made one by one, as without this.
+//! The disk has blocks for all of a segment, of which nothing was written at first. A sync that is
+//! the first to write into some has the file system write down in its journal that it did, and
+//! takes up to half as long again. So pages are made a piece at a time, and written with the next
+//! sync as they are: the journal is asked once for each piece, and not for each page. Where the
+//! mark comes to a piece by a sync of another kind, its pages are made one by one, as without this.
 
 use super::{NONE, Partition};
 
-/// The bytes of a piece: what a sender of small messages writes durably in a few milliseconds.
+/// The bytes of a piece: what a sender of small messages writes durably in 5 to 50 milliseconds.
 const PIECE: u64 = 64 << 10;
 /// Who puts as much on disk with one sync gains little, and each page would be written twice.
 const MUCH: u64 = PIECE / 4;

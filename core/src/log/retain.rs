@@ -308,7 +308,8 @@ impl Partition {
             self.unlink(&names::segment(base))?;
             self.unlink(&names::index(base))?;
         }
-        // Of members that died while they wrote an index of what is gone.
+        // Of members that died while they wrote an index of what is gone; one that writes it now
+        // finds its file gone, and leaves it. Who dies before this leaves them to the next time.
         for name in env.storage.list(&self.folder)? {
             if names::parse_unfinished_index(&name).is_some_and(|base| base < first) {
                 self.unlink(&name)?;
